@@ -1,0 +1,46 @@
+"""Your request context, on the other side of the queue."""
+
+from mqctx.context import Context, Scope, bind, current, run, scope, wrap
+from mqctx.errors import (
+    ConfigurationError,
+    HandlerError,
+    HeadersError,
+    InactiveError,
+    InvalidNameError,
+    InvalidValueError,
+    MissingValueError,
+    MqctxError,
+    OversizeError,
+    ScopeError,
+)
+from mqctx.formats import Format
+from mqctx.formats.json import JsonFormat
+from mqctx.propagator import Propagator, configure
+from mqctx.rejection import Rejection
+from mqctx.variable import Variable
+
+__all__ = [
+    "ConfigurationError",
+    "Context",
+    "Format",
+    "HandlerError",
+    "HeadersError",
+    "InactiveError",
+    "InvalidNameError",
+    "InvalidValueError",
+    "JsonFormat",
+    "MissingValueError",
+    "MqctxError",
+    "OversizeError",
+    "Propagator",
+    "Rejection",
+    "Scope",
+    "ScopeError",
+    "Variable",
+    "bind",
+    "configure",
+    "current",
+    "run",
+    "scope",
+    "wrap",
+]

@@ -1,0 +1,310 @@
+"""The context: what it is, and how it becomes and stops being the active one.
+
+One `ContextVar` holds a cell for the innermost run or scope, and the cell holds the immutable
+`Context`. So whoever copied the context variables of a run (its tasks, its threads) shares the
+cell, and sees what `bind` adds.
+"""
+
+import functools
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import Context as Space
+from contextvars import ContextVar, Token, copy_context
+from types import TracebackType
+from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, cast
+
+from mqctx import calling
+from mqctx.errors import InactiveError, ScopeError
+from mqctx.values import check, declarations, joined
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Context(Mapping[str, Any]):
+    """An immutable mapping of names to values.
+
+    Lists and dicts among the values are copied where they are set; treat them as read-only.
+
+    Raises:
+        InvalidNameError: a name is not an identifier (`.` and `-` allowed) of 64 characters.
+        InvalidValueError: a value cannot travel, or does not fit its declared variable.
+    """
+
+    __slots__ = ("_derived", "_values", "encoded")
+
+    _values: Mapping[str, Any]
+    _derived: "Context | None"
+    encoded: tuple[object, dict[str, str]] | None
+    """The propagator that encoded this context last, and the headers that it made."""
+
+    def __init__(self, values: Mapping[str, object] | None = None, /, **more: object) -> None:
+        given = {**(values or {}), **more}
+        self._values = {name: check(name, value) for name, value in given.items()}
+        self._derived = None
+        self.encoded = None
+
+    @classmethod
+    def of_checked(cls, values: Mapping[str, Any]) -> "Context":
+        """Make a context of values that were checked before."""
+        context = cls.__new__(cls)
+        context._values = values
+        context._derived = None
+        context.encoded = None
+        return context
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __or__(self, other: Mapping[str, object]) -> "Context":
+        """Return a context with the values of both; where both have a name, `other`'s."""
+        added = as_context(other)
+        return Context.of_checked({**self._values, **added._values})
+
+    def __ror__(self, other: Mapping[str, object]) -> "Context":
+        return as_context(other) | self
+
+    def __repr__(self) -> str:
+        return f"<Context {' '.join(f'{k}={v!r}' for k, v in self._values.items()) or 'empty'}>"
+
+    def __copy__(self) -> "Context":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "Context":
+        return self
+
+    def __reduce__(self) -> tuple[Callable[[Mapping[str, Any]], "Context"], tuple[dict[str, Any]]]:
+        return Context.of_checked, (dict(self.travelling()),)
+
+    def travelling(self) -> Iterator[tuple[str, Any]]:
+        """Iterate over the names and values that may leave the process: all but the local ones."""
+        for name, value in self._values.items():
+            declaration = declarations.get(name)
+            if declaration is None or not declaration.local:
+                yield name, value
+
+    def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call `function` inside exactly this context, and return what it returns.
+
+        Takes sync functions and `async def`s (await the result), partials, bound methods and
+        async callables. No context variable that it sets reaches the caller.
+
+        Raises:
+            HandlerError: `function` is a generator function, sync or async.
+        """
+        return calling.call(self.space(), function, *args, **kwargs)
+
+    def wrap(self, function: Callable[P, R], /) -> Callable[P, R]:
+        """Return `function` bound to this context, for threads, processes and timers.
+
+        The result can be pickled if `function` can; local values stay behind then.
+
+        Raises:
+            HandlerError: `function` is a generator function, sync or async.
+        """
+        calling.refuse_generator_function(function)
+        kind = _AsyncBound if calling.is_async(function) else _Bound
+        return cast("Callable[P, R]", kind(self, function))
+
+    def scope(self) -> "Scope":
+        """Return a `with` block, or decorator, inside exactly this context."""
+        return Scope(lambda: self)
+
+    def space(self) -> Space:
+        """Return a copy of the current context variables in which this context is active."""
+        space = copy_context()
+        space.run(_cell.set, _Cell(self))
+        for name, declaration in joined.items():
+            contextvar = cast("ContextVar[Any]", declaration.contextvar)
+            space.run(contextvar.set, self._values.get(name, declaration.absent))
+        return space
+
+    def captured(self) -> "Context":
+        """Return this context with what the joined ContextVars hold at this moment."""
+        for known in (self, self._derived):
+            if known is not None and known._agrees_with_joined():
+                return known
+        values = {name: value for name, value in self._values.items() if name not in joined}
+        for name, declaration in joined.items():
+            value = cast("ContextVar[Any]", declaration.contextvar).get(declaration.absent)
+            if value is not declaration.absent:
+                values[name] = value
+        self._derived = Context.of_checked(values)
+        return self._derived
+
+    def _agrees_with_joined(self) -> bool:
+        return all(
+            cast("ContextVar[Any]", declaration.contextvar).get(declaration.absent)
+            is self._values.get(name, declaration.absent)
+            for name, declaration in joined.items()
+        )
+
+
+EMPTY = Context()
+
+
+class _Cell:
+    """What is active in one run or scope; `bind` replaces its context."""
+
+    __slots__ = ("context",)
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+
+_OUTSIDE = _Cell(EMPTY)
+_cell: ContextVar[_Cell] = ContextVar("mqctx", default=_OUTSIDE)
+_binding = threading.Lock()
+
+
+def as_context(values: Mapping[str, object]) -> Context:
+    """Return `values` as a context: itself if it is one, else a checked copy."""
+    return values if isinstance(values, Context) else Context(values)
+
+
+def current() -> Context:
+    """Return the active context: the empty one outside every run and scope, never None."""
+    context = _cell.get().context
+    return context.captured() if joined else context
+
+
+def run(
+    values: Mapping[str, object], function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """Call `function` inside a context of exactly `values`, isolated from what is active.
+
+    Takes sync functions and `async def`s (await the result), partials, bound methods and
+    async callables. No context variable that it sets reaches the caller.
+
+    Raises:
+        InvalidNameError: a name is not an identifier (`.` and `-` allowed) of 64 characters.
+        InvalidValueError: a value cannot travel, or does not fit its declared variable.
+        HandlerError: `function` is a generator function, sync or async.
+    """
+    return as_context(values).run(function, *args, **kwargs)
+
+
+def wrap(function: Callable[P, R], /) -> Callable[P, R]:
+    """Return `function` bound to the context that is active now: `current().wrap(function)`."""
+    return current().wrap(function)
+
+
+def bind(values: Mapping[str, object] | None = None, /, **more: object) -> None:
+    """Add values to the innermost run or scope that is under way, for all that runs in it.
+
+    Its tasks and threads see them too, the ones that are already at work included.
+
+    Raises:
+        InactiveError: no run and no scope is active.
+        InvalidNameError: a name is not an identifier (`.` and `-` allowed) of 64 characters.
+        InvalidValueError: a value cannot travel, or does not fit its declared variable.
+    """
+    added = Context(values, **more)
+    cell = _cell.get()
+    if cell is _OUTSIDE:
+        raise InactiveError(
+            f"bind({', '.join(added)}) outside a run would leak to whatever comes next; "
+            "start one at the edge with run(...) or `with scope(...):`"
+        )
+    with _binding:
+        cell.context = cell.context | added
+    for name, declaration in joined.items():
+        if name in added:
+            cast("ContextVar[Any]", declaration.contextvar).set(added[name])
+
+
+class Scope:
+    """A `with` block, or a decorator, inside a context.
+
+    An object is in use by one `with` block at a time; take a new one for each.
+    """
+
+    __slots__ = ("_choose", "_entered")
+
+    def __init__(self, choose: Callable[[], Context]) -> None:
+        self._choose = choose
+        self._entered: list[_Setting] = []
+
+    def __enter__(self) -> Context:
+        if self._entered:
+            raise ScopeError("this scope is in use; call scope(...) anew for each `with` block")
+        context = self._choose()
+        self._entered.append(_set(_cell, _Cell(context), _OUTSIDE))
+        for name, declaration in joined.items():
+            contextvar = cast("ContextVar[Any]", declaration.contextvar)
+            value = context.get(name, declaration.absent)
+            self._entered.append(_set(contextvar, value, declaration.absent))
+        return context
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        while self._entered:
+            _reset(*self._entered.pop())
+
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
+        """Return `function` with each call inside the context, as it is at the call."""
+        return calling.decorate(function, lambda *_, **__: self._choose().space())
+
+
+def scope(values: Mapping[str, object] | None = None, /, **more: object) -> Scope:
+    """Return a `with` block, or decorator, in which `values` are added to the active context.
+
+    Raises:
+        InvalidNameError: a name is not an identifier (`.` and `-` allowed) of 64 characters.
+        InvalidValueError: a value cannot travel, or does not fit its declared variable.
+    """
+    added = Context(values, **more)
+    return Scope(lambda: current() | added)
+
+
+_Setting: TypeAlias = "tuple[Token[Any], object, object]"
+
+
+def _set(contextvar: ContextVar[Any], value: object, absent: object) -> _Setting:
+    return contextvar.set(value), value, absent
+
+
+def _reset(token: Token[Any], value: object, absent: object) -> None:
+    """Undo a `_set`, exactly; in another space than it was made in, as far as it reached there."""
+    try:
+        token.var.reset(token)
+    except ValueError:
+        # A generator, or a framework, entered and left the scope in two different spaces. Where
+        # ours was copied along it ends here; what else is active in this space is not ours.
+        if token.var.get(absent) is value:
+            missing = token.old_value is Token.MISSING
+            token.var.set(absent if missing else token.old_value)
+
+
+class _Bound(Generic[P, R]):
+    """A callable bound to a context. A class, not a closure, so that it can be pickled."""
+
+    __wrapped__: Callable[P, R]
+
+    def __init__(self, context: Context, function: Callable[P, R]) -> None:
+        functools.update_wrapper(self, function)
+        self._context = context
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._context.run(self.__wrapped__, *args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Context.wrap, (self._context, self.__wrapped__)
+
+    def __repr__(self) -> str:
+        return f"<{self.__wrapped__!r} in {self._context!r}>"
+
+
+class _AsyncBound(_Bound[P, R]):
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:  # type: ignore[override]  # the awaited kind of the same call
+        return await cast("Any", self._context.run(self.__wrapped__, *args, **kwargs))

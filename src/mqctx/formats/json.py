@@ -1,0 +1,73 @@
+"""The default layout: one header with a compact JSON object, all ASCII."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from mqctx.formats import check_header
+from mqctx.rejection import Reason, Rejection, Report
+from mqctx.values import Plain, escape, type_name
+
+__all__ = ["JsonFormat"]
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(dict[str, Any])
+_ABSENT = object()
+
+
+class JsonFormat:
+    """One header with a compact JSON object (RFC 8259), what is not ASCII escaped.
+
+    Args:
+        header: The name of the header.
+
+    Raises:
+        ConfigurationError: a broker, a client or Celery gives that header another meaning.
+    """
+
+    __slots__ = ("header",)
+
+    def __init__(self, header: str = "mqctx") -> None:
+        check_header(header)
+        self.header = header
+
+    def encode(self, values: Mapping[str, Plain]) -> Mapping[str, str]:
+        """Return the one header that carries `values`, or none if there are no values."""
+        if not values:
+            return {}
+        text = _encoder.encode(values).decode()
+        if not text.isascii():
+            # msgspec writes UTF-8 and has no option to escape.
+            text = json.dumps(values, separators=(",", ":"))
+        return {self.header: text}
+
+    def decode(
+        self, headers: Mapping[str, Any], max_bytes: int, report: Report
+    ) -> Mapping[str, Plain]:
+        """Return the values in the header. Streams may hand it out as bytes; a bytearray too."""
+        raw = headers.get(self.header, _ABSENT)
+        if raw is _ABSENT:
+            return {}
+        reason: Reason = "malformed"
+        if not isinstance(raw, str | bytes | bytearray):
+            reason, detail = "wrong-type", f"expected text, got {type_name(type(raw))}"
+        elif len(self.header) + len(raw) > max_bytes:
+            reason, detail = "too-large", f"{len(raw)} bytes, max_bytes is {max_bytes}"
+        else:
+            try:
+                return _decoder.decode(raw)
+            except RecursionError:
+                detail = "nested too deep"
+            except ValueError as error:
+                detail = escape(str(error))
+        report(Rejection("extract", self.header, None, reason, detail))
+        return {}
+
+    def strip(self, headers: dict[str, Any]) -> None:
+        """Remove the header from `headers`, in place."""
+        headers.pop(self.header, None)
+
+    def __repr__(self) -> str:
+        return f"JsonFormat(header={self.header!r})"

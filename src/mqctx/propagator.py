@@ -1,0 +1,261 @@
+"""Context to headers, headers to context: what leaves, what is accepted, within which limits."""
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict, Unpack
+
+from mqctx.context import EMPTY, Context, current
+from mqctx.errors import ConfigurationError, HeadersError, InvalidNameError, OversizeError
+from mqctx.formats import Format
+from mqctx.formats.json import JsonFormat
+from mqctx.rejection import Reason, Rejection, log_rejection
+from mqctx.values import Plain, check_name, declarations, escape, to_plain, type_name
+
+# What RabbitMQ lets a header frame hold, by its default frame_max.
+_MOST_BYTES = 131_072
+_logger = logging.getLogger("mqctx")
+_counting = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Propagator:
+    """Decide what leaves, what is accepted, in which formats and within which limits.
+
+    Args:
+        formats: All are written and all are read; where two have a name, the first one counts.
+        send: Names that may leave, a trailing `*` for a prefix (`"order.*"`). None: all.
+        accept: Names that are restored, in the same way. None: all.
+        max_bytes: The most that names and values of all our headers together may take, in
+            bytes, on the way out and on the way in.
+        on_oversize: What `inject` does with more: `"raise"` an `OversizeError`, or `"drop"`
+            values, the largest first, each a rejection, until the rest fits.
+        on_rejected: Called with each `Rejection`, in the thread of the message. By default
+            one WARNING per kind and minute goes to the logger `mqctx`.
+
+    Raises:
+        ConfigurationError: a setting cannot work.
+    """
+
+    formats: Sequence[Format] = (JsonFormat(),)
+    send: Iterable[str] | None = None
+    accept: Iterable[str] | None = None
+    max_bytes: int = 4096
+    on_oversize: Literal["raise", "drop"] = "raise"
+    on_rejected: Callable[[Rejection], object] = log_rejection
+    rejections: Counter[Reason] = field(default_factory=Counter[Reason], init=False, repr=False)
+    """How many rejections there were, by reason."""
+    _may_leave: Callable[[str], bool] = field(init=False, repr=False)
+    _may_enter: Callable[[str], bool] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        formats = tuple(self.formats)
+        if not formats:
+            raise ConfigurationError("formats: give at least one, such as JsonFormat()")
+        headers = [format.header for format in formats]
+        if len(set(headers)) < len(headers):
+            raise ConfigurationError(f"formats: two of them write the same header, of {headers}")
+        if not 0 < self.max_bytes <= _MOST_BYTES:
+            raise ConfigurationError(
+                f"max_bytes: {self.max_bytes} is not between 1 and {_MOST_BYTES}, the size of a "
+                "frame, over which RabbitMQ closes the connection"
+            )
+        if self.on_oversize not in ("raise", "drop"):
+            raise ConfigurationError(f"on_oversize: {self.on_oversize!r} is not 'raise' or 'drop'")
+        object.__setattr__(self, "formats", formats)
+        object.__setattr__(self, "_may_leave", _allow_list("send", self.send))
+        object.__setattr__(self, "_may_enter", _allow_list("accept", self.accept))
+
+    def inject(self, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return a new dict: `headers`, and the active context in place of any that they carry.
+
+        Raises:
+            OversizeError: the context takes more than `max_bytes`, and `on_oversize="raise"`.
+            InvalidValueError: a joined ContextVar holds a value that cannot travel.
+            HeadersError: `headers` are not a mapping.
+        """
+        context = current()
+        encoded = context.encoded
+        if encoded is None or encoded[0] is not self:
+            encoded = context.encoded = (self, self._encode(context))
+        if not headers:
+            return encoded[1].copy()
+        if not _is_mapping(headers):
+            raise HeadersError(f"headers: expected a mapping, got {type_name(type(headers))}")
+        injected = dict(headers)
+        for format in self.formats:
+            format.strip(injected)
+        injected.update(encoded[1])
+        return injected
+
+    def extract(self, headers: Mapping[str, Any] | None) -> Context:
+        """Return the context that `headers` carry, the empty one if they carry none.
+
+        Never raises: what cannot be restored is a `Rejection`, and the rest is restored.
+        """
+        if not headers:
+            return EMPTY
+        if not _is_mapping(headers):
+            detail = f"expected headers in a mapping, got {type_name(type(headers))}"
+            self._report(Rejection("extract", "headers", None, "wrong-type", detail))
+            return EMPTY
+        values: dict[str, Any] = {}
+        for format in self.formats:
+            for name, plain in self._decode(format, headers).items():
+                if name in values:
+                    continue
+                try:
+                    values[name] = self._restored(name, plain)
+                except _RefusedError as refused:
+                    key = escape(name)
+                    rejection = Rejection(
+                        "extract", format.header, key, refused.reason, refused.detail
+                    )
+                    self._report(rejection)
+        return Context.of_checked(values) if values else EMPTY
+
+    def _encode(self, context: Context) -> dict[str, str]:
+        values: dict[str, Plain] = {}
+        for name, value in context.travelling():
+            if self._may_leave(name):
+                declaration = declarations.get(name)
+                convert = to_plain if declaration is None else _declared_to_plain
+                values[name] = convert(name, value)
+        headers = self._write(values)
+        if _size(headers) > self.max_bytes:
+            if self.on_oversize == "raise":
+                raise OversizeError(self._advice(values, _size(headers)))
+            headers = self._trim(values, headers)
+        return headers
+
+    def _write(self, values: Mapping[str, Plain]) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        for format in self.formats:
+            headers.update(format.encode(values))
+        return headers
+
+    def _trim(self, values: dict[str, Plain], headers: dict[str, str]) -> dict[str, str]:
+        """Drop whole values, the largest first, until the rest fits."""
+        sizes = self._sizes(values)
+        while values and (excess := _size(headers) - self.max_bytes) > 0:
+            while values and excess > 0:
+                name = max(values, key=sizes.__getitem__)
+                excess -= sizes[name]
+                del values[name]
+                detail = f"{sizes[name]} bytes; all must fit in max_bytes, {self.max_bytes}"
+                header = self.formats[0].header
+                self._report(Rejection("inject", header, name, "too-large", detail))
+            headers = self._write(values)
+        return headers
+
+    def _sizes(self, values: Mapping[str, Plain]) -> dict[str, int]:
+        return {name: _size(self._write({name: value})) for name, value in values.items()}
+
+    def _advice(self, values: Mapping[str, Plain], size: int) -> str:
+        sizes = self._sizes(values)
+        largest = max(sizes, key=sizes.__getitem__)
+        return (
+            f"the context takes {size} bytes of headers, max_bytes is {self.max_bytes}; the "
+            f"largest value is {largest!r} with {sizes[largest]} bytes: keep it out with "
+            "Variable(..., local=True) or send=[...], raise max_bytes, or set on_oversize='drop'"
+        )
+
+    def _decode(self, format: Format, headers: Mapping[str, Any]) -> Mapping[str, Plain]:
+        try:
+            return format.decode(headers, self.max_bytes, self._report)
+        except Exception as error:  # noqa: BLE001 - a format may be anybody's
+            detail = f"{format!r} raised {type_name(type(error))}: {escape(str(error))}"
+            self._report(Rejection("extract", format.header, None, "error", detail))
+            return {}
+
+    def _restored(self, name: str, plain: Plain) -> Any:
+        try:
+            check_name(name)
+        except InvalidNameError as error:
+            raise _RefusedError("illegal-name", str(error)) from None
+        if not self._may_enter(name):
+            raise _RefusedError("not-accepted", "its name is not on the accept list")
+        declaration = declarations.get(name)
+        if declaration is not None and declaration.local:
+            raise _RefusedError("local", "its name is declared local in this process")
+        try:
+            checked = to_plain(name, plain)
+            return checked if declaration is None else declaration.from_plain(checked)
+        except Exception as error:  # noqa: BLE001 - a declared type's own code may raise anything
+            raise _RefusedError("illegal-value", escape(str(error))) from None
+
+    def _report(self, rejection: Rejection) -> None:
+        with _counting:
+            self.rejections[rejection.reason] += 1
+        try:
+            self.on_rejected(rejection)
+        except Exception:  # the hook is the user's, and the message must not be lost to it
+            _logger.exception("on_rejected failed for: %s", rejection)
+
+
+class _RefusedError(Exception):
+    """A value of a message is not restored. Never leaves this module."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        self.reason: Reason = reason
+        self.detail = detail
+
+
+def _declared_to_plain(name: str, value: object) -> Plain:
+    return declarations[name].to_plain(value)
+
+
+def _is_mapping(headers: object) -> bool:
+    return isinstance(headers, Mapping)
+
+
+def _size(headers: Mapping[str, str]) -> int:
+    return sum(len(name) + len(text) for name, text in headers.items())
+
+
+def _allow_list(setting: str, allowed: Iterable[str] | None) -> Callable[[str], bool]:
+    if allowed is None:
+        return lambda _: True
+    if isinstance(allowed, str):  # each of its letters would be taken for a name
+        raise ConfigurationError(
+            f"{setting}: expected names or prefixes such as ['tenant', 'order.*'], got {allowed!r}"
+        )
+    entries = tuple(allowed)
+    names = frozenset(entry for entry in entries if not entry.endswith("*"))
+    prefixes = tuple(entry[:-1] for entry in entries if entry.endswith("*"))
+    return lambda name: name in names or name.startswith(prefixes)
+
+
+class Settings(TypedDict, total=False):
+    """What `configure` takes: the arguments of `Propagator`."""
+
+    formats: Sequence[Format]
+    send: Iterable[str] | None
+    accept: Iterable[str] | None
+    max_bytes: int
+    on_oversize: Literal["raise", "drop"]
+    on_rejected: Callable[[Rejection], object]
+
+
+_default = Propagator()
+
+
+def configure(**settings: Unpack[Settings]) -> Propagator:
+    """Make `Propagator(**settings)` the default one, and return it.
+
+    It holds at once for all that was not given a propagator of its own, handlers that are
+    already decorated included. Without settings, the defaults are back.
+
+    Raises:
+        ConfigurationError: a setting cannot work.
+    """
+    global _default  # noqa: PLW0603 - the default is one per process
+    _default = Propagator(**settings)
+    return _default
+
+
+def default_propagator() -> Propagator:
+    """Return the propagator that `configure` set last."""
+    return _default

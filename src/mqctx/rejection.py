@@ -1,0 +1,58 @@
+"""What was not restored, or not sent, and why; and how that is told when nobody listens."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+Reason: TypeAlias = Literal[
+    "wrong-type",  # the header is not text
+    "malformed",  # the text is not what the format says
+    "too-large",  # over the propagator's max_bytes
+    "illegal-name",  # not a name that a context can have
+    "illegal-value",  # a value that does not fit its variable, or nested too deep
+    "local",  # a name that is declared local here
+    "not-accepted",  # not on the propagator's accept list
+    "error",  # the format itself failed
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Something that was not restored or not sent, and why.
+
+    `header` and `key` name the place (`key` is None where it is the whole header), `detail`
+    says more. Both are escaped and of bounded length, fit for a log line.
+    """
+
+    during: Literal["inject", "extract"]
+    header: str
+    key: str | None
+    reason: Reason
+    detail: str
+
+    def __str__(self) -> str:
+        where = self.header if self.key is None else f"{self.key} in {self.header}"
+        outcome = "not restored from" if self.during == "extract" else "not sent in"
+        return f"{where}: {outcome} the message headers ({self.reason}): {self.detail}"
+
+
+Report: TypeAlias = Callable[[Rejection], None]
+
+_SECONDS_BETWEEN_LINES: Final = 60.0
+_logger = logging.getLogger("mqctx")
+_lines_until: dict[tuple[str, str, str], float] = {}
+_logging = threading.Lock()
+
+
+def log_rejection(rejection: Rejection) -> None:
+    """Log a WARNING: one per kind of rejection and minute, so that a flood stays readable."""
+    kind = (rejection.during, rejection.header, rejection.reason)
+    now = time.monotonic()
+    with _logging:
+        if now < _lines_until.get(kind, now):
+            return
+        _lines_until[kind] = now + _SECONDS_BETWEEN_LINES
+    _logger.warning("%s", rejection)

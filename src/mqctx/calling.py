@@ -45,9 +45,6 @@ class SpacedCoroutine(Coroutine[Any, Any, T_co]):
         # The interpreter's `await` asks an iterator for send, throw and close: all are here.
         return cast("Generator[Any, Any, T_co]", self)
 
-    def __iter__(self) -> "SpacedCoroutine[T_co]":
-        return self
-
     def __next__(self) -> Any:
         return self._run(self._coroutine.send, None)
 

@@ -56,3 +56,9 @@ def log_rejection(rejection: Rejection) -> None:
             return
         _lines_until[kind] = now + _SECONDS_BETWEEN_LINES
     _logger.warning("%s", rejection)
+
+
+def forget_logged() -> None:
+    """Let the next rejection of each kind be logged at once; for tests."""
+    with _logging:
+        _lines_until.clear()

@@ -60,7 +60,7 @@ class Declaration:
     def to_plain(self, value: object) -> Plain:
         """Turn a value of the declared type into what JSON can say."""
         try:
-            plain = msgspec.to_builtins(value, str_keys=True)
+            plain = msgspec.json.decode(msgspec.json.encode(value))
         except (TypeError, ValueError, OverflowError, RecursionError):
             raise InvalidValueError(cannot_travel(self.name, value)) from None
         return to_plain(self.name, plain)

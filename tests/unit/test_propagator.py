@@ -1,0 +1,371 @@
+"""Inject and extract: what leaves, what is accepted, within which limits."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mqctx
+from mqctx import Context, JsonFormat, Propagator, Rejection, Variable, configure, scope
+from mqctx.formats import Format
+from mqctx.propagator import default_propagator
+from mqctx.rejection import Report, log_rejection
+from mqctx.values import Plain
+
+
+class Rejections(list[Rejection]):
+    """Collects what a propagator rejects."""
+
+    def propagator(self, **settings: Any) -> Propagator:
+        return Propagator(on_rejected=self.append, **settings)
+
+
+@pytest.fixture
+def rejected() -> Rejections:
+    return Rejections()
+
+
+def wire(**values: object) -> dict[str, str]:
+    return {"mqctx": json.dumps(values)}
+
+
+class TestInject:
+    def test_writes_one_compact_ascii_header(self) -> None:
+        with scope(request_id="r-1", user="Zo\u00eb", n=1):
+            injected = Propagator().inject()
+        assert injected == {"mqctx": '{"request_id":"r-1","user":"Zo\\u00eb","n":1}'}
+
+    def test_keeps_the_callers_headers_in_a_new_dict(self) -> None:
+        given = {"x-retry": 1, "tags": ["a"]}
+        with scope(user="ada"):
+            injected = Propagator().inject(given)
+        assert injected == {**given, "mqctx": '{"user":"ada"}'}
+        assert given == {"x-retry": 1, "tags": ["a"]}
+
+    def test_takes_any_mapping(self) -> None:
+        with scope(user="ada"):
+            assert Propagator().inject(MappingProxyType({"a": 1})) == {"a": 1, **wire_of("ada")}
+
+    def test_replaces_a_stale_context(self) -> None:
+        with scope(user="ada"):
+            assert Propagator().inject({"mqctx": '{"user":"eve","old":1}'}) == wire_of("ada")
+
+    def test_removes_a_stale_context_when_none_is_active(self) -> None:
+        assert Propagator().inject({"mqctx": '{"user":"eve"}', "a": 1}) == {"a": 1}
+
+    def test_gives_each_publish_a_dict_of_its_own(self) -> None:
+        propagator = Propagator()
+        with scope(user="ada"):
+            propagator.inject()["mqctx"] = "changed"
+            assert propagator.inject() == wire_of("ada")
+
+    def test_encodes_a_context_once(self) -> None:
+        layout = CountingFormat()
+        propagator = Propagator(formats=[layout])
+        with scope(user="ada"):
+            for _ in range(1000):
+                propagator.inject()
+            assert layout.encoded == 1
+            mqctx.bind(tenant="acme")
+            propagator.inject()
+            assert layout.encoded == 2
+
+    def test_is_not_misled_by_what_another_propagator_encoded(self) -> None:
+        with scope(user="ada", tenant="acme"):
+            Propagator().inject()
+            assert Propagator(send=["user"]).inject() == wire_of("ada")
+
+    def test_refuses_headers_that_are_no_mapping(self) -> None:
+        with pytest.raises(mqctx.HeadersError, match="expected a mapping, got list"):
+            Propagator().inject(cast("Any", ["a"]))
+
+    @pytest.mark.parametrize(
+        ("send", "sent"),
+        [
+            (None, {"user", "order.id", "order.total"}),
+            ((), set[str]()),
+            (["user"], {"user"}),
+            (iter(["order.*", "nothing"]), {"order.id", "order.total"}),
+            (["*"], {"user", "order.id", "order.total"}),
+        ],
+    )
+    def test_sends_only_what_may_leave(self, send: Any, sent: set[str]) -> None:
+        propagator = Propagator(send=send)
+        with scope({"user": "ada", "order.id": 1, "order.total": 2}):
+            assert set(propagator.extract(propagator.inject())) == sent
+
+
+class TestOversize:
+    def test_raises_before_anything_is_sent_naming_limit_key_and_remedy(self) -> None:
+        with (
+            scope(user="ada", basket="x" * 5000),
+            pytest.raises(mqctx.OversizeError, match=r"max_bytes is 4096.*'basket'.*local=True"),
+        ):
+            Propagator().inject()
+
+    def test_counts_names_and_values_of_all_headers(self) -> None:
+        with scope(a="x"):
+            assert Propagator(max_bytes=len('mqctx{"a":"x"}')).inject()
+            with pytest.raises(mqctx.OversizeError):
+                Propagator(max_bytes=len('mqctx{"a":"x"}') - 1).inject()
+
+    def test_drops_whole_values_the_largest_first_each_reported(self, rejected: Rejections) -> None:
+        propagator = rejected.propagator(max_bytes=60, on_oversize="drop")
+        with scope(user="ada", big="x" * 100, bigger="y" * 200, tenant="acme"):
+            injected = propagator.inject()
+        assert json.loads(injected["mqctx"]) == {"user": "ada", "tenant": "acme"}
+        assert [(r.key, r.reason, r.during) for r in rejected] == [
+            ("bigger", "too-large", "inject"),
+            ("big", "too-large", "inject"),
+        ]
+        assert "bigger in mqctx: not sent in the message headers (too-large)" in str(rejected[0])
+
+    def test_drops_everything_when_nothing_fits(self, rejected: Rejections) -> None:
+        propagator = rejected.propagator(max_bytes=3, on_oversize="drop")
+        with scope(a=1, b=2):
+            assert propagator.inject({"kept": 1}) == {"kept": 1}
+        assert len(rejected) == 2
+
+    @given(
+        values=st.dictionaries(st.from_regex("[a-z]{1,8}", fullmatch=True), st.text(max_size=60)),
+        max_bytes=st.integers(1, 300),
+    )
+    def test_what_is_sent_always_fits(self, values: dict[str, str], max_bytes: int) -> None:
+        propagator = Propagator(max_bytes=max_bytes, on_oversize="drop", on_rejected=lambda _: None)
+        injected = Context(values).run(propagator.inject)
+        assert sum(len(k) + len(v) for k, v in injected.items()) <= max_bytes
+        assert values.items() >= propagator.extract(injected).items()
+
+
+class TestExtract:
+    def test_restores_what_inject_wrote(self) -> None:
+        values = {"a": "\u00e9", "b": "", "c": 2**70, "d": 0.1, "e": [None, {"f": True}]}
+        assert Propagator().extract(Context(values).run(Propagator().inject)) == values
+
+    @pytest.mark.parametrize("headers", [None, {}, {"other": 1}])
+    def test_gives_the_empty_context_where_there_is_none(self, headers: Any) -> None:
+        with scope(user="ambient"):
+            assert Propagator().extract(headers) == {}
+
+    @pytest.mark.parametrize("kind", [str, str.encode, lambda text: bytearray(text.encode())])
+    def test_reads_text_bytes_and_bytearray(self, kind: Any) -> None:
+        assert Propagator().extract({"mqctx": kind('{"user":"Zo\u00eb"}')}) == {"user": "Zo\u00eb"}
+
+    @pytest.mark.parametrize(
+        ("raw", "reason"),
+        [
+            *((5, "wrong-type"), (None, "wrong-type"), (["{}"], "wrong-type"), ({}, "wrong-type")),
+            *(("", "malformed"), ("nonsense", "malformed"), ("[1]", "malformed")),
+            *(('{"a":1', "malformed"), ('{"a":NaN}', "malformed"), ('{"a":1e999}', "malformed")),
+            *((b"\xff\xfe", "malformed"), ('{"a":"\ud800"}', "malformed"), ("5", "malformed")),
+            ('{"a":"\\ud800"}', "malformed"),
+            ('{"a":' + "[" * 2000 + "]" * 2000 + "}", "malformed"),
+            ('{"a":"' + "x" * 5000 + '"}', "too-large"),
+        ],
+    )
+    def test_rejects_a_header_that_cannot_be_read(
+        self, raw: object, reason: str, rejected: Rejections
+    ) -> None:
+        propagator = rejected.propagator()
+        assert propagator.extract({"mqctx": raw}) == {}
+        assert [(r.header, r.key, r.reason) for r in rejected] == [("mqctx", None, reason)]
+        assert propagator.rejections == {reason: 1}
+
+    @pytest.mark.parametrize(
+        ("name", "value", "reason"),
+        [
+            *(("a b", 1, "illegal-name"), ("", 1, "illegal-name"), ("a" * 65, 1, "illegal-name")),
+            ("deep", json.loads("[" * 40 + "]" * 40), "illegal-value"),
+            *(("order", "no uuid", "illegal-value"), ("order", 5, "illegal-value")),
+        ],
+    )
+    def test_rejects_one_key_and_restores_the_rest(
+        self, name: str, value: object, reason: str, rejected: Rejections
+    ) -> None:
+        Variable("order", UUID)
+        extracted = rejected.propagator().extract(wire(user="ada", **{name: value}))
+        assert extracted == {"user": "ada"}
+        assert [(r.header, r.reason) for r in rejected] == [("mqctx", reason)]
+
+    def test_rejects_what_a_declared_types_own_code_refuses_however(
+        self, rejected: Rejections
+    ) -> None:
+        Variable("fraction", Fraction)
+        assert rejected.propagator().extract(wire(fraction={"below": 0})) == {}
+        assert [r.reason for r in rejected] == ["illegal-value"]
+
+    def test_restores_only_what_is_accepted(self, rejected: Rejections) -> None:
+        propagator = rejected.propagator(accept=["trace*"])
+        assert propagator.extract(wire(traceparent="t", user="eve")) == {"traceparent": "t"}
+        assert [(r.key, r.reason) for r in rejected] == [("user", "not-accepted")]
+
+    def test_rejects_headers_that_are_no_mapping(self, rejected: Rejections) -> None:
+        assert rejected.propagator().extract(cast("Any", ["mqctx"])) == {}
+        assert [r.reason for r in rejected] == ["wrong-type"]
+
+    def test_shows_of_a_hostile_header_only_what_is_fit_for_a_log(
+        self, rejected: Rejections
+    ) -> None:
+        rejected.propagator().extract({"mqctx": json.dumps({"a\r\nX\x1b[31m" + "b" * 999: 1})})
+        shown = str(rejected[0])
+        assert shown.isprintable()
+        assert len(shown) < 700
+
+    @settings(max_examples=500)
+    @given(
+        st.one_of(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+            st.lists(st.text()),
+            st.recursive(
+                st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+                lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+            ).map(json.dumps),
+        )
+    )
+    def test_never_raises_and_counts_what_it_leaves_out(self, raw: object) -> None:
+        Variable("a", int)
+        propagator = Propagator(on_rejected=lambda _: None)
+        extracted = propagator.extract({"mqctx": raw})
+        whole = extracted == _object_in(raw)
+        assert whole or propagator.rejections.total() > 0
+
+
+class TestRejected:
+    def test_a_hook_that_fails_is_logged_and_the_rest_restored(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def broken(_: Rejection) -> None:
+            raise ZeroDivisionError
+
+        propagator = Propagator(on_rejected=broken)
+        assert propagator.extract({"mqctx": '{"a b":1,"user":"ada"}'}) == {"user": "ada"}
+        assert "on_rejected failed for: a b in mqctx" in caplog.text
+
+    def test_without_hook_one_line_per_kind_and_minute_is_logged(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        propagator = Propagator()
+        for _ in range(3):
+            propagator.extract({"mqctx": "nonsense"})
+            propagator.extract({"mqctx": 5})
+        assert propagator.rejections == {"malformed": 3, "wrong-type": 3}
+        assert [(r.levelno, r.name) for r in caplog.records] == [(logging.WARNING, "mqctx")] * 2
+        assert "mqctx: not restored from the message headers (wrong-type)" in caplog.text
+
+    def test_is_logged_again_after_a_minute(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = 1000.0
+        monkeypatch.setattr("mqctx.rejection.time.monotonic", lambda: now)
+        rejection = Rejection("extract", "mqctx", None, "malformed", "")
+        for seconds, lines in ((0, 1), (59.9, 1), (60.1, 2)):
+            now = 1000.0 + seconds
+            log_rejection(rejection)
+            assert len(caplog.records) == lines
+
+
+class CountingFormat(JsonFormat):
+    """Counts how often it encodes."""
+
+    encoded = 0
+
+    def encode(self, values: Mapping[str, Plain]) -> Mapping[str, str]:
+        self.encoded += 1
+        return super().encode(values)
+
+
+class BrokenFormat(JsonFormat):
+    """Fails on whatever it reads."""
+
+    def decode(
+        self, headers: Mapping[str, Any], max_bytes: int, report: Report
+    ) -> Mapping[str, Plain]:
+        raise ZeroDivisionError("a\nb")
+
+
+@dataclass
+class Fraction:
+    """A type whose own code raises what is no ValueError."""
+
+    below: int
+
+    def __post_init__(self) -> None:
+        _ = 1 / self.below
+
+
+class TestFormats:
+    two: tuple[Format, Format] = (JsonFormat(), JsonFormat("app-context"))
+
+    def test_all_are_written(self) -> None:
+        with scope(user="ada"):
+            injected = Propagator(formats=self.two).inject()
+        assert injected == {"mqctx": '{"user":"ada"}', "app-context": '{"user":"ada"}'}
+
+    def test_all_are_read_and_the_first_that_has_a_name_counts(self) -> None:
+        headers = {"app-context": '{"user":"eve","tenant":"acme"}', "mqctx": '{"user":"ada"}'}
+        extracted = Propagator(formats=self.two).extract(headers)
+        assert extracted == {"user": "ada", "tenant": "acme"}
+
+    def test_one_that_fails_is_a_rejection_and_the_others_are_read(
+        self, rejected: Rejections
+    ) -> None:
+        propagator = rejected.propagator(formats=[BrokenFormat(), JsonFormat("app-context")])
+        assert propagator.extract({"app-context": '{"user":"ada"}'}) == {"user": "ada"}
+        assert [(r.reason, r.header) for r in rejected] == [("error", "mqctx")]
+        assert "ZeroDivisionError: a\\nb" in rejected[0].detail
+
+    @pytest.mark.parametrize(
+        "header", ["x-mqctx", "X-Ctx", "CC", "bcc", "compression", "From", "retries", "\u00e9", ""]
+    )
+    def test_a_header_that_others_would_misread_is_refused(self, header: str) -> None:
+        with pytest.raises(mqctx.ConfigurationError, match=f"^header '{header}'"):
+            JsonFormat(header)
+
+    def test_a_format_shows_its_header(self) -> None:
+        assert repr(JsonFormat()) == "JsonFormat(header='mqctx')"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"formats": ()}, "formats: give at least one"),
+        ({"formats": (JsonFormat(), JsonFormat())}, "formats: two of them"),
+        ({"max_bytes": 0}, "max_bytes: 0 is not between 1 and 131072"),
+        ({"max_bytes": 200_000}, "max_bytes: 200000"),
+        ({"on_oversize": "ignore"}, "on_oversize: 'ignore' is not 'raise' or 'drop'"),
+        ({"send": "tenant"}, "send: expected names or prefixes.*got 'tenant'"),
+        ({"accept": "tenant"}, "accept: "),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused(setting: Any, said: str) -> None:
+    for make in (Propagator, configure):
+        with pytest.raises(mqctx.ConfigurationError, match=said):
+            make(**setting)
+
+
+def test_configure_sets_the_default_and_without_settings_resets_it() -> None:
+    configured = configure(max_bytes=100)
+    assert default_propagator() is configured
+    assert configured.max_bytes == 100
+    assert configure().max_bytes == 4096
+
+
+def wire_of(user: str) -> dict[str, str]:
+    return {"mqctx": f'{{"user":"{user}"}}'}
+
+
+def _object_in(raw: object) -> object:
+    """Return the object that a header holds, or None where it holds none."""
+    if not isinstance(raw, str | bytes):
+        return None
+    try:
+        return json.loads(raw)
+    except (ValueError, UnicodeDecodeError):
+        return None

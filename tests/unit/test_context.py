@@ -50,7 +50,7 @@ def test_merges_with_a_mapping_on_either_side_and_the_right_one_counts() -> None
 
 def test_checks_what_is_merged_in() -> None:
     with pytest.raises(mqctx.InvalidValueError, match="stamp"):
-        Context() | {"stamp": object()}
+        _ = Context() | {"stamp": object()}
 
 
 def test_shows_its_values_to_a_person() -> None:
@@ -98,7 +98,18 @@ class Colour(StrEnum):
     "value",
     [
         *("", "text", "\u00e9\U0001f600", "a\x00b\r\n", 0, -1, 2**63, -(2**63) - 1, 2**400),
-        *(0.1, 1e300, -0.0, True, False, None, [], {}, [1, ["a", {"b": None}]], {"": {"k": [True]}}),
+        *(
+            0.1,
+            1e300,
+            -0.0,
+            True,
+            False,
+            None,
+            [],
+            {},
+            [1, ["a", {"b": None}]],
+            {"": {"k": [True]}},
+        ),
     ],
 )
 def test_takes_what_json_can_say(value: object) -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import mqctx
+from mqctx import errors
 
 LOADED = """
 import sys
@@ -19,7 +20,13 @@ print(*sorted(new - set(sys.stdlib_module_names)))
 def test_all_is_what_is_there() -> None:
     public = {name for name in vars(mqctx) if not name.startswith("_")}
     modules = {"context", "errors", "formats", "propagator", "rejection", "variable"}
-    assert set(mqctx.__all__) == public - modules - {"calling", "handler", "values", "adapters", "cli"}
+    assert set(mqctx.__all__) == public - modules - {
+        "calling",
+        "handler",
+        "values",
+        "adapters",
+        "cli",
+    }
     assert all(hasattr(mqctx, name) for name in mqctx.__all__)
 
 
@@ -32,13 +39,15 @@ def test_import_loads_nothing_from_outside_but_msgspec() -> None:
 
 def test_import_loads_no_asyncio() -> None:
     code = "import sys, mqctx; print('asyncio' in sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert loaded.stdout.strip() == "False"
 
 
 def test_every_error_is_an_mqctx_error_and_drawn_in_the_tree() -> None:
-    errors = [name for name in mqctx.__all__ if name.endswith("Error")]
-    assert len(errors) > 5
-    for name in errors:
+    names = [name for name in mqctx.__all__ if name.endswith("Error")]
+    assert len(names) > 5
+    for name in names:
         assert issubclass(getattr(mqctx, name), mqctx.MqctxError)
-        assert name in str(mqctx.errors.__doc__)
+        assert name in str(errors.__doc__)

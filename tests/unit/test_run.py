@@ -207,7 +207,8 @@ def letters() -> Iterator[str]:
 
 @pytest.mark.parametrize("function", [numbers, letters, functools.partial(numbers)])
 def test_a_generator_function_is_refused_with_the_way_out(function: Any) -> None:
-    for use in (Context().run, Context().wrap, scope(), functools.partial(run, {})):
+    uses: list[Callable[[Any], object]] = [Context().run, Context().wrap, scope()]
+    for use in (*uses, lambda function: run({}, function)):
         with pytest.raises(mqctx.HandlerError, match="generator function.*restored"):
             use(function)
 
@@ -372,7 +373,11 @@ class TestWrap:
 
     def test_carries_the_context_into_a_timer(self) -> None:
         seen: list[object] = []
-        timer = threading.Timer(0, Context(tenant="acme").wrap(lambda: seen.append(tenant())))
+
+        def note() -> None:
+            seen.append(tenant())
+
+        timer = threading.Timer(0, Context(tenant="acme").wrap(note))
         timer.start()
         timer.join(10)
         assert seen == ["acme"]
@@ -380,7 +385,9 @@ class TestWrap:
     @pytest.mark.parametrize("method", ["spawn", "fork"])
     def test_carries_the_context_into_a_process(self, method: str) -> None:
         with ProcessPoolExecutor(1, mp_context=get_context(method)) as pool:
-            assert pool.submit(Context(tenant="acme").wrap(current)).result(30) == {"tenant": "acme"}
+            assert pool.submit(Context(tenant="acme").wrap(current)).result(30) == {
+                "tenant": "acme"
+            }
 
     def test_can_be_pickled(self) -> None:
         wrapped = pickle.loads(pickle.dumps(Context(tenant="acme").wrap(tenant)))  # noqa: S301 - our own bytes

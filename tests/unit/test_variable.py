@@ -160,7 +160,9 @@ def test_the_same_declaration_again_is_fine_even_from_a_reloaded_module() -> Non
     assert Context(size=reloaded("s"))["size"] is reloaded("s")
 
 
-@pytest.mark.parametrize("again", [lambda: Variable("n", str), lambda: Variable("n", int, local=True)])
+@pytest.mark.parametrize(
+    "again", [lambda: Variable("n", str), lambda: Variable("n", int, local=True)]
+)
 def test_another_declaration_of_the_same_name_is_an_error(again: Callable[[], object]) -> None:
     Variable("n", int)
     with pytest.raises(mqctx.ConfigurationError, match="n: already declared as int"):
@@ -194,7 +196,7 @@ class TestJoinedContextVar:
 
     @staticmethod
     def join(**default: str | None) -> ContextVar[Any]:
-        contextvar: ContextVar[Any] = ContextVar("correlation_id", **default)  # type: ignore[arg-type]  # one keyword
+        contextvar: ContextVar[Any] = ContextVar("correlation_id", **default)
         Variable("correlation_id", str, contextvar=contextvar)
         return contextvar
 

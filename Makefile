@@ -1,0 +1,88 @@
+# make demo      shows the main job, in memory; BROKER=docker or BROKER=amqp://... on RabbitMQ
+# make test      everything that must hold: lint, types, and all tests on a real RabbitMQ
+# make format    formats the code
+# make lock      renews the versions in uv.lock
+#
+# Each needs Python 3.11+ and a package index that pip reaches, and sets up what else it needs.
+# PYTHON names the interpreter, VENV the folder of its virtual environment.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
+LOWEST := $(VENV)-lowest
+BROKER ?=
+
+.PHONY: demo test lint types tests tests-lowest format lock clean
+.DELETE_ON_ERROR:
+
+ifeq ($(BROKER),docker)
+demo: $(VENV)/.demo
+	@docker/with-broker.sh $(BIN)/mqctx demo
+else
+demo: $(VENV)/.demo
+	@$(BIN)/mqctx demo $(if $(BROKER),--broker '$(BROKER)')
+endif
+
+test: lint types tests tests-lowest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# With the versions in uv.lock. What cannot be prepared here is no failure: the tests look for
+# another broker, and fail where there is none.
+tests: $(VENV)/.dev
+	$(BIN)/coverage erase
+	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+# With the lowest versions of the clients that pyproject.toml allows.
+tests-lowest: $(LOWEST)/.dev
+	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(LOWEST)/bin/pytest -q tests/unit tests/adapters tests/integration
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+# Renews the versions in uv.lock.
+lock: $(VENV)/.uv
+	PATH="$(BIN):$$PATH" $(BIN)/python tools/lock.py
+
+clean:
+	rm -rf $(VENV) $(LOWEST)
+
+# uv reads the lock; pip installs, because it knows the index that this machine uses.
+$(VENV)/.uv:
+	@echo "Setting up $(VENV) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mqctx needs Python 3.11 or newer; name one with make PYTHON=...")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install 'uv>=0.9'
+	@touch $@
+
+$(VENV)/.demo: uv.lock pyproject.toml | $(VENV)/.uv
+	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --no-dev --extra cli --output-file $@.txt
+	@$(PIP) install --requirement $@.txt
+	@$(PIP) install --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: uv.lock pyproject.toml | $(VENV)/.uv
+	@echo "Installing what the tests need ..."
+	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --all-groups --all-extras --output-file $@.txt
+	@$(PIP) install --requirement $@.txt
+	@$(PIP) install --no-deps --editable .
+	@touch $@
+
+$(LOWEST)/.dev: uv.lock pyproject.toml | $(VENV)/.uv
+	@echo "Setting up $(LOWEST) ..."
+	@$(PYTHON) -m venv $(LOWEST)
+	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --only-group test --output-file $@.txt
+	@$(BIN)/python -c 'import re, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*(r.replace(">=", "==") for rs in (project["dependencies"], *project["optional-dependencies"].values()) for r in rs if not r.startswith("mqctx")), sep="\n")' >> $@.txt
+	@$(LOWEST)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --requirement $@.txt
+	@$(LOWEST)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --no-deps --editable .
+	@touch $@

@@ -1,0 +1,48 @@
+"""The broker of the integration tests, found once for all of them."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pika
+import pytest
+
+from .broker import Broker, NoBrokerError, find_broker, server_version
+
+_USED = pytest.StashKey[str]()
+
+
+@pytest.fixture(scope="session")
+def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    """Give the broker, or fail every test that asks for it with what to do about it."""
+    try:
+        with find_broker() as found:
+            version = server_version(found.url)
+            request.config.stash[_USED] = f"RabbitMQ {version}, found by way of {found.way}"
+            yield found
+    except NoBrokerError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+
+
+@pytest.fixture(scope="session")
+def amqp_url(broker: Broker) -> str:
+    """Give the broker's URL."""
+    return broker.url
+
+
+@pytest.fixture
+def queue_name(amqp_url: str) -> Iterator[str]:
+    """Give a name that no other queue has, and delete the queue of that name afterwards."""
+    name = f"mqctx-test-{uuid4().hex}"
+    yield name
+    connection = pika.BlockingConnection(pika.URLParameters(amqp_url))
+    connection.channel().queue_delete(name)
+    connection.close()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Tell which broker the tests ran with."""
+    if used := config.stash.get(_USED, None):
+        terminalreporter.write_sep("=", "broker")
+        terminalreporter.write_line(used)

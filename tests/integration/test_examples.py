@@ -1,0 +1,40 @@
+"""The examples in README and docs are executed as they stand, against the tests' broker."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from mqctx import rejection
+
+ROOT = Path(__file__).parents[2]
+URL = "amqp://guest:guest@127.0.0.1/"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def examples() -> list[object]:
+    """Return each Python block of each page, with its place."""
+    found: list[object] = []
+    for page in PAGES:
+        text = page.read_text()
+        for match in re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(pytest.param(match[1], id=f"{page.relative_to(ROOT)}:{line}"))
+    return found
+
+
+@pytest.mark.parametrize("code", examples())
+def test_an_example_runs_and_prints_what_it_says(
+    code: str, amqp_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "example.py"
+    script.write_text(code.replace(URL, amqp_url))
+    runpy.run_path(str(script))
+    said = [comment.strip() for comment in re.findall(r"print\(.*\)  # (.*)", code)]
+    assert capsys.readouterr().out.splitlines() == said
+
+
+def test_the_reasons_in_the_guide_are_those_of_the_code() -> None:
+    listed = re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "docs/guide.md").read_text(), re.MULTILINE)
+    assert tuple(listed) == rejection.Reason.__args__

@@ -1,0 +1,25 @@
+"""Renew uv.lock: which versions, but not from where, so that it serves with any package index.
+
+`make` gives the versions to pip, which knows the index of its machine. `uv sync` resolves anew,
+with these versions preferred, and writes its own index into its copy of the file.
+"""
+
+import re
+import subprocess
+from pathlib import Path
+
+LOCK = Path("uv.lock")
+LEFT_OUT = {
+    r"^sdist = .*\n": "",
+    r"^wheels = \[\n(?:    .*\n)*\]\n": "",
+    r"^source = \{ registry = .* \}$": 'source = { registry = "index" }',
+    # Without these uv takes the file for outdated, and resolves instead of missing the wheels.
+    r"^\[package\.metadata(?:\.requires-dev)?\]\n(?:.+\n)*\n?": "",
+}
+
+subprocess.run(["uv", "lock", *(["--upgrade"] if LOCK.exists() else [])], check=True)
+text = LOCK.read_text()
+for pattern, replacement in LEFT_OUT.items():
+    text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
+assert "://" not in text, "an address is left"
+LOCK.write_text(text)

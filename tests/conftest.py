@@ -5,16 +5,17 @@ from collections.abc import Iterator
 import pytest
 
 import mqctx
-from mqctx import propagator, rejection, values
+from mqctx import joined, propagator, rejection, values
 
 
 @pytest.fixture(autouse=True)
 def _clean_process() -> Iterator[None]:
-    declarations, joined = dict(values.declarations), dict(values.joined)
+    declared, others = dict(values.declarations), dict(joined.joined)
     rejection.forget_logged()
     yield
-    for registry, before in ((values.declarations, declarations), (values.joined, joined)):
-        registry.clear()
-        registry.update(before)
+    values.declarations.clear()
+    values.declarations.update(declared)
+    joined.joined.clear()
+    joined.joined.update(others)
     propagator.configure()
     assert mqctx.current() == {}, "a context is still active after the test"

@@ -13,9 +13,9 @@ from contextvars import ContextVar, Token, copy_context
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, cast
 
-from mqctx import calling
+from mqctx import calling, joined
 from mqctx.errors import InactiveError, ScopeError
-from mqctx.values import check, declarations, joined
+from mqctx.values import check, declarations
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -120,30 +120,17 @@ class Context(Mapping[str, Any]):
         """Return a copy of the current context variables in which this context is active."""
         space = copy_context()
         space.run(_cell.set, _Cell(self))
-        for name, declaration in joined.items():
-            contextvar = cast("ContextVar[Any]", declaration.contextvar)
-            space.run(contextvar.set, self._values.get(name, declaration.absent))
+        for other, value in joined.settings(self._values):
+            space.run(other.contextvar.set, value)
         return space
 
     def captured(self) -> "Context":
         """Return this context with what the joined ContextVars hold at this moment."""
         for known in (self, self._derived):
-            if known is not None and known._agrees_with_joined():
+            if known is not None and joined.agree(known._values):
                 return known
-        values = {name: value for name, value in self._values.items() if name not in joined}
-        for name, declaration in joined.items():
-            value = cast("ContextVar[Any]", declaration.contextvar).get(declaration.absent)
-            if value is not declaration.absent:
-                values[name] = value
-        self._derived = Context.of_checked(values)
+        self._derived = Context.of_checked(joined.captured(self._values))
         return self._derived
-
-    def _agrees_with_joined(self) -> bool:
-        return all(
-            cast("ContextVar[Any]", declaration.contextvar).get(declaration.absent)
-            is self._values.get(name, declaration.absent)
-            for name, declaration in joined.items()
-        )
 
 
 EMPTY = Context()
@@ -171,7 +158,7 @@ def as_context(values: Mapping[str, object]) -> Context:
 def current() -> Context:
     """Return the active context: the empty one outside every run and scope, never None."""
     context = _cell.get().context
-    return context.captured() if joined else context
+    return context.captured() if joined.joined else context
 
 
 def run(
@@ -214,9 +201,9 @@ def bind(values: Mapping[str, object] | None = None, /, **more: object) -> None:
         )
     with _binding:
         cell.context = cell.context | added
-    for name, declaration in joined.items():
+    for name, other in joined.joined.items():
         if name in added:
-            cast("ContextVar[Any]", declaration.contextvar).set(added[name])
+            other.contextvar.set(added[name])
 
 
 class Scope:
@@ -236,10 +223,8 @@ class Scope:
             raise ScopeError("this scope is in use; call scope(...) anew for each `with` block")
         context = self._choose()
         self._entered.append(_set(_cell, _Cell(context), _OUTSIDE))
-        for name, declaration in joined.items():
-            contextvar = cast("ContextVar[Any]", declaration.contextvar)
-            value = context.get(name, declaration.absent)
-            self._entered.append(_set(contextvar, value, declaration.absent))
+        for other, value in joined.settings(context):
+            self._entered.append(_set(other.contextvar, value, other.absent))
         return context
 
     def __exit__(

@@ -1,8 +1,6 @@
 """What may travel: names, plain values, and the types that variables declare."""
 
 import re
-from contextvars import Context as Space
-from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
 from math import isfinite
@@ -34,9 +32,6 @@ class Declaration:
     name: str
     type: Any
     local: bool = False
-    contextvar: ContextVar[Any] | None = None
-    absent: object = None
-    """What `contextvar` holds where the name has no value."""
 
     def check(self, value: object) -> object:
         """Return `value` as the context keeps it; raise `InvalidValueError` if it does not fit."""
@@ -71,19 +66,13 @@ class Declaration:
 
     def agrees_with(self, other: "Declaration") -> bool:
         """Whether both say the same of the name. A reloaded module's types count as the same."""
-        return (
-            repr(self.type) == repr(other.type)
-            and self.local == other.local
-            and (self.contextvar is None) == (other.contextvar is None)
-        )
+        return repr(self.type) == repr(other.type) and self.local == other.local
 
     def _does_not_fit(self, value: object) -> str:
         return f"{self.name}: expected {type_name(self.type)}, got {type_name(type(value))}"
 
 
 declarations: dict[str, Declaration] = {}
-joined: dict[str, Declaration] = {}
-"""The declarations whose values live in another library's `ContextVar`."""
 
 
 def declare(declaration: Declaration) -> None:
@@ -93,22 +82,9 @@ def declare(declaration: Declaration) -> None:
     if earlier is not None and not earlier.agrees_with(declaration):
         raise ConfigurationError(
             f"{declaration.name}: already declared as {type_name(earlier.type)} "
-            f"(local={earlier.local}, contextvar={earlier.contextvar}); "
-            "share one Variable, or choose another name"
+            f"(local={earlier.local}); share one Variable, or choose another name"
         )
     declarations[declaration.name] = declaration
-    if declaration.contextvar is not None:
-        joined[declaration.name] = declaration
-
-
-def absent_value(contextvar: ContextVar[Any] | None) -> object:
-    """Return what stands for "no value": the ContextVar's own default, else None."""
-    if contextvar is None:
-        return None
-    try:
-        return Space().run(contextvar.get)
-    except LookupError:
-        return None
 
 
 def check_name(name: object) -> None:

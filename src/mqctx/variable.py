@@ -6,7 +6,8 @@ from typing import Any, Final, Generic, ParamSpec, TypeVar, cast, overload
 
 from mqctx.context import Scope, current, scope
 from mqctx.errors import MissingValueError
-from mqctx.values import Declaration, absent_value, declare
+from mqctx.joined import join
+from mqctx.values import Declaration, declare
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,9 +70,11 @@ class Variable(Generic[T]):
         local: bool = False,
         contextvar: ContextVar[Any] | None = None,
     ) -> None:
-        self._declaration = Declaration(name, type, local, contextvar, absent_value(contextvar))
+        self._declaration = Declaration(name, type, local)
         self._default = default
         declare(self._declaration)
+        if contextvar is not None:
+            join(name, contextvar)
 
     @property
     def name(self) -> str:

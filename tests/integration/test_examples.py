@@ -3,6 +3,7 @@
 import re
 import runpy
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -37,4 +38,4 @@ def test_an_example_runs_and_prints_what_it_says(
 
 def test_the_reasons_in_the_guide_are_those_of_the_code() -> None:
     listed = re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "docs/guide.md").read_text(), re.MULTILINE)
-    assert tuple(listed) == rejection.Reason.__args__
+    assert tuple(listed) == get_args(rejection.Reason)

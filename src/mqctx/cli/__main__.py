@@ -1,0 +1,5 @@
+"""Let `python -m mqctx.cli` be the command `mqctx`."""
+
+from mqctx.cli import main
+
+main(prog_name="mqctx")

@@ -1,0 +1,72 @@
+"""What the services say, and what is kept of it to be checked in the end."""
+
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Final, ParamSpec, TypeAlias
+
+import mqctx
+
+P = ParamSpec("P")
+
+log: Final = logging.getLogger("mqctx.demo")
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerRun:
+    """One order handled by one service, and the context that was active then."""
+
+    service: str
+    order: str
+    context: mqctx.Context
+
+
+Leftover: TypeAlias = "tuple[str, mqctx.Context]"
+"""A service, and the context that was still active there after a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What was active in the handlers and after them. Several threads write to it."""
+
+    expected_runs: int
+    runs: list[HandlerRun] = field(default_factory=list[HandlerRun])
+    leftovers: list[Leftover] = field(default_factory=list[Leftover])
+    over: Event = field(default_factory=Event)
+
+    def add(self, run: HandlerRun) -> None:
+        """Keep a handler run; the last one expected ends the story."""
+        self.runs.append(run)
+        if len(self.runs) >= self.expected_runs:
+            self.over.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A participant, which says what it does."""
+
+    name: str
+    client: str
+    journal: Journal
+
+    def says(self, what: str) -> None:
+        """Log a line. Whose request it is about is not among the arguments."""
+        log.info(what, extra={"service": self.name, "client": self.client})
+
+    def handles(self, verb: str, order: str) -> None:
+        """Do the work on an order, and note in which context."""
+        self.says(f"{verb} {order}")
+        self.journal.add(HandlerRun(self.name, order, mqctx.current()))
+
+    def watched(self, handler: Callable[P, None]) -> Callable[P, None]:
+        """Return `handler` with a look, after each call, at what is still active."""
+
+        @functools.wraps(handler)
+        def handle_and_look(*args: P.args, **kwargs: P.kwargs) -> None:
+            handler(*args, **kwargs)
+            if left := mqctx.current():
+                self.journal.leftovers.append((self.name, left))
+
+        return handle_and_look

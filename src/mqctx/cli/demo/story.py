@@ -1,0 +1,33 @@
+"""Who asks for what: two requests, and a system that has never heard of mqctx."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What arrives at the web service: who asks, and the orders to place."""
+
+    context: Mapping[str, str]
+    orders: Sequence[str]
+
+
+REQUESTS: Final = (
+    Request(
+        {"request_id": "r-1", "user": "ada", "tenant": "acme"},
+        ("order 1001, 3 books", "order 1002, 1 lamp"),
+    ),
+    Request(
+        {"request_id": "r-2", "user": "grace", "tenant": "initech"},
+        ("order 2001, 2 chairs", "order 2002, 5 cups"),
+    ),
+)
+LEGACY_ORDER: Final = "order 9001, 1 pen"
+WORKERS: Final = ("billing", "shipping")
+
+SENT_IN: Final[Mapping[str, Mapping[str, str]]] = {
+    **{order: request.context for request in REQUESTS for order in request.orders},
+    LEGACY_ORDER: {},
+}
+"""Each order and the context it is sent in, which is what every handler must see."""

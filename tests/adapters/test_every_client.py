@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import mqctx
 from mqctx import Context, Propagator, configure, current, scope
@@ -18,7 +20,20 @@ other: contextvars.ContextVar[str] = contextvars.ContextVar("other", default="ou
 CARRIED: Headers = {"mqctx": '{"user":"ada"}'}
 
 
-@pytest.fixture(params=CLIENTS)
+def malformed() -> st.SearchStrategy[object]:
+    """Generate headers that are not a JSON object: other types, other text, objects cut short."""
+    values = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+    objects = st.dictionaries(st.text(), values, min_size=1).map(json.dumps)
+    cut = st.tuples(objects, st.integers(1)).map(lambda pair: pair[0][: pair[1] % len(pair[0])])
+    other_json = values.filter(lambda value: not isinstance(value, dict)).map(json.dumps)
+    noise = st.text() | st.binary() | st.binary().map(bytearray)
+    return values.filter(lambda value: not isinstance(value, str)) | other_json | cut | noise
+
+
+@pytest.fixture(scope="module", params=CLIENTS)
 def client(request: pytest.FixtureRequest) -> Client:
     return CLIENTS[request.param]
 
@@ -98,6 +113,14 @@ class TestHandler:
 
     @pytest.mark.parametrize("raw", [5, ["a"], {"a": 1}, b"\xff", None, "nonsense", True])
     def test_runs_when_the_header_cannot_be_read(self, client: Client, raw: object) -> None:
+        propagator = Propagator(on_rejected=lambda _: None)
+        assert seen_by_handler(client, {"mqctx": raw}, propagator=propagator) == {}
+        assert propagator.rejections.total() == 1
+
+    @given(raw=malformed())
+    def test_runs_with_the_empty_context_and_one_rejection_for_every_malformed_header(
+        self, client: Client, raw: object
+    ) -> None:
         propagator = Propagator(on_rejected=lambda _: None)
         assert seen_by_handler(client, {"mqctx": raw}, propagator=propagator) == {}
         assert propagator.rejections.total() == 1

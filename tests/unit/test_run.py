@@ -365,6 +365,17 @@ class TestWrap:
             plain = pool.submit(tenant).result()
         assert (wrapped, plain) == ("acme", None)
 
+    def test_may_run_in_many_threads_at_the_same_time(self) -> None:
+        barrier = threading.Barrier(8)
+
+        def meet() -> object:
+            barrier.wait(10)
+            return tenant()
+
+        wrapped = Context(tenant="acme").wrap(meet)
+        with ThreadPoolExecutor(8) as pool:
+            assert [f.result() for f in [pool.submit(wrapped) for _ in range(8)]] == ["acme"] * 8
+
     def test_leaves_nothing_active_in_the_thread(self) -> None:
         with ThreadPoolExecutor(1) as pool:
             pool.submit(Context(tenant="acme").wrap(other.set), "inside").result()

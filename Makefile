@@ -1,5 +1,6 @@
 # make demo      shows the main job, in memory; BROKER=docker or BROKER=amqp://... on RabbitMQ
 # make test      everything that must hold: lint, types, and all tests on a real RabbitMQ
+# make test-full the same, and what takes long: each cell of the matrix, faults, a cluster, a soak
 # make format    formats the code
 # make lock      renews the versions in uv.lock
 #
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 LOWEST := $(VENV)-lowest
 BROKER ?=
 
-.PHONY: demo test lint types tests tests-lowest format lock clean
+.PHONY: demo test lint types tests tests-lowest test-full format lock clean
 .DELETE_ON_ERROR:
 
 ifeq ($(BROKER),docker)
@@ -45,6 +46,10 @@ tests: $(VENV)/.dev
 # With the lowest versions of the clients that pyproject.toml allows.
 tests-lowest: $(LOWEST)/.dev
 	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(LOWEST)/bin/pytest -q tests/unit tests/adapters tests/integration
+
+# Everything that takes long too: each cell of the conformance matrix, the cluster, the soak.
+test-full: $(VENV)/.dev
+	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(BIN)/pytest -m 'full or not full'
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format

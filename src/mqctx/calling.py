@@ -49,8 +49,13 @@ class SpacedCoroutine(Coroutine[Any, Any, T_co]):
         return self._run(self._coroutine.send, None)
 
 
-def call(space: Space, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call `function` in `space`; what an `async def` returns runs there too, when awaited."""
+def call(space: Space | None, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call `function` in `space`; what an `async def` returns runs there too, when awaited.
+
+    Without a space, just call it.
+    """
+    if space is None:
+        return function(*args, **kwargs)
     result = space.run(function, *args, **kwargs)
     if result is None:
         return result
@@ -61,7 +66,7 @@ def call(space: Space, function: Callable[P, R], /, *args: P.args, **kwargs: P.k
     return result
 
 
-def decorate(function: Callable[P, R], space_for: Callable[P, Space]) -> Callable[P, R]:
+def decorate(function: Callable[P, R], space_for: Callable[P, Space | None]) -> Callable[P, R]:
     """Return `function` with each call in the space that `space_for` makes of its arguments.
 
     A sync function stays sync, an `async def` stays one; name, docstring and signature stay.
@@ -80,7 +85,7 @@ def decorate(function: Callable[P, R], space_for: Callable[P, Space]) -> Callabl
 
 
 def _decorate_async(
-    function: Callable[P, Coroutine[Any, Any, R]], space_for: Callable[P, Space]
+    function: Callable[P, Coroutine[Any, Any, R]], space_for: Callable[P, Space | None]
 ) -> Callable[P, Coroutine[Any, Any, R]]:
     @functools.wraps(function)
     async def decorated(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -94,14 +99,19 @@ def is_async(function: Callable[..., Any]) -> bool:
     return _is_kind(function, inspect.iscoroutinefunction)
 
 
+def is_generator_function(function: Callable[..., Any]) -> bool:
+    """Whether calling `function` only makes a generator, sync or async."""
+    return _is_kind(function, inspect.isgeneratorfunction) or _is_kind(
+        function, inspect.isasyncgenfunction
+    )
+
+
 def refuse_generator_function(function: Callable[..., Any]) -> None:
     """Raise `HandlerError` if calling `function` only makes a generator.
 
     Its body would run wherever the generator is iterated, outside the context.
     """
-    if _is_kind(function, inspect.isgeneratorfunction) or _is_kind(
-        function, inspect.isasyncgenfunction
-    ):
+    if is_generator_function(function):
         raise HandlerError(
             f"{function!r} is a generator function: its body would run where it is iterated, "
             "outside the context; iterate inside `with scope(...):` or `with restored(...):`, "

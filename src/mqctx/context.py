@@ -114,12 +114,15 @@ class Context(Mapping[str, Any]):
 
     def scope(self) -> "Scope":
         """Return a `with` block, or decorator, inside exactly this context."""
-        return Scope(lambda: self)
+        return Scope(self, exact=True)
 
-    def space(self) -> Space:
-        """Return a copy of the current context variables in which this context is active."""
+    def space(self, headers: object = None) -> Space:
+        """Return a copy of the current context variables in which this context is active.
+
+        With the `headers` that it was extracted from, if it was.
+        """
         space = copy_context()
-        space.run(_cell.set, _Cell(self))
+        space.run(_cell.set, _Cell(self, (headers, self)))
         for other, value in joined.settings(self._values):
             space.run(other.contextvar.set, value)
         return space
@@ -136,16 +139,21 @@ class Context(Mapping[str, Any]):
 EMPTY = Context()
 
 
+_Origin: TypeAlias = "tuple[object, Context]"
+"""A message's headers, and the context that was extracted from them. None: no message."""
+
+
 class _Cell:
     """What is active in one run or scope; `bind` replaces its context."""
 
-    __slots__ = ("context",)
+    __slots__ = ("context", "origin")
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, origin: _Origin) -> None:
         self.context = context
+        self.origin = origin
 
 
-_OUTSIDE = _Cell(EMPTY)
+_OUTSIDE = _Cell(EMPTY, (None, EMPTY))
 _cell: ContextVar[_Cell] = ContextVar("mqctx", default=_OUTSIDE)
 _binding = threading.Lock()
 
@@ -159,6 +167,15 @@ def current() -> Context:
     """Return the active context: the empty one outside every run and scope, never None."""
     context = _cell.get().context
     return context.captured() if joined.joined else context
+
+
+def restored_here(headers: object) -> Context | None:
+    """Return the context that was extracted from these very `headers` for the run under way.
+
+    So a handler that is decorated, and hooked too, extracts once.
+    """
+    known, context = _cell.get().origin
+    return context if known is headers and headers is not None else None
 
 
 def run(
@@ -212,17 +229,20 @@ class Scope:
     An object is in use by one `with` block at a time; take a new one for each.
     """
 
-    __slots__ = ("_choose", "_entered")
+    __slots__ = ("_context", "_entered", "_exact", "_headers")
 
-    def __init__(self, choose: Callable[[], Context]) -> None:
-        self._choose = choose
+    def __init__(self, context: Context, *, exact: bool, headers: object = None) -> None:
+        self._context = context
+        self._exact = exact
+        self._headers = headers
         self._entered: list[_Setting] = []
 
     def __enter__(self) -> Context:
         if self._entered:
             raise ScopeError("this scope is in use; call scope(...) anew for each `with` block")
-        context = self._choose()
-        self._entered.append(_set(_cell, _Cell(context), _OUTSIDE))
+        context = self._chosen()
+        origin = (self._headers, context) if self._exact else _cell.get().origin
+        self._entered.append(_set(_cell, _Cell(context, origin), _OUTSIDE))
         for other, value in joined.settings(context):
             self._entered.append(_set(other.contextvar, value, other.absent))
         return context
@@ -238,7 +258,10 @@ class Scope:
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Return `function` with each call inside the context, as it is at the call."""
-        return calling.decorate(function, lambda *_, **__: self._choose().space())
+        return calling.decorate(function, lambda *_, **__: self._chosen().space())
+
+    def _chosen(self) -> Context:
+        return self._context if self._exact else current() | self._context
 
 
 def scope(values: Mapping[str, object] | None = None, /, **more: object) -> Scope:
@@ -248,8 +271,7 @@ def scope(values: Mapping[str, object] | None = None, /, **more: object) -> Scop
         InvalidNameError: a name is not an identifier (`.` and `-` allowed) of 64 characters.
         InvalidValueError: a value cannot travel, or does not fit its declared variable.
     """
-    added = Context(values, **more)
-    return Scope(lambda: current() | added)
+    return Scope(Context(values, **more), exact=False)
 
 
 _Setting: TypeAlias = "tuple[Token[Any], object, object]"

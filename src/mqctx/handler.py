@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from mqctx import calling
+from mqctx.context import Context, Scope, restored_here
 from mqctx.errors import HandlerError
 from mqctx.propagator import Propagator, default_propagator
 
@@ -13,6 +14,24 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _HANDLER = "__mqctx_handler__"
+
+
+def context_from(headers: Any, propagator: Propagator | None = None) -> Context:
+    """Return the context that `headers` carry; without extracting it anew inside its own run."""
+    if propagator is None:
+        restored = restored_here(headers)
+        return default_propagator().extract(headers) if restored is None else restored
+    return propagator.extract(headers)
+
+
+def space_from(headers: Any, propagator: Propagator | None = None) -> Space:
+    """Return a space in which exactly the context that `headers` carry is active."""
+    return context_from(headers, propagator).space(headers)
+
+
+def scope_from(headers: Any, propagator: Propagator | None = None) -> Scope:
+    """Return a `with` block inside exactly the context that `headers` carry."""
+    return Scope(context_from(headers, propagator), exact=True, headers=headers)
 
 
 class HandlerDecorator:
@@ -51,7 +70,7 @@ class HandlerDecorator:
         return self._decorate(propagator, handler)
 
     def _decorate(self, propagator: Propagator | None, handler: Callable[P, R]) -> Callable[P, R]:
-        if is_decorated(handler):
+        if _is_decorated(handler):
             return handler
         if calling.is_async(handler) and not self._awaited_by_client:
             raise HandlerError(
@@ -61,15 +80,38 @@ class HandlerDecorator:
             )
 
         def space_for(*args: Any, **kwargs: Any) -> Space:
-            headers = self._headers(*args, **kwargs)
-            return (propagator or default_propagator()).extract(headers).space()
+            return space_from(self._headers(*args, **kwargs), propagator)
 
-        decorated = calling.decorate(handler, cast("Callable[P, Space]", space_for))
-        setattr(decorated, _HANDLER, handler)
-        return decorated
+        return _decorated(handler, space_for)
+
+    def hook(self, handler: Any, propagator_now: Callable[[], Propagator | None]) -> Any:
+        """Decorate a handler of an application that knows nothing of it.
+
+        While `propagator_now` gives None, the handler is called as it is. What could not keep
+        the context is returned as it is, for the client to treat as ever.
+        """
+        unfit = calling.is_generator_function(handler) or (
+            calling.is_async(handler) and not self._awaited_by_client
+        )
+        if not callable(handler) or unfit or _is_decorated(handler):
+            return handler
+
+        def space_for(*args: Any, **kwargs: Any) -> Space | None:
+            propagator = propagator_now()
+            if propagator is None:
+                return None
+            return space_from(self._headers(*args, **kwargs), propagator)
+
+        return _decorated(handler, space_for)
 
 
-def is_decorated(handler: Callable[..., Any]) -> bool:
+def _decorated(handler: Callable[P, R], space_for: Callable[..., Space | None]) -> Callable[P, R]:
+    decorated = calling.decorate(handler, cast("Callable[P, Space | None]", space_for))
+    setattr(decorated, _HANDLER, handler)
+    return decorated
+
+
+def _is_decorated(handler: Callable[..., Any]) -> bool:
     """Whether `handler` itself, not only one that it wraps, already restores a context."""
     decorated = getattr(handler, _HANDLER, None)
     return decorated is not None and decorated is getattr(handler, "__wrapped__", None)

@@ -59,7 +59,7 @@ class RecordingChannel(pika.channel.Channel):
         self.published: list[Any] = []
 
     def _send_method(self, method: Any, content: Any = None) -> None:
-        self.published.append((method, *content))
+        self.published.append((method, *(content or ())))
 
 
 class PikaClient:

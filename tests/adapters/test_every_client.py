@@ -48,7 +48,7 @@ def seen_by_handler(client: Client, headers: Headers | None, **options: Any) -> 
 
 
 def test_all_adapters_have_the_same_names() -> None:
-    names = {"publish", "consume_with_context", "restored"}
+    names = {"publish", "consume_with_context", "restored", "instrument", "uninstrument"}
     assert [set(client.adapter.__all__) for client in CLIENTS.values()] == [names] * 3
 
 

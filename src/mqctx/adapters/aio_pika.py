@@ -1,18 +1,24 @@
 """Context through aio-pika: plain and robust connections."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
+from aio_pika import Channel, Connection, Exchange, Queue
 from aio_pika.abc import AbstractExchange, AbstractIncomingMessage, AbstractMessage
+from aio_pika.message import ProcessContext
+from aio_pika.queue import QueueIterator
+from aio_pika.robust_queue import RobustQueueIterator
 
-from mqctx.context import Scope
-from mqctx.handler import HandlerDecorator
+from mqctx.context import Scope, restored_here
+from mqctx.handler import HandlerDecorator, scope_from
+from mqctx.instrumentation import Hook, Instrumentation, Method
 from mqctx.propagator import Propagator, default_propagator
 
 if TYPE_CHECKING:
     from aiormq import spec
 
-__all__ = ["consume_with_context", "publish", "restored"]
+__all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
 
 
 class _Outgoing:
@@ -55,10 +61,14 @@ def publish(
         OversizeError: the context takes more bytes than the propagator allows.
         HeadersError: the headers of `message` are not a mapping.
     """
-    properties = message.properties
-    properties.headers = (propagator or default_propagator()).inject(message.headers)
-    outgoing = cast("AbstractMessage", _Outgoing(message, properties))
+    outgoing = _injected(message, propagator or default_propagator())
     return exchange.publish(outgoing, routing_key, **options)
+
+
+def _injected(message: AbstractMessage, propagator: Propagator) -> AbstractMessage:
+    properties = message.properties
+    properties.headers = propagator.inject(message.headers)
+    return cast("AbstractMessage", _Outgoing(message, properties))
 
 
 def _headers(*args: Any, **kwargs: Any) -> Any:
@@ -76,4 +86,114 @@ def restored(message: AbstractIncomingMessage, /, *, propagator: Propagator | No
 
     For `async for message in queue.iterator()` and `queue.get`.
     """
-    return (propagator or default_propagator()).extract(message.headers).scope()
+    return scope_from(message.headers, propagator)
+
+
+_blocks: WeakKeyDictionary[Any, Scope | None] = WeakKeyDictionary()
+"""The open `async with` blocks of iterators and ProcessContexts, with the scope in each."""
+_instrumentation = Instrumentation(Connection, Channel, busy=lambda: bool(_blocks))
+
+
+def _around_publish(original: Method) -> Method:
+    def publish(self: Exchange, message: Any, *args: Any, **options: Any) -> Any:
+        if isinstance(message, AbstractMessage):  # not _Outgoing: that one has its context
+            propagator = _instrumentation.propagator_for(_owners(self))
+            if propagator is not None:
+                message = _injected(message, propagator)
+        return original(self, message, *args, **options)
+
+    return publish
+
+
+def _around_consume(original: Method) -> Method:
+    # On Queue, whose `consume` RobustQueue calls again with the application's own callback after
+    # each reconnect.
+    async def consume(self: Queue, callback: Any, *args: Any, **options: Any) -> Any:
+        if not isinstance(getattr(callback, "__self__", None), QueueIterator):
+            callback = consume_with_context.hook(
+                callback, lambda: _instrumentation.propagator_for(_owners(self))
+            )
+        return await original(self, callback, *args, **options)
+
+    return consume
+
+
+def _around_enter(original: Method) -> Method:
+    async def enter(self: Any) -> Any:
+        entered = await original(self)
+        _blocks[self] = None
+        if isinstance(self, ProcessContext):
+            _enter(self, self.message)
+        return entered
+
+    return enter
+
+
+def _around_next(original: Method) -> Method:
+    # Without `async with` nobody tells when the body of the loop is left: no scope then.
+    async def advance(self: Any) -> Any:
+        _leave(self)
+        message = await original(self)
+        if self in _blocks:
+            _enter(self, message)
+        return message
+
+    return advance
+
+
+def _around_exit(original: Method) -> Method:
+    async def leave(self: Any, *error: Any) -> Any:
+        try:
+            return await original(self, *error)
+        finally:
+            _leave(self)
+            _blocks.pop(self, None)
+            _instrumentation.tidy()
+
+    return leave
+
+
+def _enter(block: Any, message: AbstractIncomingMessage) -> None:
+    propagator = _instrumentation.propagator_for(_carriers(message))
+    if propagator is not None and restored_here(message.headers) is None:
+        _blocks[block] = scope = scope_from(message.headers, propagator)
+        scope.__enter__()
+
+
+def _leave(block: Any) -> None:
+    scope = _blocks.get(block)
+    if scope is not None:
+        _blocks[block] = None
+        scope.__exit__(None, None, None)
+
+
+def _owners(user: Any) -> Iterator[object]:
+    yield user.channel
+    yield user.channel._connection
+
+
+def _carriers(message: Any) -> Iterator[object]:
+    """Iterate over the targets that the message came through: it knows aiormq's objects only."""
+    for target in _instrumentation.targets:
+        known: Any = target
+        connection = known._connection if isinstance(target, Channel) else known
+        if connection.transport is None:
+            continue
+        if connection.transport.connection is message.channel.connection and (
+            connection is known or known.number == message.channel.number
+        ):
+            yield target
+
+
+_instrumentation.use(
+    Hook(Exchange, "publish", _around_publish),
+    Hook(Queue, "consume", _around_consume),
+    Hook(QueueIterator, "__aenter__", _around_enter),
+    Hook(QueueIterator, "__anext__", _around_next),
+    Hook(RobustQueueIterator, "__anext__", _around_next),
+    Hook(QueueIterator, "__aexit__", _around_exit),
+    Hook(ProcessContext, "__aenter__", _around_enter),
+    Hook(ProcessContext, "__aexit__", _around_exit),
+)
+instrument = _instrumentation.instrument
+uninstrument = _instrumentation.uninstrument

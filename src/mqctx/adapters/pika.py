@@ -1,17 +1,20 @@
 """Context through pika: BlockingConnection, SelectConnection and AsyncioConnection."""
 
+from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any
 
-from pika import BasicProperties
+from pika import BasicProperties, BlockingConnection
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.channel import Channel
+from pika.connection import Connection
 
 from mqctx.context import Scope
-from mqctx.handler import HandlerDecorator
+from mqctx.handler import HandlerDecorator, scope_from
+from mqctx.instrumentation import Hook, Instrumentation, Method
 from mqctx.propagator import Propagator, default_propagator
 
-__all__ = ["consume_with_context", "publish", "restored"]
+__all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
 
 # The arguments of BasicProperties, in their order. copy.copy would share the headers.
 _fields = attrgetter(
@@ -32,6 +35,10 @@ _fields = attrgetter(
 )
 
 
+class _PropertiesWithContext(BasicProperties):
+    """Properties that need no injecting any more. They exist between us and the client only."""
+
+
 def publish(
     channel: BlockingChannel | Channel,
     exchange: str,
@@ -50,13 +57,19 @@ def publish(
         OversizeError: the context takes more bytes than the propagator allows.
         HeadersError: the headers in `properties` are not a mapping.
     """
-    given = None if properties is None else properties.headers
-    headers = (propagator or default_propagator()).inject(given)
-    if headers or given is not None:
-        copied = () if properties is None else _fields(properties)
-        properties = BasicProperties(*copied)  # type: ignore[no-untyped-call]  # pika left it so
-        properties.headers = headers
+    properties = _injected(properties, propagator or default_propagator())
     return channel.basic_publish(exchange, routing_key, body, properties, mandatory)
+
+
+def _injected(properties: BasicProperties | None, propagator: Propagator) -> BasicProperties | None:
+    given = None if properties is None else properties.headers
+    headers = propagator.inject(given)
+    if given is None and not headers:
+        return properties
+    fields = () if properties is None else _fields(properties)
+    injected = _PropertiesWithContext(*fields)  # type: ignore[no-untyped-call]  # pika left it so
+    injected.headers = headers
+    return injected
 
 
 def _headers(*args: Any, **kwargs: Any) -> Any:
@@ -77,5 +90,70 @@ def restored(
     For `channel.consume(...)` and `basic_get`, which give the properties beside the body. None,
     which they give where there is no message, means the empty context.
     """
-    headers = None if properties is None else properties.headers
-    return (propagator or default_propagator()).extract(headers).scope()
+    return scope_from(None if properties is None else properties.headers, propagator)
+
+
+_instrumentation = Instrumentation(BlockingConnection, BlockingChannel, Connection, Channel)
+
+
+def _around_publish(original: Method) -> Method:
+    # BlockingChannel.basic_publish calls the one of the Channel below it: both are hooked.
+    def basic_publish(
+        self: BlockingChannel | Channel,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        properties: BasicProperties | None = None,
+        mandatory: bool = False,
+    ) -> Any:
+        if not isinstance(properties, _PropertiesWithContext):
+            propagator = _instrumentation.propagator_for(_owners(self))
+            if propagator is not None:
+                properties = _injected(properties, propagator)
+        return original(self, exchange, routing_key, body, properties, mandatory)
+
+    return basic_publish
+
+
+def _around_consume(original: Method) -> Method:
+    def basic_consume(
+        self: BlockingChannel | Channel,
+        queue: str,
+        on_message_callback: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        return original(self, queue, _hooked(self, on_message_callback), *args, **kwargs)
+
+    return basic_consume
+
+
+def _around_get(original: Method) -> Method:
+    def basic_get(self: Channel, queue: str, callback: Any, *args: Any, **kwargs: Any) -> Any:
+        return original(self, queue, _hooked(self, callback), *args, **kwargs)
+
+    return basic_get
+
+
+def _hooked(channel: BlockingChannel | Channel, callback: Any) -> Any:
+    if type(getattr(callback, "__self__", None)).__module__ == BlockingChannel.__module__:
+        return callback  # how a BlockingChannel receives; it calls the application later
+    return consume_with_context.hook(
+        callback, lambda: _instrumentation.propagator_for(_owners(channel))
+    )
+
+
+def _owners(channel: Any) -> Iterator[object]:
+    yield channel
+    yield channel.connection
+
+
+_instrumentation.use(
+    Hook(BlockingChannel, "basic_publish", _around_publish),
+    Hook(Channel, "basic_publish", _around_publish),
+    Hook(BlockingChannel, "basic_consume", _around_consume),
+    Hook(Channel, "basic_consume", _around_consume),
+    Hook(Channel, "basic_get", _around_get),
+)
+instrument = _instrumentation.instrument
+uninstrument = _instrumentation.uninstrument

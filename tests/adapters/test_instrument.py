@@ -1,0 +1,358 @@
+"""Instrumented clients carry the context by themselves, and are as they were afterwards."""
+
+import gc
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, cast
+
+import aio_pika
+import kombu
+import pytest
+from pika.channel import Channel
+
+import mqctx
+from mqctx import Context, Propagator, configure, current, scope
+from mqctx.adapters import aio_pika as aio_pika_adapter
+from mqctx.adapters import kombu as kombu_adapter
+from mqctx.adapters import pika as pika_adapter
+from tests.adapters.clients import (
+    RecordingAiormqChannel,
+    RecordingChannel,
+    exchange,
+    incoming,
+    properties_of,
+)
+
+ADAPTERS: dict[str, Any] = {
+    "aio_pika": aio_pika_adapter,
+    "kombu": kombu_adapter,
+    "pika": pika_adapter,
+}
+CARRIED = {"mqctx": '{"user":"ada"}'}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    before = {name: attributes_of(name) for name in ADAPTERS}
+    yield
+    for name, adapter in ADAPTERS.items():
+        adapter.uninstrument()
+        after, known = attributes_of(name), {place[:2] for place in before[name]}
+        assert {k: v for k, v in after.items() if k[:2] in known} == before[name]
+
+
+def attributes_of(package: str) -> dict[tuple[str, str, str], int]:
+    """Return the identity of each attribute of each class of a client library."""
+    modules = [
+        module
+        for name, module in sys.modules.items()
+        if isinstance(module, ModuleType) and name.split(".")[0] == package
+    ]
+    return {
+        (module.__name__, kind.__qualname__, attribute): id(value)
+        for module in modules
+        for kind in tuple(vars(module).values())
+        if isinstance(kind, type)
+        for attribute, value in vars(kind).items()
+        if not attribute.startswith(("__abstractmethods", "_abc"))
+    }
+
+
+@pytest.fixture(params=ADAPTERS)
+def adapter(request: pytest.FixtureRequest) -> Any:
+    return ADAPTERS[request.param]
+
+
+class TestInstrument:
+    def test_changes_the_library_and_uninstrument_leaves_no_trace(
+        self, adapter: Any, request: pytest.FixtureRequest
+    ) -> None:
+        package = adapter.__name__.rsplit(".", 1)[1]
+        before = attributes_of(package)
+        adapter.instrument()
+        assert attributes_of(package) != before
+        adapter.uninstrument()
+        assert attributes_of(package) == before
+
+    def test_is_idempotent_both_ways(self, adapter: Any) -> None:
+        package = adapter.__name__.rsplit(".", 1)[1]
+        before = attributes_of(package)
+        adapter.uninstrument()
+        adapter.instrument()
+        once = attributes_of(package)
+        adapter.instrument()
+        assert attributes_of(package) == once
+        adapter.uninstrument()
+        adapter.uninstrument()
+        assert attributes_of(package) == before
+
+    def test_refuses_what_it_cannot_instrument(self, adapter: Any) -> None:
+        with pytest.raises(mqctx.ConfigurationError, match="cannot be instrumented; give one of"):
+            adapter.instrument(object())
+
+    def test_keeps_the_names_and_docstrings_of_the_clients_methods(self) -> None:
+        documented = kombu.Producer.publish.__doc__
+        kombu_adapter.instrument()
+        assert kombu.Producer.publish.__name__ == "publish"
+        assert kombu.Producer.publish.__doc__ == documented
+
+    def test_stays_quiet_where_another_wrapped_the_hook(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As when OpenTelemetry instruments after us, and we leave before it does."""
+        with monkeypatch.context() as patched:
+            pika_adapter.instrument()
+            patched.setattr(Channel, "basic_publish", wrapped(Channel.basic_publish))
+            pika_adapter.uninstrument()
+            assert published_by_pika() is None
+            pika_adapter.instrument()
+            assert published_by_pika() == CARRIED
+        pika_adapter.uninstrument()
+
+
+def wrapped(original: Any) -> Any:
+    """Return another's wrapper around a method."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return original(*args, **kwargs)
+
+    return wrapper
+
+
+def published_by_pika(channel: RecordingChannel | None = None, headers: Any = None) -> Any:
+    """Publish as an application does, in a context, and return the headers that are sent."""
+    channel = channel or RecordingChannel()
+    properties = None if headers is None else properties_of(headers)
+    with scope(user="ada"):
+        channel.basic_publish("", "orders", b"42", properties)
+    return channel.published[-1][1].headers
+
+
+class TestPika:
+    def test_publishes_the_context_and_never_changes_what_it_was_given(self) -> None:
+        pika_adapter.instrument()
+        headers = {"kind": "order"}
+        assert published_by_pika(headers=headers) == {"kind": "order", **CARRIED}
+        assert headers == {"kind": "order"}
+
+    def test_publishes_nothing_when_there_is_no_context(self) -> None:
+        pika_adapter.instrument()
+        channel = RecordingChannel()
+        properties = properties_of(None)
+        channel.basic_publish("", "orders", b"42", properties)
+        assert channel.published[0][1] is properties
+
+    def test_injects_once_with_explicit_publish_whose_propagator_counts(self) -> None:
+        pika_adapter.instrument(propagator=Propagator(send=[]))
+        channel = RecordingChannel()
+        with scope(user="ada", secret="s"):
+            pika_adapter.publish(channel, "", "orders", b"42", propagator=Propagator(send=["user"]))
+        assert channel.published[0][1].headers == CARRIED
+
+    def test_hooks_one_channel_only(self) -> None:
+        chosen, other = RecordingChannel(), RecordingChannel()
+        pika_adapter.instrument(chosen)
+        assert published_by_pika(chosen) == CARRIED
+        assert published_by_pika(other) is None
+        pika_adapter.uninstrument(chosen)
+        assert published_by_pika(chosen) is None
+
+    def test_forgets_a_target_that_is_gone(self) -> None:
+        channel = RecordingChannel()
+        pika_adapter.instrument(channel)
+        del channel
+        gc.collect()
+        pika_adapter.uninstrument(RecordingChannel())
+
+    def test_runs_handlers_in_their_messages_context_while_it_is_instrumented(self) -> None:
+        pika_adapter.instrument()
+        channel: Any = RecordingChannel()
+        seen: list[Context] = []
+        channel.basic_consume("orders", lambda *_: seen.append(current()))
+        (handler,) = channel._consumers.values()
+        handler(channel, None, properties_of(CARRIED), b"42")
+        pika_adapter.uninstrument()
+        handler(channel, None, properties_of(CARRIED), b"42")
+        assert seen == [{"user": "ada"}, {}]
+
+    def test_runs_a_get_callback_in_its_messages_context(self) -> None:
+        pika_adapter.instrument()
+        channel: Any = RecordingChannel()
+        seen: list[Context] = []
+        channel.basic_get("orders", lambda *_: seen.append(current()))
+        assert channel._on_getok_callback is not None
+        channel._on_getok_callback(channel, cast("Any", None), properties_of(CARRIED), b"42")
+        assert seen == [{"user": "ada"}]
+
+    def test_leaves_a_decorated_handler_and_one_that_cannot_keep_the_context_alone(self) -> None:
+        async def never_awaited(*_: object) -> None: ...
+
+        def generate(*_: object) -> Iterator[None]:
+            yield
+
+        pika_adapter.instrument()
+        for handler in (pika_adapter.consume_with_context(print), never_awaited, generate):
+            channel: Any = RecordingChannel()
+            channel.basic_consume("orders", cast("Any", handler))
+            assert list(channel._consumers.values()) == [handler]
+
+    def test_lets_the_client_refuse_what_is_no_handler(self) -> None:
+        pika_adapter.instrument()
+        with pytest.raises(TypeError, match="must be callable"):
+            RecordingChannel().basic_consume("orders", cast("Any", "no handler"))
+
+
+class TestKombu:
+    @pytest.fixture
+    def connection(self) -> Iterator[Any]:
+        with kombu.Connection("memory://") as connection:
+            yield connection
+
+    def publish_and_consume(self, connection: Any, **consumer: Any) -> Context:
+        """Publish and consume as an application does, and return the handler's context."""
+        seen: list[Context] = []
+        queue = kombu.Queue("instrumented")
+        consumer = consumer or {"callbacks": [lambda body, message: seen.append(current())]}
+        if "on_message" in consumer:
+            consumer = {"on_message": lambda message: seen.append(current())}
+        with connection.Consumer(queue, no_ack=True, **consumer):
+            with scope(user="ada"):
+                connection.Producer().publish("42", routing_key="instrumented", declare=[queue])
+            connection.drain_events(timeout=5)
+        return seen[0]
+
+    @pytest.mark.parametrize("consumer", [{}, {"on_message": None}])
+    def test_carries_the_context_into_callbacks_and_on_message(
+        self, connection: Any, consumer: Any
+    ) -> None:
+        assert self.publish_and_consume(connection, **consumer) == {}
+        kombu_adapter.instrument()
+        assert self.publish_and_consume(connection, **consumer) == {"user": "ada"}
+        assert current() == {}
+
+    def test_gives_the_context_to_the_handler_of_decode_errors(self, connection: Any) -> None:
+        kombu_adapter.instrument()
+        seen: list[Context] = []
+        queue = kombu.Queue("undecodable")
+
+        def on_error(message: Any, error: Exception) -> None:
+            seen.append(current())
+
+        with connection.Consumer(
+            queue, callbacks=[print], no_ack=True, accept=["json"], on_decode_error=on_error
+        ):
+            with scope(user="ada"):
+                connection.Producer().publish(
+                    {"a": 1}, routing_key="undecodable", serializer="pickle"
+                )
+            connection.drain_events(timeout=5)
+        assert seen == [{"user": "ada"}]
+
+    def test_hooks_one_connection_and_its_clones_only(self, connection: Any) -> None:
+        kombu_adapter.instrument(connection)
+        assert self.publish_and_consume(connection) == {"user": "ada"}
+        with connection.clone() as clone, kombu.Connection("memory://") as other:
+            assert self.publish_and_consume(clone) == {"user": "ada"}
+            assert self.publish_and_consume(other) == {}
+            kombu_adapter.uninstrument(clone)
+        kombu_adapter.uninstrument(connection)
+
+    def test_injects_once_with_explicit_publish_whose_propagator_counts(
+        self, connection: Any
+    ) -> None:
+        kombu_adapter.instrument(propagator=Propagator(send=[]))
+        queue = kombu.Queue("explicit")(connection.default_channel)
+        queue.declare()
+        with scope(user="ada", secret="s"):
+            kombu_adapter.publish(
+                connection.Producer(), "42", "explicit", propagator=Propagator(send=["user"])
+            )
+        headers = cast("Any", queue.get(no_ack=True)).headers
+        assert headers == CARRIED
+        assert type(headers) is dict
+
+    def test_extracts_once_for_a_decorated_handler(self, connection: Any) -> None:
+        rejections = configure(on_rejected=lambda _: None).rejections
+        kombu_adapter.instrument()
+        queue = kombu.Queue("once")
+
+        @kombu_adapter.consume_with_context
+        def handle(body: object, message: Any) -> None:
+            with kombu_adapter.restored(message):
+                pass
+
+        with connection.Consumer(queue, no_ack=True, callbacks=[handle, handle]):
+            producer = connection.Producer()
+            kombu_adapter.uninstrument()
+            producer.publish("42", routing_key="once", headers={"mqctx": "nonsense"})
+            kombu_adapter.instrument()
+            connection.drain_events(timeout=5)
+        assert rejections.total() == 1
+
+
+class TestAioPika:
+    @pytest.mark.asyncio
+    async def test_publishes_the_context_and_never_changes_what_it_was_given(self) -> None:
+        aio_pika_adapter.instrument()
+        channel = RecordingAiormqChannel()
+        message = aio_pika.Message(b"42", headers={"kind": "order"})
+        with scope(user="ada"):
+            result: Any = await exchange(channel).publish(message, "orders")
+        assert result == "confirmed"
+        assert channel.published[0]["properties"].headers == {"kind": "order", **CARRIED}
+        assert message.headers == {"kind": "order"}
+
+    @pytest.mark.asyncio
+    async def test_injects_once_with_explicit_publish_whose_propagator_counts(self) -> None:
+        aio_pika_adapter.instrument(propagator=Propagator(send=[]))
+        channel = RecordingAiormqChannel()
+        with scope(user="ada", secret="s"):
+            await aio_pika_adapter.publish(
+                exchange(channel),
+                aio_pika.Message(b"42"),
+                "orders",
+                propagator=Propagator(send=["user"]),
+            )
+        assert channel.published[0]["properties"].headers == CARRIED
+
+    @pytest.mark.asyncio
+    async def test_lets_the_client_refuse_what_is_no_message(self) -> None:
+        aio_pika_adapter.instrument()
+        with pytest.raises(AttributeError):
+            await exchange(RecordingAiormqChannel()).publish(cast("Any", "no message"), "orders")
+
+    @pytest.mark.asyncio
+    async def test_a_process_block_is_in_its_messages_context(self) -> None:
+        aio_pika_adapter.instrument()
+        with scope(user="ambient"):
+            async with processed(CARRIED):
+                assert current() == {"user": "ada"}
+            assert current() == {"user": "ambient"}
+
+    @pytest.mark.asyncio
+    async def test_a_process_block_in_the_messages_own_run_keeps_what_was_added(self) -> None:
+        aio_pika_adapter.instrument()
+        message = incoming(CARRIED)
+        with aio_pika_adapter.restored(message), scope(step="pay"):
+            async with message.process(ignore_processed=True):
+                assert current() == {"user": "ada", "step": "pay"}
+                message._IncomingMessage__processed = True  # there is no channel to ack on
+
+    @pytest.mark.asyncio
+    async def test_leaving_while_a_block_is_open_undoes_what_the_block_did(self) -> None:
+        original = aio_pika.message.ProcessContext.__aenter__
+        aio_pika_adapter.instrument()
+        with scope(user="ambient"):
+            async with processed(CARRIED):
+                aio_pika_adapter.uninstrument()
+                assert current() == {"user": "ada"}
+            assert current() == {"user": "ambient"}
+        assert aio_pika.message.ProcessContext.__aenter__ is original
+
+
+def processed(headers: dict[str, Any]) -> Any:
+    """Return a `process` block for a message that was acked before."""
+    message = incoming(headers)
+    message._IncomingMessage__processed = True  # there is no channel to ack on
+    return message.process(ignore_processed=True)

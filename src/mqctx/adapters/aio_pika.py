@@ -177,12 +177,10 @@ def _carriers(message: Any) -> Iterator[object]:
     for target in _instrumentation.targets:
         known: Any = target
         connection = known._connection if isinstance(target, Channel) else known
-        if connection.transport is None:
-            continue
-        if connection.transport.connection is message.channel.connection and (
-            connection is known or known.number == message.channel.number
-        ):
-            yield target
+        transport = connection.transport  # None after the connection was closed
+        if transport and transport.connection is message.channel.connection:
+            if connection is known or known.number == message.channel.number:
+                yield target
 
 
 _instrumentation.use(

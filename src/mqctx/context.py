@@ -5,15 +5,15 @@ One `ContextVar` holds a cell for the innermost run or scope, and the cell holds
 cell, and sees what `bind` adds.
 """
 
-import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import Context as Space
 from contextvars import ContextVar, Token, copy_context
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, cast
+from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
 from mqctx import calling, joined
+from mqctx.bound import AsyncBound, Bound
 from mqctx.errors import InactiveError, ScopeError
 from mqctx.values import check, declarations
 
@@ -109,7 +109,7 @@ class Context(Mapping[str, Any]):
             HandlerError: `function` is a generator function, sync or async.
         """
         calling.refuse_generator_function(function)
-        kind = _AsyncBound if calling.is_async(function) else _Bound
+        kind = AsyncBound if calling.is_async(function) else Bound
         return cast("Callable[P, R]", kind(self, function))
 
     def scope(self) -> "Scope":
@@ -291,27 +291,3 @@ def _reset(token: Token[Any], value: object, absent: object) -> None:
         if token.var.get(absent) is value:
             missing = token.old_value is Token.MISSING
             token.var.set(absent if missing else token.old_value)
-
-
-class _Bound(Generic[P, R]):
-    """A callable bound to a context. A class, not a closure, so that it can be pickled."""
-
-    __wrapped__: Callable[P, R]
-
-    def __init__(self, context: Context, function: Callable[P, R]) -> None:
-        functools.update_wrapper(self, function)
-        self._context = context
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self._context.run(self.__wrapped__, *args, **kwargs)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Context.wrap, (self._context, self.__wrapped__)
-
-    def __repr__(self) -> str:
-        return f"<{self.__wrapped__!r} in {self._context!r}>"
-
-
-class _AsyncBound(_Bound[P, R]):
-    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:  # type: ignore[override]  # the awaited kind of the same call
-        return await cast("Any", self._context.run(self.__wrapped__, *args, **kwargs))

@@ -178,9 +178,9 @@ def _carriers(message: Any) -> Iterator[object]:
         known: Any = target
         connection = known._connection if isinstance(target, Channel) else known
         transport = connection.transport  # None after the connection was closed
-        if transport and transport.connection is message.channel.connection:
-            if connection is known or known.number == message.channel.number:
-                yield target
+        came = transport and transport.connection is message.channel.connection
+        if came and (connection is known or known.number == message.channel.number):
+            yield target
 
 
 _instrumentation.use(

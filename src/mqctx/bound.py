@@ -21,6 +21,7 @@ class Bound(Generic[P, R]):
         self._context = context
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function inside the context."""
         return self._context.run(self.__wrapped__, *args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -34,4 +35,5 @@ class AsyncBound(Bound[P, R]):
     """The same for an `async def`: calling it gives a coroutine."""
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:  # type: ignore[override]  # the awaited kind of the same call
+        """Call the function inside the context, and await what it returns."""
         return await cast("Any", self._context.run(self.__wrapped__, *args, **kwargs))

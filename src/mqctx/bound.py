@@ -2,13 +2,22 @@
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
-
-if TYPE_CHECKING:
-    from mqctx.context import Context
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Binding(Protocol):
+    """What a function is bound to: a context."""
+
+    def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a function inside."""
+        ...
+
+    def wrap(self, function: Callable[P, R], /) -> Callable[P, R]:
+        """Bind a function."""
+        ...
 
 
 class Bound(Generic[P, R]):
@@ -16,7 +25,7 @@ class Bound(Generic[P, R]):
 
     __wrapped__: Callable[P, R]
 
-    def __init__(self, context: "Context", function: Callable[P, R]) -> None:
+    def __init__(self, context: Binding, function: Callable[P, R]) -> None:
         functools.update_wrapper(self, function)
         self._context = context
 

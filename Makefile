@@ -48,7 +48,8 @@ tests-lowest: $(LOWEST)/.dev
 	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(LOWEST)/bin/pytest -q tests/unit tests/adapters tests/integration
 
 # Everything that takes long too: each cell of the conformance matrix, the cluster, the soak.
-test-full: $(VENV)/.dev
+test-full: $(VENV)/.full
+	@command -v redis-server >/dev/null || { apt-get update -qq; apt-get install -y -qq --no-install-recommends redis-server; }
 	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(BIN)/pytest -m 'full or not full'
 
 format: $(VENV)/.dev
@@ -78,9 +79,14 @@ $(VENV)/.demo: uv.lock pyproject.toml | $(VENV)/.uv
 
 $(VENV)/.dev: uv.lock pyproject.toml | $(VENV)/.uv
 	@echo "Installing what the tests need ..."
-	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --all-groups --all-extras --output-file $@.txt
+	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --group dev --all-extras --output-file $@.txt
 	@$(PIP) install --requirement $@.txt
 	@$(PIP) install --no-deps --editable .
+	@touch $@
+
+$(VENV)/.full: $(VENV)/.dev
+	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --only-group full --output-file $@.txt
+	@$(PIP) install --requirement $@.txt
 	@touch $@
 
 $(LOWEST)/.dev: uv.lock pyproject.toml | $(VENV)/.uv

@@ -7,15 +7,12 @@
 #   1. $MQCTX_TEST_IMAGE (default rabbitmq:4-management), if it is here,
 #   2. the image that an earlier run built, unless MQCTX_TEST_IMAGE is set,
 #   3. $MQCTX_TEST_IMAGE from its registry,
-#   4. the image of rabbitmq/Dockerfile, built from Debian packages only.
+#   4. the image that build.sh makes of Debian packages only.
 # Installing and starting things is done as root on Debian or Ubuntu only.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 WANTED=${MQCTX_TEST_IMAGE:-rabbitmq:4-management}
-BASE=mqctx-debian:trixie
-# The checksum makes an image of an older Dockerfile count as missing.
-BUILT=mqctx-rabbitmq:4-$(sha256sum <"$HERE/rabbitmq/Dockerfile" | head -c 8)
 
 say() { echo "prepare.sh: $*" >&2; }
 
@@ -80,37 +77,18 @@ pull_image() {
     timeout 60 docker pull "$1" >&2
 }
 
-make_base_image() {
-    may_install || die "$WANTED cannot be pulled, and $BASE, which a local build starts from, is missing. Ways out:
-  - set MQCTX_TEST_IMAGE to a RabbitMQ image that is here or can be pulled
-  - run this script as root on Debian or Ubuntu: it makes $BASE with debootstrap"
-    command -v debootstrap >/dev/null || install_packages debootstrap debian-archive-keyring
-    say "making $BASE with debootstrap"
-    # Not in /tmp: debootstrap refuses file systems that are mounted nodev.
-    tree=$(mktemp -d "${TMPDIR:-/var/tmp}/mqctx-debian.XXXXXX")
-    trap 'rm -rf --one-file-system "$tree"' EXIT
-    timeout 900 debootstrap --variant=minbase trixie "$tree" >&2
-    tar -C "$tree" --exclude='./var/cache/apt/archives/*.deb' -c . |
-        timeout 300 docker import - "$BASE" >&2
-}
-
-build_image() {
-    have_image "$BASE" || make_base_image
-    say "building $BUILT"
-    timeout 900 docker build --network=host --build-arg "BASE=$BASE" --tag "$BUILT" "$HERE/rabbitmq" >&2
-}
+built_image() { "$HERE/build.sh" trixie 4 "$@"; }
 
 prepare_image() {
     if have_image "$WANTED"; then
         echo "$WANTED"
-    elif [[ -z ${MQCTX_TEST_IMAGE:-} ]] && have_image "$BUILT"; then
-        echo "$BUILT"
+    elif [[ -z ${MQCTX_TEST_IMAGE:-} ]] && built_image --look; then
+        return
     elif pull_image "$WANTED"; then
         echo "$WANTED"
     else
-        say "$WANTED cannot be pulled, using $BUILT instead"
-        have_image "$BUILT" || build_image
-        echo "$BUILT"
+        say "$WANTED cannot be pulled, taking one that is built from Debian's packages"
+        built_image
     fi
 }
 

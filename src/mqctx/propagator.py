@@ -14,8 +14,9 @@ from mqctx.formats.json import JsonFormat
 from mqctx.rejection import Reason, Rejection, log_rejection
 from mqctx.values import Plain, check_name, declarations, escape, to_plain, type_name
 
-# What RabbitMQ lets a header frame hold, by its default frame_max.
-_MOST_BYTES = 131_072
+# RabbitMQ closes the connection over a header frame of 131,072 bytes (its default frame_max), which
+# also holds how AMQP frames our text, and the other properties.
+_MOST_BYTES = 130_000
 _logger = logging.getLogger("mqctx")
 _counting = threading.Lock()
 
@@ -59,8 +60,8 @@ class Propagator:
             raise ConfigurationError(f"formats: two of them write the same header, of {headers}")
         if not 0 < self.max_bytes <= _MOST_BYTES:
             raise ConfigurationError(
-                f"max_bytes: {self.max_bytes} is not between 1 and {_MOST_BYTES}, the size of a "
-                "frame, over which RabbitMQ closes the connection"
+                f"max_bytes: {self.max_bytes} is not between 1 and {_MOST_BYTES}; RabbitMQ "
+                "closes the connection when the headers are larger than a frame"
             )
         if self.on_oversize not in ("raise", "drop"):
             raise ConfigurationError(f"on_oversize: {self.on_oversize!r} is not 'raise' or 'drop'")
@@ -182,7 +183,7 @@ class Propagator:
             raise _RefusedError("local", "its name is declared local in this process")
         try:
             checked = to_plain(name, plain)
-            return checked if declaration is None else declaration.from_plain(checked)
+            return checked if declaration is None else declaration.restore(checked)
         except Exception as error:  # noqa: BLE001 - a declared type's own code may raise anything
             raise _RefusedError("illegal-value", escape(str(error))) from None
 

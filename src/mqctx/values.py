@@ -41,10 +41,10 @@ class Declaration:
             return value
         plain = self.to_plain(value)
         try:
-            back = self.from_plain(plain)
+            back = self._from_plain(plain)
         except (TypeError, ValueError) as error:
             raise InvalidValueError(f"{self._does_not_fit(value)}: {error}") from None
-        if back != value:
+        if _differ(back, value):
             raise InvalidValueError(
                 f"{self.name}: {value!r} becomes {back!r} on the way through a message; "
                 f"use a type whose values compare equal after {type_name(self.type)} is "
@@ -60,8 +60,16 @@ class Declaration:
             raise InvalidValueError(cannot_travel(self.name, value)) from None
         return to_plain(self.name, plain)
 
-    def from_plain(self, plain: Plain) -> object:
-        """Turn what JSON says into the declared type; raise `ValueError` if it does not fit."""
+    def restore(self, plain: Plain) -> object:
+        """Turn what JSON says into the declared type.
+
+        Raises `ValueError`, `InvalidValueError`, or what the type's own code raises, if it does
+        not fit. What could not be set here (a Decimal NaN) is not restored either.
+        """
+        value = self._from_plain(plain)
+        return value if value is plain else self.check(value)
+
+    def _from_plain(self, plain: Plain) -> object:
         return msgspec.convert(plain, self.type, str_keys=True)
 
     def agrees_with(self, other: "Declaration") -> bool:
@@ -70,6 +78,13 @@ class Declaration:
 
     def _does_not_fit(self, value: object) -> str:
         return f"{self.name}: expected {type_name(self.type)}, got {type_name(type(value))}"
+
+
+def _differ(back: object, value: object) -> bool:
+    try:
+        return bool(back != value)
+    except ArithmeticError:  # a signalling NaN is not even to be compared
+        return True
 
 
 declarations: dict[str, Declaration] = {}

@@ -1,0 +1,284 @@
+"""kombu on its transports that are not AMQP: Redis, and the two that need no server."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import kombu
+import pytest
+
+import mqctx
+from mqctx import Context, Propagator, Variable, configure, current, scope
+from mqctx.adapters.kombu import consume_with_context, publish, restored
+from tests.integration.test_nine_pairs import DECLARED, VALUES, shape
+
+SECONDS = 30.0
+"""How long anything here waits before it is a failure."""
+
+MISSING = "redis-server is not installed; on Debian or Ubuntu: apt-get install redis-server"
+
+Connect = Callable[[], Any]
+"""Opens a connection; what is opened with one of them shares its queues."""
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start a Redis that keeps nothing and that nothing else reaches."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.fail(MISSING, pytrace=False)
+    directory, port = tmp_path_factory.mktemp("redis"), free_port()
+    options = {"bind": "127.0.0.1", "port": str(port), "dir": str(directory), "save": ""}
+    command = [program, *(part for key, value in options.items() for part in (f"--{key}", value))]
+    with running(command, directory / "output.log") as process:
+        wait_for(port, process)
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+@contextmanager
+def running(command: list[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a program; stop it at the end."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+    """Wait until a server listens."""
+    until = time.monotonic() + SECONDS
+    while True:
+        with closing(socket.socket()) as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert process.poll() is None, f"{process.args!r} ended"
+        assert time.monotonic() < until, f"{process.args!r} does not answer"
+        time.sleep(0.05)
+
+
+@pytest.fixture(params=["memory", "filesystem", pytest.param("redis", marks=pytest.mark.full)])
+def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Connect:
+    """Give what connects by each transport."""
+    if request.param == "redis":
+        url = request.getfixturevalue("redis_url")
+        return lambda: kombu.Connection(url)
+    options = {f"{name}_folder": str(tmp_path) for name in ("processed", "control")}
+    folders = {"data_folder_in": str(tmp_path), "data_folder_out": str(tmp_path), **options}
+    return lambda: kombu.Connection(f"{request.param}://", transport_options=folders)
+
+
+@pytest.fixture
+def queue() -> kombu.Queue:
+    return kombu.Queue(f"mqctx-test-{uuid4().hex}")
+
+
+@pytest.fixture(autouse=True)
+def _ambient() -> Iterator[None]:
+    """Whatever runs here runs in a context that no message brought, and that must survive."""
+    with scope(user="ambient"):
+        yield
+        assert current() == {"user": "ambient"}
+
+
+def send(
+    connect: Connect, queue: kombu.Queue, *contexts: Mapping[str, Any], **options: Any
+) -> None:
+    """Publish a message in each of the contexts."""
+    with connect() as connection:
+        producer = connection.Producer()
+        for context in contexts:
+            with Context(context).scope():
+                publish(producer, "order", routing_key=queue.name, declare=[queue], **options)
+
+
+def consume(
+    connect: Connect, queue: kombu.Queue, handle: Callable[[Any], None], count: int
+) -> None:
+    """Give so many messages to `handle`, in a decorated handler."""
+    handled = 0
+
+    @consume_with_context
+    def on_message(body: str, message: Any) -> None:
+        nonlocal handled
+        handled += 1
+        handle(message)
+
+    with connect() as connection, connection.Consumer(queue, callbacks=[on_message]) as consumer:
+        consumer.qos(prefetch_count=1)
+        until = time.monotonic() + SECONDS
+        while handled < count and time.monotonic() < until:
+            connection.drain_events(timeout=SECONDS)
+    assert handled == count
+
+
+def seen_by_handlers(connect: Connect, queue: kombu.Queue, count: int) -> list[Context]:
+    """Consume and acknowledge so many messages; return what was active for each."""
+    seen: list[Context] = []
+
+    def handle(message: Any) -> None:
+        seen.append(current())
+        message.ack()
+
+    consume(connect, queue, handle, count)
+    return seen
+
+
+def by_user(contexts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the contexts in the order of their users."""
+    return sorted(map(dict, contexts), key=lambda context: context.get("user", ""))
+
+
+def test_a_context_arrives_equal_in_value_and_type(connect: Connect, queue: kombu.Queue) -> None:
+    for name, value in DECLARED.items():
+        Variable(name, type(value))
+    sent = Context(VALUES | DECLARED)
+    send(connect, queue, sent)
+    (arrived,) = seen_by_handlers(connect, queue, 1)
+    assert arrived == sent
+    assert shape(dict(arrived)) == shape(dict(sent))
+
+
+def test_messages_with_and_without_context_do_not_mix(connect: Connect, queue: kombu.Queue) -> None:
+    contexts = [{"user": "ada"}, {}, {"user": "eve", "tenant": "acme"}, {}]
+    send(connect, queue, *contexts, headers={"kind": "order"})
+    # Not in order: the filesystem keeps none.
+    assert by_user(seen_by_handlers(connect, queue, 4)) == by_user(contexts)
+
+
+def test_a_message_that_is_requeued_keeps_its_context(connect: Connect, queue: kombu.Queue) -> None:
+    seen: list[Context] = []
+
+    def handle(message: Any) -> None:
+        seen.append(current())
+        mqctx.bind(attempt=len(seen))
+        if len(seen) < 3:
+            message.requeue()
+        else:
+            message.ack()
+
+    send(connect, queue, {"user": "ada"})
+    consume(connect, queue, handle, 3)
+    assert seen == [{"user": "ada"}] * 3
+
+
+def test_a_message_whose_handler_fails_keeps_its_context(
+    connect: Connect, queue: kombu.Queue
+) -> None:
+    def fail(message: Any) -> None:
+        message.requeue()
+        raise LookupError(current()["user"])
+
+    send(connect, queue, {"user": "ada"})
+    with pytest.raises(LookupError, match="ada"):
+        consume(connect, queue, fail, 1)
+    assert current() == {"user": "ambient"}
+    assert seen_by_handlers(connect, queue, 1) == [{"user": "ada"}]
+
+
+@pytest.mark.full
+def test_a_message_that_redis_delivers_again_keeps_its_context(
+    redis_url: str, queue: kombu.Queue
+) -> None:
+    """What a consumer leaves without acknowledgement is given back when its connection ends."""
+
+    def connect() -> Any:
+        return kombu.Connection(redis_url)
+
+    flags: list[tuple[Context, object]] = []
+
+    def leave(message: Any) -> None:
+        flags.append((current(), message.headers.get("redelivered")))
+
+    send(connect, queue, {"user": "ada"})
+    for _ in range(2):
+        consume(connect, queue, leave, 1)
+    assert flags == [(Context(user="ada"), None), (Context(user="ada"), True)]
+
+
+def test_a_message_that_is_published_on_carries_the_new_context_only(
+    connect: Connect, queue: kombu.Queue
+) -> None:
+    headers: list[dict[str, Any]] = []
+
+    def note(message: Any) -> None:
+        message.ack()
+        headers.append(message.headers)
+
+    def publish_on(message: Any) -> None:
+        note(message)
+        send(connect, queue, {"user": "grace"}, headers=message.headers)
+
+    send(connect, queue, {"user": "ada", "old": True}, headers={"kind": "order"})
+    consume(connect, queue, publish_on, 1)
+    consume(connect, queue, note, 1)
+    assert headers == [
+        {"kind": "order", "mqctx": '{"user":"ada","old":true}'},
+        {"kind": "order", "mqctx": '{"user":"grace"}'},
+    ]
+
+
+def test_a_simple_queue_restores_each_message(connect: Connect, queue: kombu.Queue) -> None:
+    contexts = [{"user": "ada"}, {}, {"user": "eve"}]
+    send(connect, queue, *contexts)
+    seen: list[Context] = []
+    with connect() as connection, closing(connection.SimpleQueue(queue)) as simple:
+        for _ in contexts:
+            message = simple.get(timeout=SECONDS)
+            with restored(message):
+                seen.append(current())
+            message.ack()
+            assert current() == {"user": "ambient"}
+    assert by_user(seen) == by_user(contexts)
+
+
+def test_what_is_published_through_a_simple_queue(connect: Connect, queue: kombu.Queue) -> None:
+    with connect() as connection, closing(connection.SimpleQueue(queue.name)) as simple:
+        with scope(user="ada"):
+            publish(simple.producer, "order")
+        with restored(simple.get(timeout=SECONDS)) as context:
+            assert context == {"user": "ada"}
+
+
+@pytest.mark.parametrize("raw", ["nonsense", "", 5, None, ["a"], {"a": 1}], ids=repr)
+def test_a_header_that_cannot_be_read_never_keeps_a_message_from_its_handler(
+    connect: Connect, queue: kombu.Queue, raw: object
+) -> None:
+    rejections = configure(on_rejected=lambda _: None).rejections
+    with connect() as connection:
+        connection.Producer().publish(
+            "order", routing_key=queue.name, declare=[queue], headers={"mqctx": raw}
+        )
+    assert seen_by_handlers(connect, queue, 1) == [{}]
+    assert rejections.total() == 1
+
+
+def test_a_context_that_is_too_large_is_refused_or_trimmed(
+    connect: Connect, queue: kombu.Queue
+) -> None:
+    large = {"user": "ada", "basket": "x" * 200_000}
+    with pytest.raises(mqctx.OversizeError, match="'basket'"):
+        send(connect, queue, large)
+    trimming = Propagator(on_oversize="drop", on_rejected=lambda _: None)
+    send(connect, queue, large, propagator=trimming)
+    assert seen_by_handlers(connect, queue, 1) == [{"user": "ada"}]
+    assert trimming.rejections == {"too-large": 1}

@@ -1,0 +1,231 @@
+"""aio-pika: callbacks, iterators, get, and the patterns that stand on callbacks."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias, cast
+
+from aio_pika.abc import AbstractIncomingMessage
+
+from mqctx import current
+from mqctx.adapters import aio_pika as adapter
+from tests.conformance.model import (
+    AMBIENT,
+    PAUSE,
+    Consume,
+    Handle,
+    Path,
+    Source,
+    Way,
+    bare,
+    nothing,
+)
+from tests.conformance.patterns_aio_pika import rpc, worker
+from tests.conformance.work_aio_pika import Connect, Publish, opened, plain, publish_raw, robust
+
+Main: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
+
+
+def running(main: Main, **options: Any) -> Consume:
+    """Make a path of a coroutine function that does it with these options."""
+
+    def consume(url: str, source: Source, count: int, handle: Handle) -> None:
+        asyncio.run(main(url, source, count, handle, **options))
+
+    return consume
+
+
+async def callbacks(
+    url: str,
+    source: Source,
+    count: int,
+    handle: Handle,
+    *,
+    connect: Connect,
+    publish: Publish,
+    decorate: Callable[[Any], Any],
+) -> None:
+    """`queue.consume` with an `async def`."""
+    async with opened(connect, url, handle, count) as work:
+
+        @decorate
+        async def on_message(message: AbstractIncomingMessage) -> None:
+            await work.do(message, publish)
+
+        queue = await work.channel.get_queue(source.name)
+        await queue.consume(on_message, arguments=source.arguments)
+        await work.wait()
+
+
+async def sync_callbacks(
+    url: str,
+    source: Source,
+    count: int,
+    handle: Handle,
+    *,
+    publish: Publish,
+    decorate: Callable[[Any], Any],
+) -> None:
+    """`queue.consume` with a `def`, which starts a task for what is to be awaited."""
+    tasks: list[asyncio.Task[None]] = []
+    async with opened(plain, url, handle, count) as work:
+
+        @decorate
+        def on_message(message: AbstractIncomingMessage) -> None:
+            settling = work.settle(message, work.judge(message), publish)
+            tasks.append(asyncio.create_task(work.finish(settling)))
+
+        queue = await work.channel.get_queue(source.name)
+        await queue.consume(cast("Any", on_message), arguments=source.arguments)
+        await work.wait()
+
+
+async def iterator(
+    url: str,
+    source: Source,
+    count: int,
+    handle: Handle,
+    *,
+    connect: Connect,
+    publish: Publish,
+    restoring: Callable[[Any], Any],
+) -> None:
+    """`queue.iterator()` under `async with`."""
+    async with opened(connect, url, handle, count) as work:
+        queue = await work.channel.get_queue(source.name)
+        async with queue.iterator(arguments=source.arguments) as messages:
+            async for message in messages:
+                with restoring(message):
+                    await work.do(message, publish)
+                assert restoring is nothing or current() == AMBIENT
+                if not work.left:
+                    break
+        assert current() == AMBIENT
+        await work.wait()
+
+
+async def bare_iterator(
+    url: str, source: Source, count: int, handle: Handle, *, publish: Publish
+) -> None:
+    """`async for message in queue`, and `message.process()` in its body."""
+    async with opened(plain, url, handle, count) as work:
+        queue = await work.channel.get_queue(source.name)
+        async for message in queue.iterator(arguments=source.arguments):
+            async with message.process(ignore_processed=True):
+                await work.do(message, publish)
+            assert current() == AMBIENT
+            if not work.left:
+                break
+        await work.wait()
+
+
+async def get(
+    url: str,
+    source: Source,
+    count: int,
+    handle: Handle,
+    *,
+    publish: Publish,
+    restoring: Callable[[Any], Any],
+) -> None:
+    """`queue.get`."""
+    async with opened(plain, url, handle, count) as work:
+        queue = await work.channel.get_queue(source.name)
+        while work.left:
+            message = await queue.get(fail=False)
+            if message is None:
+                await asyncio.sleep(PAUSE)
+                continue
+            with restoring(message):
+                await work.do(message, publish)
+            assert current() == AMBIENT
+
+
+async def get_and_process(
+    url: str, source: Source, count: int, handle: Handle, *, publish: Publish
+) -> None:
+    """`queue.get`, and `message.process()`."""
+    async with opened(plain, url, handle, count) as work:
+        queue = await work.channel.get_queue(source.name)
+        while work.left:
+            message = await queue.get(fail=False)
+            if message is None:
+                await asyncio.sleep(PAUSE)
+                continue
+            async with message.process(ignore_processed=True):
+                await work.do(message, publish)
+            assert current() == AMBIENT
+
+
+_NO_GET = {"stream": "RabbitMQ refuses `basic.get` on a stream"}
+_NO_ARGUMENTS = {
+    "stream": "aio-pika's patterns ask for no `x-stream-offset`, so they read from the end only"
+}
+_WORKER = _NO_ARGUMENTS | {
+    "published on": "the function gets the payload only, not the message that it could publish on"
+}
+_RPC = _WORKER | dict.fromkeys(
+    ["requeued", "rejected", "delivery limit"],
+    "an RPC function answers, and with that acks; it cannot reject or requeue",
+)
+
+
+def _path(name: str, way: Way, consume: Consume, **more: Any) -> Path:
+    return Path("aio-pika", name, way, consume, **more)
+
+
+def _decorated_and_instrumented(name: str, main: Main, **options: Any) -> list[Path]:
+    decorated = {"publish": adapter.publish, "decorate": adapter.consume_with_context}
+    instrumented = {"publish": publish_raw, "decorate": bare}
+    more = {"reconnects": options.get("connect") is robust}
+    return [
+        _path(name, "consume_with_context", running(main, **options, **decorated), **more),
+        _path(name, "instrument", running(main, **options, **instrumented), **more),
+    ]
+
+
+def _restored_and_instrumented(name: str, connect: Connect, **more: Any) -> list[Path]:
+    restored = running(
+        iterator, connect=connect, publish=adapter.publish, restoring=adapter.restored
+    )
+    instrumented = running(iterator, connect=connect, publish=publish_raw, restoring=nothing)
+    return [
+        _path(name, "restored", restored, **more),
+        _path(name, "instrument", instrumented, **more),
+    ]
+
+
+PATHS = [
+    *_decorated_and_instrumented("`queue.consume`", callbacks, connect=plain),
+    *_decorated_and_instrumented(
+        "`queue.consume` on a robust connection", callbacks, connect=robust
+    ),
+    *_decorated_and_instrumented("`queue.consume` with a sync callback", sync_callbacks),
+    *_restored_and_instrumented("`async with queue.iterator()`", plain),
+    *_restored_and_instrumented(
+        "`async with queue.iterator()` on a robust connection", robust, reconnects=True
+    ),
+    _path(
+        "`async for message in queue`, `message.process()`",
+        "instrument",
+        running(bare_iterator, publish=publish_raw),
+    ),
+    _path(
+        "`queue.get`",
+        "restored",
+        running(get, publish=adapter.publish, restoring=adapter.restored),
+        cannot=_NO_GET,
+    ),
+    _path(
+        "`queue.get`, `message.process()`",
+        "instrument",
+        running(get_and_process, publish=publish_raw),
+        cannot=_NO_GET,
+    ),
+    _path("Master's worker", "instrument", running(worker), cannot=_WORKER),
+    _path("RPC function and its reply", "instrument", running(rpc), cannot=_RPC, replies=True),
+]
+
+LEFT_ALONE = [
+    _path("`queue.get`", "instrument", running(get, publish=publish_raw, restoring=nothing))
+]
+"""Where the client cannot tell when a message is done with."""

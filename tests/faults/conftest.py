@@ -1,0 +1,65 @@
+"""The brokers that the faults strike."""
+
+import os
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from tests.integration.broker import NoBrokerError, find_broker
+from tests.integration.clients import pika_channel
+
+from .docker import Container, engine_answers, started
+from .proxy import Proxy
+
+
+@pytest.fixture(scope="session")
+def engine() -> None:
+    """Skip what needs containers of its own where there are none, unless they are demanded."""
+    if not engine_answers():
+        demanded = os.environ.get("MQCTX_TEST_BROKER") == "testcontainers"
+        (pytest.fail if demanded else pytest.skip)("no Docker engine answers `docker info`")
+
+
+@pytest.fixture(scope="session")
+def container(engine: None) -> Iterator[Container]:
+    """A broker that may be restarted."""
+    with started() as container:
+        container.await_broker()
+        yield container
+
+
+@pytest.fixture(scope="session")
+def amqp_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a broker that keeps running: the container, unless another is asked for."""
+    if _may_be_container() and engine_answers():
+        yield request.getfixturevalue("container").url
+        return
+    try:
+        with find_broker() as found:
+            yield found.url
+    except NoBrokerError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+
+
+def _may_be_container() -> bool:
+    demanded = os.environ.get("MQCTX_TEST_BROKER")
+    if demanded:
+        return demanded == "testcontainers"
+    return not os.environ.get("MQCTX_TEST_AMQP_URL")
+
+
+@pytest.fixture
+def queue(amqp_url: str) -> Iterator[str]:
+    """The name of a queue that is deleted afterwards."""
+    name = f"mqctx-test-{uuid4().hex}"
+    yield name
+    with pika_channel(amqp_url) as channel:
+        channel.queue_delete(name)
+
+
+@pytest.fixture
+def proxy(amqp_url: str) -> Iterator[Proxy]:
+    """A proxy before the broker."""
+    with Proxy(amqp_url).running() as proxy:
+        yield proxy

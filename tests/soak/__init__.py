@@ -1,0 +1,1 @@
+"""Many messages through one process: what it holds does not grow with them."""

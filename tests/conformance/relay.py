@@ -1,4 +1,7 @@
-"""A connection to the broker that can be cut, as a network does it: without a word."""
+"""A connection to the broker that can be cut on both sides, without a word.
+
+It closes; the proxy of the fault tests resets. Clients raise different errors for the two.
+"""
 
 import asyncio
 import threading

@@ -110,7 +110,7 @@ class Propagator:
                 try:
                     values[name] = self._restored(name, plain)
                 except _RefusedError as refused:
-                    key = escape(name)
+                    key = escape(str(name))
                     rejection = Rejection(
                         "extract", format.header, key, refused.reason, refused.detail
                     )
@@ -165,7 +165,7 @@ class Propagator:
 
     def _decode(self, format: Format, headers: Mapping[str, Any]) -> Mapping[str, Plain]:
         try:
-            return format.decode(headers, self.max_bytes, self._report)
+            return dict(format.decode(headers, self.max_bytes, self._report))
         except Exception as error:  # noqa: BLE001 - a format may be anybody's
             detail = f"{format!r} raised {type_name(type(error))}: {escape(str(error))}"
             self._report(Rejection("extract", format.header, None, "error", detail))

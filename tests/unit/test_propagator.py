@@ -298,6 +298,17 @@ class CountingFormat(JsonFormat):
         return super().encode(values)
 
 
+class StrangeFormat(JsonFormat):
+    """Gives what no format should."""
+
+    def __init__(self, decoded: object) -> None:
+        super().__init__("strange")
+        self.decoded = decoded
+
+    def decode(self, headers: Mapping[str, Any], max_bytes: int, report: Report) -> Any:
+        return self.decoded
+
+
 class BrokenFormat(JsonFormat):
     """Fails on whatever it reads."""
 
@@ -337,6 +348,16 @@ class TestFormats:
         assert propagator.extract({"app-context": '{"user":"ada"}'}) == {"user": "ada"}
         assert [(r.reason, r.header) for r in rejected] == [("error", "mqctx")]
         assert "ZeroDivisionError: a\\nb" in rejected[0].detail
+
+    @pytest.mark.parametrize(
+        ("decoded", "reason"), [(None, "error"), (5, "error"), ({5: 1}, "illegal-name")]
+    )
+    def test_one_that_gives_what_it_should_not_is_a_rejection(
+        self, decoded: object, reason: str, rejected: Rejections
+    ) -> None:
+        propagator = rejected.propagator(formats=[StrangeFormat(decoded), JsonFormat()])
+        assert propagator.extract({"mqctx": '{"user":"ada"}'}) == {"user": "ada"}
+        assert [r.reason for r in rejected] == [reason]
 
     @pytest.mark.parametrize(
         "header", ["x-mqctx", "X-Ctx", "CC", "bcc", "compression", "From", "retries", "\u00e9", ""]

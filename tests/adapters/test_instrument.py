@@ -65,9 +65,7 @@ def adapter(request: pytest.FixtureRequest) -> Any:
 
 
 class TestInstrument:
-    def test_changes_the_library_and_uninstrument_leaves_no_trace(
-        self, adapter: Any, request: pytest.FixtureRequest
-    ) -> None:
+    def test_changes_the_library_and_uninstrument_leaves_no_trace(self, adapter: Any) -> None:
         package = adapter.__name__.rsplit(".", 1)[1]
         before = attributes_of(package)
         adapter.instrument()

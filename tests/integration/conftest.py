@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from uuid import uuid4
 
-import pika
 import pytest
 
 from .broker import Broker, NoBrokerError, find_broker, server_version
+from .clients import pika_channel
 
 _USED = pytest.StashKey[str]()
 
@@ -34,9 +34,16 @@ def queue_name(amqp_url: str) -> Iterator[str]:
     """Give a name that no other queue has, and delete the queue of that name afterwards."""
     name = f"mqctx-test-{uuid4().hex}"
     yield name
-    connection = pika.BlockingConnection(pika.URLParameters(amqp_url))
-    connection.channel().queue_delete(name)
-    connection.close()
+    with pika_channel(amqp_url) as channel:
+        channel.queue_delete(name)
+
+
+@pytest.fixture
+def queue(amqp_url: str, queue_name: str) -> str:
+    """Give a queue that is empty, and deleted afterwards."""
+    with pika_channel(amqp_url) as channel:
+        channel.queue_declare(queue_name)
+    return queue_name
 
 
 def pytest_terminal_summary(

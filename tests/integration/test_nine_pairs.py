@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from mqctx import Context, Variable, current, scope
-from tests.integration.clients import CLIENTS, Client, pika_channel
+from tests.integration.clients import CLIENTS, Client
 
 
 class Plan(Enum):
@@ -54,13 +54,6 @@ def publisher(request: pytest.FixtureRequest) -> Client:
 @pytest.fixture(params=CLIENTS, ids=lambda name: f"to {name}")
 def consumer(request: pytest.FixtureRequest) -> Client:
     return CLIENTS[request.param]
-
-
-@pytest.fixture
-def queue(amqp_url: str, queue_name: str) -> str:
-    with pika_channel(amqp_url) as channel:
-        channel.queue_declare(queue_name)
-    return queue_name
 
 
 def shape(value: object) -> object:

@@ -28,13 +28,6 @@ EVERY_SIZE = [
 ]
 
 
-@pytest.fixture
-def queue(amqp_url: str, queue_name: str) -> str:
-    with pika_channel(amqp_url) as channel:
-        channel.queue_declare(queue_name)
-    return queue_name
-
-
 @pytest.fixture(params=CONFIRMING)
 def client(request: pytest.FixtureRequest, amqp_url: str, queue: str) -> Iterator[Confirming]:
     with CONFIRMING[request.param](amqp_url, queue) as confirming:

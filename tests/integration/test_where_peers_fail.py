@@ -26,13 +26,6 @@ def client(request: pytest.FixtureRequest) -> Client:
 
 
 @pytest.fixture
-def queue(amqp_url: str, queue_name: str) -> str:
-    with pika_channel(amqp_url) as channel:
-        channel.queue_declare(queue_name)
-    return queue_name
-
-
-@pytest.fixture
 def filled_queue(amqp_url: str, queue: str) -> str:
     """A queue with a message of each of CONTEXTS."""
     CLIENTS["pika"].publish(amqp_url, queue, *((context, b"order") for context in CONTEXTS))

@@ -12,7 +12,7 @@ LOCK = Path("uv.lock")
 LEFT_OUT = {
     r"^sdist = .*\n": "",
     r"^wheels = \[\n(?:    .*\n)*\]\n": "",
-    r"^source = \{ registry = .* \}$": 'source = { registry = "index" }',
+    r"source = \{ registry = \S+ \}": 'source = { registry = "index" }',
     # Without these uv takes the file for outdated, and resolves instead of missing the wheels.
     r"^\[package\.metadata(?:\.requires-dev)?\]\n(?:.+\n)*\n?": "",
 }

@@ -11,7 +11,7 @@ from mqctx import rejection
 
 ROOT = Path(__file__).parents[2]
 URL = "amqp://guest:guest@127.0.0.1/"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def examples() -> list[object]:

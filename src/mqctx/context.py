@@ -35,8 +35,8 @@ class Context(Mapping[str, Any]):
 
     _values: Mapping[str, Any]
     _derived: "Context | None"
-    encoded: tuple[object, dict[str, str]] | None
-    """The propagator that encoded this context last, and the headers that it made."""
+    encoded: tuple[object, Any] | None
+    """The propagator that encoded this context last, and what it made."""
 
     def __init__(self, values: Mapping[str, object] | None = None, /, **more: object) -> None:
         given = {**(values or {}), **more}

@@ -3,9 +3,10 @@
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict, Unpack
+from functools import partial
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 
 from mqctx.context import EMPTY, Context, current
 from mqctx.errors import ConfigurationError, HeadersError, InvalidNameError, OversizeError
@@ -17,6 +18,8 @@ from mqctx.values import Plain, check_name, declarations, escape, to_plain, type
 # RabbitMQ closes the connection over a header frame of 131,072 bytes (its default frame_max), which
 # also holds how AMQP frames our text, and the other properties.
 _MOST_BYTES = 130_000
+Encoded: TypeAlias = "dict[str, str] | _Fresh"
+"""The headers of a context: `copy` gives those of one message."""
 _logger = logging.getLogger("mqctx")
 _counting = threading.Lock()
 
@@ -27,7 +30,8 @@ class Propagator:
 
     Args:
         formats: All are written and all are read; where two have a name, the first one counts.
-        send: Names that may leave, a trailing `*` for a prefix (`"order.*"`). None: all.
+        send: Names that may leave, a trailing `*` for a prefix (`"order.*"`). None: all. Where
+            a format writes a fixed set of names, its header stands for them: `"traceparent"`.
         accept: Names that are restored, in the same way. None: all.
         max_bytes: The most that names and values of all our headers together may take, in
             bytes, on the way out and on the way in.
@@ -48,6 +52,10 @@ class Propagator:
     on_rejected: Callable[[Rejection], object] = log_rejection
     rejections: Counter[Reason] = field(default_factory=Counter[Reason], init=False, repr=False)
     """How many rejections there were, by reason."""
+    properties: frozenset[str] = field(init=False, repr=False)
+    """AMQP properties that the formats use besides headers, as `property:correlation_id`."""
+    _readers: Sequence[Format] = field(init=False, repr=False)
+    _owners: Mapping[str, Format] = field(init=False, repr=False)
     _may_leave: Callable[[str], bool] = field(init=False, repr=False)
     _may_enter: Callable[[str], bool] = field(init=False, repr=False)
 
@@ -65,9 +73,15 @@ class Propagator:
             )
         if self.on_oversize not in ("raise", "drop"):
             raise ConfigurationError(f"on_oversize: {self.on_oversize!r} is not 'raise' or 'drop'")
-        object.__setattr__(self, "formats", formats)
-        object.__setattr__(self, "_may_leave", _allow_list("send", self.send))
-        object.__setattr__(self, "_may_enter", _allow_list("accept", self.accept))
+        set_once = partial(object.__setattr__, self)
+        set_once("formats", formats)
+        set_once("properties", frozenset(key for each in formats for key in each.properties))
+        # What a format alone writes counts before what another brings under the same name.
+        set_once("_readers", tuple(sorted(formats, key=lambda each: not each.names)))
+        set_once("_owners", {name: each for each in formats for name in each.names})
+        groups = {each.header: each.names for each in formats if each.names}
+        set_once("_may_leave", _allow_list("send", self.send, groups))
+        set_once("_may_enter", _allow_list("accept", self.accept, groups))
 
     def inject(self, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return a new dict: `headers`, and the active context in place of any that they carry.
@@ -88,7 +102,7 @@ class Propagator:
         injected = dict(headers)
         for format in self.formats:
             format.strip(injected)
-        injected.update(encoded[1])
+        injected.update(encoded[1].copy())
         return injected
 
     def extract(self, headers: Mapping[str, Any] | None) -> Context:
@@ -103,7 +117,7 @@ class Propagator:
             self._report(Rejection("extract", "headers", None, "wrong-type", detail))
             return EMPTY
         values: dict[str, Any] = {}
-        for format in self.formats:
+        for format in self._readers:
             for name, plain in self._decode(format, headers).items():
                 if name in values:
                     continue
@@ -117,30 +131,44 @@ class Propagator:
                     self._report(rejection)
         return Context.of_checked(values) if values else EMPTY
 
-    def _encode(self, context: Context) -> dict[str, str]:
+    def _encode(self, context: Context) -> Encoded:
         values: dict[str, Plain] = {}
         for name, value in context.travelling():
             if self._may_leave(name):
                 declaration = declarations.get(name)
                 convert = to_plain if declaration is None else _declared_to_plain
                 values[name] = convert(name, value)
-        headers = self._write(values)
-        if _size(headers) > self.max_bytes:
+        encoded = self._write(values)
+        if _size(encoded) > self.max_bytes:
             if self.on_oversize == "raise":
-                raise OversizeError(self._advice(values, _size(headers)))
-            headers = self._trim(values, headers)
-        return headers
+                raise OversizeError(self._advice(values, _size(encoded)))
+            encoded = self._trim(values, encoded)
+        return encoded
 
-    def _write(self, values: Mapping[str, Plain]) -> dict[str, str]:
+    def _write(self, values: Mapping[str, Plain]) -> Encoded:
         headers: dict[str, str] = {}
+        each_message: list[Callable[[], Mapping[str, str]]] = []
         for format in self.formats:
-            headers.update(format.encode(values))
-        return headers
+            written = format.encode(self._carried(format, values) if self._owners else values)
+            if callable(written):
+                each_message.append(written)
+            else:
+                headers.update(written)
+        return _Fresh(headers, each_message) if each_message else headers
 
-    def _trim(self, values: dict[str, Plain], headers: dict[str, str]) -> dict[str, str]:
+    def _carried(self, format: Format, values: Mapping[str, Plain]) -> Mapping[str, Plain]:
+        owners = self._owners
+        return {name: value for name, value in values.items() if owners.get(name, format) is format}
+
+    def _trim(self, values: dict[str, Plain], encoded: Encoded) -> Encoded:
         """Drop whole values, the largest first, until the rest fits."""
         sizes = self._sizes(values)
-        while values and (excess := _size(headers) - self.max_bytes) > 0:
+        while (excess := _size(encoded) - self.max_bytes) > 0:
+            if not values:
+                detail = f"not even without values does it fit in max_bytes, {self.max_bytes}"
+                header = self.formats[0].header
+                self._report(Rejection("inject", header, None, "too-large", detail))
+                return {}
             while values and excess > 0:
                 name = max(values, key=sizes.__getitem__)
                 excess -= sizes[name]
@@ -148,14 +176,15 @@ class Propagator:
                 detail = f"{sizes[name]} bytes; all must fit in max_bytes, {self.max_bytes}"
                 header = self.formats[0].header
                 self._report(Rejection("inject", header, name, "too-large", detail))
-            headers = self._write(values)
-        return headers
+            encoded = self._write(values)
+        return encoded
 
     def _sizes(self, values: Mapping[str, Plain]) -> dict[str, int]:
-        return {name: _size(self._write({name: value})) for name, value in values.items()}
+        least = _size(self._write({}))
+        return {n: _size(self._write({n: value})) - least for n, value in values.items()}
 
     def _advice(self, values: Mapping[str, Plain], size: int) -> str:
-        sizes = self._sizes(values)
+        sizes = self._sizes(values) or {"": 0}
         largest = max(sizes, key=sizes.__getitem__)
         return (
             f"the context takes {size} bytes of headers, max_bytes is {self.max_bytes}; the "
@@ -196,6 +225,23 @@ class Propagator:
             _logger.exception("on_rejected failed for: %s", rejection)
 
 
+class _Fresh:
+    """Headers of which some differ with each message."""
+
+    def __init__(
+        self, headers: dict[str, str], each_message: Sequence[Callable[[], Mapping[str, str]]]
+    ) -> None:
+        self._headers = headers
+        self._each_message = each_message
+
+    def copy(self) -> dict[str, str]:
+        """Return the headers of one message."""
+        headers = self._headers.copy()
+        for write in self._each_message:
+            headers.update(write())
+        return headers
+
+
 class _RefusedError(Exception):
     """A value of a message is not restored. Never leaves this module."""
 
@@ -212,11 +258,13 @@ def _is_mapping(headers: object) -> bool:
     return isinstance(headers, Mapping)
 
 
-def _size(headers: Mapping[str, str]) -> int:
-    return sum(len(name) + len(text) for name, text in headers.items())
+def _size(encoded: Encoded) -> int:
+    return sum(len(name) + len(text) for name, text in encoded.copy().items())
 
 
-def _allow_list(setting: str, allowed: Iterable[str] | None) -> Callable[[str], bool]:
+def _allow_list(
+    setting: str, allowed: Iterable[str] | None, groups: Mapping[str, Collection[str]]
+) -> Callable[[str], bool]:
     if allowed is None:
         return lambda _: True
     if isinstance(allowed, str):  # each of its letters would be taken for a name
@@ -224,7 +272,7 @@ def _allow_list(setting: str, allowed: Iterable[str] | None) -> Callable[[str], 
             f"{setting}: expected names or prefixes such as ['tenant', 'order.*'], got {allowed!r}"
         )
     entries = tuple(allowed)
-    names = frozenset(entry for entry in entries if not entry.endswith("*"))
+    names = {name for entry in entries for name in (entry, *groups.get(entry, ()))}
     prefixes = tuple(entry[:-1] for entry in entries if entry.endswith("*"))
     return lambda name: name in names or name.startswith(prefixes)
 

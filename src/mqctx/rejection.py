@@ -15,6 +15,10 @@ Reason: TypeAlias = Literal[
     "illegal-value",  # a value that does not fit its variable, or nested too deep
     "local",  # a name that is declared local here
     "not-accepted",  # not on the propagator's accept list
+    "unsigned",  # not signed at all, where only signed values count
+    "forged",  # the signature does not match
+    "expired",  # signed longer ago than is accepted
+    "unknown-key",  # signed with a key that is not known here
     "error",  # the format itself failed
 ]
 

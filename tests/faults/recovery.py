@@ -30,6 +30,9 @@ class Run:
 class CountingFormat:
     """The default format, which counts how often a context is read."""
 
+    names = ()
+    properties = ()
+
     def __init__(self) -> None:
         self.reads = 0
         self._inner = JsonFormat()

@@ -1,15 +1,16 @@
 """Layouts of a context on the wire, and what they have in common."""
 
 import re
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, Protocol
 
 from mqctx.errors import ConfigurationError
-from mqctx.rejection import Report
-from mqctx.values import Plain
+from mqctx.rejection import Rejection, Report
+from mqctx.values import Plain, type_name
 
-__all__ = ["Format", "check_header"]
+__all__ = ["Format", "check_header", "raw_in", "text_in"]
 
+_ABSENT: Final = object()
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 # Names to which a broker, a client or Celery gives a meaning of its own. Celery: the fields of
 # its message protocol 2 (docs.celeryq.dev, "Message Protocol") and of its stamping.
@@ -32,8 +33,24 @@ class Format(Protocol):
         """The header that the format writes, or what its headers have in common; for reports."""
         ...
 
-    def encode(self, values: Mapping[str, Plain]) -> Mapping[str, str]:
-        """Return the headers that carry `values`: ASCII keys and ASCII text; none for no values."""
+    @property
+    def names(self) -> Collection[str]:
+        """Names that this format alone writes, and reads before all others. Mostly none."""
+        ...
+
+    @property
+    def properties(self) -> Collection[str]:
+        """AMQP properties that it uses besides headers, as `property:correlation_id`."""
+        ...
+
+    def encode(
+        self, values: Mapping[str, Plain]
+    ) -> Mapping[str, str] | Callable[[], Mapping[str, str]]:
+        """Return the headers that carry `values`: ASCII keys and ASCII text; none for no values.
+
+        Called once for a context. Where each message has headers of its own, return a function:
+        it is called for each message.
+        """
         ...
 
     def decode(
@@ -62,3 +79,30 @@ def check_header(header: str) -> None:
             f"header {header!r}: brokers, clients or Celery give that name a meaning of their own; "
             "choose another"
         )
+
+
+def raw_in(
+    headers: Mapping[str, Any], header: str, max_bytes: int, report: Report
+) -> str | bytes | bytearray | None:
+    """Return the text in a header, as bytes where a stream handed out bytes; None if absent.
+
+    What is no text, or takes more than `max_bytes`, is given to `report` and None.
+    """
+    raw = headers.get(header, _ABSENT)
+    if raw is _ABSENT:
+        return None
+    if not isinstance(raw, str | bytes | bytearray):
+        detail = f"expected text, got {type_name(type(raw))}"
+        report(Rejection("extract", header, None, "wrong-type", detail))
+        return None
+    if len(header) + len(raw) > max_bytes:
+        detail = f"{len(raw)} bytes, max_bytes is {max_bytes}"
+        report(Rejection("extract", header, None, "too-large", detail))
+        return None
+    return raw
+
+
+def text_in(headers: Mapping[str, Any], header: str, max_bytes: int, report: Report) -> str | None:
+    """Return what `raw_in` does as str; what is not UTF-8 becomes U+FFFD."""
+    raw = raw_in(headers, header, max_bytes, report)
+    return raw.decode(errors="replace") if isinstance(raw, bytes | bytearray) else raw

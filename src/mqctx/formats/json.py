@@ -6,15 +6,14 @@ from typing import Any
 
 import msgspec
 
-from mqctx.formats import check_header
-from mqctx.rejection import Reason, Rejection, Report
-from mqctx.values import Plain, escape, type_name
+from mqctx.formats import check_header, raw_in
+from mqctx.rejection import Rejection, Report
+from mqctx.values import Plain, escape
 
 __all__ = ["JsonFormat"]
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(dict[str, Any])
-_ABSENT = object()
 
 
 class JsonFormat:
@@ -28,6 +27,9 @@ class JsonFormat:
     """
 
     __slots__ = ("header",)
+
+    names = ()
+    properties = ()
 
     def __init__(self, header: str = "mqctx") -> None:
         check_header(header)
@@ -47,22 +49,16 @@ class JsonFormat:
         self, headers: Mapping[str, Any], max_bytes: int, report: Report
     ) -> Mapping[str, Plain]:
         """Return the values in the header. Streams may hand it out as bytes; a bytearray too."""
-        raw = headers.get(self.header, _ABSENT)
-        if raw is _ABSENT:
+        raw = raw_in(headers, self.header, max_bytes, report)
+        if raw is None:
             return {}
-        reason: Reason = "malformed"
-        if not isinstance(raw, str | bytes | bytearray):
-            reason, detail = "wrong-type", f"expected text, got {type_name(type(raw))}"
-        elif len(self.header) + len(raw) > max_bytes:
-            reason, detail = "too-large", f"{len(raw)} bytes, max_bytes is {max_bytes}"
-        else:
-            try:
-                return _decoder.decode(raw)
-            except RecursionError:
-                detail = "nested too deep"
-            except ValueError as error:
-                detail = escape(str(error))
-        report(Rejection("extract", self.header, None, reason, detail))
+        try:
+            return _decoder.decode(raw)
+        except RecursionError:
+            detail = "nested too deep"
+        except ValueError as error:
+            detail = escape(str(error))
+        report(Rejection("extract", self.header, None, "malformed", detail))
         return {}
 
     def strip(self, headers: dict[str, Any]) -> None:

@@ -1,0 +1,216 @@
+"""W3C Trace Context (https://www.w3.org/TR/trace-context/): `traceparent` and `tracestate`."""
+
+import random
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from mqctx.formats import text_in
+from mqctx.rejection import Rejection, Report
+from mqctx.values import Plain, escape
+
+__all__ = ["TraceContextFormat", "start_trace"]
+
+_PARENT: Final = "traceparent"
+_STATE: Final = "tracestate"
+# W3C Trace Context 3.2.2: a later version may have more, after another dash.
+_TRACEPARENT = re.compile(
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
+)
+# 3.3.1.3: the key, perhaps with a tenant before an @; printable text without comma and equals sign.
+_MEMBER = re.compile(
+    r"([a-z0-9][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})"
+    r"=([ -+\--<>-~]{0,255}[!-+\--<>-~])"
+)
+_ID = re.compile(r"(?!0+$)(?:[0-9a-f]{32}|[0-9a-f]{16})")
+_MAX_MEMBERS = 32
+# 3.3.1.5: at least 512 characters should be passed on; where some must go, first those over 128.
+_MAX_STATE = 512
+_LONG_MEMBER = 128
+_OURS: Final = "mqctx"
+
+
+def start_trace(*, sampled: bool = True) -> dict[str, str]:
+    """Return the values of a new trace, for a scope at the edge: `scope(start_trace())`.
+
+    Where OpenTelemetry has a current span, it is that trace and that span.
+
+    Args:
+        sampled: What the trace's flag says: whether its spans are to be recorded.
+    """
+    span = _opentelemetry_span()
+    if span is not None:
+        return {
+            "trace_id": f"{span.trace_id:032x}",
+            "span_id": f"{span.span_id:016x}",
+            "trace_flags": f"{span.trace_flags:02x}",
+        }
+    trace = _start(sampled)
+    return {"trace_id": trace.trace_id, "span_id": _new_id(64), "trace_flags": trace.flags}
+
+
+class TraceContextFormat:
+    """W3C Trace Context: each message is a span, whose parent is the span that is active.
+
+    In the context: `trace_id` and `span_id`; `parent_span_id` where mqctx wrote the message;
+    `trace_flags`, and the `tracestate` of other vendors. No other format writes these names.
+
+    Where no trace is active, messages start one: all messages of one context the same, those
+    without any context one each. Where OpenTelemetry has a current span, OpenTelemetry writes
+    the headers.
+
+    Args:
+        sampled: The flag of the traces that start here. A receiver whose sampler follows its
+            parent, as OpenTelemetry's does, records nothing without it.
+    """
+
+    __slots__ = ("sampled",)
+
+    header = _PARENT
+    names = ("trace_id", "span_id", "parent_span_id", "trace_flags", "tracestate")
+    properties = ()
+
+    def __init__(self, *, sampled: bool = True) -> None:
+        self.sampled = sampled
+
+    def encode(self, values: Mapping[str, Plain]) -> Callable[[], Mapping[str, str]]:
+        """Return a function that makes the headers of one message: each is a new span."""
+        trace = _active(values)
+        if trace is None and values:
+            trace = _start(self.sampled)
+        others = _members(values.get(_STATE)) or {}
+
+        def headers() -> Mapping[str, str]:
+            return _opentelemetry_headers() or _headers(trace or _start(self.sampled), others)
+
+        return headers
+
+    def decode(
+        self, headers: Mapping[str, Any], max_bytes: int, report: Report
+    ) -> Mapping[str, Plain]:
+        """Return the trace that the headers carry; a bad `tracestate` does not affect the rest."""
+        text = text_in(headers, _PARENT, max_bytes, report)
+        if text is None:
+            return {}
+        match = _TRACEPARENT.fullmatch(text)
+        if match is None or (match[1] == "00" and match[5] is not None):
+            report(Rejection("extract", _PARENT, None, "malformed", escape(text)))
+            return {}
+        span_id = match[3]
+        # Only these two flags are defined (3.2.2.5, level 2); others must not be passed on.
+        values = {
+            "trace_id": match[2],
+            "span_id": span_id,
+            "trace_flags": f"{int(match[4], 16) & 3:02x}",
+        }
+        return values | self._decode_state(span_id, headers, max_bytes, report)
+
+    def _decode_state(
+        self, span_id: str, headers: Mapping[str, Any], max_bytes: int, report: Report
+    ) -> dict[str, str]:
+        text = text_in(headers, _STATE, max_bytes, report)
+        members = _members(text)
+        if text is None or members is None:
+            if text is not None:
+                report(Rejection("extract", _STATE, None, "malformed", escape(text)))
+            return {}
+        values: dict[str, str] = {}
+        parent, _, of_span = members.pop(_OURS, "").partition("-")
+        # Who continued the trace meanwhile, and knows nothing of mqctx, left the member as it was.
+        if of_span == span_id and _ID.fullmatch(parent):
+            values["parent_span_id"] = parent
+        if members:
+            values[_STATE] = _state(members)
+        return values
+
+    def strip(self, headers: dict[str, Any]) -> None:
+        """Remove both headers from `headers`, in place."""
+        headers.pop(_PARENT, None)
+        headers.pop(_STATE, None)
+
+    def __repr__(self) -> str:
+        return f"TraceContextFormat(sampled={self.sampled})"
+
+
+def _new_id(bits: int) -> str:
+    return f"{random.getrandbits(bits) or 1:0{bits // 4}x}"
+
+
+class _Trace(NamedTuple):
+    """Where a message is in a trace."""
+
+    trace_id: str
+    parent: str | None
+    flags: str
+
+
+def _active(values: Mapping[str, Plain]) -> _Trace | None:
+    """Return the trace in `values`, None where a context has none, or something else there."""
+    trace_id, span_id, flags = map(values.get, ("trace_id", "span_id", "trace_flags"))
+    if not _is_id(trace_id, 32):
+        return None
+    return _Trace(
+        str(trace_id),
+        str(span_id) if _is_id(span_id, 16) else None,
+        str(flags) if flags in ("00", "01", "02", "03") else "01",
+    )
+
+
+def _start(sampled: bool) -> _Trace:
+    return _Trace(_new_id(128), None, "01" if sampled else "00")
+
+
+def _headers(trace: _Trace, others: Mapping[str, str]) -> Mapping[str, str]:
+    span_id = _new_id(64)
+    written = {_PARENT: f"00-{trace.trace_id}-{span_id}-{trace.flags}"}
+    ours = {_OURS: f"{trace.parent}-{span_id}"} if trace.parent else {}
+    state = _state({**ours, **others})
+    return {**written, _STATE: state} if state else written
+
+
+def _is_id(value: Plain, length: int) -> bool:
+    return isinstance(value, str) and len(value) == length and _ID.fullmatch(value) is not None
+
+
+def _members(text: Plain) -> dict[str, str] | None:
+    """Return the members of a `tracestate` by key, None where it is malformed or no text."""
+    if not isinstance(text, str):
+        return None
+    members: dict[str, str] = {}
+    for part in filter(None, (part.strip(" \t") for part in text.split(","))):
+        match = _MEMBER.fullmatch(part)
+        if match is None or match[1] in members or len(members) == _MAX_MEMBERS:
+            return None
+        members[match[1]] = match[2]
+    return members
+
+
+def _state(members: Mapping[str, str]) -> str:
+    """Return a `tracestate` of as many members as may be passed on."""
+    parts = [f"{key}={value}" for key, value in members.items()][:_MAX_MEMBERS]
+    while sum(map(len, parts)) + len(parts) - 1 > _MAX_STATE:
+        long = [part for part in parts if len(part) > _LONG_MEMBER]
+        parts.remove((long or parts)[-1])
+    return ",".join(parts)
+
+
+def _opentelemetry_span() -> Any:
+    """Return the context of OpenTelemetry's current span, None where there is none.
+
+    Who made a span has loaded `opentelemetry.trace`; importing it here would load it for all.
+    """
+    api = sys.modules.get("opentelemetry.trace")
+    span = api and api.get_current_span().get_span_context()
+    return span if span and span.is_valid else None
+
+
+def _opentelemetry_headers() -> dict[str, str]:
+    """Return the headers that OpenTelemetry writes for its current span, none where it has none."""
+    if _opentelemetry_span() is None:
+        return {}
+    from opentelemetry.trace.propagation import tracecontext  # noqa: PLC0415 - see above
+
+    written: dict[str, str] = {}
+    tracecontext.TraceContextTextMapPropagator().inject(written)
+    return written

@@ -1,0 +1,97 @@
+"""Time variants in turn, so that what the machine does meanwhile happens to all of them.
+
+A shared machine has quiet and busy phases that differ by more than what is measured here. So
+every round times each variant once, shortly one after the other and in a new order, and what is
+compared is what happened in the same round.
+"""
+
+import asyncio
+import gc
+import random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import starmap
+from statistics import median, quantiles
+from time import perf_counter
+from typing import Any, TypeAlias
+
+Items: TypeAlias = Sequence[tuple[Any, ...]]
+Times: TypeAlias = Mapping[str, Sequence[float]]
+"""Seconds per call, by variant, one of each round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to do something: `call` is timed with each of the items, inside `active`."""
+
+    call: Callable[..., Any]
+    items: Callable[[int], Items]
+    active: Callable[[], AbstractContextManager[object]]
+    awaited: bool = False
+
+
+def time_in_turn(variants: Mapping[str, Variant], rounds: int, batch: int) -> Times:
+    """Return seconds per call of each variant, in each round."""
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    order = list(variants)
+    with asyncio.Runner() as runner:
+        for number in range(-2, rounds):  # the first ones only warm up
+            random.shuffle(order)
+            for name in order:
+                seconds = _time(variants[name], batch, runner)
+                if number >= 0:
+                    times[name].append(seconds / batch)
+    return times
+
+
+def _time(variant: Variant, batch: int, runner: asyncio.Runner) -> float:
+    items = variant.items(batch)
+    gc.collect(0)
+    if variant.awaited:
+        return runner.run(_time_awaited(variant, items))
+    with variant.active():
+        return _time_called(variant.call, items)
+
+
+def _time_called(call: Callable[..., Any], items: Items) -> float:
+    start = perf_counter()
+    for item in items:
+        call(*item)
+    return perf_counter() - start
+
+
+async def _time_awaited(variant: Variant, items: Items) -> float:
+    call = variant.call
+    with variant.active():
+        start = perf_counter()
+        for item in items:
+            await call(*item)
+        return perf_counter() - start
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A median, and the quartiles around it."""
+
+    low: float
+    median: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Summarize at least two values."""
+        low, _, high = quantiles(values, n=4, method="inclusive")
+        return cls(low, median(values), high)
+
+
+def added(times: Times, variant: str, base: str) -> Spread:
+    """Return the seconds that a variant adds to another one, round by round."""
+    pairs = zip(times[variant], times[base], strict=True)
+    return Spread.of([mine - other for mine, other in pairs])
+
+
+def ratio(times: Times, variant: str, base: str) -> Spread:
+    """Return how often a variant is done in the time of another one, round by round."""
+    pairs = zip(times[base], times[variant], strict=True)
+    return Spread.of(list(starmap(float.__truediv__, pairs)))

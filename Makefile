@@ -1,6 +1,8 @@
 # make demo      shows the main job, in memory; BROKER=docker or BROKER=amqp://... on RabbitMQ
 # make test      everything that must hold: lint, types, and all tests on a real RabbitMQ
 # make test-full the same, and what takes long: each cell of the matrix, faults, a cluster, a soak
+# make bench     measures it, beside doing without and OpenTelemetry: docs/benchmarks.md; takes
+#                QUICK=1 for a couple of minutes, ONLY=publish,consume,... for some of it
 # make format    formats the code
 # make lock      renews the versions in uv.lock
 #
@@ -13,8 +15,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 LOWEST := $(VENV)-lowest
 BROKER ?=
+ONLY ?=
+QUICK ?=
 
-.PHONY: demo test lint types tests tests-lowest test-full format lock clean
+.PHONY: demo test lint types tests tests-lowest test-full bench format lock clean
 .DELETE_ON_ERROR:
 
 ifeq ($(BROKER),docker)
@@ -52,6 +56,11 @@ test-full: $(VENV)/.full
 	@command -v redis-server >/dev/null || { apt-get update -qq; apt-get install -y -qq --no-install-recommends redis-server; }
 	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(BIN)/pytest -m 'full or not full'
 
+# Where valgrind cannot be had, the group that needs it says so.
+bench: $(VENV)/.bench
+	@command -v valgrind >/dev/null || { apt-get update -qq; apt-get install -y -qq --no-install-recommends valgrind; } || true
+	docker/with-broker.sh $(BIN)/python -m benchmarks $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)
+
 format: $(VENV)/.dev
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
@@ -86,6 +95,11 @@ $(VENV)/.dev: uv.lock pyproject.toml | $(VENV)/.uv
 
 $(VENV)/.full: $(VENV)/.dev
 	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --only-group full --output-file $@.txt
+	@$(PIP) install --requirement $@.txt
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --only-group bench --output-file $@.txt
 	@$(PIP) install --requirement $@.txt
 	@touch $@
 

@@ -39,75 +39,75 @@ def channel() -> Exchange:
     return Exchange(cast("Any", _SilentChannel()), "orders")
 
 
-def message(_: object = None) -> Message:
-    """Make what a caller publishes."""
-    return Message(BODY, content_type="text/plain", delivery_mode=1)
+def message(body: bytes = BODY) -> tuple[Any, ...]:
+    """Make what a caller publishes: a Message."""
+    return (Message(body, content_type="text/plain", delivery_mode=1),)
 
 
 def delivery(headers: dict[str, str] | None) -> tuple[Any, ...]:
-    """Make the arguments of a handler."""
+    """Make the arguments of a callback."""
     header = ContentHeader(0, len(BODY), Basic.Properties(headers=cast("Any", headers)))
     deliver = Basic.Deliver(consumer_tag="c", delivery_tag=1, exchange="", routing_key="orders")
     return (IncomingMessage(DeliveredMessage(deliver, header, BODY, cast("Any", None))),)
 
 
-def publisher(way: str, channel: Any, key: str = "orders") -> Callable[[Any], Awaitable[object]]:
+def publisher(way: str, exchange: Any, key: str = "orders") -> Callable[..., Awaitable[object]]:
     """Return what publishes a message in this way to an exchange."""
 
     def raw(message: Any) -> Any:
-        return channel.publish(message, key)
+        return exchange.publish(message, key)
 
     def one(message: Any) -> Any:
         message.headers = ways.one_header()
-        return channel.publish(message, key)
+        return exchange.publish(message, key)
 
     def five(message: Any) -> Any:
-        message.headers = ways.flat_headers()
-        return channel.publish(message, key)
+        message.headers = ways.five_headers()
+        return exchange.publish(message, key)
 
     def with_mqctx(message: Any) -> Any:
-        return publish(channel, message, key)
+        return publish(exchange, message, key)
 
     def inject(message: Any) -> Any:
         propagate.inject(message.headers)
-        return channel.publish(message, key)
+        return exchange.publish(message, key)
 
-    if way in (ways.OTEL, ways.OTEL_SDK):
-        decorator = PublishDecorator(_tracer(way), channel)
-        instrumented = cast("Any", decorator).decorate(channel.publish)
+    if way in ways.INSTRUMENTED:
+        decorator = PublishDecorator(_tracer(way), exchange)
+        instrumented = cast("Any", decorator).decorate(exchange.publish)
         return lambda message: instrumented(message, key)
     by_way = {ways.ONE: one, ways.FIVE: five, ways.MQCTX: with_mqctx, ways.OTEL_BY_HAND: inject}
     return by_way.get(way, raw)
 
 
-def handler(way: str, handle: Callable[[], object]) -> Callable[..., Any]:
-    """Return an `async def` callback that calls `handle` in the message's context."""
-
-    async def raw(message: Any) -> None:
-        handle()
+def handler(way: str, callback: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Return the `async def` callback with the message's context active in this way."""
 
     async def five(message: Any) -> None:
-        with ways.restored(message.headers):
-            handle()
+        tokens = ways.restore(message.headers)
+        try:
+            await callback(message)
+        finally:
+            ways.reset(tokens)
 
     async def extract(message: Any) -> None:
         token = context.attach(propagate.extract(message.headers))
         try:
-            handle()
+            await callback(message)
         finally:
             context.detach(token)
 
-    if way in (ways.OTEL, ways.OTEL_SDK):
+    if way in ways.INSTRUMENTED:
         queue = SimpleNamespace(channel=_SilentChannel())
-        return cast("Any", CallbackDecorator(_tracer(way), cast("Any", queue))).decorate(raw)
-    by_way = {
-        ways.ONE: raw,
-        ways.FIVE: five,
-        ways.MQCTX: consume_with_context(raw),
-        ways.OTEL_BY_HAND: extract,
-    }
-    return by_way.get(way, raw)
+        return cast("Any", CallbackDecorator(_tracer(way), cast("Any", queue))).decorate(callback)
+    if way == ways.MQCTX:
+        return consume_with_context(callback)
+    return {ways.FIVE: five, ways.OTEL_BY_HAND: extract}.get(way, callback)
+
+
+async def quiet(_: object) -> None:
+    """Do nothing with a message."""
 
 
 def _tracer(way: str) -> trace.Tracer:
-    return trace.get_tracer("aio-pika", None, ways.sdk() if way == ways.OTEL_SDK else None)
+    return trace.get_tracer("aio-pika", None, ways.provider(way))

@@ -12,7 +12,7 @@ from mqctx.adapters.kombu import consume_with_context, publish
 
 BODY = b"x" * 256
 # OpenTelemetry has no instrumentation of kombu.
-WAYS = tuple(way for way in ways.ACTIVE if way not in (ways.OTEL, ways.OTEL_SDK))
+WAYS = tuple(way for way in ways.ACTIVE if way not in ways.INSTRUMENTED)
 
 
 class _SilentChannel(Channel):
@@ -30,64 +30,70 @@ def channel() -> Producer:
     return cast("Any", Producer)(_SilentChannel(), auto_declare=False)
 
 
-def message(_: object = None) -> None:
-    """Make what a caller publishes with: nothing, kombu takes everything by argument."""
+def message(body: bytes = BODY) -> tuple[Any, ...]:
+    """Make what a caller publishes: the body."""
+    return (body,)
 
 
 def delivery(headers: dict[str, str] | None) -> tuple[Any, ...]:
-    """Make the arguments of a handler."""
+    """Make the arguments of a callback."""
     return BODY, cast("Any", Message)(BODY, headers=headers or {}, content_type="text/plain")
 
 
-def publisher(way: str, channel: Any, key: str = "orders") -> Callable[[Any], object]:
+def publisher(way: str, producer: Any, key: str = "orders") -> Callable[..., object]:
     """Return what publishes in this way through a producer."""
 
-    def raw(_: object) -> None:
-        channel.publish(BODY, key, delivery_mode=1)
+    def raw(body: bytes) -> None:
+        producer.publish(body, key, delivery_mode=1)
 
-    def one(_: object) -> None:
-        channel.publish(BODY, key, delivery_mode=1, headers=ways.one_header())
+    def one(body: bytes) -> None:
+        producer.publish(body, key, delivery_mode=1, headers=ways.one_header())
 
-    def five(_: object) -> None:
-        channel.publish(BODY, key, delivery_mode=1, headers=ways.flat_headers())
+    def five(body: bytes) -> None:
+        producer.publish(body, key, delivery_mode=1, headers=ways.five_headers())
 
-    def with_mqctx(_: object) -> None:
-        publish(channel, BODY, key, delivery_mode=1)
+    def with_mqctx(body: bytes) -> None:
+        publish(producer, body, key, delivery_mode=1)
 
-    def inject(_: object) -> None:
+    def inject(body: bytes) -> None:
         headers: dict[str, str] = {}
         propagate.inject(headers)
-        channel.publish(BODY, key, delivery_mode=1, headers=headers)
+        producer.publish(body, key, delivery_mode=1, headers=headers)
 
     by_way = {ways.ONE: one, ways.FIVE: five, ways.MQCTX: with_mqctx, ways.OTEL_BY_HAND: inject}
     return by_way.get(way, raw)
 
 
-def handler(way: str, handle: Callable[[], object]) -> Callable[..., Any]:
-    """Return a Consumer's `receive`, whose callback calls `handle` in the message's context."""
-
-    def raw(body: object, message: Any) -> None:
-        handle()
+def handler(way: str, callback: Callable[..., None]) -> Callable[..., None]:
+    """Return the callback with the message's context active in this way."""
 
     def five(body: object, message: Any) -> None:
-        with ways.restored(message.headers):
-            handle()
+        tokens = ways.restore(message.headers)
+        try:
+            callback(body, message)
+        finally:
+            ways.reset(tokens)
 
     def extract(body: object, message: Any) -> None:
         token = context.attach(propagate.extract(message.headers))
         try:
-            handle()
+            callback(body, message)
         finally:
             context.detach(token)
 
-    by_way = {
-        ways.ONE: raw,
-        ways.FIVE: five,
-        ways.MQCTX: consume_with_context(raw),
-        ways.OTEL_BY_HAND: extract,
-    }
+    if way == ways.MQCTX:
+        return consume_with_context(callback)
+    return {ways.FIVE: five, ways.OTEL_BY_HAND: extract}.get(way, callback)
+
+
+def receiver(callback: Callable[..., None]) -> Callable[..., None]:
+    """Return the `receive` of a real Consumer with this callback."""
     queue = cast("Any", Queue)("orders")
     consumer = cast("Any", Consumer)(
-        _SilentChannel(), [queue], callbacks=[by_way.get(way, raw)], auto_declare=False
+        _SilentChannel(), [queue], callbacks=[callback], auto_declare=False
     )
-    return cast("Callable[..., Any]", consumer.receive)
+    return cast("Callable[..., None]", consumer.receive)
+
+
+def quiet(*_: object) -> None:
+    """Do nothing with a message."""

@@ -41,70 +41,69 @@ def channel() -> BlockingChannel:
     return BlockingChannel(below, cast("Any", connection))
 
 
-def message(_: object = None) -> BasicProperties:
-    """Make what a caller publishes with."""
-    return BasicProperties(content_type="text/plain", delivery_mode=1)
+def message(body: bytes = BODY) -> tuple[Any, ...]:
+    """Make what a caller publishes: body and properties."""
+    return body, BasicProperties(content_type="text/plain", delivery_mode=1)
 
 
 def delivery(headers: dict[str, str] | None) -> tuple[Any, ...]:
-    """Make the arguments of a handler."""
+    """Make the arguments of a callback."""
     method = Basic.Deliver("c", 1, False, "", "orders")
     return None, method, BasicProperties(headers=headers), BODY
 
 
-def publisher(way: str, channel: Any, key: str = "orders") -> Callable[[Any], object]:
-    """Return what publishes properties in this way; the channel must be for this way alone."""
+def publisher(way: str, channel: Any, key: str = "orders") -> Callable[..., object]:
+    """Return what publishes in this way; the channel must be for this way alone."""
 
-    def raw(properties: Any) -> None:
-        channel.basic_publish("", key, BODY, properties)
+    def raw(body: bytes, properties: Any) -> None:
+        channel.basic_publish("", key, body, properties)
 
-    def one(properties: Any) -> None:
+    def one(body: bytes, properties: Any) -> None:
         properties.headers = ways.one_header()
-        channel.basic_publish("", key, BODY, properties)
+        channel.basic_publish("", key, body, properties)
 
-    def five(properties: Any) -> None:
-        properties.headers = ways.flat_headers()
-        channel.basic_publish("", key, BODY, properties)
+    def five(body: bytes, properties: Any) -> None:
+        properties.headers = ways.five_headers()
+        channel.basic_publish("", key, body, properties)
 
-    def with_mqctx(properties: Any) -> None:
-        publish(channel, "", key, BODY, properties)
+    def with_mqctx(body: bytes, properties: Any) -> None:
+        publish(channel, "", key, body, properties)
 
-    def inject(properties: Any) -> None:
+    def inject(body: bytes, properties: Any) -> None:
         properties.headers = {}
         propagate.inject(properties.headers)
-        channel.basic_publish("", key, BODY, properties)
+        channel.basic_publish("", key, body, properties)
 
-    if way in (ways.OTEL, ways.OTEL_SDK):
-        provider = ways.sdk() if way == ways.OTEL_SDK else None
-        PikaInstrumentor.instrument_channel(channel, tracer_provider=provider)
+    if way in ways.INSTRUMENTED:
+        PikaInstrumentor.instrument_channel(channel, tracer_provider=ways.provider(way))
     by_way = {ways.ONE: one, ways.FIVE: five, ways.MQCTX: with_mqctx, ways.OTEL_BY_HAND: inject}
     return by_way.get(way, raw)
 
 
-def handler(way: str, handle: Callable[[], object]) -> Callable[..., Any]:
-    """Return a callback that calls `handle` with the message's context active in this way."""
-
-    def raw(channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        handle()
+def handler(way: str, callback: Callable[..., None]) -> Callable[..., None]:
+    """Return the callback with the message's context active in this way."""
 
     def five(channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        with ways.restored(properties.headers):
-            handle()
+        tokens = ways.restore(properties.headers)
+        try:
+            callback(channel, method, properties, body)
+        finally:
+            ways.reset(tokens)
 
     def extract(channel: Any, method: Any, properties: Any, body: bytes) -> None:
         token = context.attach(propagate.extract(properties.headers or {}))
         try:
-            handle()
+            callback(channel, method, properties, body)
         finally:
             context.detach(token)
 
-    if way in (ways.OTEL, ways.OTEL_SDK):
-        tracer = trace.get_tracer("pika", None, ways.sdk() if way == ways.OTEL_SDK else None)
-        return cast("Any", _decorate_callback)(raw, tracer, "c")
-    by_way = {
-        ways.ONE: raw,
-        ways.FIVE: five,
-        ways.MQCTX: consume_with_context(raw),
-        ways.OTEL_BY_HAND: extract,
-    }
-    return by_way.get(way, raw)
+    if way in ways.INSTRUMENTED:
+        tracer = trace.get_tracer("pika", None, ways.provider(way))
+        return cast("Any", _decorate_callback)(callback, tracer, "c")
+    if way == ways.MQCTX:
+        return consume_with_context(callback)
+    return {ways.FIVE: five, ways.OTEL_BY_HAND: extract}.get(way, callback)
+
+
+def quiet(*_: object) -> None:
+    """Do nothing with a message."""

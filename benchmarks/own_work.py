@@ -21,7 +21,7 @@ def publishing(client: ModuleType, way: str, count: int = 5) -> Variant:
     """Publish with the same values active all the time."""
 
     def messages(batch: int) -> Items:
-        return [(client.message(),) for _ in range(batch)]
+        return [client.message() for _ in range(batch)]
 
     call = client.publisher(way, client.channel())
     active = partial(ways.ACTIVE[way], ways.values(count))
@@ -32,18 +32,16 @@ def consuming(client: ModuleType, way: str, count: int = 5, carrier: str | None 
     """Consume messages of as many contexts, in one way, of a publisher in another or the same."""
     # As many different messages that nobody gains from remembering the last ones.
     ring = itertools.cycle(
-        [client.delivery(ways.headers(carrier or way, ways.values(count))) for _ in range(2000)]
+        [client.delivery(ways.headers(carrier or way, ways.values(count))) for _ in range(500)]
     )
 
     def deliveries(batch: int) -> Items:
         return list(itertools.islice(ring, batch))
 
-    call = client.handler(way, _handle)
+    call = client.handler(way, client.quiet)
+    if client is on_kombu:
+        call = on_kombu.receiver(call)
     return Variant(call, deliveries, partial(ways.nothing, {}), awaited=client is on_aio_pika)
-
-
-def _handle() -> None:
-    """Do what a handler does besides: nothing."""
 
 
 def main() -> None:
@@ -51,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ways", default="mqctx", help="comma separated, or 'all'")
     parser.add_argument("--rounds", type=int, default=1000)
-    parser.add_argument("--batch", type=int, default=50)
+    parser.add_argument("--batch", type=int, default=25)
     arguments: Any = parser.parse_args()
     gc.freeze()
     for name, client in CLIENTS.items():

@@ -6,7 +6,7 @@ is active while it publishes does not, and is here.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from uuid import uuid4
 
 from opentelemetry import baggage, context, trace
@@ -26,6 +26,8 @@ MQCTX = "mqctx"
 OTEL_BY_HAND = "OpenTelemetry by hand"
 OTEL = "OpenTelemetry"
 OTEL_SDK = "OpenTelemetry with SDK"
+INSTRUMENTED = (OTEL, OTEL_SDK)
+"""The ways in which OpenTelemetry's instrumentation of the client does it, spans included."""
 
 _NAMES = ("request_id", "tenant", "user_id", "session", "locale")
 _REST = ("acme", "user-4217", "s-0b7e61d2", "en-GB")
@@ -41,6 +43,7 @@ def values(count: int) -> Values:
 
 VARIABLES = {name: ContextVar[str](name) for name in values(50)}
 """What a program without mqctx keeps its values in."""
+_FIVE = [(f"x-{name}", VARIABLES[name]) for name in _NAMES]
 
 
 def nothing(_: Values) -> AbstractContextManager[object]:
@@ -114,24 +117,22 @@ def one_header() -> dict[str, str]:
     return {"x-context": "0b7e61d2-7f0c-4a51-9d0e-6f2f3b7a1c55"}
 
 
-def flat_headers() -> dict[str, str]:
+def five_headers() -> dict[str, str]:
     """Make five headers by hand, of what is active."""
-    return {f"x-{name}": VARIABLES[name].get() for name in _NAMES}
+    return {key: variable.get() for key, variable in _FIVE}
 
 
-@contextmanager
-def restored(headers: Mapping[str, str]) -> Iterator[None]:
+def restore(headers: Mapping[str, str] | None) -> list[Token[str]]:
     """Hold in ContextVars, by hand, what five headers brought."""
-    tokens = [
-        (VARIABLES[name], VARIABLES[name].set(headers[f"x-{name}"]))
-        for name in _NAMES
-        if f"x-{name}" in headers
-    ]
-    try:
-        yield
-    finally:
-        for variable, token in tokens:
-            variable.reset(token)
+    if not headers:
+        return []
+    return [variable.set(headers[key]) for key, variable in _FIVE if key in headers]
+
+
+def reset(tokens: list[Token[str]]) -> None:
+    """Undo a `restore`."""
+    for token in tokens:
+        token.var.reset(token)
 
 
 class _NoExporter(SpanExporter):
@@ -140,8 +141,10 @@ class _NoExporter(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
-def sdk() -> TracerProvider:
-    """Make a provider whose spans are recorded, and exported to nowhere."""
+def provider(way: str) -> TracerProvider | None:
+    """Make a provider of spans that are recorded, and exported to nowhere. None: none recorded."""
+    if way != OTEL_SDK:
+        return None
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(_NoExporter()))
     return provider

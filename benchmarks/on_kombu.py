@@ -93,7 +93,3 @@ def receiver(callback: Callable[..., None]) -> Callable[..., None]:
         _SilentChannel(), [queue], callbacks=[callback], auto_declare=False
     )
     return cast("Callable[..., None]", consumer.receive)
-
-
-def quiet(*_: object) -> None:
-    """Do nothing with a message."""

@@ -103,7 +103,3 @@ def handler(way: str, callback: Callable[..., None]) -> Callable[..., None]:
     if way == ways.MQCTX:
         return consume_with_context(callback)
     return {ways.FIVE: five, ways.OTEL_BY_HAND: extract}.get(way, callback)
-
-
-def quiet(*_: object) -> None:
-    """Do nothing with a message."""

@@ -6,12 +6,11 @@ compared is what happened in the same round.
 """
 
 import asyncio
-import gc
+import itertools
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import starmap
 from statistics import median, quantiles
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -21,36 +20,48 @@ Times: TypeAlias = Mapping[str, Sequence[float]]
 """Seconds per call, by variant, one of each round."""
 
 
+BATCH = 25
+"""How many calls are timed together: shorter than a slice of time on a busy machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way to do something: `call` is timed with each of the items, inside `active`."""
+    """One way to do something: `call` is timed with each of the items, inside `block`."""
 
     call: Callable[..., Any]
     items: Callable[[int], Items]
-    active: Callable[[], AbstractContextManager[object]]
+    block: Callable[[], AbstractContextManager[object]]
     awaited: bool = False
 
 
-def time_in_turn(variants: Mapping[str, Variant], rounds: int, batch: int) -> Times:
-    """Return seconds per call of each variant, in each round."""
+def time_in_turn(variants: Mapping[str, Variant], seconds: float) -> Times:
+    """Return seconds per call of each variant, in as many rounds as fit in so many seconds."""
     times: dict[str, list[float]] = {name: [] for name in variants}
     order = list(variants)
     with asyncio.Runner() as runner:
-        for number in range(-2, rounds):  # the first ones only warm up
+        for number in rounds(seconds):
             random.shuffle(order)
             for name in order:
-                seconds = _time(variants[name], batch, runner)
-                if number >= 0:
-                    times[name].append(seconds / batch)
+                took = _time(variants[name], runner)
+                if number > 0:  # the first round only warms up
+                    times[name].append(took / BATCH)
     return times
 
 
-def _time(variant: Variant, batch: int, runner: asyncio.Runner) -> float:
-    items = variant.items(batch)
-    gc.collect(0)
+def rounds(seconds: float) -> Iterator[int]:
+    """Count rounds for so many seconds; there are at least four."""
+    deadline = perf_counter() + seconds
+    for number in itertools.count():
+        if number >= 4 and perf_counter() > deadline:
+            return
+        yield number
+
+
+def _time(variant: Variant, runner: asyncio.Runner) -> float:
+    items = variant.items(BATCH)
     if variant.awaited:
         return runner.run(_time_awaited(variant, items))
-    with variant.active():
+    with variant.block():
         return _time_called(variant.call, items)
 
 
@@ -63,7 +74,7 @@ def _time_called(call: Callable[..., Any], items: Items) -> float:
 
 async def _time_awaited(variant: Variant, items: Items) -> float:
     call = variant.call
-    with variant.active():
+    with variant.block():
         start = perf_counter()
         for item in items:
             await call(*item)
@@ -84,6 +95,11 @@ class Spread:
         low, _, high = quantiles(values, n=4, method="inclusive")
         return cls(low, median(values), high)
 
+    def text(self, scale: float, digits: int = 2) -> str:
+        """Return median and quartiles, in another unit."""
+        low, middle, high = (scale * each for each in (self.low, self.median, self.high))
+        return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
 
 def added(times: Times, variant: str, base: str) -> Spread:
     """Return the seconds that a variant adds to another one, round by round."""
@@ -94,4 +110,4 @@ def added(times: Times, variant: str, base: str) -> Spread:
 def ratio(times: Times, variant: str, base: str) -> Spread:
     """Return how often a variant is done in the time of another one, round by round."""
     pairs = zip(times[base], times[variant], strict=True)
-    return Spread.of(list(starmap(float.__truediv__, pairs)))
+    return Spread.of([other / mine for other, mine in pairs])

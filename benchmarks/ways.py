@@ -4,9 +4,11 @@ What a way does to messages differs by client: see `on_pika`, `on_kombu` and `on
 is active while it publishes does not, and is here.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, Token
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 from opentelemetry import baggage, context, trace
@@ -16,8 +18,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 
 import mqctx
 
-Values = Mapping[str, str]
-Active = Callable[[Values], AbstractContextManager[object]]
+Values: TypeAlias = Mapping[str, str]
+Block: TypeAlias = Callable[[], AbstractContextManager[object]]
+"""Makes a `with` block in which some values are active, again and again."""
 
 RAW = "raw"
 ONE = "one header by hand"
@@ -46,24 +49,32 @@ VARIABLES = {name: ContextVar[str](name) for name in values(50)}
 _FIVE = [(f"x-{name}", VARIABLES[name]) for name in _NAMES]
 
 
-def nothing(_: Values) -> AbstractContextManager[object]:
+def nothing(_: Values) -> Block:
     """Make nothing active: how the raw client is used."""
-    return nullcontext()
+    return nullcontext
 
 
-@contextmanager
-def variables(given: Values) -> Iterator[None]:
+def variables(given: Values) -> Block:
     """Hold the values in one ContextVar each."""
-    tokens = [VARIABLES[name].set(value) for name, value in given.items()]
-    try:
-        yield
-    finally:
-        for token in tokens:
-            token.var.reset(token)
+
+    @contextmanager
+    def block() -> Iterator[None]:
+        tokens = [VARIABLES[name].set(value) for name, value in given.items()]
+        try:
+            yield
+        finally:
+            reset(tokens)
+
+    return block
 
 
-def otel_context(given: Values) -> Context:
-    """Return an OpenTelemetry context with the values as baggage, under a remote span."""
+def scoped(given: Values) -> Block:
+    """Make the values mqctx's context."""
+    return mqctx.Context(given).scope
+
+
+def attached(given: Values) -> Block:
+    """Make the values OpenTelemetry's baggage, under a span that came from elsewhere."""
     remote = trace.SpanContext(
         trace_id=int(_TRACEPARENT[3:35], 16),
         span_id=int(_TRACEPARENT[36:52], 16),
@@ -73,24 +84,23 @@ def otel_context(given: Values) -> Context:
     made = trace.set_span_in_context(trace.NonRecordingSpan(remote), Context())
     for name, value in given.items():
         made = baggage.set_baggage(name, value, made)
-    return made
+
+    @contextmanager
+    def block() -> Iterator[None]:
+        token = context.attach(made)
+        try:
+            yield
+        finally:
+            context.detach(token)
+
+    return block
 
 
-@contextmanager
-def attached(given: Values) -> Iterator[None]:
-    """Make the values OpenTelemetry's baggage."""
-    token = context.attach(otel_context(given))
-    try:
-        yield
-    finally:
-        context.detach(token)
-
-
-ACTIVE: Mapping[str, Active] = {
+ACTIVE: Mapping[str, Callable[[Values], Block]] = {
     RAW: nothing,
     ONE: variables,
     FIVE: variables,
-    MQCTX: mqctx.scope,
+    MQCTX: scoped,
     OTEL_BY_HAND: attached,
     OTEL: attached,
     OTEL_SDK: attached,
@@ -99,17 +109,30 @@ ACTIVE: Mapping[str, Active] = {
 
 def headers(way: str, given: Values) -> dict[str, str] | None:
     """Return the headers that a message carries when it is published this way."""
-    if way == RAW:
-        return None
-    if way == ONE:
-        return one_header()
-    if way == FIVE:
-        return {f"x-{name}": value for name, value in given.items()}
     if way == MQCTX:
         with mqctx.scope(given):
-            return mqctx.configure().inject()
-    pairs = ",".join(f"{name}={value}" for name, value in given.items())
-    return {"traceparent": _TRACEPARENT, "baggage": pairs} if given else {}
+            return mqctx.Propagator().inject()
+    if way == FIVE:
+        return {f"x-{name}": value for name, value in given.items()}
+    if way in (OTEL_BY_HAND, *INSTRUMENTED):
+        pairs = ",".join(f"{name}={value}" for name, value in given.items())
+        return {"traceparent": _TRACEPARENT, "baggage": pairs} if given else {}
+    return one_header() if way == ONE else None
+
+
+def active(way: str) -> Values:
+    """Return the values that are active now, where this way keeps them."""
+    if way == MQCTX:
+        return dict(mqctx.current())
+    if way == FIVE:
+        return {name: VARIABLES[name].get() for name in _NAMES}
+    if way in (OTEL_BY_HAND, *INSTRUMENTED):
+        return {name: str(value) for name, value in baggage.get_all().items()}
+    return {}
+
+
+def quiet(*_: object) -> None:
+    """Do nothing with a message: the handler of all that is measured."""
 
 
 def one_header() -> dict[str, str]:
@@ -141,6 +164,7 @@ class _NoExporter(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
+@functools.cache
 def provider(way: str) -> TracerProvider | None:
     """Make a provider of spans that are recorded, and exported to nowhere. None: none recorded."""
     if way != OTEL_SDK:
@@ -148,3 +172,15 @@ def provider(way: str) -> TracerProvider | None:
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(_NoExporter()))
     return provider
+
+
+@contextmanager
+def installed(instrumentor: Any, way: str) -> Iterator[None]:
+    """Instrument the client library meanwhile, if it is that way: as an application would."""
+    if way in INSTRUMENTED:
+        instrumentor.instrument(tracer_provider=provider(way))
+    try:
+        yield
+    finally:
+        if way in INSTRUMENTED:
+            instrumentor.uninstrument()

@@ -84,11 +84,11 @@ def handler(way: str, callback: Callable[..., Awaitable[None]]) -> Callable[...,
     """Return the `async def` callback with the message's context active in this way."""
 
     async def five(message: Any) -> None:
-        tokens = ways.restore(message.headers)
+        token = ways.restore(message.headers)
         try:
             await callback(message)
         finally:
-            ways.reset(tokens)
+            ways.reset(token)
 
     async def extract(message: Any) -> None:
         token = context.attach(propagate.extract(message.headers))

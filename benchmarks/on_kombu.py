@@ -68,11 +68,11 @@ def handler(way: str, callback: Callable[..., None]) -> Callable[..., None]:
     """Return the callback with the message's context active in this way."""
 
     def five(body: object, message: Any) -> None:
-        tokens = ways.restore(message.headers)
+        token = ways.restore(message.headers)
         try:
             callback(body, message)
         finally:
-            ways.reset(tokens)
+            ways.reset(token)
 
     def extract(body: object, message: Any) -> None:
         token = context.attach(propagate.extract(message.headers))

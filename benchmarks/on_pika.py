@@ -84,11 +84,11 @@ def handler(way: str, callback: Callable[..., None]) -> Callable[..., None]:
     """Return the callback with the message's context active in this way."""
 
     def five(channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        tokens = ways.restore(properties.headers)
+        token = ways.restore(properties.headers)
         try:
             callback(channel, method, properties, body)
         finally:
-            ways.reset(tokens)
+            ways.reset(token)
 
     def extract(channel: Any, method: Any, properties: Any, body: bytes) -> None:
         token = context.attach(propagate.extract(properties.headers or {}))

@@ -7,6 +7,7 @@ compared is what happened in the same round.
 
 import asyncio
 import itertools
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -49,10 +50,10 @@ def time_in_turn(variants: Mapping[str, Variant], seconds: float) -> Times:
 
 
 def rounds(seconds: float) -> Iterator[int]:
-    """Count rounds for so many seconds; there are at least four."""
+    """Count rounds for so many seconds; there are at least three."""
     deadline = perf_counter() + seconds
     for number in itertools.count():
-        if number >= 4 and perf_counter() > deadline:
+        if number >= 3 and perf_counter() > deadline:
             return
         yield number
 
@@ -111,3 +112,8 @@ def ratio(times: Times, variant: str, base: str) -> Spread:
     """Return how often a variant is done in the time of another one, round by round."""
     pairs = zip(times[base], times[variant], strict=True)
     return Spread.of([other / mine for other, mine in pairs])
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return the value that so many percent of the values do not exceed."""
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]

@@ -44,9 +44,9 @@ def values(count: int) -> Values:
     return dict(list((few | more).items())[:count])
 
 
-VARIABLES = {name: ContextVar[str](name) for name in values(50)}
-"""What a program without mqctx keeps its values in."""
-_FIVE = [(f"x-{name}", VARIABLES[name]) for name in _NAMES]
+_by_hand: ContextVar[Values] = ContextVar("by_hand")
+"""Where a program keeps its context that carries it by hand."""
+_FIVE = [(f"x-{name}", name) for name in _NAMES]
 
 
 def nothing(_: Values) -> Block:
@@ -54,16 +54,16 @@ def nothing(_: Values) -> Block:
     return nullcontext
 
 
-def variables(given: Values) -> Block:
-    """Hold the values in one ContextVar each."""
+def held(given: Values) -> Block:
+    """Hold the values in a ContextVar of the program's own."""
 
     @contextmanager
     def block() -> Iterator[None]:
-        tokens = [VARIABLES[name].set(value) for name, value in given.items()]
+        token = _by_hand.set(given)
         try:
             yield
         finally:
-            reset(tokens)
+            _by_hand.reset(token)
 
     return block
 
@@ -98,8 +98,8 @@ def attached(given: Values) -> Block:
 
 ACTIVE: Mapping[str, Callable[[Values], Block]] = {
     RAW: nothing,
-    ONE: variables,
-    FIVE: variables,
+    ONE: nothing,
+    FIVE: held,
     MQCTX: scoped,
     OTEL_BY_HAND: attached,
     OTEL: attached,
@@ -125,7 +125,7 @@ def active(way: str) -> Values:
     if way == MQCTX:
         return dict(mqctx.current())
     if way == FIVE:
-        return {name: VARIABLES[name].get() for name in _NAMES}
+        return _by_hand.get()
     if way in (OTEL_BY_HAND, *INSTRUMENTED):
         return {name: str(value) for name, value in baggage.get_all().items()}
     return {}
@@ -142,20 +142,19 @@ def one_header() -> dict[str, str]:
 
 def five_headers() -> dict[str, str]:
     """Make five headers by hand, of what is active."""
-    return {key: variable.get() for key, variable in _FIVE}
+    active = _by_hand.get()
+    return {key: active[name] for key, name in _FIVE}
 
 
-def restore(headers: Mapping[str, str] | None) -> list[Token[str]]:
-    """Hold in ContextVars, by hand, what five headers brought."""
-    if not headers:
-        return []
-    return [variable.set(headers[key]) for key, variable in _FIVE if key in headers]
+def restore(headers: Mapping[str, str] | None) -> Token[Values]:
+    """Hold, by hand, what five headers brought; `reset` it afterwards."""
+    brought = headers or {}
+    return _by_hand.set({name: brought[key] for key, name in _FIVE if key in brought})
 
 
-def reset(tokens: list[Token[str]]) -> None:
+def reset(token: Token[Values]) -> None:
     """Undo a `restore`."""
-    for token in tokens:
-        token.var.reset(token)
+    _by_hand.reset(token)
 
 
 class _NoExporter(SpanExporter):

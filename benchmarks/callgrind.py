@@ -4,21 +4,23 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import IO, cast
 
 from benchmarks import ways
-from benchmarks.sessions import WAYS, opened
+from benchmarks.sessions import opened
 
 _ALLOCATORS = ("malloc", "calloc")
+_WARM_UP = 50
 
 
 class Counted:
     """A process under callgrind that publishes and consumes on demand."""
 
-    def __init__(self, client: str, *, allocations: bool) -> None:
+    def __init__(self, client: str, chosen: Iterable[str], *, allocations: bool) -> None:
         """Count calls of the C library's allocators with `allocations`, else instructions."""
         self._directory = TemporaryDirectory()
         self._dumps = Path(self._directory.name)
@@ -30,7 +32,7 @@ class Counted:
             [
                 *("valgrind", "--tool=callgrind", "--instr-atstart=no", "--quiet"),
                 f"--callgrind-out-file={self._dumps / 'dump'}",
-                *(sys.executable, "-m", "benchmarks.callgrind", client),
+                *(sys.executable, "-m", "benchmarks.callgrind", client, *chosen),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -87,9 +89,12 @@ def _allocations(dump: str) -> int:
     return sum(int(count) for number, count in calls if names.get(number) in _ALLOCATORS)
 
 
-def _serve(client: str) -> None:
+def _serve(client: str, *chosen: str) -> None:
     """Publish and consume what standard input asks for."""
-    with opened(client, WAYS[client]) as sessions:
+    with opened(client, chosen) as sessions:
+        for each in sessions.values():  # what is specialized and cached is so before it counts
+            each.publish(_WARM_UP, ways.values(5))
+            each.consume(_WARM_UP)
         print("ready", flush=True)
         for line in sys.stdin:
             doing, count, way = line.strip().split(" ", 2)
@@ -101,4 +106,4 @@ def _serve(client: str) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(*sys.argv[1:])

@@ -11,8 +11,6 @@ from benchmarks import ways
 from mqctx.adapters.kombu import consume_with_context, publish
 
 BODY = b"x" * 256
-# OpenTelemetry has no instrumentation of kombu.
-WAYS = tuple(way for way in ways.ACTIVE if way not in ways.INSTRUMENTED)
 
 
 class _SilentChannel(Channel):

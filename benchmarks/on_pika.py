@@ -17,7 +17,6 @@ from benchmarks import ways
 from mqctx.adapters.pika import consume_with_context, publish
 
 BODY = b"x" * 256
-WAYS = tuple(ways.ACTIVE)
 
 
 class _SilentChannel(Channel):

@@ -98,7 +98,7 @@ def main() -> None:
     options = parser.parse_args()
     gc.freeze()
     for name, client in CLIENTS.items():
-        chosen = client.WAYS if options.ways == "all" else (ways.RAW, *options.ways.split(","))
+        chosen = ways.WAYS[name] if options.ways == "all" else (ways.RAW, *options.ways.split(","))
         for title, variant in (
             ("publish", publishing),
             ("publish, changed", publishing_changed),

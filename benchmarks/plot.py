@@ -11,7 +11,6 @@ from benchmarks import ways
 from benchmarks.groups import instructions, publish, throughput
 from benchmarks.results import Results
 from benchmarks.rounds import added, ratio
-from benchmarks.sessions import WAYS
 
 Axes: TypeAlias = Any
 _COLOURS = {
@@ -39,7 +38,7 @@ def draw(results: Results, path: Path) -> None:
 
 
 def _instructions(results: Results, axes: Axes) -> None:
-    clients = [each for each in WAYS if each in results.parts("instructions")]
+    clients = [each for each in ways.WAYS if each in results.parts("instructions")]
     _bars(
         axes,
         clients,
@@ -49,7 +48,7 @@ def _instructions(results: Results, axes: Axes) -> None:
 
 
 def _throughput(results: Results, axes: Axes) -> None:
-    clients = [each for each in WAYS if each in results.parts("throughput")]
+    clients = [each for each in ways.WAYS if each in results.parts("throughput")]
 
     def share(client: str, way: str) -> float:
         times = results.of("throughput", client)
@@ -64,7 +63,7 @@ def _throughput(results: Results, axes: Axes) -> None:
 def _bars(axes: Axes, clients: list[str], value: Callable[[str, str], float]) -> None:
     width = 0.8 / len(_COLOURS)
     for index, (way, colour) in enumerate(_COLOURS.items()):
-        places = [(at, client) for at, client in enumerate(clients) if way in WAYS[client]]
+        places = [(at, client) for at, client in enumerate(clients) if way in ways.WAYS[client]]
         xs = [at + (index - 1.5) * width for at, _ in places]
         heights = [value(client, way) for _, client in places]
         axes.bar(xs, heights, width * 0.92, color=colour, label=way)
@@ -76,7 +75,7 @@ def _values(results: Results, axes: Axes) -> None:
     client = results.parts("publish")[0]
     times = results.of("publish", client)
     base = publish.name(ways.RAW)
-    for way in (ways.MQCTX, publish.otel(client)):
+    for way in (ways.MQCTX, ways.usual_otel(client)):
         ys = [added(times, publish.name(way, n), base).median * 1e6 for n in publish.COUNTS]
         axes.plot(publish.COUNTS, ys, color=_COLOURS[way], marker="o", label=way)
     axes.set_yscale("log")

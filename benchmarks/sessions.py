@@ -3,24 +3,23 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from types import ModuleType
+from importlib import import_module
 
-from benchmarks import own_work, through_aio_pika, through_kombu, through_pika, ways
+from benchmarks import ways
 from benchmarks.traffic import Session
-
-CLIENTS: Mapping[str, ModuleType] = {
-    "pika": through_pika,
-    "kombu": through_kombu,
-    "aio-pika": through_aio_pika,
-}
-WAYS: Mapping[str, tuple[str, ...]] = {
-    name: client.WAYS for name, client in own_work.CLIENTS.items()
-}
 
 
 def broker_url() -> str:
     """Return the URL of the broker, which docker/with-broker.sh gives."""
     return os.environ["MQCTX_BROKER_URL"]
+
+
+def session(client: str, way: str, *, confirms: bool = False, queue: str = "") -> Session:
+    """Open a session, on a queue of its own if none is named."""
+    # Only this client, and only now: under callgrind, each import takes its time.
+    module = import_module(f"benchmarks.through_{client.replace('-', '_')}")
+    made: Session = module.Session(broker_url(), way, confirms=confirms, queue=queue)
+    return made
 
 
 @contextmanager
@@ -31,10 +30,9 @@ def opened(
     with ExitStack() as stack:
         sessions: dict[str, Session] = {}
         for way in chosen:
-            session = CLIENTS[client].Session(broker_url(), way, confirms=confirms)
-            stack.callback(session.close)
-            _see_that_it_carries(session, way)
-            sessions[way] = session
+            sessions[way] = session(client, way, confirms=confirms)
+            stack.callback(sessions[way].close)
+            _see_that_it_carries(sessions[way], way)
         yield sessions
 
 

@@ -8,7 +8,6 @@ from benchmarks import ways
 from benchmarks.groups import consume, imported, instructions, publish, throughput
 from benchmarks.results import Results
 from benchmarks.rounds import added, ratio
-from benchmarks.sessions import WAYS
 from benchmarks.tables import Row, Table
 
 
@@ -58,12 +57,15 @@ def _instructions(results: Results) -> Iterator[Reached]:
                 f"instructions added to a publish and a consume, {client}",
                 f"<= {most:,}",
                 counts[ways.MQCTX] <= most,
-                *(f"{counts[way]:,.0f}" for way in (ways.MQCTX, ways.FIVE, publish.otel(client))),
+                *(
+                    f"{counts[way]:,.0f}"
+                    for way in (ways.MQCTX, ways.FIVE, ways.usual_otel(client))
+                ),
             )
 
 
 def _allocations(results: Results) -> Iterator[Reached]:
-    for client in WAYS:
+    for client in ways.WAYS:
         part = client + instructions.ALLOCATIONS
         if part in results.parts("instructions"):
             counts = _added(results, part)
@@ -71,24 +73,24 @@ def _allocations(results: Results) -> Iterator[Reached]:
                 f"calls of malloc added to a publish and a consume, {client}",
                 "below five headers by hand",
                 counts[ways.MQCTX] < counts[ways.FIVE],
-                *(f"{counts[way]:.0f}" for way in (ways.MQCTX, ways.FIVE, publish.otel(client))),
+                *(f"{counts[way]:.0f}" for way in (ways.MQCTX, ways.FIVE, ways.usual_otel(client))),
             )
 
 
 def _added(results: Results, part: str) -> dict[str, float]:
     client = part.removesuffix(instructions.ALLOCATIONS)
-    chosen = (ways.MQCTX, ways.FIVE, publish.otel(client))
+    chosen = (ways.MQCTX, ways.FIVE, ways.usual_otel(client))
     return {way: instructions.total_added(results, part, way) for way in chosen}
 
 
 def _throughput(results: Results) -> Iterator[Reached]:
     least = {throughput.PUBLISHING: 0.94, throughput.CONSUMING: 0.90}
-    for client in filter(WAYS.__contains__, results.parts("throughput")):
+    for client in filter(ways.WAYS.__contains__, results.parts("throughput")):
         times = results.of("throughput", client)
         for doing, share in least.items():
             ours, five, otel = (
                 ratio(times, doing + way, doing + ways.RAW).median
-                for way in (ways.MQCTX, ways.FIVE, publish.otel(client))
+                for way in (ways.MQCTX, ways.FIVE, ways.usual_otel(client))
             )
             yield Reached(
                 f"throughput to raw, {doing}{client}",
@@ -105,7 +107,7 @@ def _publish(results: Results) -> Iterator[Reached]:
         most = 1.0 if client == "aio-pika" else 0.7
         ours, five, otel = (
             added(times, publish.name(way), base).median * 1e6
-            for way in (ways.MQCTX, ways.FIVE, publish.otel(client))
+            for way in (ways.MQCTX, ways.FIVE, ways.usual_otel(client))
         )
         yield _time(f"own work of a publish, context unchanged, {client}", most, ours, five, otel)
         few, many = (publish.name(ways.MQCTX, count) for count in (1, 50))
@@ -117,7 +119,7 @@ def _consume(results: Results) -> Iterator[Reached]:
     for client in results.parts("consume"):
         times = results.of("consume", client)
         kind, most = ("async", 1.6) if client == "aio-pika" else ("sync", 1.2)
-        chosen = (ways.MQCTX, ways.FIVE, publish.otel(client))
+        chosen = (ways.MQCTX, ways.FIVE, ways.usual_otel(client))
         base = publish.name(ways.RAW)
         measured = (added(times, publish.name(way), base).median * 1e6 for way in chosen)
         yield _time(f"own work of a consume, {kind}, {client}", most, *measured)

@@ -107,6 +107,20 @@ ACTIVE: Mapping[str, Callable[[Values], Block]] = {
 }
 
 
+WAYS: Mapping[str, tuple[str, ...]] = {
+    "pika": tuple(ACTIVE),
+    # OpenTelemetry has no instrumentation of kombu.
+    "kombu": tuple(way for way in ACTIVE if way not in INSTRUMENTED),
+    "aio-pika": tuple(ACTIVE),
+}
+"""The ways that there are with each client."""
+
+
+def usual_otel(client: str) -> str:
+    """Return OpenTelemetry's usual way with a client: its instrumentation, if there is one."""
+    return OTEL if OTEL in WAYS[client] else OTEL_BY_HAND
+
+
 def headers(way: str, given: Values) -> dict[str, str] | None:
     """Return the headers that a message carries when it is published this way."""
     if way == MQCTX:

@@ -1,7 +1,7 @@
 """What a consume costs beyond the raw one: no broker, no codec."""
 
 from benchmarks import ways
-from benchmarks.groups.publish import COUNTS, name, otel
+from benchmarks.groups.publish import COUNTS, name
 from benchmarks.own_work import CLIENTS, consuming, consuming_sync, consuming_without
 from benchmarks.results import Measured, Results
 from benchmarks.rounds import Variant, added, time_in_turn
@@ -19,8 +19,8 @@ def measure(part: str, seconds: float) -> Measured:
     """Time each way with five values, and without any; ours with fewer and more too."""
     client = CLIENTS[part]
     variants: dict[str, Variant] = {}
-    for way in client.WAYS:
-        for count in COUNTS if way in (ways.MQCTX, otel(part)) else (5,):
+    for way in ways.WAYS[part]:
+        for count in COUNTS if way in (ways.MQCTX, ways.usual_otel(part)) else (5,):
             variants[name(way, count)] = consuming(client, way, count)
         variants[WITHOUT + way] = consuming_without(client, way)
     if part == "aio-pika":
@@ -34,7 +34,7 @@ def tables(results: Results) -> list[Table]:
     ways_rows, growth_rows = [], []
     for part in results.parts("consume"):
         times = results.of("consume", part)
-        for way in CLIENTS[part].WAYS:
+        for way in ways.WAYS[part]:
             if way != ways.RAW:
                 five = added(times, name(way), name(ways.RAW)).text(1e6)
                 without = added(times, WITHOUT + way, WITHOUT + ways.RAW).text(1e6)
@@ -42,7 +42,7 @@ def tables(results: Results) -> list[Table]:
         if SYNC + ways.MQCTX in times:
             cell = added(times, SYNC + ways.MQCTX, SYNC + ways.RAW).text(1e6)
             ways_rows.append((part, f"{ways.MQCTX}, sync handler", cell, ""))
-        for way in (ways.MQCTX, otel(part)):
+        for way in (ways.MQCTX, ways.usual_otel(part)):
             cells = [added(times, name(way, n), name(ways.RAW)).text(1e6) for n in COUNTS]
             growth_rows.append((part, way, *cells))
     return [

@@ -10,11 +10,10 @@ from statistics import mean
 from benchmarks import ways
 from benchmarks.callgrind import Counted
 from benchmarks.results import Measured, Results
-from benchmarks.sessions import CLIENTS, WAYS
 from benchmarks.tables import Table
 
 ALLOCATIONS = ", allocations"
-PARTS = tuple(f"{client}{what}" for client in CLIENTS for what in ("", ALLOCATIONS))
+PARTS = tuple(f"{client}{what}" for client in ways.WAYS for what in ("", ALLOCATIONS))
 UNIT = "integer"
 FULL = 60
 """Seconds from which on it is counted thoroughly; how long that takes does not depend on them."""
@@ -32,11 +31,12 @@ def measure(part: str, seconds: float) -> Measured:
     client = part.removesuffix(ALLOCATIONS)
     allocations = part.endswith(ALLOCATIONS)
     brief = allocations or seconds < FULL
-    few, many = (50, 150) if brief else (100, 300)
+    few, many = (40, 120) if brief else (100, 300)
     found: dict[str, list[float]] = {}
-    with Counted(client, allocations=allocations) as counted:
+    chosen = [way for way in ways.WAYS[client] if way in _COMPARED]
+    with Counted(client, chosen, allocations=allocations) as counted:
         for _ in range(1 if brief else 3):
-            for way in filter(_COMPARED.__contains__, WAYS[client]):
+            for way in chosen:
                 counts = {n: counted.messages(way, n) for n in (few, many)}
                 for index, doing in enumerate((PUBLISH, CONSUME)):
                     slope = (counts[many][index] - counts[few][index]) / (many - few)

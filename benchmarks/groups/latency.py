@@ -8,13 +8,12 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from benchmarks import ways
-from benchmarks.groups.publish import otel
 from benchmarks.results import Measured, Results
 from benchmarks.rounds import Spread, percentile, rounds
-from benchmarks.sessions import CLIENTS, broker_url, opened
+from benchmarks.sessions import opened, session
 from benchmarks.tables import Table
 
-PARTS = tuple(CLIENTS)
+PARTS = tuple(ways.WAYS)
 UNIT = "second"
 RATE = 500
 MESSAGES = 500
@@ -26,7 +25,7 @@ def measure(part: str, seconds: float) -> Measured:
     """Publish from here and consume in another process, each way a second at a time."""
     spawn = multiprocessing.get_context("spawn")
     found: dict[str, list[float]] = {}
-    order = [ways.RAW, ways.MQCTX, otel(part)]
+    order = [ways.RAW, ways.MQCTX, ways.usual_otel(part)]
     with opened(part, order) as sessions:
         here, there = spawn.Pipe()
         queues = {way: session.queue for way, session in sessions.items()}
@@ -51,8 +50,7 @@ def _stamp() -> bytes:
 
 
 def _consume(part: str, queues: dict[str, str], parent: "Connection[Any, Any]") -> None:
-    url = broker_url()
-    sessions = {way: CLIENTS[part].Session(url, way, queue=name) for way, name in queues.items()}
+    sessions = {way: session(part, way, queue=name) for way, name in queues.items()}
     while way := parent.recv():
         latencies: list[float] = []
 
@@ -62,8 +60,8 @@ def _consume(part: str, queues: dict[str, str], parent: "Connection[Any, Any]") 
         parent.send("listening")
         sessions[way].consume(MESSAGES, seen)
         parent.send(latencies)
-    for session in sessions.values():
-        session.close()
+    for each in sessions.values():
+        each.close()
 
 
 def tables(results: Results) -> list[Table]:
@@ -71,7 +69,7 @@ def tables(results: Results) -> list[Table]:
     rows = []
     for part in results.parts("latency"):
         found = results.of("latency", part)
-        for way in (ways.RAW, ways.MQCTX, otel(part)):
+        for way in (ways.RAW, ways.MQCTX, ways.usual_otel(part)):
             cells = [Spread.of(found[each + way]).text(1e6, 0) for each in (P50, P99)]
             rows.append((part, way, *cells))
     return [

@@ -26,7 +26,7 @@ def measure(part: str, seconds: float) -> Measured:
     client = CLIENTS[part]
     found: dict[str, list[float]] = {}
     with asyncio.Runner() as runner:
-        for way in client.WAYS:
+        for way in ways.WAYS[part]:
             found[PUBLISH + way] = _peaks(publishing(client, way), runner)
             found[CONSUME + way] = _peaks(consuming(client, way), runner)
         messages = MESSAGES if seconds > 5 else MESSAGES // 20
@@ -82,7 +82,7 @@ def tables(results: Results) -> list[Table]:
     peaks, growth = [], []
     for part in results.parts("memory"):
         found = results.of("memory", part)
-        for way in CLIENTS[part].WAYS:
+        for way in ways.WAYS[part]:
             cells = [f"{median(found[each + way]):,.0f}" for each in (PUBLISH, CONSUME)]
             peaks.append((part, way, *cells))
         growth.append((part, *(f"{median(found[each]):,.0f}" for each in (COUNT, BEFORE, AFTER))))

@@ -18,17 +18,12 @@ def name(way: str, count: int = 5) -> str:
     return f"{way}, {count} values"
 
 
-def otel(part: str) -> str:
-    """Return OpenTelemetry's usual way with a client: kombu it does not instrument."""
-    return ways.OTEL if ways.OTEL in CLIENTS[part].WAYS else ways.OTEL_BY_HAND
-
-
 def measure(part: str, seconds: float) -> Measured:
     """Time each way with five values, ours and OpenTelemetry's with fewer and more too."""
     client = CLIENTS[part]
     variants: dict[str, Variant] = {}
-    for way in client.WAYS:
-        for count in COUNTS if way in (ways.MQCTX, otel(part)) else (5,):
+    for way in ways.WAYS[part]:
+        for count in COUNTS if way in (ways.MQCTX, ways.usual_otel(part)) else (5,):
             variants[name(way, count)] = publishing(client, way, count)
     for count in COUNTS[1:]:
         for way in (ways.RAW, ways.MQCTX):
@@ -44,10 +39,10 @@ def tables(results: Results) -> list[Table]:
         base = name(ways.RAW)
         ways_rows += [
             (part, way, added(times, name(way), base).text(1e6))
-            for way in CLIENTS[part].WAYS
+            for way in ways.WAYS[part]
             if way != ways.RAW
         ]
-        for way, start in ((ways.MQCTX, ""), (ways.MQCTX, CHANGED), (otel(part), "")):
+        for way, start in ((ways.MQCTX, ""), (ways.MQCTX, CHANGED), (ways.usual_otel(part), "")):
             cells = [
                 added(times, start + name(way, count), start + name(ways.RAW, 5)).text(1e6)
                 if start + name(way, count) in times

@@ -34,6 +34,14 @@ def draw(results: Results, path: Path) -> None:
         ):
             panel(results, axes)
             axes.spines[["top", "right"]].set_visible(False)
+        shown = {
+            label: handle
+            for axes in figure.axes
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(
+            shown.values(), shown, loc="outside lower center", ncols=len(shown), frameon=False
+        )
         figure.savefig(path, metadata={"Date": None, "Creator": None})
 
 
@@ -68,7 +76,6 @@ def _bars(axes: Axes, clients: list[str], value: Callable[[str, str], float]) ->
         heights = [value(client, way) for _, client in places]
         axes.bar(xs, heights, width * 0.92, color=colour, label=way)
     axes.set_xticks(range(len(clients)), clients)
-    axes.legend(frameon=False, fontsize=8)
 
 
 def _values(results: Results, axes: Axes) -> None:
@@ -83,7 +90,6 @@ def _values(results: Results, axes: Axes) -> None:
     axes.set_title(
         f"microseconds added to a publish,\n{client}, context unchanged (less is better)"
     )
-    axes.legend(frameon=False, fontsize=8)
 
 
 _PANELS: Mapping[str, Callable[[Results, Axes], None]] = {

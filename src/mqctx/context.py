@@ -264,7 +264,7 @@ class Scope:
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Return `function` with each call inside the context, as it is at the call."""
-        return calling.decorate(function, lambda *_: self._chosen().space())
+        return calling.decorate(function, lambda _args, _kwargs: self._chosen().space())
 
     def _chosen(self) -> Context:
         return self._context if self._exact else current() | self._context

@@ -71,10 +71,16 @@ def take_properties(headers: dict[str, Any], propagator: Propagator) -> Iterator
 def _with_properties(
     headers: Any, propagator: Propagator, property_of: Callable[[str], object]
 ) -> Any:
-    if headers is not None and not isinstance(headers, Mapping):
+    if headers is not None and not _is_mapping(headers):
         return headers  # for `extract` to reject
-    found = {key: property_of(key.removeprefix(PROPERTY)) for key in propagator.properties}
-    return {**(headers or {}), **{key: text for key, text in found.items() if text is not None}}
+    found: dict[str, Any] = {
+        key: property_of(key.removeprefix(PROPERTY)) for key in propagator.properties
+    }
+    return dict(headers or {}, **{key: text for key, text in found.items() if text is not None})
+
+
+def _is_mapping(headers: object) -> bool:
+    return isinstance(headers, Mapping)
 
 
 class HandlerDecorator:

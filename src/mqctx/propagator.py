@@ -105,7 +105,7 @@ class Propagator:
             encoded = context.encoded = (self, self._encode(context))
         if not headers:
             return encoded[1].copy()
-        if type(headers) is not dict and not _is_mapping(headers):
+        if not isinstance(headers, dict) and not _is_mapping(headers):
             raise HeadersError(f"headers: expected a mapping, got {type_name(type(headers))}")
         injected = dict(headers)
         for format in self.formats:
@@ -120,7 +120,7 @@ class Propagator:
         """
         if not headers:
             return EMPTY
-        if type(headers) is not dict and not _is_mapping(headers):
+        if not isinstance(headers, dict) and not _is_mapping(headers):
             detail = f"expected headers in a mapping, got {type_name(type(headers))}"
             self._report(Rejection("extract", "headers", None, "wrong-type", detail))
             return EMPTY

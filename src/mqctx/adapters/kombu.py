@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from inspect import signature
+from operator import attrgetter
 from typing import Any, cast
 
 from kombu.connection import Connection
@@ -21,6 +22,7 @@ __all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstr
 _parameters = list(signature(cast("Any", Producer).publish).parameters)[2:]
 _HEADERS = _parameters.index("headers")
 _NAMES = _parameters[_HEADERS:]
+_publish: Any = attrgetter("publish")  # kombu leaves the method without types
 
 
 class _HeadersWithContext(dict[str, Any]):
@@ -47,8 +49,7 @@ def publish(
     options["headers"] = headers = _injected(propagator or default_propagator(), options)
     if _instrumentation.in_place:
         options["headers"] = _HeadersWithContext(headers)
-    publish: Any = producer.publish
-    return publish(body, *args, **options)
+    return _publish(producer)(body, *args, **options)
 
 
 def _injected(propagator: Propagator, options: KeywordArguments) -> dict[str, Any]:
@@ -82,7 +83,7 @@ def restored(message: Message, /, *, propagator: Propagator | None = None) -> Sc
 
     For `SimpleQueue.get`, `Queue.get` and loops of your own.
     """
-    return scope_from(message.headers, propagator, message, _property_of)
+    return scope_from(cast("Any", message).headers, propagator, message, _property_of)
 
 
 _instrumentation = Instrumentation(Connection, StdChannel, Producer, Consumer)
@@ -92,8 +93,9 @@ def _around_publish(original: Method) -> Method:
     def publish(self: Producer, body: Any, *args: Any, **options: Any) -> Any:
         if len(args) > _HEADERS:
             args = _by_name(args, options)
-        if isinstance(options.get("headers"), _HeadersWithContext):
-            options["headers"] = dict(options["headers"])
+        given: Any = options.get("headers")
+        if isinstance(given, _HeadersWithContext):
+            options["headers"] = given.copy()
         else:
             propagator = _instrumentation.propagator_for(_owners(self))
             if propagator is not None:

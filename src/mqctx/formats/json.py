@@ -57,11 +57,11 @@ class JsonFormat:
             if text is None:
                 return {}
         try:
-            decoded = _decode(text)
+            decoded: Plain = _decode(text)
         except (RecursionError, ValueError) as error:
             return self._reject(None, "malformed", str(error), report)
         # With no more brackets than that, nothing can be nested too deep.
-        if type(decoded) is dict and text.count("[") + text.count("{") <= MAX_DEPTH:
+        if isinstance(decoded, dict) and text.count("[") + text.count("{") <= MAX_DEPTH:
             return decoded
         return self._checked(decoded, report)
 
@@ -75,8 +75,8 @@ class JsonFormat:
             self._reject(None, "malformed", str(error), report)
             return None
 
-    def _checked(self, decoded: Any, report: Report) -> dict[str, Plain]:
-        if type(decoded) is not dict:
+    def _checked(self, decoded: Plain, report: Report) -> dict[str, Plain]:
+        if not isinstance(decoded, dict):
             return self._reject(None, "malformed", "not an object", report)
         values: dict[str, Plain] = {}
         for name, value in decoded.items():

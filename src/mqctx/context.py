@@ -17,7 +17,7 @@ import msgspec
 from mqctx import calling, joined
 from mqctx.bound import AsyncBound, Bound
 from mqctx.errors import InactiveError, ScopeError
-from mqctx.values import check, declarations
+from mqctx.values import check, declarations, undeclared
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -81,15 +81,15 @@ class Context(Mapping[str, Any]):
     def __deepcopy__(self, memo: object) -> "Context":
         return self
 
-    def __reduce__(self) -> tuple[Callable[[Mapping[str, Any]], "Context"], tuple[dict[str, Any]]]:
-        return Context.of_checked, (dict(self.travelling()),)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Context.of_checked, (self.travelling(),)
 
-    def travelling(self) -> Iterator[tuple[str, Any]]:
-        """Iterate over the names and values that may leave the process: all but the local ones."""
-        for name, value in self._values.items():
-            declaration = declarations.get(name)
-            if declaration is None or not declaration.local:
-                yield name, value
+    def travelling(self) -> Mapping[str, Any]:
+        """Return the names and values that may leave the process: all but the local ones."""
+        if self._values.keys() <= undeclared:
+            return self._values
+        local = {name for name, declaration in declarations.items() if declaration.local}
+        return {name: value for name, value in self._values.items() if name not in local}
 
     def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `function` inside exactly this context, and return what it returns.

@@ -12,6 +12,7 @@ from mqctx.context import EMPTY, Context, current
 from mqctx.errors import ConfigurationError, HeadersError, InvalidNameError, OversizeError
 from mqctx.formats import Format
 from mqctx.formats.json import JsonFormat
+from mqctx.joined import joined
 from mqctx.rejection import Reason, Rejection, log_rejection
 from mqctx.values import (
     Plain,
@@ -155,17 +156,16 @@ class Propagator:
         return values
 
     def _encode(self, context: Context) -> Encoded:
-        values: dict[str, Plain] = {}
-        for name, value in context.travelling():
-            if self._may_leave(name):
-                declaration = declarations.get(name)
-                convert = to_plain if declaration is None else _declared_to_plain
-                values[name] = convert(name, value)
+        values = context.travelling()
+        # What nobody declared is plain since it was set; a joined ContextVar may hold anything.
+        if self.send is not None or joined or not values.keys() <= undeclared:
+            values = {name: _plain(name, values[name]) for name in values if self._may_leave(name)}
         encoded = self._write(values)
-        if _size(encoded) > self.max_bytes:
+        size = _size(encoded)
+        if size > self.max_bytes:
             if self.on_oversize == "raise":
-                raise OversizeError(self._advice(values, _size(encoded)))
-            encoded = self._trim(values, encoded)
+                raise OversizeError(self._advice(values, size))
+            encoded = self._trim({**values}, encoded)
         return encoded
 
     def _write(self, values: Mapping[str, Plain]) -> Encoded:
@@ -265,8 +265,9 @@ class _RefusedError(Exception):
         self.detail = detail
 
 
-def _declared_to_plain(name: str, value: object) -> Plain:
-    return declarations[name].to_plain(value)
+def _plain(name: str, value: object) -> Plain:
+    declaration = declarations.get(name)
+    return to_plain(name, value) if declaration is None else declaration.to_plain(value)
 
 
 def _is_mapping(headers: object) -> bool:

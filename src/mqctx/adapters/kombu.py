@@ -11,17 +11,13 @@ from kombu.transport.base import StdChannel
 
 from mqctx.context import Scope
 from mqctx.handler import HandlerDecorator, scope_from, space_from
-from mqctx.instrumentation import Hook, Instrumentation, Method
+from mqctx.instrumentation import Hook, InjectedHeaders, Instrumentation, Method
 from mqctx.propagator import Propagator, default_propagator
 
 __all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
 
 # Where `headers` stand among the positional arguments that follow the body.
 _HEADERS = list(signature(cast("Any", Producer).publish).parameters).index("headers") - 2
-
-
-class _HeadersWithContext(dict[str, Any]):
-    """Headers that need no injecting any more. They exist between `publish` and a hook only."""
 
 
 def publish(
@@ -43,7 +39,7 @@ def publish(
 
     def change(given: Any) -> dict[str, Any]:
         headers = inject(given)
-        return _HeadersWithContext(headers) if _instrumentation.in_place else headers
+        return InjectedHeaders(headers) if _instrumentation.in_place else headers
 
     args = _with_headers(args, options, change)
     return cast("Any", producer).publish(body, *args, **options)
@@ -85,7 +81,7 @@ def _around_publish(original: Method) -> Method:
         propagator = _instrumentation.propagator_for(_owners(self))
 
         def change(given: Any) -> Any:
-            if isinstance(given, _HeadersWithContext):
+            if isinstance(given, InjectedHeaders):
                 return dict(given)
             return given if propagator is None else propagator.inject(given)
 

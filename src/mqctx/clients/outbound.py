@@ -88,7 +88,7 @@ class Outbound:
         """Return what to add to the headers that are `present` in a call to `url`."""
         if not self._allows(_target(url)):
             return {}
-        values = dict(current().travelling())
+        values = current().travelling()
         added: dict[str, str] = {}
         for name, header in self.headers.items():
             if values.get(name) is not None and header not in present:

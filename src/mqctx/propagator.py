@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict, Unpack
 
+from mqctx.allow_list import allow_list
 from mqctx.context import EMPTY, Context, current
 from mqctx.errors import ConfigurationError, HeadersError, InvalidNameError, OversizeError
 from mqctx.formats import Format
@@ -66,8 +67,8 @@ class Propagator:
         if self.on_oversize not in ("raise", "drop"):
             raise ConfigurationError(f"on_oversize: {self.on_oversize!r} is not 'raise' or 'drop'")
         object.__setattr__(self, "formats", formats)
-        object.__setattr__(self, "_may_leave", _allow_list("send", self.send))
-        object.__setattr__(self, "_may_enter", _allow_list("accept", self.accept))
+        object.__setattr__(self, "_may_leave", allow_list("send", self.send))
+        object.__setattr__(self, "_may_enter", allow_list("accept", self.accept))
 
     def inject(self, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return a new dict: `headers`, and the active context in place of any that they carry.
@@ -214,19 +215,6 @@ def _is_mapping(headers: object) -> bool:
 
 def _size(headers: Mapping[str, str]) -> int:
     return sum(len(name) + len(text) for name, text in headers.items())
-
-
-def _allow_list(setting: str, allowed: Iterable[str] | None) -> Callable[[str], bool]:
-    if allowed is None:
-        return lambda _: True
-    if isinstance(allowed, str):  # each of its letters would be taken for a name
-        raise ConfigurationError(
-            f"{setting}: expected names or prefixes such as ['tenant', 'order.*'], got {allowed!r}"
-        )
-    entries = tuple(allowed)
-    names = frozenset(entry for entry in entries if not entry.endswith("*"))
-    prefixes = tuple(entry[:-1] for entry in entries if entry.endswith("*"))
-    return lambda name: name in names or name.startswith(prefixes)
 
 
 class Settings(TypedDict, total=False):

@@ -21,6 +21,13 @@ from mqctx.logging.structlog import RESERVED, ContextProcessor
 ORDER = UUID("7c9e6679-7425-40de-944b-e07fc1f90ae7")
 
 
+@pytest.fixture(autouse=True)
+def _defaults() -> Iterator[None]:
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
+
+
 def logged(*processors: Processor, **event: object) -> dict[str, Any]:
     """Return the event dict that comes out of `processors`."""
     captured = LogCapture()

@@ -32,11 +32,11 @@ def handle(item: int) -> tuple[int, Context]:
 
 
 def send_context(connection: "Connection[Any, Any]") -> None:
-    connection.send(current())
+    connection.send(dict(current()))  # a context leaves its local values behind
     connection.close()
 
 
-def context_in_process(method: str, target: Callable[..., object]) -> Context:
+def context_in_process(method: str, target: Callable[..., object]) -> dict[str, Any]:
     """Return what `target`, started as a process of its own, sends."""
     processes: Any = get_context(method)
     ours, theirs = processes.Pipe(duplex=False)
@@ -45,7 +45,7 @@ def context_in_process(method: str, target: Callable[..., object]) -> Context:
     theirs.close()
     try:
         assert ours.poll(SECONDS)
-        received: Context = ours.recv()
+        received: dict[str, Any] = ours.recv()
         return received
     finally:
         process.join(SECONDS)
@@ -85,11 +85,24 @@ def test_local_values_stay_behind_in_a_pool(method: str) -> None:
         assert pool.submit(wrapped).result(SECONDS) == {"user": "ada"}
 
 
+def test_a_pool_of_multiprocessing_takes_a_wrapped_function() -> None:
+    with get_context("spawn").Pool(1) as pool:
+        answers = pool.map(Context(request_id="r-1").wrap(handle), range(2))
+    assert [context for _, context in answers] == [
+        {"request_id": "r-1", "item": item} for item in range(2)
+    ]
+
+
 @pytest.mark.skipif("fork" not in METHODS, reason="this platform cannot fork")
 class TestFork:
     def test_takes_the_active_context_along_as_all_memory(self) -> None:
         with scope(request_id="r-1"):
             assert context_in_process("fork", send_context) == {"request_id": "r-1"}
+
+    def test_takes_the_local_values_of_a_wrapped_function_along_too(self) -> None:
+        Variable("handle", object, local=True)
+        wrapped = Context(handle="local", user="ada").wrap(send_context)
+        assert context_in_process("fork", wrapped) == {"handle": "local", "user": "ada"}
 
     def test_leaves_a_pool_in_the_context_of_its_first_request_unless_each_call_is_wrapped(
         self,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -9,11 +10,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 30.0
-"""How long the worker may take for its task, and to end."""
+"""How long the worker may take for its task."""
 
 
 def worker_log(tmp_path: Path, *arguments: str) -> list[str]:
-    """Return what a worker logs until its task is done and it has ended."""
+    """Return what a worker logs until its task is done."""
     out = tmp_path / "out"
     with out.open("w") as stream:
         worker = subprocess.Popen(
@@ -22,6 +23,7 @@ def worker_log(tmp_path: Path, *arguments: str) -> list[str]:
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=stream,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
             deadline = time.monotonic() + SECONDS
@@ -29,7 +31,9 @@ def worker_log(tmp_path: Path, *arguments: str) -> list[str]:
                 assert worker.poll() is None, out.read_text()
                 time.sleep(0.02)
         finally:
-            worker.terminate()
+            # With its children. It would take some seconds to end by itself, without a word more.
+            if worker.poll() is None:
+                os.killpg(worker.pid, signal.SIGKILL)
             worker.wait(SECONDS)
     return out.read_text().splitlines()
 

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import aio_pika
 import pytest
-from faststream import BaseMiddleware, ExceptionMiddleware
+from faststream import BaseMiddleware, Depends, ExceptionMiddleware
 from faststream.rabbit import RabbitBroker, RabbitMessage, RabbitResponse, TestRabbitBroker
 from faststream.rabbit.opentelemetry import RabbitTelemetryMiddleware
 from opentelemetry import trace
@@ -323,7 +323,7 @@ async def test_the_default_propagator_is_asked_at_the_time_of_the_message() -> N
     assert [context for context, _ in seen] == [{"user": "ada"}]
 
 
-async def test_a_filter_and_a_decoder_run_in_the_context_too() -> None:
+async def test_a_filter_a_decoder_and_a_dependency_run_in_the_context_too() -> None:
     broker = rabbit()
     seen: list[Context] = []
 
@@ -335,9 +335,12 @@ async def test_a_filter_and_a_decoder_run_in_the_context_too() -> None:
         seen.append(current())
         return True
 
+    def active() -> str:
+        return str(current()["user"])
+
     @broker.subscriber("orders", decoder=decoder)(filter=chosen)
-    async def handler(body: str) -> None:
-        seen.append(current())
+    async def handler(body: str, user: Annotated[str, Depends(active)]) -> None:
+        seen.append(Context(user=user))
 
     async with TestRabbitBroker(broker):
         await deliver(broker, ADA)

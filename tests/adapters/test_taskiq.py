@@ -228,6 +228,23 @@ async def test_a_task_that_is_scheduled_by_its_code_has_no_context(broker: InMem
     assert seen == [{}]
 
 
+async def test_a_task_that_is_scheduled_with_a_context_keeps_it(broker: InMemoryBroker) -> None:
+    source = Schedules()
+    seen: Seen = []
+
+    @broker.task
+    async def work() -> None:
+        seen.append(current())
+
+    with Context(user="ada").scope():
+        labelled = work.kicker().with_labels(**Propagator().inject())
+        await labelled.schedule_by_time(source, datetime.now(UTC))
+    with Context().scope():
+        await TaskiqScheduler(broker, [source]).on_ready(source, source.scheduled[0])
+    await broker.wait_all()
+    assert seen == [{"user": "ada"}]
+
+
 async def test_a_label_that_cannot_be_read_keeps_no_message_from_its_task(
     broker: InMemoryBroker,
 ) -> None:

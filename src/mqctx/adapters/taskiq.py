@@ -1,5 +1,5 @@
 """Context through taskiq, on each of its brokers: a middleware."""
-# ruff: noqa: ARG002, ARG005 - the hooks, and `kick`, have the arguments that taskiq gives them
+# ruff: noqa: ARG002 - the hooks have the arguments that taskiq gives them
 
 from contextvars import ContextVar, copy_context
 from typing import Any
@@ -37,7 +37,7 @@ class ContextMiddleware(TaskiqMiddleware):
         if isinstance(broker, InMemoryBroker):
             # With await_inplace=True the task runs in the asyncio task of who sends it, and what
             # it sets would stay there; elsewhere, each message has an asyncio task of its own.
-            kick = calling.decorate(broker.kick, lambda message: copy_context())
+            kick = calling.decorate(broker.kick, lambda _args, _kwargs: copy_context())
             setattr(broker, "kick", kick)  # noqa: B010 - to a type checker, it is a method
 
     def pre_send(self, message: TaskiqMessage) -> TaskiqMessage:

@@ -92,8 +92,7 @@ $(VENV)/.full: $(VENV)/.dev
 $(LOWEST)/.dev: uv.lock pyproject.toml | $(VENV)/.uv
 	@echo "Setting up $(LOWEST) ..."
 	@$(PYTHON) -m venv $(LOWEST)
-	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --only-group test --output-file $@.txt
-	@$(BIN)/python -c 'import re, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*(r.replace(">=", "==") for rs in (project["dependencies"], *project["optional-dependencies"].values()) for r in rs if not r.startswith("mqctx")), sep="\n")' >> $@.txt
+	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --no-annotate --no-header --only-group test | $(BIN)/python tools/lowest.py > $@.txt
 	@$(LOWEST)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --requirement $@.txt
 	@$(LOWEST)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --no-deps --editable .
 	@touch $@

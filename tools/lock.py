@@ -1,4 +1,4 @@
-"""Renew uv.lock: which versions, but not from where, so that it serves with any package index.
+"""Renew uv.lock, with the options of `uv lock`: which versions, but not from where, so that it serves with any package index.
 
 `make` gives the versions to pip, which knows the index of its machine. `uv sync` resolves anew,
 with these versions preferred, and writes its own index into its copy of the file.
@@ -6,6 +6,7 @@ with these versions preferred, and writes its own index into its copy of the fil
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 LOCK = Path("uv.lock")
@@ -17,7 +18,7 @@ LEFT_OUT = {
     r"^\[package\.metadata(?:\.requires-dev)?\]\n(?:.+\n)*\n?": "",
 }
 
-subprocess.run(["uv", "lock", *(["--upgrade"] if LOCK.exists() else [])], check=True)
+subprocess.run(["uv", "lock", *sys.argv[1:]], check=True)
 text = LOCK.read_text()
 for pattern, replacement in LEFT_OUT.items():
     text = re.sub(pattern, replacement, text, flags=re.MULTILINE)

@@ -1,7 +1,8 @@
-"""Renew uv.lock, with the options of `uv lock`: which versions, but not from where, so that it serves with any package index.
+"""Renew uv.lock, with the options of `uv lock`: which versions, but not from where.
 
-`make` gives the versions to pip, which knows the index of its machine. `uv sync` resolves anew,
-with these versions preferred, and writes its own index into its copy of the file.
+So the file serves with any index. `make` gives the versions to pip, which knows the one of its
+machine. `uv sync` resolves anew, with these versions preferred, and writes its own index into its
+copy of the file.
 """
 
 import re

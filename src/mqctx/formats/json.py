@@ -10,10 +10,26 @@ from mqctx.formats import check_header, raw_in
 from mqctx.rejection import Rejection, Report
 from mqctx.values import Plain, escape
 
-__all__ = ["JsonFormat"]
+__all__ = ["JsonFormat", "from_json", "to_json"]
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(dict[str, Any])
+_any_decoder: msgspec.json.Decoder[Plain] = msgspec.json.Decoder()
+
+
+def to_json(value: object) -> str:
+    """Return a plain value, or a mapping of them, as compact JSON in ASCII."""
+    text = _encoder.encode(value).decode()
+    # msgspec writes UTF-8 and has no option to escape.
+    return text if text.isascii() else json.dumps(value, separators=(",", ":"))
+
+
+def from_json(text: str) -> Plain:
+    """Return what JSON says; raise `ValueError` if it is none."""
+    try:
+        return _any_decoder.decode(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 class JsonFormat:
@@ -37,13 +53,7 @@ class JsonFormat:
 
     def encode(self, values: Mapping[str, Plain]) -> Mapping[str, str]:
         """Return the one header that carries `values`, or none if there are no values."""
-        if not values:
-            return {}
-        text = _encoder.encode(values).decode()
-        if not text.isascii():
-            # msgspec writes UTF-8 and has no option to escape.
-            text = json.dumps(values, separators=(",", ":"))
-        return {self.header: text}
+        return {self.header: to_json(values)} if values else {}
 
     def decode(
         self, headers: Mapping[str, Any], max_bytes: int, report: Report

@@ -46,6 +46,7 @@ class BaggageFormat:
     header = _HEADER
     names = (_OTHERS,)
     properties = ()
+    exact = False
 
     def encode(self, values: Mapping[str, Plain]) -> Mapping[str, str]:
         """Return the one header that carries `values`, or none if there are no values.

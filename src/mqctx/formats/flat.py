@@ -7,15 +7,15 @@ from typing import Any, Final, cast
 from urllib.parse import quote, unquote
 
 from mqctx.errors import ConfigurationError, InvalidNameError, OversizeError
-from mqctx.formats import check_header, check_prefix, text_in
+from mqctx.formats import PROPERTY, check_header, check_prefix, text_in
 from mqctx.formats.json import from_json, to_json
 from mqctx.rejection import Rejection, Report
 from mqctx.values import Plain, Text, check_name, escape
 
 __all__ = ["CORRELATION_ID", "MESSAGE_ID", "FlatFormat"]
 
-CORRELATION_ID: Final = "property:correlation_id"
-MESSAGE_ID: Final = "property:message_id"
+CORRELATION_ID: Final = f"{PROPERTY}correlation_id"
+MESSAGE_ID: Final = f"{PROPERTY}message_id"
 _PROPERTIES: Final = (CORRELATION_ID, MESSAGE_ID)
 # AMQP 0-9-1, 4.2.5.3: a short string.
 _MAX_PROPERTY: Final = 255
@@ -42,6 +42,7 @@ class FlatFormat:
     __slots__ = ("_headers", "_prefix", "header", "properties")
 
     names = ()
+    exact = False
 
     def __init__(
         self, headers: Mapping[str, str] | None = None, *, prefix: str | None = None

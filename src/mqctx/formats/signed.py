@@ -43,7 +43,7 @@ class SignedFormat:
         ConfigurationError: a setting cannot work, or a secret is too short.
     """
 
-    __slots__ = ("_format", "_sign_with", "_signers", "header", "max_age", "names")
+    __slots__ = ("_format", "_sign_with", "_signers", "exact", "header", "max_age", "names")
 
     properties = ()
 
@@ -65,6 +65,7 @@ class SignedFormat:
         self._format = format
         self.header = format.header
         self.names: Collection[str] = format.names
+        self.exact = format.exact
         self.max_age = max_age
         self._signers = {
             name: Signer(

@@ -2,12 +2,15 @@
 
 import re
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
+import celery
 import pytest
 
 from mqctx import rejection
+from mqctx.adapters import celery as celery_adapter
 
 ROOT = Path(__file__).parents[2]
 URL = "amqp://guest:guest@127.0.0.1/"
@@ -23,6 +26,13 @@ def examples() -> list[object]:
             line = text.count("\n", 0, match.start()) + 1
             found.append(pytest.param(match[1], id=f"{page.relative_to(ROOT)}:{line}"))
     return found
+
+
+@pytest.fixture(autouse=True)
+def _uninstrument() -> Iterator[None]:
+    """An example's Celery app outlives it, as the current one."""
+    yield
+    celery_adapter.uninstrument(celery.current_app)
 
 
 @pytest.mark.parametrize("code", examples())

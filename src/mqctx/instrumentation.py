@@ -41,15 +41,12 @@ class Instrumentation:
         self._targets: WeakKeyDictionary[object, Propagator | None] = WeakKeyDictionary()
         self._placed: dict[Hook, tuple[Method, Method]] = {}
         self._placing = threading.Lock()
+        self.in_place = False
+        """Whether hooks are in place."""
 
     def use(self, *hooks: Hook) -> None:
         """Set the hooks, which refer to this object and are therefore made after it."""
         self._hooks = hooks
-
-    @property
-    def in_place(self) -> bool:
-        """Whether the hooks are in place."""
-        return bool(self._placed)
 
     @property
     def targets(self) -> tuple[object, ...]:
@@ -120,6 +117,7 @@ class Instrumentation:
         hooked = functools.wraps(method)(hook.around(method))
         setattr(hook.owner, hook.name, hooked)
         self._placed[hook] = (original, hooked)
+        self.in_place = True
 
     def _remove(self, hook: Hook) -> None:
         original, hooked = self._placed[hook]
@@ -127,3 +125,4 @@ class Instrumentation:
         if vars(hook.owner)[hook.name] is hooked:
             setattr(hook.owner, hook.name, original)
             del self._placed[hook]
+            self.in_place = bool(self._placed)

@@ -12,8 +12,17 @@ from mqctx.context import EMPTY, Context, current
 from mqctx.errors import ConfigurationError, HeadersError, InvalidNameError, OversizeError
 from mqctx.formats import Format
 from mqctx.formats.json import JsonFormat
+from mqctx.joined import joined
 from mqctx.rejection import Reason, Rejection, log_rejection
-from mqctx.values import Plain, check_name, declarations, escape, to_plain, type_name
+from mqctx.values import (
+    Plain,
+    check_undeclared,
+    declarations,
+    escape,
+    to_plain,
+    type_name,
+    undeclared,
+)
 
 # RabbitMQ closes the connection over a header frame of 131,072 bytes (its default frame_max), which
 # also holds how AMQP frames our text, and the other properties.
@@ -97,7 +106,7 @@ class Propagator:
             encoded = context.encoded = (self, self._encode(context))
         if not headers:
             return encoded[1].copy()
-        if not _is_mapping(headers):
+        if not isinstance(headers, dict) and not _is_mapping(headers):
             raise HeadersError(f"headers: expected a mapping, got {type_name(type(headers))}")
         injected = dict(headers)
         for format in self.formats:
@@ -112,37 +121,51 @@ class Propagator:
         """
         if not headers:
             return EMPTY
-        if not _is_mapping(headers):
+        if not isinstance(headers, dict) and not _is_mapping(headers):
             detail = f"expected headers in a mapping, got {type_name(type(headers))}"
             self._report(Rejection("extract", "headers", None, "wrong-type", detail))
             return EMPTY
-        values: dict[str, Any] = {}
+        values: Mapping[str, Any] = {}
         for format in self._readers:
-            for name, plain in self._decode(format, headers).items():
-                if name in values:
-                    continue
-                try:
-                    values[name] = self._restored(name, plain)
-                except _RefusedError as refused:
-                    key = escape(str(name))
-                    rejection = Rejection(
-                        "extract", format.header, key, refused.reason, refused.detail
-                    )
-                    self._report(rejection)
+            try:
+                decoded = format.decode(headers, self.max_bytes, self._report)
+                if format.exact and self.accept is None and decoded.keys() <= undeclared:
+                    values = {**decoded, **values} if values else decoded
+                else:
+                    values = self._restore(decoded, format, values)
+            except Exception as error:  # noqa: BLE001 - a format may be anybody's
+                detail = f"{format!r} raised {type_name(type(error))}: {escape(str(error))}"
+                self._report(Rejection("extract", format.header, None, "error", detail))
         return Context.of_checked(values) if values else EMPTY
 
+    def _restore(
+        self, decoded: Mapping[str, Plain], format: Format, known: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return what is `known`, and of `decoded` what may be restored besides."""
+        values = {**known}
+        for name, plain in decoded.items():
+            if name in values:
+                continue
+            try:
+                values[name] = self._restored(name, plain)
+            except _RefusedError as refused:
+                key = escape(str(name))
+                self._report(
+                    Rejection("extract", format.header, key, refused.reason, refused.detail)
+                )
+        return values
+
     def _encode(self, context: Context) -> Encoded:
-        values: dict[str, Plain] = {}
-        for name, value in context.travelling():
-            if self._may_leave(name):
-                declaration = declarations.get(name)
-                convert = to_plain if declaration is None else _declared_to_plain
-                values[name] = convert(name, value)
+        values = context.travelling()
+        # What nobody declared is plain since it was set; a joined ContextVar may hold anything.
+        if self.send is not None or joined or not values.keys() <= undeclared:
+            values = {name: _plain(name, values[name]) for name in values if self._may_leave(name)}
         encoded = self._write(values)
-        if _size(encoded) > self.max_bytes:
+        size = _size(encoded)
+        if size > self.max_bytes:
             if self.on_oversize == "raise":
-                raise OversizeError(self._advice(values, _size(encoded)))
-            encoded = self._trim(values, encoded)
+                raise OversizeError(self._advice(values, size))
+            encoded = self._trim({**values}, encoded)
         return encoded
 
     def _write(self, values: Mapping[str, Plain]) -> Encoded:
@@ -192,17 +215,9 @@ class Propagator:
             "Variable(..., local=True) or send=[...], raise max_bytes, or set on_oversize='drop'"
         )
 
-    def _decode(self, format: Format, headers: Mapping[str, Any]) -> Mapping[str, Plain]:
-        try:
-            return dict(format.decode(headers, self.max_bytes, self._report))
-        except Exception as error:  # noqa: BLE001 - a format may be anybody's
-            detail = f"{format!r} raised {type_name(type(error))}: {escape(str(error))}"
-            self._report(Rejection("extract", format.header, None, "error", detail))
-            return {}
-
     def _restored(self, name: str, plain: Plain) -> Any:
         try:
-            check_name(name)
+            check_undeclared(name)
         except InvalidNameError as error:
             raise _RefusedError("illegal-name", str(error)) from None
         if not self._may_enter(name):
@@ -250,8 +265,9 @@ class _RefusedError(Exception):
         self.detail = detail
 
 
-def _declared_to_plain(name: str, value: object) -> Plain:
-    return declarations[name].to_plain(value)
+def _plain(name: str, value: object) -> Plain:
+    declaration = declarations.get(name)
+    return to_plain(name, value) if declaration is None else declaration.to_plain(value)
 
 
 def _is_mapping(headers: object) -> bool:

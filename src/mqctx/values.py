@@ -88,6 +88,9 @@ def _differ(back: object, value: object) -> bool:
 
 
 declarations: dict[str, Declaration] = {}
+undeclared: set[str] = set()
+"""Names that were found legal, and that nobody has declared: a shortcut, of bounded size."""
+_MAX_UNDECLARED = 1000
 
 
 def declare(declaration: Declaration) -> None:
@@ -100,6 +103,7 @@ def declare(declaration: Declaration) -> None:
             f"(local={earlier.local}); share one Variable, or choose another name"
         )
     declarations[declaration.name] = declaration
+    undeclared.discard(declaration.name)
 
 
 def check_name(name: object) -> None:
@@ -113,11 +117,22 @@ def check_name(name: object) -> None:
 
 def check(name: str, value: object) -> object:
     """Return `value` as a context keeps it under `name`; raise a `MqctxError` if it must not."""
+    if type(value) is str and name in undeclared and value.isascii():
+        return value
     declaration = declarations.get(name)
     if declaration is not None:
         return declaration.check(value)
-    check_name(name)
+    check_undeclared(name)
     return to_plain(name, value)
+
+
+def check_undeclared(name: str) -> None:
+    """Do as `check_name`, and remember a name that is legal and that nobody has declared."""
+    if name in undeclared:
+        return
+    check_name(name)
+    if name not in declarations and len(undeclared) < _MAX_UNDECLARED:
+        undeclared.add(name)
 
 
 def to_plain(name: str, value: object, depth: int = 0) -> Plain:

@@ -8,7 +8,10 @@ from mqctx.errors import ConfigurationError
 from mqctx.rejection import Rejection, Report
 from mqctx.values import Plain, type_name
 
-__all__ = ["Format", "check_header", "raw_in", "text_in"]
+__all__ = ["PROPERTY", "Format", "check_header", "raw_in", "text_in"]
+
+PROPERTY: Final = "property:"
+"""What the keys of AMQP properties among headers begin with: `property:correlation_id`."""
 
 _ABSENT: Final = object()
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
@@ -41,6 +44,14 @@ class Format(Protocol):
     @property
     def properties(self) -> Collection[str]:
         """AMQP properties that it uses besides headers, as `property:correlation_id`."""
+        ...
+
+    @property
+    def exact(self) -> bool:
+        """Whether `decode` gives a new dict, of exact JSON types, not deeper than 32 levels.
+
+        Then nobody looks at its values again.
+        """
         ...
 
     def encode(

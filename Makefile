@@ -1,6 +1,7 @@
 # make demo      shows the main job, in memory; BROKER=docker or BROKER=amqp://... on RabbitMQ
 # make test      everything that must hold: lint, types, and all tests on a real RabbitMQ
 # make test-full the same, and what takes long: each cell of the matrix, faults, a cluster, a soak
+# make example   five processes, one request id through all of them, on RabbitMQ
 # make format    formats the code
 # make lock      renews the versions in uv.lock
 #
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 LOWEST := $(VENV)-lowest
 BROKER ?=
 
-.PHONY: demo test lint types tests tests-lowest test-full format lock clean
+.PHONY: demo example test lint types tests tests-lowest test-full format lock clean
 .DELETE_ON_ERROR:
 
 ifeq ($(BROKER),docker)
@@ -24,6 +25,9 @@ else
 demo: $(VENV)/.demo
 	@$(BIN)/mqctx demo $(if $(BROKER),--broker '$(BROKER)')
 endif
+
+example: $(VENV)/.example
+	@docker/with-broker.sh $(BIN)/python examples/orders/run.py
 
 test: lint types tests tests-lowest
 
@@ -45,7 +49,7 @@ tests: $(VENV)/.dev
 
 # With the lowest versions of the clients that pyproject.toml allows.
 tests-lowest: $(LOWEST)/.dev
-	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(LOWEST)/bin/pytest -q tests/unit tests/adapters tests/integration
+	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(LOWEST)/bin/pytest -q tests/unit tests/adapters tests/clients tests/integration
 
 # Everything that takes long too: each cell of the conformance matrix, the cluster, the soak.
 test-full: $(VENV)/.full
@@ -58,7 +62,7 @@ format: $(VENV)/.dev
 
 # Renews the versions in uv.lock.
 lock: $(VENV)/.uv
-	PATH="$(BIN):$$PATH" $(BIN)/python tools/lock.py
+	PATH="$(BIN):$$PATH" $(BIN)/python tools/lock.py --upgrade
 
 clean:
 	rm -rf $(VENV) $(LOWEST)
@@ -73,6 +77,12 @@ $(VENV)/.uv:
 
 $(VENV)/.demo: uv.lock pyproject.toml | $(VENV)/.uv
 	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --no-dev --extra cli --output-file $@.txt
+	@$(PIP) install --requirement $@.txt
+	@$(PIP) install --no-deps --editable .
+	@touch $@
+
+$(VENV)/.example: uv.lock pyproject.toml | $(VENV)/.uv
+	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --no-dev --group example --extra aio-pika --extra celery --extra httpx --extra kombu --extra pika --output-file $@.txt
 	@$(PIP) install --requirement $@.txt
 	@$(PIP) install --no-deps --editable .
 	@touch $@
@@ -92,8 +102,7 @@ $(VENV)/.full: $(VENV)/.dev
 $(LOWEST)/.dev: uv.lock pyproject.toml | $(VENV)/.uv
 	@echo "Setting up $(LOWEST) ..."
 	@$(PYTHON) -m venv $(LOWEST)
-	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --only-group test --output-file $@.txt
-	@$(BIN)/python -c 'import re, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*(r.replace(">=", "==") for rs in (project["dependencies"], *project["optional-dependencies"].values()) for r in rs if not r.startswith("mqctx")), sep="\n")' >> $@.txt
+	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --no-annotate --no-header --only-group test | $(BIN)/python tools/lowest.py > $@.txt
 	@$(LOWEST)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --requirement $@.txt
 	@$(LOWEST)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --no-deps --editable .
 	@touch $@

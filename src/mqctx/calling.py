@@ -16,8 +16,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def call(space: Space, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call `function` in `space`; what an `async def` returns runs there too, when awaited."""
+def call(space: Space | None, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call `function` in `space`; what an `async def` returns runs there too, when awaited.
+
+    Without a space, just call it.
+    """
+    if space is None:
+        return function(*args, **kwargs)
     result = space.run(function, *args, **kwargs)
     return result if result is None else _returned(result, space, function)
 
@@ -76,11 +81,7 @@ def decorate(function: Callable[P, R], space_for: SpaceFor) -> Callable[P, R]:
 
     @functools.wraps(function)
     def decorated(*args: P.args, **kwargs: P.kwargs) -> R:
-        space = space_for(args, kwargs)
-        if space is None:
-            return function(*args, **kwargs)
-        result = space.run(function, *args, **kwargs)
-        return result if result is None else _returned(result, space, function)
+        return call(space_for(args, kwargs), function, *args, **kwargs)
 
     return decorated
 

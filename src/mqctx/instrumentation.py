@@ -14,6 +14,13 @@ from mqctx.values import type_name
 Method: TypeAlias = Callable[..., Any]
 
 
+class InjectedHeaders(dict[str, Any]):
+    """Headers that need no injecting any more, whichever hook they come to.
+
+    They exist between one hook and the next only.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Hook:
     """One method of a client's class, and what takes its place, made of the original."""

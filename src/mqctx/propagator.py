@@ -3,11 +3,12 @@
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 
+from mqctx.allow_list import allow_list
 from mqctx.context import EMPTY, Context, current
 from mqctx.errors import ConfigurationError, HeadersError, InvalidNameError, OversizeError
 from mqctx.formats import Format
@@ -89,8 +90,8 @@ class Propagator:
         set_once("_readers", tuple(sorted(formats, key=lambda each: not each.names)))
         set_once("_owners", {name: each for each in formats for name in each.names})
         groups = {each.header: each.names for each in formats if each.names}
-        set_once("_may_leave", _allow_list("send", self.send, groups))
-        set_once("_may_enter", _allow_list("accept", self.accept, groups))
+        set_once("_may_leave", allow_list("send", self.send, groups))
+        set_once("_may_enter", allow_list("accept", self.accept, groups))
 
     def inject(self, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return a new dict: `headers`, and the active context in place of any that they carry.
@@ -276,21 +277,6 @@ def _is_mapping(headers: object) -> bool:
 
 def _size(encoded: Encoded) -> int:
     return sum(len(name) + len(text) for name, text in encoded.copy().items())
-
-
-def _allow_list(
-    setting: str, allowed: Iterable[str] | None, groups: Mapping[str, Collection[str]]
-) -> Callable[[str], bool]:
-    if allowed is None:
-        return lambda _: True
-    if isinstance(allowed, str):  # each of its letters would be taken for a name
-        raise ConfigurationError(
-            f"{setting}: expected names or prefixes such as ['tenant', 'order.*'], got {allowed!r}"
-        )
-    entries = tuple(allowed)
-    names = {name for entry in entries for name in (entry, *groups.get(entry, ()))}
-    prefixes = tuple(entry[:-1] for entry in entries if entry.endswith("*"))
-    return lambda name: name in names or name.startswith(prefixes)
 
 
 class Settings(TypedDict, total=False):

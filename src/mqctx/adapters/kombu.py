@@ -13,7 +13,7 @@ from kombu.transport.base import StdChannel
 from mqctx.calling import Arguments, KeywordArguments
 from mqctx.context import Scope
 from mqctx.handler import HandlerDecorator, scope_from, space_from, take_properties
-from mqctx.instrumentation import Hook, Instrumentation, Method
+from mqctx.instrumentation import Hook, InjectedHeaders, Instrumentation, Method
 from mqctx.propagator import Propagator, default_propagator
 
 __all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
@@ -23,10 +23,6 @@ _parameters = list(signature(cast("Any", Producer).publish).parameters)[2:]
 _HEADERS = _parameters.index("headers")
 _NAMES = _parameters[_HEADERS:]
 _publish: Any = attrgetter("publish")  # kombu leaves the method without types
-
-
-class _HeadersWithContext(dict[str, Any]):
-    """Headers that need no injecting any more. They exist between `publish` and a hook only."""
 
 
 def publish(
@@ -48,7 +44,7 @@ def publish(
         args = _by_name(args, options)
     options["headers"] = headers = _injected(propagator or default_propagator(), options)
     if _instrumentation.in_place:
-        options["headers"] = _HeadersWithContext(headers)
+        options["headers"] = InjectedHeaders(headers)
     return _publish(producer)(body, *args, **options)
 
 
@@ -94,7 +90,7 @@ def _around_publish(original: Method) -> Method:
         if len(args) > _HEADERS:
             args = _by_name(args, options)
         given: Any = options.get("headers")
-        if isinstance(given, _HeadersWithContext):
+        if isinstance(given, InjectedHeaders):
             options["headers"] = given.copy()
         else:
             propagator = _instrumentation.propagator_for(_owners(self))

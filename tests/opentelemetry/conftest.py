@@ -1,9 +1,10 @@
 """OpenTelemetry as an application would set it up, and nothing of it left afterwards."""
 
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
-from opentelemetry import context, propagate
+from opentelemetry import context, propagate, trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.trace import TracerProvider
@@ -12,9 +13,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from mqctx import configure
 from mqctx.opentelemetry import ContextPropagator
 from mqctx.opentelemetry_runtime import RuntimeContext
 from tests.integration.conftest import amqp_url, broker, queue, queue_name
+from tests.opentelemetry.messages import FORMATS
 
 __all__ = ["amqp_url", "broker", "queue", "queue_name"]
 
@@ -65,3 +68,18 @@ def activated(propagated: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     monkeypatch.setattr(context, "_RUNTIME_CONTEXT", runtime)
     yield
     assert runtime.get_current() == {}, "an OpenTelemetry context is still attached after the test"
+
+
+@pytest.fixture(params=["sdk", "no sdk"])
+def either(request: pytest.FixtureRequest) -> trace.TracerProvider:
+    """A provider with an SDK, and one without."""
+    if request.param == "no sdk":
+        return trace.NoOpTracerProvider()
+    return cast("TracerProvider", request.getfixturevalue("provider"))
+
+
+@pytest.fixture(params=FORMATS)
+def formats(request: pytest.FixtureRequest) -> str:
+    """Give the name of the formats that the default propagator writes."""
+    configure(formats=FORMATS[request.param])
+    return request.param

@@ -17,8 +17,6 @@ from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.requests import RequestsInstrumentor
 from opentelemetry.instrumentation.utils import _start_internal_or_server_span
 from opentelemetry.propagators.textmap import Getter
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import NoOpTracerProvider
 
 from mqctx import bind, current, scope
 
@@ -26,13 +24,6 @@ CARRIED = {"user": "ada", "name": "Zo\u00eb", "n": 5}
 Seen = list[tuple[dict[str, Any], int]]
 
 pytestmark = pytest.mark.usefixtures("activated")
-
-
-@pytest.fixture(params=["sdk", "no sdk"])
-def provider(request: pytest.FixtureRequest) -> trace.TracerProvider:
-    return (
-        TracerProvider(shutdown_on_exit=False) if request.param == "sdk" else NoOpTracerProvider()
-    )
 
 
 @pytest.fixture
@@ -112,16 +103,16 @@ def listening(app: Any) -> Iterator[str]:
 
 
 def test_a_context_reaches_a_wsgi_application_from_requests(
-    provider: trace.TracerProvider, seen: Seen
+    either: trace.TracerProvider, seen: Seen
 ) -> None:
     instrumentor = RequestsInstrumentor()
-    instrumentor.instrument(tracer_provider=provider)
+    instrumentor.instrument(tracer_provider=either)
     try:
-        with listening(wsgi(provider, seen)) as url:
+        with listening(wsgi(either, seen)) as url:
             for context in (CARRIED, {}):
                 with (
                     scope(context),
-                    provider.get_tracer("client").start_as_current_span("s") as span,
+                    either.get_tracer("client").start_as_current_span("s") as span,
                 ):
                     assert requests.get(url, timeout=30).ok
                     assert current() == context
@@ -131,10 +122,10 @@ def test_a_context_reaches_a_wsgi_application_from_requests(
 
 
 def test_a_context_reaches_an_asgi_application_from_httpx(
-    provider: trace.TracerProvider, seen: Seen
+    either: trace.TracerProvider, seen: Seen
 ) -> None:
     async def app(request: Any, receive: Any, send: Any) -> None:
-        with served(provider, request, ScopeHeaders()):
+        with served(either, request, ScopeHeaders()):
             await asyncio.sleep(0)
             handle(seen)
         assert current() == {}
@@ -147,11 +138,11 @@ def test_a_context_reaches_an_asgi_application_from_httpx(
 
     async def main() -> None:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(server)) as client:
-            HTTPXClientInstrumentor.instrument_client(client, tracer_provider=provider)
+            HTTPXClientInstrumentor.instrument_client(client, tracer_provider=either)
             for context in (CARRIED, {}):
                 with (
                     scope(context),
-                    provider.get_tracer("client").start_as_current_span("s") as span,
+                    either.get_tracer("client").start_as_current_span("s") as span,
                 ):
                     assert (await client.get("http://shop/")).is_success
                     assert current() == context

@@ -4,8 +4,7 @@ import asyncio
 import contextvars
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import aio_pika
 import pika
@@ -14,28 +13,13 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.aio_pika import AioPikaInstrumentor
 from opentelemetry.instrumentation.pika import PikaInstrumentor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import NoOpTracerProvider, SpanContext, TracerProvider
+from opentelemetry.trace import TracerProvider
 
-from mqctx import Context, JsonFormat, configure, current, scope
+from mqctx import configure, current, scope
 from mqctx.adapters import aio_pika as aio_pika_adapter
 from mqctx.adapters import pika as pika_adapter
-from mqctx.formats.trace_context import TraceContextFormat
 from tests.integration.clients import SECONDS, pika_channel
-
-CONTEXTS: list[dict[str, Any]] = [{"user": "ada"}, {}, {"user": "grace"}]
-FORMATS: dict[str, Any] = {
-    "json": [JsonFormat()],
-    "trace": [JsonFormat(), TraceContextFormat()],
-}
-
-
-@dataclass
-class Seen:
-    """What a handler saw: the headers of its message, and what was active."""
-
-    headers: dict[str, Any]
-    context: dict[str, Any] = field(default_factory=lambda: dict(current()))
-    span: SpanContext = field(default_factory=lambda: trace.get_current_span().get_span_context())
+from tests.opentelemetry.messages import CONTEXTS, Publisher, Seen, check
 
 
 class Client(Protocol):
@@ -44,25 +28,9 @@ class Client(Protocol):
     adapter: Any
     instrumentor: Any
 
-    def messages(self, url: str, queue: str, publisher: "Publisher", explicit: bool) -> list[Seen]:
+    def messages(self, url: str, queue: str, publisher: Publisher, explicit: bool) -> list[Seen]:
         """Let messages be published and consumed, with the adapter's calls or the client's own."""
         ...
-
-
-class Publisher:
-    """Publishes a message in each of CONTEXTS, in a span of its own."""
-
-    def __init__(self, provider: TracerProvider) -> None:
-        self._tracer = provider.get_tracer("publisher")
-        self.spans: list[SpanContext] = []
-        self.headers: list[dict[str, Any]] = [{"kind": "order"} for _ in CONTEXTS]
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Give the headers of each message, in its context and span."""
-        for context, headers in zip(CONTEXTS, self.headers, strict=True):
-            with Context(context).scope(), self._tracer.start_as_current_span("publisher") as span:
-                self.spans.append(span.get_span_context())
-                yield headers
 
 
 class Pika:
@@ -150,20 +118,6 @@ def client(request: pytest.FixtureRequest) -> Iterator[Client]:
         setattr(owner, name, before[owner])
 
 
-@pytest.fixture(params=["sdk", "no sdk"])
-def either(request: pytest.FixtureRequest) -> TracerProvider:
-    """A provider with an SDK, and one without."""
-    if request.param == "no sdk":
-        return NoOpTracerProvider()
-    return cast("TracerProvider", request.getfixturevalue("provider"))
-
-
-@pytest.fixture(params=FORMATS)
-def formats(request: pytest.FixtureRequest) -> str:
-    configure(formats=FORMATS[request.param])
-    return request.param
-
-
 def install(client: Client, way: str, provider: TracerProvider) -> None:
     """Instrument in an order; theirs only, where the application calls us, or does not."""
     for each in ordered(client, way):
@@ -194,21 +148,6 @@ def test_a_handler_has_both_contexts_and_no_header_is_lost(
         assert publisher.headers == [{"kind": "order"}] * len(CONTEXTS)
     for context, span, each in zip(CONTEXTS, publisher.spans, seen, strict=True):
         check(context, span, each, formats)
-
-
-def check(context: dict[str, Any], span: SpanContext, seen: Seen, formats: str) -> None:
-    """Check what became of a message that was published in a context and a span."""
-    expected = {"kind", "mqctx"} if context else {"kind"}
-    if span.is_valid or formats == "trace":
-        expected.add("traceparent")
-        _, trace_id, span_id, flags = seen.headers["traceparent"].split("-")
-        # The trace is one, whoever started it.
-        assert trace.format_trace_id(seen.span.trace_id) == trace_id
-        assert span.trace_id in (seen.span.trace_id, trace.INVALID_TRACE_ID)
-        if formats == "trace":
-            context = {**context, "trace_id": trace_id, "span_id": span_id, "trace_flags": flags}
-    assert set(seen.headers) == expected
-    assert seen.context == context
 
 
 def test_the_spans_of_a_message_follow_each_other(

@@ -17,6 +17,7 @@ from mqctx.joined import joined
 from mqctx.rejection import Reason, Rejection, log_rejection
 from mqctx.values import (
     Plain,
+    Text,
     check_undeclared,
     declarations,
     escape,
@@ -44,7 +45,7 @@ class Propagator:
             a format writes a fixed set of names, its header stands for them: `"traceparent"`.
         accept: Names that are restored, in the same way. None: all.
         max_bytes: The most that names and values of all our headers together may take, in
-            bytes, on the way out and on the way in.
+            bytes, on the way out and on the way in. A format may have limits of its own.
         on_oversize: What `inject` does with more: `"raise"` an `OversizeError`, or `"drop"`
             values, the largest first, each a rejection, until the rest fits.
         on_rejected: Called with each `Rejection`, in the thread of the message. By default
@@ -71,11 +72,7 @@ class Propagator:
 
     def __post_init__(self) -> None:
         formats = tuple(self.formats)
-        if not formats:
-            raise ConfigurationError("formats: give at least one, such as JsonFormat()")
-        headers = [format.header for format in formats]
-        if len(set(headers)) < len(headers):
-            raise ConfigurationError(f"formats: two of them write the same header, of {headers}")
+        _check_formats(formats)
         if not 0 < self.max_bytes <= _MOST_BYTES:
             raise ConfigurationError(
                 f"max_bytes: {self.max_bytes} is not between 1 and {_MOST_BYTES}; RabbitMQ "
@@ -96,8 +93,12 @@ class Propagator:
     def inject(self, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return a new dict: `headers`, and the active context in place of any that they carry.
 
+        A key that is in `properties` is no header: who calls this directly moves it to the AMQP
+        property that it names, as the adapters do.
+
         Raises:
-            OversizeError: the context takes more than `max_bytes`, and `on_oversize="raise"`.
+            OversizeError: the context takes more than `max_bytes`, or than a format has room
+                for, and `on_oversize="raise"`.
             InvalidValueError: a joined ContextVar holds a value that cannot travel.
             HeadersError: `headers` are not a mapping.
         """
@@ -161,13 +162,31 @@ class Propagator:
         # What nobody declared is plain since it was set; a joined ContextVar may hold anything.
         if self.send is not None or joined or not values.keys() <= undeclared:
             values = {name: _plain(name, values[name]) for name in values if self._may_leave(name)}
-        encoded = self._write(values)
+        try:
+            encoded = self._write(values)
+        except OversizeError as error:
+            values, encoded = self._write_less(values, error)
         size = _size(encoded)
         if size > self.max_bytes:
             if self.on_oversize == "raise":
                 raise OversizeError(self._advice(values, size))
             encoded = self._trim({**values}, encoded)
         return encoded
+
+    def _write_less(
+        self, values: Mapping[str, Plain], error: OversizeError
+    ) -> tuple[Mapping[str, Plain], Encoded]:
+        """Drop whole values until each format has room for the rest, by limits of its own."""
+        names = [name for name in error.names if name in values]
+        if self.on_oversize == "raise" or not names:
+            raise error
+        kept = {**values}
+        for name in names:
+            self._drop(kept, name, escape(str(error)))
+        try:
+            return kept, self._write(kept)
+        except OversizeError as another:
+            return self._write_less(kept, another)
 
     def _write(self, values: Mapping[str, Plain]) -> Encoded:
         headers: dict[str, str] = {}
@@ -196,12 +215,15 @@ class Propagator:
             while values and excess > 0:
                 name = max(values, key=sizes.__getitem__)
                 excess -= sizes[name]
-                del values[name]
                 detail = f"{sizes[name]} bytes; all must fit in max_bytes, {self.max_bytes}"
-                header = self.formats[0].header
-                self._report(Rejection("inject", header, name, "too-large", detail))
+                self._drop(values, name, detail)
             encoded = self._write(values)
         return encoded
+
+    def _drop(self, values: dict[str, Plain], name: str, detail: str) -> None:
+        del values[name]
+        header = self.formats[0].header
+        self._report(Rejection("inject", header, name, "too-large", detail))
 
     def _sizes(self, values: Mapping[str, Plain]) -> dict[str, int]:
         least = _size(self._write({}))
@@ -228,7 +250,9 @@ class Propagator:
             raise _RefusedError("local", "its name is declared local in this process")
         try:
             checked = to_plain(name, plain)
-            return checked if declaration is None else declaration.restore(checked)
+            if declaration is None:
+                return checked
+            return declaration.restore(checked, lax=isinstance(plain, Text))
         except Exception as error:  # noqa: BLE001 - a declared type's own code may raise anything
             raise _RefusedError("illegal-value", escape(str(error))) from None
 
@@ -277,6 +301,18 @@ def _is_mapping(headers: object) -> bool:
 
 def _size(encoded: Encoded) -> int:
     return sum(len(name) + len(text) for name, text in encoded.copy().items())
+
+
+def _check_formats(formats: Sequence[Format]) -> None:
+    if not formats:
+        raise ConfigurationError("formats: give at least one, such as JsonFormat()")
+    headers = [header for each in formats for header in each.header.split(", ")]
+    if any(sum(_covers(header, other) for other in headers) > 1 for header in headers):
+        raise ConfigurationError(f"formats: two of them write the same header, of {headers}")
+
+
+def _covers(header: str, other: str) -> bool:
+    return other.startswith(header[:-1]) if header.endswith("*") else other == header
 
 
 class Settings(TypedDict, total=False):

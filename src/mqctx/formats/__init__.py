@@ -8,7 +8,7 @@ from mqctx.errors import ConfigurationError
 from mqctx.rejection import Rejection, Report
 from mqctx.values import Plain, type_name
 
-__all__ = ["PROPERTY", "Format", "check_header", "raw_in", "text_in"]
+__all__ = ["PROPERTY", "Format", "check_header", "check_prefix", "raw_in", "text_in"]
 
 PROPERTY: Final = "property:"
 """What the keys of AMQP properties among headers begin with: `property:correlation_id`."""
@@ -33,7 +33,7 @@ class Format(Protocol):
 
     @property
     def header(self) -> str:
-        """The header that the format writes, or what its headers have in common; for reports."""
+        """The header that the format writes, for reports; `a, b` if several, `a*` for a prefix."""
         ...
 
     @property
@@ -61,6 +61,10 @@ class Format(Protocol):
 
         Called once for a context. Where each message has headers of its own, return a function:
         it is called for each message.
+
+        Raises:
+            OversizeError: a limit of the format's own; its `names` are those of the values to
+                leave out.
         """
         ...
 
@@ -69,7 +73,8 @@ class Format(Protocol):
     ) -> Mapping[str, Plain]:
         """Return the values that `headers` carry, nothing where there are none.
 
-        What cannot be read, and what takes more than `max_bytes`, is given to `report`.
+        What cannot be read, and what takes more than `max_bytes`, is given to `report`. Text of
+        which nobody said that it is no number is a `values.Text`.
         """
         ...
 
@@ -89,6 +94,16 @@ def check_header(header: str) -> None:
         raise ConfigurationError(
             f"header {header!r}: brokers, clients or Celery give that name a meaning of their own; "
             "choose another"
+        )
+
+
+def check_prefix(prefix: str) -> None:
+    """Raise `ConfigurationError` if a header that begins so could be one to misread."""
+    check_header(prefix)
+    if any(taken.startswith(prefix.lower()) for taken in ("x-", *_TAKEN)):
+        raise ConfigurationError(
+            f"prefix {prefix!r}: brokers, clients or Celery give headers that begin so a meaning "
+            "of their own; choose another, such as 'mqctx-'"
         )
 
 

@@ -11,10 +11,26 @@ from mqctx.formats import check_header, raw_in
 from mqctx.rejection import Reason, Rejection, Report
 from mqctx.values import MAX_DEPTH, Plain, escape, to_plain
 
-__all__ = ["JsonFormat"]
+__all__ = ["JsonFormat", "from_json", "to_json"]
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+
+
+def to_json(value: object) -> str:
+    """Return a plain value, or a mapping of them, as compact JSON in ASCII."""
+    text = _encode(value).decode()
+    # msgspec writes UTF-8 and has no option to escape.
+    return text if text.isascii() else json.dumps(value, separators=(",", ":"))
+
+
+def from_json(text: str) -> Plain:
+    """Return what JSON says; raise `ValueError` if it is none."""
+    try:
+        value: Plain = _decode(text)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+    return value
 
 
 class JsonFormat:
@@ -39,13 +55,7 @@ class JsonFormat:
 
     def encode(self, values: Mapping[str, Plain]) -> Mapping[str, str]:
         """Return the one header that carries `values`, or none if there are no values."""
-        if not values:
-            return {}
-        text = _encode(values).decode()
-        if not text.isascii():
-            # msgspec writes UTF-8 and has no option to escape.
-            text = json.dumps(values, separators=(",", ":"))
-        return {self.header: text}
+        return {self.header: to_json(values)} if values else {}
 
     def decode(
         self, headers: Mapping[str, Any], max_bytes: int, report: Report

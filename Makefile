@@ -2,6 +2,8 @@
 # make test      everything that must hold: lint, types, and all tests on a real RabbitMQ
 # make test-full the same, and what takes long: each cell of the matrix, faults, a cluster, a soak
 # make example   five processes, one request id through all of them, on RabbitMQ
+# make bench     measures it, beside doing without and OpenTelemetry: docs/benchmarks.md; takes
+#                QUICK=1 for a couple of minutes, ONLY=publish,consume,... for some of it
 # make format    formats the code
 # make lock      renews the versions in uv.lock
 #
@@ -14,8 +16,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 LOWEST := $(VENV)-lowest
 BROKER ?=
+ONLY ?=
+QUICK ?=
 
-.PHONY: demo example test lint types tests tests-lowest test-full redis format lock clean
+.PHONY: demo example test lint types tests tests-lowest test-full redis bench format lock clean
 .DELETE_ON_ERROR:
 
 ifeq ($(BROKER),docker)
@@ -61,6 +65,11 @@ redis:
 		{ timeout 300 apt-get update -qq; DEBIAN_FRONTEND=noninteractive timeout 600 \
 		apt-get install -qq --no-install-recommends redis-server; } || true
 
+# Where valgrind cannot be had, the group that needs it says so.
+bench: $(VENV)/.bench
+	@command -v valgrind >/dev/null || { apt-get update -qq; apt-get install -y -qq --no-install-recommends valgrind; } || true
+	docker/with-broker.sh $(BIN)/python -m benchmarks $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)
+
 format: $(VENV)/.dev
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
@@ -101,6 +110,11 @@ $(VENV)/.dev: uv.lock pyproject.toml | $(VENV)/.uv
 
 $(VENV)/.full: $(VENV)/.dev
 	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --only-group full --output-file $@.txt
+	@$(PIP) install --requirement $@.txt
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --only-group bench --output-file $@.txt
 	@$(PIP) install --requirement $@.txt
 	@touch $@
 

@@ -1,5 +1,6 @@
 """What each test leaves behind is undone here, and a context that stays active is a failure."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,9 @@ from mqctx.middleware import request as _request  # noqa: F401 - what it declare
 def _clean_process() -> Iterator[None]:
     declared, others = dict(values.declarations), dict(joined.joined)
     rejection.forget_logged()
+    # Who configures logging disables the loggers that exist, by default: Django, Celery, dictConfig.
+    for name in ("mqctx", "mqctx.access", "mqctx.calls"):
+        logging.getLogger(name).disabled = False
     yield
     values.declarations.clear()
     values.declarations.update(declared)

@@ -6,6 +6,7 @@ import pytest
 
 import mqctx
 from mqctx import joined, propagator, rejection, values
+from mqctx.middleware import request as _request  # noqa: F401 - what it declares is there throughout
 
 
 @pytest.fixture(autouse=True)

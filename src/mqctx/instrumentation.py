@@ -15,10 +15,7 @@ Method: TypeAlias = Callable[..., Any]
 
 
 class InjectedHeaders(dict[str, Any]):
-    """Headers that need no injecting any more, whichever hook they come to.
-
-    They exist between one hook and the next only.
-    """
+    """Headers that need no injecting any more, for a hook further down to send as a plain dict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +115,10 @@ class Instrumentation:
 
     def _place(self, hook: Hook) -> None:
         original = vars(hook.owner)[hook.name]
-        hooked = functools.wraps(original)(hook.around(original))
+        # Taken from the class, not out of its dict: what wrapt made of a method, for OpenTelemetry
+        # and others, finds the instance among the arguments only then.
+        method = getattr(hook.owner, hook.name)
+        hooked = functools.wraps(method)(hook.around(method))
         setattr(hook.owner, hook.name, hooked)
         self._placed[hook] = (original, hooked)
         self.in_place = True

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -153,6 +154,17 @@ def test_it_stands_anywhere_and_finds_the_actors_that_are_there(position: Any) -
     with scope(user="ada"), worked(broker):
         work.send()
     assert seen == [{"user": "ada", "other": "outside"}] * 2
+
+
+def test_it_finds_the_actors_that_dramatiq_1_18_names(broker: StubBroker) -> None:
+    @dramatiq.actor(broker=broker)
+    def work() -> None:
+        pass
+
+    before: Any = work.fn
+    ContextMiddleware().after_declare_actor(broker, "work")
+    assert inspect.unwrap(work.fn, stop=lambda function: function is before) is before
+    assert work.fn is not before
 
 
 def test_a_retry_has_the_context_and_what_was_bound(broker: StubBroker) -> None:

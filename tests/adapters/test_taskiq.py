@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import pytest
 from taskiq import (
+    AsyncBroker,
     BrokerMessage,
     InMemoryBroker,
     ScheduledTask,
@@ -293,9 +294,12 @@ async def test_what_was_scheduled_once_is_sent_with_what_is_active_now(
 async def test_the_context_is_one_more_text_in_what_the_broker_sends() -> None:
     kicked: list[BrokerMessage] = []
 
-    class Broker(InMemoryBroker):
+    class Broker(AsyncBroker):
         async def kick(self, message: BrokerMessage) -> None:
             kicked.append(message)
+
+        async def listen(self) -> AsyncGenerator[bytes, None]:
+            yield b""
 
     broker = Broker()
     broker.add_middlewares(ContextMiddleware())
@@ -304,7 +308,8 @@ async def test_the_context_is_one_more_text_in_what_the_broker_sends() -> None:
     async def work() -> None:
         pass
 
-    await sent({"user": "ada"}, work)
+    with Context(user="ada").scope():
+        await work.kiq()
     (message,) = kicked
     assert message.labels == {"own": "1", "mqctx": '{"user":"ada"}'}
     assert json.loads(message.message)["labels"] == message.labels

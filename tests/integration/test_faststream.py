@@ -27,9 +27,9 @@ def _ambient() -> Iterator[None]:
         yield
 
 
-def rabbit(url: str, **options: Any) -> RabbitBroker:
+def rabbit(url: str, logger: logging.Logger | None = None) -> RabbitBroker:
     """Make a broker with our middleware."""
-    return RabbitBroker(url, middlewares=[ContextMiddleware], **{"logger": None} | options)
+    return RabbitBroker(url, middlewares=[ContextMiddleware], logger=logger)
 
 
 def existing(queue: str) -> RabbitQueue:

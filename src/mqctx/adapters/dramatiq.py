@@ -59,7 +59,7 @@ class ContextMiddleware(Middleware):
         try:
             injected = (self._propagator or default_propagator()).inject(options)
         except MqctxError as error:
-            raise error if self._thread.space else _let_through(error) from None
+            raise _let_through(error) if self._thread.space is None else error from None
         for stale in options.keys() - injected.keys():
             del options[stale]
         options.update(injected)

@@ -81,7 +81,12 @@ def decorate(function: Callable[P, R], space_for: SpaceFor) -> Callable[P, R]:
 
     @functools.wraps(function)
     def decorated(*args: P.args, **kwargs: P.kwargs) -> R:
-        return call(space_for(args, kwargs), function, *args, **kwargs)
+        # What `call` does, without a further call for each message.
+        space = space_for(args, kwargs)
+        if space is None:
+            return function(*args, **kwargs)
+        result = space.run(function, *args, **kwargs)
+        return result if result is None else _returned(result, space, function)
 
     return decorated
 

@@ -2,6 +2,8 @@
 # make test      everything that must hold: lint, types, and all tests on a real RabbitMQ
 # make test-full the same, and what takes long: each cell of the matrix, faults, a cluster, a soak
 # make example   five processes, one request id through all of them, on RabbitMQ
+# make bench     measures it, beside doing without and OpenTelemetry: docs/benchmarks.md; takes
+#                QUICK=1 for a couple of minutes, ONLY=publish,consume,... for some of it
 # make format    formats the code
 # make lock      renews the versions in uv.lock
 #
@@ -14,8 +16,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 LOWEST := $(VENV)-lowest
 BROKER ?=
+ONLY ?=
+QUICK ?=
 
-.PHONY: demo example test lint types tests tests-lowest test-full format lock clean
+.PHONY: demo example test lint types tests tests-lowest test-full redis bench format lock clean
 .DELETE_ON_ERROR:
 
 ifeq ($(BROKER),docker)
@@ -40,21 +44,31 @@ types: $(VENV)/.dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # With the versions in uv.lock. What cannot be prepared here is no failure: the tests look for
-# another broker, and fail where there is none.
-tests: $(VENV)/.dev
+# another broker or Redis, and fail where there is none.
+tests: $(VENV)/.dev redis
 	$(BIN)/coverage erase
 	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 # With the lowest versions of the clients that pyproject.toml allows.
-tests-lowest: $(LOWEST)/.dev
+tests-lowest: $(LOWEST)/.dev redis
 	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(LOWEST)/bin/pytest -q tests/unit tests/adapters tests/clients tests/integration
 
 # Everything that takes long too: each cell of the conformance matrix, the cluster, the soak.
-test-full: $(VENV)/.full
-	@command -v redis-server >/dev/null || { apt-get update -qq; apt-get install -y -qq --no-install-recommends redis-server; }
+test-full: $(VENV)/.full redis
 	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(BIN)/pytest -m 'full or not full'
+
+# Installs redis-server, which the tests start for themselves, where it is missing and can be had.
+redis:
+	@[ -n "$$MQCTX_TEST_REDIS_URL" ] || command -v redis-server >/dev/null || [ "$$(id -u)" -ne 0 ] || \
+		{ timeout 300 apt-get update -qq; DEBIAN_FRONTEND=noninteractive timeout 600 \
+		apt-get install -qq --no-install-recommends redis-server; } || true
+
+# Where valgrind cannot be had, the group that needs it says so.
+bench: $(VENV)/.bench
+	@command -v valgrind >/dev/null || { apt-get update -qq; apt-get install -y -qq --no-install-recommends valgrind; } || true
+	docker/with-broker.sh $(BIN)/python -m benchmarks $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format
@@ -99,10 +113,16 @@ $(VENV)/.full: $(VENV)/.dev
 	@$(PIP) install --requirement $@.txt
 	@touch $@
 
+$(VENV)/.bench: $(VENV)/.dev
+	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --only-group bench --output-file $@.txt
+	@$(PIP) install --requirement $@.txt
+	@touch $@
+
 $(LOWEST)/.dev: uv.lock pyproject.toml | $(VENV)/.uv
 	@echo "Setting up $(LOWEST) ..."
 	@$(PYTHON) -m venv $(LOWEST)
 	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --no-annotate --no-header --only-group test | $(BIN)/python tools/lowest.py > $@.txt
+	@echo redis==5.0 >> $@.txt
 	@$(LOWEST)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --requirement $@.txt
 	@$(LOWEST)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --no-deps --editable .
 	@touch $@

@@ -15,10 +15,7 @@ Method: TypeAlias = Callable[..., Any]
 
 
 class InjectedHeaders(dict[str, Any]):
-    """Headers that need no injecting any more, whichever hook they come to.
-
-    They exist between one hook and the next only.
-    """
+    """Headers that need no injecting any more, for a hook further down to send as a plain dict."""
 
 
 @dataclass(frozen=True, slots=True)

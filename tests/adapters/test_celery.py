@@ -33,6 +33,7 @@ def _hooks_go_as_they_came() -> Iterator[None]:
     yield
     celery_adapter.uninstrument()
     kombu_adapter.uninstrument()
+    assert attributes() == UNTOUCHED
 
 
 @pytest.fixture(autouse=True, params=[2, 1], ids="protocol {}".format)
@@ -41,6 +42,7 @@ def app(request: pytest.FixtureRequest) -> Iterator[Any]:
     with app_of(task_protocol=request.param) as made:
         celery_adapter.instrument()
         yield made
+        celery_adapter.uninstrument(made)
 
 
 class app_of:  # noqa: N801 - used as a function
@@ -322,7 +324,8 @@ class TestRunning:
     def test_knows_a_run_without_request(self, app: Any, note: Any, seen: list[Context]) -> None:
         with scope(user="ambient"):
             trace_task(note, "id", (), {}, app=app)
-        assert seen == [{}]
+            note.__trace__("id", (), {})
+        assert seen == [{}, {}]
 
 
 class TestFollowing:
@@ -347,7 +350,7 @@ class TestFollowing:
     def test_header_and_body_of_a_chord(self, app: Any, note: Any, seen: list[Context]) -> None:
         """Also the task that waits for the header, and sends the body when it is complete."""
         with scope(user="ada"):
-            result = chord([note.s(1), note.s(2)], note.s(), app=app).delay()
+            result: Any = chord([note.s(1), note.s(2)], note.s(), app=app).delay()
         work(app)
         assert sorted(result.get()) == [1, 2]
         assert seen == [{"user": "ada"}] * 3
@@ -596,7 +599,6 @@ class TestInstrument:
                 assert contexts(uninstrumented) == [None]
         work(app)
         assert seen == [{"user": "ada"}]
-        celery_adapter.uninstrument(app)
 
     def test_leaves_the_tasks_of_another_app_where_they_run(
         self, app: Any, note: Any, seen: list[Context]
@@ -656,12 +658,14 @@ class TestInstrument:
     def test_takes_a_propagator_for_each_app(
         self, app: Any, note: Any, seen: list[Context]
     ) -> None:
-        celery_adapter.instrument(app, propagator=Propagator(send=["user"]))
-        with scope(user="ada", secret="s"):
+        celery_adapter.instrument(app, propagator=Propagator(send=["user", "secret"]))
+        with scope(user="ada", secret="s", tenant="acme"):
             note.delay()
-        celery_adapter.uninstrument(app)
+        strict = Propagator(accept=["user"], on_rejected=lambda _: None)
+        celery_adapter.instrument(app, propagator=strict)
         work(app)
         assert seen == [{"user": "ada"}]
+        assert strict.rejections == {"not-accepted": 1}
 
 
 class TestWithKombu:

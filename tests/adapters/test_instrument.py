@@ -55,7 +55,8 @@ def attributes_of(package: str) -> dict[tuple[str, str, str], int]:
         for kind in tuple(vars(module).values())
         if isinstance(kind, type)
         for attribute, value in vars(kind).items()
-        if not attribute.startswith(("__abstractmethods", "_abc"))
+        # The last one is made when it is looked at, by `isinstance` with a Protocol for one.
+        if not attribute.startswith(("__abstractmethods", "_abc", "__annotations__"))
     }
 
 

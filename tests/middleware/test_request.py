@@ -11,6 +11,7 @@ import pytest
 
 import mqctx
 from mqctx import Context, bind, current, scope
+from mqctx.logging.stdlib import ContextFilter
 from mqctx.middleware import asgi, wsgi
 from mqctx.middleware.request import http_client, http_method, http_path, http_started
 from mqctx.propagator import default_propagator
@@ -328,6 +329,14 @@ class TestAccessLog:
         (context,) = lines.contexts
         values = [context[name] for name in ("request_id", "user", "status", "http.path")]
         assert values == ["r-1", "ada", "gold", "/orders"]
+
+    def test_shows_the_context_through_the_filter_and_keeps_its_own_fields(
+        self, ask: Ask, lines: Lines
+    ) -> None:
+        lines.addFilter(ContextFilter())
+        ask(lambda: bind({"user": "ada", "http.status": "gold"}), [("X-Request-Id", "r-1")])
+        shown = {name: lines.fields[0][name] for name in ("request_id", "user", "http.status")}
+        assert shown == {"request_id": "r-1", "user": "ada", "http.status": 200}
 
     def test_names_an_exception_which_goes_on(self, ask: Ask, lines: Lines) -> None:
         def inside() -> None:

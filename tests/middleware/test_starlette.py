@@ -192,6 +192,21 @@ async def test_an_error_page_shows_the_id_where_the_middleware_is_around_the_app
 
 
 @pytest.mark.asyncio
+async def test_an_exception_leaves_nothing_active_in_the_task_of_the_server() -> None:
+    async def endpoint(_request: Request) -> Response:
+        bind(user="ada")
+        raise LookupError
+
+    app = Starlette(routes=[Route("/", endpoint)])
+    app.add_middleware(Base)
+    app.add_middleware(ContextMiddleware)
+    with mqctx.scope(request_id="before"):
+        for _ in range(2):
+            await get(app, "/")
+            assert current() == {"request_id": "before"}
+
+
+@pytest.mark.asyncio
 async def test_an_exception_handler_runs_inside_the_context(lines: Lines) -> None:
     async def endpoint(_request: Request) -> Response:
         bind(user="ada")

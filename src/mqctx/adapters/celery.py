@@ -13,6 +13,7 @@ from typing import Any
 from celery.app.amqp import AMQP
 from celery.app.base import Celery
 from celery.app.task import Task
+from celery.local import Proxy
 from celery.worker.request import Request
 
 from mqctx.handler import space_from
@@ -24,7 +25,7 @@ __all__ = ["instrument", "uninstrument"]
 _instrumentation = Instrumentation(Celery)
 
 
-def instrument(app: Celery | None = None, *, propagator: Propagator | None = None) -> None:
+def instrument(app: Celery | Proxy | None = None, *, propagator: Propagator | None = None) -> None:
     """Let tasks be sent with the active context, and run inside the context they were sent with.
 
     Call it in each process that sends or runs tasks, best beside the app; as often as you like,
@@ -32,7 +33,7 @@ def instrument(app: Celery | None = None, *, propagator: Propagator | None = Non
     caller's context. An `OversizeError` is raised by `delay` and the like, before anything is sent.
 
     Args:
-        app: The Celery app. None: every app of the process.
+        app: The Celery app, or `celery.current_app`. None: every app of the process.
         propagator: Injects and extracts. None: the default one of the moment.
 
     Raises:
@@ -41,27 +42,27 @@ def instrument(app: Celery | None = None, *, propagator: Propagator | None = Non
     _instrumentation.instrument(_evaluated(app), propagator=propagator)
 
 
-def uninstrument(app: Celery | None = None) -> None:
+def uninstrument(app: Celery | Proxy | None = None) -> None:
     """Undo `instrument` for the same app, or None. With the last one, every hook is gone."""
     _instrumentation.uninstrument(_evaluated(app))
 
 
 def _evaluated(app: Any) -> Any:
-    # `celery.current_app` is a proxy, which cannot be kept.
+    # What `celery.current_app` stands for now; another thread may have another.
     return app._get_current_object() if hasattr(app, "_get_current_object") else app
 
 
 class _Kept(property):
-    """An attribute that each object keeps a value of, given out in another form.
+    """What each app or task keeps of its own, given out wrapped.
 
-    Celery makes senders and tracers once, often before it is instrumented, and keeps them. (A
-    plain property cannot bear what `functools.wraps` writes.)
+    Celery makes a sender for each app and a tracer for each task once, often before us. (And a
+    plain property cannot bear what `functools.wraps` writes on it.)
     """
 
 
 def _around_sender(original: Any) -> Any:
-    # All tasks pass here, and nowhere later do their headers belong to one message: chains,
-    # chords, retries, beat. Not a signal: an error in a receiver is logged, and the task sent.
+    # Each task that is sent passes here, with the headers of its route: chains, chords, retries,
+    # beat. Not a signal: Celery logs an error of its receiver, and sends the task all the same.
     def send_task_message(self: Any) -> Method:
         return partial(_send, self.app, original.__get__(self))
 
@@ -77,8 +78,8 @@ def _send(app: Celery, send: Method, producer: Any, name: str, message: Any, **o
 
 
 def _around_tracer(original: Any) -> Any:
-    # The tracer calls the task's body and all that follows: on_failure and the like, errbacks,
-    # the next in the chain, the log line of success. Eager tasks have a tracer of their own.
+    # The tracer runs the task's body and all that follows: on_failure and the like, errbacks, the
+    # next in the chain, the log line of success. An eager task has a tracer that is not kept.
     def tracer(self: Any) -> Method | None:
         kept: Method | None = self.__dict__.get("__trace__", original)
         return kept and partial(_trace, self.app, kept)

@@ -1,0 +1,1 @@
+"""What mqctx costs, beside doing without, doing it by hand, and OpenTelemetry."""

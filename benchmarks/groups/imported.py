@@ -1,0 +1,62 @@
+"""How long imports take, in new interpreters."""
+
+import random
+import subprocess
+import sys
+
+from benchmarks.results import Measured, Results
+from benchmarks.rounds import Spread, rounds
+from benchmarks.tables import Table
+
+PARTS = ("import",)
+UNIT = "second"
+BEYOND = {
+    "mqctx": "msgspec",
+    "mqctx.adapters.pika": "mqctx, pika",
+    "mqctx.adapters.kombu": "mqctx, kombu.messaging, kombu.connection",
+    "mqctx.adapters.aio_pika": "mqctx, aio_pika",
+    "opentelemetry.propagate, opentelemetry.baggage": "msgspec",
+    "opentelemetry.instrumentation.pika": "opentelemetry.propagate, pika",
+}
+"""What is imported, and what was imported before."""
+
+
+def measure(part: str, seconds: float) -> Measured:
+    """Import each in turn, in an interpreter of its own."""
+    times: dict[str, list[float]] = {name: [] for name in BEYOND}
+    order = list(BEYOND)
+    for number in rounds(seconds):
+        random.shuffle(order)
+        for name in order:
+            took = _import(BEYOND[name], name)
+            if number > 0:  # the first round only fills the caches
+                times[name].append(took)
+    return times
+
+
+def _import(before: str, name: str) -> float:
+    code = (
+        f"import {before}; from time import perf_counter; start = perf_counter(); import {name}; "
+        "print(perf_counter() - start)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return float(ran.stdout)
+
+
+def tables(results: Results) -> list[Table]:
+    """Return milliseconds for each."""
+    times = results.of("imported", "import")
+    rows = [(n, BEYOND[n], Spread.of(times[n]).text(1e3, 1)) for n in BEYOND if n in times]
+    return (
+        [
+            Table(
+                "Import",
+                "Milliseconds that an import takes beyond what was imported before: median "
+                "(quartiles).",
+                ("import", "beyond", "ms"),
+                rows,
+            )
+        ]
+        if rows
+        else []
+    )

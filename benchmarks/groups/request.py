@@ -1,0 +1,136 @@
+"""What a web request pays for having a context, and for publishing with it."""
+
+import asyncio
+import multiprocessing
+import random
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from time import perf_counter
+
+from benchmarks.results import Measured, Results
+from benchmarks.rounds import Spread, percentile, ratio, rounds
+from benchmarks.site import CONTEXT, PLAIN, WAIT, serve
+from benchmarks.tables import Table
+
+PARTS = ("ASGI",)
+UNIT = "second"
+CASES = {
+    "no I/O": "0",
+    "one awaited call": "1",
+    "three awaited calls": "3",
+    "no I/O, and a publish": "0/publish",
+    "one awaited call, and a publish": "1/publish",
+}
+STEADY = {"one awaited call": "1", "one awaited call, and a publish": "1/publish"}
+"""The cases that are measured at a steady rate too."""
+RATE = 1000
+BATCH = 20
+P99 = "p99 at a steady rate, "
+_CONNECTIONS = 20
+
+
+def measure(part: str, seconds: float) -> Measured:
+    """Let requests with and without a context take turns, then seconds of them at a steady rate."""
+    times: dict[str, list[float]] = {}
+    with _server() as address:
+        one_by_one = [f"{kind}/{case}" for kind in (PLAIN, CONTEXT) for case in CASES.values()]
+        steady = [f"{kind}/{case}" for kind in (PLAIN, CONTEXT) for case in STEADY.values()]
+        with closing(socket.create_connection(address)) as connection:
+            for number in rounds(seconds / 2):
+                for path in random.sample(one_by_one, len(one_by_one)):
+                    took = _ask(connection, path)
+                    if number > 0:  # the first round only warms up
+                        times.setdefault(path, []).append(took)
+        for _ in rounds(seconds / 2):
+            for path in random.sample(steady, len(steady)):
+                latencies = asyncio.run(_ask_steadily(address, path))
+                times.setdefault(P99 + path, []).append(percentile(latencies, 99))
+    return times
+
+
+@contextmanager
+def _server() -> Iterator[tuple[str, int]]:
+    # Named, for asyncio sends without delay (Nagle) only where it knows that it is TCP.
+    with closing(socket.socket(proto=socket.IPPROTO_TCP)) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        process = multiprocessing.get_context("spawn").Process(target=serve, args=(listening,))
+        process.start()
+        try:
+            yield listening.getsockname()
+        finally:
+            process.terminate()
+            process.join()
+
+
+def _request(path: str) -> bytes:
+    return f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+
+def _ask(connection: socket.socket, path: str) -> float:
+    """Return seconds per request, on one connection, one after the other."""
+    request = _request(path)
+    start = perf_counter()
+    for _ in range(BATCH):
+        connection.sendall(request)
+        answer = connection.recv(4096)
+        while not answer.endswith(b"\r\n\r\nOK"):
+            answer += connection.recv(4096)
+    return (perf_counter() - start) / BATCH
+
+
+async def _ask_steadily(address: tuple[str, int], path: str) -> list[float]:
+    """Return the seconds from when each request was due, for one second, to its answer."""
+    idle: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+    for _ in range(_CONNECTIONS):
+        idle.put_nowait(await asyncio.open_connection(*address))
+    latencies: list[float] = []
+
+    async def ask(due: float) -> None:
+        reader, writer = connection = await idle.get()
+        writer.write(_request(path))
+        await reader.readuntil(b"\r\n\r\nOK")
+        latencies.append(perf_counter() - due)
+        idle.put_nowait(connection)
+
+    start = perf_counter()
+    async with asyncio.TaskGroup() as asking:
+        for number in range(RATE):
+            due = start + number / RATE
+            if (wait := due - perf_counter()) > 0:
+                await asyncio.sleep(wait)
+            asking.create_task(ask(due))
+    while not idle.empty():
+        _, writer = idle.get_nowait()
+        writer.close()
+        await writer.wait_closed()
+    return latencies
+
+
+def tables(results: Results) -> list[Table]:
+    """Return what each case takes without a context, and how much more with one."""
+    times = results.of("request", "ASGI")
+    if not times:
+        return []
+    rows = [_row(times, case, "", path) for case, path in CASES.items()]
+    rows += [_row(times, f"{case}: p99", P99, path) for case, path in STEADY.items()]
+    return [
+        Table(
+            "A web request",
+            f"Microseconds for a request to uvicorn, and the share that our middleware adds (and "
+            f"the context in the publish, to RabbitMQ through aio-pika): median (quartiles). An "
+            f"awaited call takes {WAIT * 1e3:g} ms. p99: at a steady {RATE:,} requests per second, "
+            f"from when a request was due.",
+            ("request", "plain", "with context, added"),
+            rows,
+        )
+    ]
+
+
+def _row(times: Measured, case: str, start: str, path: str) -> tuple[str, ...]:
+    plain, context = f"{start}{PLAIN}/{path}", f"{start}{CONTEXT}/{path}"
+    share = ratio(times, plain, context)
+    low, middle, high = (100 * (each - 1) for each in (share.low, share.median, share.high))
+    added = f"{middle:+.1f} % ({low:+.1f} to {high:+.1f})"
+    return case, Spread.of(times[plain]).text(1e6, 0), added

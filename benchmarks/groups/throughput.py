@@ -1,0 +1,79 @@
+"""Messages per second through a real broker, publishing alone and consuming alone."""
+
+import random
+from time import perf_counter, process_time
+
+from benchmarks import ways
+from benchmarks.results import Measured, Results
+from benchmarks.rounds import Spread, added, ratio, rounds
+from benchmarks.sessions import opened
+from benchmarks.tables import Table
+from benchmarks.traffic import Session
+
+CONFIRMS = " with confirms"
+PARTS = tuple(f"{client}{confirms}" for client in ways.WAYS for confirms in ("", CONFIRMS))
+UNIT = "second"
+MESSAGES = 400
+"""So many in turn: enough to outlast a socket's buffers, few enough to share a phase."""
+PUBLISHING, CONSUMING = "publishing, ", "consuming, "
+CPU = "CPU, "
+
+
+def measure(part: str, seconds: float) -> Measured:
+    """Let the ways take turns, each with so many messages, on connections of their own."""
+    client = part.removesuffix(CONFIRMS)
+    confirms = part.endswith(CONFIRMS)
+    times: dict[str, list[float]] = {}
+    with opened(client, ways.WAYS[client], confirms=confirms) as sessions:
+        for number in rounds(seconds):
+            for way in random.sample(ways.WAYS[client], len(ways.WAYS[client])):
+                took = _take_turn(sessions[way], confirms=confirms)
+                if number > 0:  # the first round only warms up
+                    for doing, each in took.items():
+                        times.setdefault(doing + way, []).append(each / MESSAGES)
+    return times
+
+
+def _take_turn(session: Session, *, confirms: bool) -> dict[str, float]:
+    cpu = process_time()
+    start = perf_counter()
+    session.publish(MESSAGES, ways.values(5))
+    took = {PUBLISHING: perf_counter() - start, CPU + PUBLISHING: process_time() - cpu}
+    if confirms:  # which are the publisher's only
+        session.purge()
+        return took
+    cpu = process_time()
+    return took | {CONSUMING: session.consume(MESSAGES), CPU + CONSUMING: process_time() - cpu}
+
+
+def tables(results: Results) -> list[Table]:
+    """Return messages per second, and each way's share of the raw client's."""
+    rows = []
+    for part in results.parts("throughput"):
+        times = results.of("throughput", part)
+        for doing in (PUBLISHING, CONSUMING):
+            rows += [
+                (part, doing[:-2], way, *_cells(times, doing, way))
+                for way in ways.WAYS[part.removesuffix(CONFIRMS)]
+                if doing + way in times
+            ]
+    return [
+        Table(
+            "Through RabbitMQ: throughput",
+            f"Messages of 256 bytes per second for the raw client, and the share of it that is "
+            f"left in each way: ratios of neighbouring batches of {MESSAGES} messages, median "
+            f"(quartiles). Handlers acknowledge each message; with confirms, each publish waits. "
+            f"CPU: microseconds of the client's process for a message, and what each way adds.",
+            ("client", "", "way", "messages, or share", "CPU"),
+            rows,
+        )
+    ]
+
+
+def _cells(times: Measured, doing: str, way: str) -> tuple[str, str]:
+    if way == ways.RAW:
+        rate = 1 / Spread.of(times[doing + way]).median
+        return f"{rate:,.0f} per second", Spread.of(times[CPU + doing + way]).text(1e6, 0)
+    cpu = CPU + doing
+    more = added(times, cpu + way, cpu + ways.RAW).text(1e6, 0)
+    return ratio(times, doing + way, doing + ways.RAW).text(1), f"+{more}"

@@ -1,0 +1,119 @@
+"""Time variants in turn, so that what the machine does meanwhile happens to all of them.
+
+A shared machine has quiet and busy phases that differ by more than what is measured here. So
+every round times each variant once, shortly one after the other and in a new order, and what is
+compared is what happened in the same round.
+"""
+
+import asyncio
+import itertools
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from statistics import median, quantiles
+from time import perf_counter
+from typing import Any, TypeAlias
+
+Items: TypeAlias = Sequence[tuple[Any, ...]]
+Times: TypeAlias = Mapping[str, Sequence[float]]
+"""Seconds per call, by variant, one of each round."""
+
+
+BATCH = 25
+"""How many calls are timed together: shorter than a slice of time on a busy machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to do something: `call` is timed with each of the items, inside `block`."""
+
+    call: Callable[..., Any]
+    items: Callable[[int], Items]
+    block: Callable[[], AbstractContextManager[object]]
+    awaited: bool = False
+
+
+def time_in_turn(variants: Mapping[str, Variant], seconds: float) -> Times:
+    """Return seconds per call of each variant, in as many rounds as fit in so many seconds."""
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    order = list(variants)
+    with asyncio.Runner() as runner:
+        for number in rounds(seconds):
+            random.shuffle(order)
+            for name in order:
+                took = _time(variants[name], runner)
+                if number > 0:  # the first round only warms up
+                    times[name].append(took / BATCH)
+    return times
+
+
+def rounds(seconds: float) -> Iterator[int]:
+    """Count rounds for so many seconds; there are at least three."""
+    deadline = perf_counter() + seconds
+    for number in itertools.count():
+        if number >= 3 and perf_counter() > deadline:
+            return
+        yield number
+
+
+def _time(variant: Variant, runner: asyncio.Runner) -> float:
+    items = variant.items(BATCH)
+    if variant.awaited:
+        return runner.run(_time_awaited(variant, items))
+    with variant.block():
+        return _time_called(variant.call, items)
+
+
+def _time_called(call: Callable[..., Any], items: Items) -> float:
+    start = perf_counter()
+    for item in items:
+        call(*item)
+    return perf_counter() - start
+
+
+async def _time_awaited(variant: Variant, items: Items) -> float:
+    call = variant.call
+    with variant.block():
+        start = perf_counter()
+        for item in items:
+            await call(*item)
+        return perf_counter() - start
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A median, and the quartiles around it."""
+
+    low: float
+    median: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Summarize at least two values."""
+        low, _, high = quantiles(values, n=4, method="inclusive")
+        return cls(low, median(values), high)
+
+    def text(self, scale: float, digits: int = 2) -> str:
+        """Return median and quartiles, in another unit."""
+        low, middle, high = (scale * each for each in (self.low, self.median, self.high))
+        return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def added(times: Times, variant: str, base: str) -> Spread:
+    """Return the seconds that a variant adds to another one, round by round."""
+    pairs = zip(times[variant], times[base], strict=True)
+    return Spread.of([mine - other for mine, other in pairs])
+
+
+def ratio(times: Times, variant: str, base: str) -> Spread:
+    """Return how often a variant is done in the time of another one, round by round."""
+    pairs = zip(times[base], times[variant], strict=True)
+    return Spread.of([other / mine for other, mine in pairs])
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return the value that so many percent of the values do not exceed."""
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]

@@ -1,0 +1,144 @@
+"""What mqctx has to reach, beside what was measured in the same run."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks import ways
+from benchmarks.groups import consume, imported, instructions, publish, throughput
+from benchmarks.results import Results
+from benchmarks.rounds import added, ratio
+from benchmarks.tables import Row, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """One target, and what was measured, in the unit of the target."""
+
+    what: str
+    target: str
+    met: bool
+    mqctx: str
+    five: str = ""
+    otel: str = ""
+
+    def row(self) -> Row:
+        """Return a row of the table."""
+        return (self.what, self.five, self.otel, self.target, self.mqctx, _YES_NO[self.met])
+
+
+_YES_NO = {True: "yes", False: "**no**"}
+
+
+def table(results: Results) -> Table:
+    """Return a table of all the targets of the groups that were measured."""
+    reached = [
+        *_instructions(results),
+        *_allocations(results),
+        *_throughput(results),
+        *_publish(results),
+        *_consume(results),
+        *_import(results),
+    ]
+    return Table(
+        "Targets",
+        "Five values, default settings; OpenTelemetry is its instrumentation, or by hand for "
+        "kombu, which it does not instrument. All of a line were measured in the same run.",
+        ("what", "five headers by hand", "OpenTelemetry", "target", "mqctx", "met"),
+        [each.row() for each in reached],
+    )
+
+
+def _instructions(results: Results) -> Iterator[Reached]:
+    for client, most in {"pika": 40_000, "kombu": 40_000, "aio-pika": 45_000}.items():
+        if client in results.parts("instructions"):
+            counts = _added(results, client)
+            yield Reached(
+                f"instructions added to a publish and a consume, {client}",
+                f"<= {most:,}",
+                counts[ways.MQCTX] <= most,
+                *(
+                    f"{counts[way]:,.0f}"
+                    for way in (ways.MQCTX, ways.FIVE, ways.usual_otel(client))
+                ),
+            )
+
+
+def _allocations(results: Results) -> Iterator[Reached]:
+    for client in ways.WAYS:
+        part = client + instructions.ALLOCATIONS
+        if part in results.parts("instructions"):
+            counts = _added(results, part)
+            yield Reached(
+                f"calls of malloc added to a publish and a consume, {client}",
+                "below five headers by hand",
+                counts[ways.MQCTX] < counts[ways.FIVE],
+                *(f"{counts[way]:.0f}" for way in (ways.MQCTX, ways.FIVE, ways.usual_otel(client))),
+            )
+
+
+def _added(results: Results, part: str) -> dict[str, float]:
+    client = part.removesuffix(instructions.ALLOCATIONS)
+    chosen = (ways.MQCTX, ways.FIVE, ways.usual_otel(client))
+    return {way: instructions.total_added(results, part, way) for way in chosen}
+
+
+def _throughput(results: Results) -> Iterator[Reached]:
+    least = {throughput.PUBLISHING: 0.94, throughput.CONSUMING: 0.90}
+    for client in filter(ways.WAYS.__contains__, results.parts("throughput")):
+        times = results.of("throughput", client)
+        for doing, share in least.items():
+            ours, five, otel = (
+                ratio(times, doing + way, doing + ways.RAW).median
+                for way in (ways.MQCTX, ways.FIVE, ways.usual_otel(client))
+            )
+            yield Reached(
+                f"throughput to raw, {doing}{client}",
+                f">= {share:.2f}, above five headers by hand",
+                ours >= share and ours > five,
+                *(f"{each:.2f}" for each in (ours, five, otel)),
+            )
+
+
+def _publish(results: Results) -> Iterator[Reached]:
+    base = publish.name(ways.RAW)
+    for client in results.parts("publish"):
+        times = results.of("publish", client)
+        most = 1.0 if client == "aio-pika" else 0.7
+        ours, five, otel = (
+            added(times, publish.name(way), base).median * 1e6
+            for way in (ways.MQCTX, ways.FIVE, ways.usual_otel(client))
+        )
+        yield _time(f"own work of a publish, context unchanged, {client}", most, ours, five, otel)
+        few, many = (publish.name(ways.MQCTX, count) for count in (1, 50))
+        more = added(times, many, few).median * 1e6
+        yield _time(f"50 values instead of 1, context unchanged, {client}", 0.2, more)
+
+
+def _consume(results: Results) -> Iterator[Reached]:
+    for client in results.parts("consume"):
+        times = results.of("consume", client)
+        kind, most = ("async", 1.6) if client == "aio-pika" else ("sync", 1.2)
+        chosen = (ways.MQCTX, ways.FIVE, ways.usual_otel(client))
+        base = publish.name(ways.RAW)
+        measured = (added(times, publish.name(way), base).median * 1e6 for way in chosen)
+        yield _time(f"own work of a consume, {kind}, {client}", most, *measured)
+        if consume.SYNC + ways.MQCTX in times:
+            sync = added(times, consume.SYNC + ways.MQCTX, consume.SYNC + ways.RAW).median * 1e6
+            yield _time(f"own work of a consume, sync, {client}", 1.2, sync)
+        without = consume.WITHOUT
+        measured = (added(times, without + way, without + ways.RAW).median * 1e6 for way in chosen)
+        yield _time(f"message without context, {client}", 0.5, *measured)
+
+
+def _import(results: Results) -> Iterator[Reached]:
+    times = results.of("imported", "import")
+    if times:
+        took = median(times["mqctx"]) * 1e3
+        beyond = imported.BEYOND["mqctx"]
+        yield Reached(f"import mqctx beyond {beyond}", "<= 15 ms", took <= 15, f"{took:.1f} ms")
+
+
+def _time(what: str, most: float, ours: float, *others: float) -> Reached:
+    texts = (f"{each:.2f} us" for each in (ours, *others))
+    return Reached(what, f"<= {most} us", ours <= most, *texts)

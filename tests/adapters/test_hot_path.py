@@ -1,0 +1,198 @@
+"""What a message costs, counted without a clock, so that it cannot grow unnoticed.
+
+Calls are those of Python and of C functions. Blocks are those of memory that are held when the
+client has taken the message over, or when the handler runs. Both are what comes on top of the
+raw client's, and are the same in every run of an interpreter (under coverage, up to two more).
+
+The bounds are upper ones, for each Python that is supported. To renew them, when something was
+made better or has to cost more, write what the failing tests show, the most of all versions.
+"""
+
+import gc
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import aio_pika
+import kombu
+import pytest
+from kombu.transport.pyamqp import Channel as PyamqpChannel
+
+import mqctx
+import mqctx.adapters.aio_pika
+import mqctx.adapters.kombu
+import mqctx.adapters.pika
+from tests.adapters.clients import (
+    CLIENTS,
+    RecordingAiormqChannel,
+    RecordingChannel,
+    exchange,
+    properties_of,
+)
+
+Call = Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Function calls, and blocks of memory."""
+
+    calls: int
+    blocks: int
+
+
+PUBLISH = {"pika": Cost(12, 4), "kombu": Cost(16, 10), "aio-pika": Cost(12, 4)}
+PUBLISH_WITHOUT = {"pika": Cost(10, 4), "kombu": Cost(16, 10), "aio-pika": Cost(12, 4)}
+CONSUME = {"pika": Cost(110, 20), "kombu": Cost(110, 20), "aio-pika": Cost(120, 24)}
+CONSUME_WITHOUT = {"pika": Cost(25, 8), "kombu": Cost(25, 8), "aio-pika": Cost(40, 12)}
+
+_held: list[int] = []
+
+
+def take_over(*_: object, **__: object) -> None:
+    """Stand where the client sends the message, or where the handler works on it."""
+    _held.append(sys.getallocatedblocks())
+
+
+async def take_over_async(*_: object, **__: object) -> None:
+    take_over()
+
+
+class PikaChannel(RecordingChannel):
+    def _send_method(self, method: Any, content: Any = None) -> None:
+        take_over()
+
+
+class AiormqChannel(RecordingAiormqChannel):
+    async def basic_publish(self, **publish: Any) -> str:
+        take_over()
+        return "confirmed"
+
+
+class KombuChannel(PyamqpChannel):
+    def __init__(self) -> None:
+        self.events = {"basic_return": set[object]()}
+
+    def basic_publish(self, *args: Any, **options: Any) -> None:
+        take_over()
+
+
+def publishing(client: str) -> tuple[Call, Call]:
+    """Return the raw publish, and ours."""
+    if client == "pika":
+        channel, properties = PikaChannel(), properties_of(None)
+        arguments = ("", "orders", b"42", properties)
+        return (
+            lambda: channel.basic_publish(*arguments),
+            lambda: mqctx.adapters.pika.publish(channel, *arguments),
+        )
+    if client == "kombu":
+        producer = cast("Any", kombu.Producer)(KombuChannel(), auto_declare=False)
+        return (
+            lambda: producer.publish("42", "orders"),
+            lambda: mqctx.adapters.kombu.publish(producer, "42", "orders"),
+        )
+    orders, message = exchange(AiormqChannel()), aio_pika.Message(b"42")
+    return (
+        lambda: orders.publish(message, "orders"),
+        lambda: mqctx.adapters.aio_pika.publish(orders, message, "orders"),
+    )
+
+
+def consuming(client: str, headers: dict[str, Any] | None) -> tuple[Call, Call]:
+    """Return the raw call of a handler, and that of a decorated one, with the same message."""
+    handler = take_over_async if client == "aio-pika" else take_over
+    decorated = CLIENTS[client].adapter.consume_with_context(handler)
+    delivery = CLIENTS[client].delivery(headers)
+    return lambda: handler(*delivery), lambda: decorated(*delivery)
+
+
+def added(raw: Call, ours: Call) -> Cost:
+    """Return what ours costs beyond raw, once caches are warm."""
+    calls = calls_in(ours) - calls_in(raw)
+    return Cost(calls, blocks_in(ours) - blocks_in(raw))
+
+
+def calls_in(call: Call) -> int:
+    counted = 0
+
+    def count(_frame: object, event: str, _arg: object) -> None:
+        nonlocal counted
+        counted += event in ("call", "c_call")
+
+    finish(call)
+    sys.setprofile(count)
+    try:
+        finish(call)
+    finally:
+        sys.setprofile(None)
+    return counted
+
+
+def blocks_in(call: Call) -> int:
+    for _ in range(3):  # fills free lists, and what the interpreter specializes
+        _held.clear()
+        before = sys.getallocatedblocks()
+        finish(call)
+        held = _held[0] - before
+    return held
+
+
+def finish(call: Call) -> None:
+    """Call it; what it returns, if it is a coroutine, waits for nothing."""
+    result = call()
+    if inspect.iscoroutine(result):
+        with pytest.raises(StopIteration):
+            result.send(None)
+
+
+def of_values(count: int) -> dict[str, str]:
+    return {f"name_{number}": f"value {number}" for number in range(count)}
+
+
+@pytest.fixture(params=CLIENTS)
+def client(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _no_garbage() -> Iterator[None]:
+    """Let no collection free meanwhile what other tests left."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def assert_within(cost: Cost, bound: Cost) -> None:
+    assert cost.calls <= bound.calls, f"{cost} is more than {bound}"
+    assert cost.blocks <= bound.blocks, f"{cost} is more than {bound}"
+
+
+def test_publishing_again_in_the_same_context_stays_cheap(client: str) -> None:
+    with mqctx.scope(of_values(5)):
+        assert_within(added(*publishing(client)), PUBLISH[client])
+
+
+def test_publishing_again_costs_the_same_with_1_value_and_with_50(client: str) -> None:
+    costs = []
+    for count in (1, 50):
+        with mqctx.scope(of_values(count)):
+            costs.append(added(*publishing(client)))
+    assert costs[0] == costs[1]
+
+
+def test_publishing_without_a_context_stays_cheap(client: str) -> None:
+    assert_within(added(*publishing(client)), PUBLISH_WITHOUT[client])
+
+
+def test_consuming_a_context_stays_cheap(client: str) -> None:
+    with mqctx.scope(of_values(5)):
+        headers = mqctx.Propagator().inject()
+    assert_within(added(*consuming(client, headers)), CONSUME[client])
+
+
+def test_consuming_a_message_without_context_stays_cheap(client: str) -> None:
+    assert_within(added(*consuming(client, None)), CONSUME_WITHOUT[client])

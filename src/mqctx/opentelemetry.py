@@ -24,7 +24,7 @@ from mqctx.formats.json import JsonFormat, from_json, to_json
 from mqctx.opentelemetry_runtime import bringing, brought_by
 from mqctx.propagator import Propagator, default_propagator
 from mqctx.rejection import Reason, Rejection, log_rejection
-from mqctx.values import Plain, declarations, escape, to_plain
+from mqctx.values import Plain, as_plain, declarations, escape
 
 __all__ = [
     "ContextPropagator",
@@ -158,7 +158,7 @@ def mirrored_to_baggage(names: Iterable[str]) -> Generator[None]:
     otel = get_current()
     for name, value in current().travelling().items():
         if chosen(name):
-            otel = baggage.set_baggage(name, _text(_plain(name, value)), otel)
+            otel = baggage.set_baggage(name, _text(as_plain(name, value)), otel)
     token = attach(otel)
     try:
         yield
@@ -220,11 +220,6 @@ class ContextSpanProcessor(SpanProcessor):
                     span.set_attribute(self._prefix + name, _attribute(name, value))
 
 
-def _plain(name: str, value: object) -> Plain:
-    declaration = declarations.get(name)
-    return to_plain(name, value) if declaration is None else declaration.to_plain(value)
-
-
 def _text(plain: Plain) -> str:
     return plain if isinstance(plain, str) else to_json(plain)
 
@@ -243,7 +238,7 @@ def _meant(name: str, text: str) -> object:
 
 def _attribute(name: str, value: object) -> Any:
     try:
-        plain = _plain(name, value)
+        plain = as_plain(name, value)
     except MqctxError:  # only a local value: it may be of any type
         return str(value)
     items = plain if isinstance(plain, list) else [plain]

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 from mqctx.allow_list import allow_list
 from mqctx.context import EMPTY, Context, current
-from mqctx.errors import ConfigurationError, HeadersError, InvalidNameError, OversizeError
+from mqctx.errors import ConfigurationError, HeadersError, InvalidNameError
 from mqctx.formats import Format
 from mqctx.formats.json import JsonFormat
 from mqctx.joined import joined
@@ -18,6 +18,7 @@ from mqctx.rejection import Reason, Rejection, log_rejection
 from mqctx.values import (
     Plain,
     Text,
+    as_plain,
     check_undeclared,
     declarations,
     escape,
@@ -25,12 +26,11 @@ from mqctx.values import (
     type_name,
     undeclared,
 )
+from mqctx.writing import Encoded, Writer
 
 # RabbitMQ closes the connection over a header frame of 131,072 bytes (its default frame_max), which
 # also holds how AMQP frames our text, and the other properties.
 _MOST_BYTES = 130_000
-Encoded: TypeAlias = "dict[str, str] | _Fresh"
-"""The headers of a context: `copy` gives those of one message."""
 _logger = logging.getLogger("mqctx")
 _counting = threading.Lock()
 
@@ -65,8 +65,8 @@ class Propagator:
     """How many rejections there were, by reason."""
     properties: frozenset[str] = field(init=False, repr=False)
     """AMQP properties that the formats use besides headers, as `property:correlation_id`."""
-    _readers: Sequence[Format] = field(init=False, repr=False)
-    _owners: Mapping[str, Format] = field(init=False, repr=False)
+    _readers: Sequence[tuple[Format, bool]] = field(init=False, repr=False)
+    _writer: Writer = field(init=False, repr=False)
     _may_leave: Callable[[str], bool] = field(init=False, repr=False)
     _may_enter: Callable[[str], bool] = field(init=False, repr=False)
 
@@ -84,8 +84,10 @@ class Propagator:
         set_once("formats", formats)
         set_once("properties", frozenset(key for each in formats for key in each.properties))
         # What a format alone writes counts before what another brings under the same name.
-        set_once("_readers", tuple(sorted(formats, key=lambda each: not each.names)))
-        set_once("_owners", {name: each for each in formats for name in each.names})
+        readers = sorted(formats, key=lambda each: not each.names)
+        set_once("_readers", [(each, each.exact and self.accept is None) for each in readers])
+        may_drop = self.on_oversize == "drop"
+        set_once("_writer", Writer(formats, self.max_bytes, may_drop, self._report))
         groups = {each.header: each.names for each in formats if each.names}
         set_once("_may_leave", allow_list("send", self.send, groups))
         set_once("_may_enter", allow_list("accept", self.accept, groups))
@@ -128,10 +130,10 @@ class Propagator:
             self._report(Rejection("extract", "headers", None, "wrong-type", detail))
             return EMPTY
         values: Mapping[str, Any] = {}
-        for format in self._readers:
+        for format, is_taken_whole in self._readers:
             try:
                 decoded = format.decode(headers, self.max_bytes, self._report)
-                if format.exact and self.accept is None and undeclared.issuperset(decoded):
+                if is_taken_whole and undeclared.issuperset(decoded):
                     values = {**decoded, **values} if values else decoded
                 else:
                     values = self._restore(decoded, format, values)
@@ -161,82 +163,10 @@ class Propagator:
         values = context.travelling()
         # What nobody declared is plain since it was set; a joined ContextVar may hold anything.
         if self.send is not None or joined or not values.keys() <= undeclared:
-            values = {name: _plain(name, values[name]) for name in values if self._may_leave(name)}
-        try:
-            encoded = self._write(values)
-        except OversizeError as error:
-            values, encoded = self._write_less(values, error)
-        size = _size(encoded)
-        if size > self.max_bytes:
-            if self.on_oversize == "raise":
-                raise OversizeError(self._advice(values, size))
-            encoded = self._trim({**values}, encoded)
-        return encoded
-
-    def _write_less(
-        self, values: Mapping[str, Plain], error: OversizeError
-    ) -> tuple[Mapping[str, Plain], Encoded]:
-        """Drop whole values until each format has room for the rest, by limits of its own."""
-        names = [name for name in error.names if name in values]
-        if self.on_oversize == "raise" or not names:
-            raise error
-        kept = {**values}
-        for name in names:
-            self._drop(kept, name, escape(str(error)))
-        try:
-            return kept, self._write(kept)
-        except OversizeError as another:
-            return self._write_less(kept, another)
-
-    def _write(self, values: Mapping[str, Plain]) -> Encoded:
-        headers: dict[str, str] = {}
-        each_message: list[Callable[[], Mapping[str, str]]] = []
-        for format in self.formats:
-            written = format.encode(self._carried(format, values) if self._owners else values)
-            if callable(written):
-                each_message.append(written)
-            else:
-                headers.update(written)
-        return _Fresh(headers, each_message) if each_message else headers
-
-    def _carried(self, format: Format, values: Mapping[str, Plain]) -> Mapping[str, Plain]:
-        owners = self._owners
-        return {name: value for name, value in values.items() if owners.get(name, format) is format}
-
-    def _trim(self, values: dict[str, Plain], encoded: Encoded) -> Encoded:
-        """Drop whole values, the largest first, until the rest fits."""
-        sizes = self._sizes(values)
-        while (excess := _size(encoded) - self.max_bytes) > 0:
-            if not values:
-                detail = f"not even without values does it fit in max_bytes, {self.max_bytes}"
-                header = self.formats[0].header
-                self._report(Rejection("inject", header, None, "too-large", detail))
-                return {}
-            while values and excess > 0:
-                name = max(values, key=sizes.__getitem__)
-                excess -= sizes[name]
-                detail = f"{sizes[name]} bytes; all must fit in max_bytes, {self.max_bytes}"
-                self._drop(values, name, detail)
-            encoded = self._write(values)
-        return encoded
-
-    def _drop(self, values: dict[str, Plain], name: str, detail: str) -> None:
-        del values[name]
-        header = self.formats[0].header
-        self._report(Rejection("inject", header, name, "too-large", detail))
-
-    def _sizes(self, values: Mapping[str, Plain]) -> dict[str, int]:
-        least = _size(self._write({}))
-        return {n: _size(self._write({n: value})) - least for n, value in values.items()}
-
-    def _advice(self, values: Mapping[str, Plain], size: int) -> str:
-        sizes = self._sizes(values) or {"": 0}
-        largest = max(sizes, key=sizes.__getitem__)
-        return (
-            f"the context takes {size} bytes of headers, max_bytes is {self.max_bytes}; the "
-            f"largest value is {largest!r} with {sizes[largest]} bytes: keep it out with "
-            "Variable(..., local=True) or send=[...], raise max_bytes, or set on_oversize='drop'"
-        )
+            values = {
+                name: as_plain(name, values[name]) for name in values if self._may_leave(name)
+            }
+        return self._writer.write(values)
 
     def _restored(self, name: str, plain: Plain) -> Any:
         try:
@@ -265,23 +195,6 @@ class Propagator:
             _logger.exception("on_rejected failed for: %s", rejection)
 
 
-class _Fresh:
-    """Headers of which some differ with each message."""
-
-    def __init__(
-        self, headers: dict[str, str], each_message: Sequence[Callable[[], Mapping[str, str]]]
-    ) -> None:
-        self._headers = headers
-        self._each_message = each_message
-
-    def copy(self) -> dict[str, str]:
-        """Return the headers of one message."""
-        headers = self._headers.copy()
-        for write in self._each_message:
-            headers.update(write())
-        return headers
-
-
 class _RefusedError(Exception):
     """A value of a message is not restored. Never leaves this module."""
 
@@ -290,17 +203,8 @@ class _RefusedError(Exception):
         self.detail = detail
 
 
-def _plain(name: str, value: object) -> Plain:
-    declaration = declarations.get(name)
-    return to_plain(name, value) if declaration is None else declaration.to_plain(value)
-
-
 def _is_mapping(headers: object) -> bool:
     return isinstance(headers, Mapping)
-
-
-def _size(encoded: Encoded) -> int:
-    return sum(len(name) + len(text) for name, text in encoded.copy().items())
 
 
 def _check_formats(formats: Sequence[Format]) -> None:

@@ -165,6 +165,12 @@ def check_undeclared(name: str) -> None:
         undeclared.add(name)
 
 
+def as_plain(name: str, value: object) -> Plain:
+    """Return what JSON can say of a value in a context; raise `InvalidValueError` if nothing."""
+    declaration = declarations.get(name)
+    return to_plain(name, value) if declaration is None else declaration.to_plain(value)
+
+
 def to_plain(name: str, value: object, depth: int = 0) -> Plain:
     """Return `value` made of exact JSON types only, containers copied.
 

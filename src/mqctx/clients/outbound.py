@@ -14,7 +14,7 @@ from mqctx.context import current
 from mqctx.errors import ConfigurationError, InvalidValueError
 from mqctx.formats.trace_context import TraceContextFormat
 from mqctx.rejection import Rejection, log_rejection
-from mqctx.values import check_name, declarations, escape, to_plain
+from mqctx.values import as_plain, check_name, escape
 
 __all__ = ["Answer", "Outbound", "Settings"]
 
@@ -160,9 +160,8 @@ def _check_headers(headers: Mapping[str, str]) -> None:
 
 def _written(name: str, header: str, value: Any) -> dict[str, str]:
     """Return the header with that value, or none where no header can hold it."""
-    declaration = declarations.get(name)
     try:
-        plain = to_plain(name, value) if declaration is None else declaration.to_plain(value)
+        plain = as_plain(name, value)
     except InvalidValueError as error:  # a joined ContextVar may hold anything
         log_rejection(Rejection("inject", header, name, "illegal-value", escape(str(error))))
         return {}

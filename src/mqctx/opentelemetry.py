@@ -1,6 +1,5 @@
 """mqctx beside OpenTelemetry: with all that it instruments, in its baggage, on its spans."""
 
-import json
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -21,7 +20,7 @@ from opentelemetry.sdk.trace import Span, SpanProcessor
 from mqctx.allow_list import allow_list
 from mqctx.context import EMPTY, Context, Scope, current, restored_here
 from mqctx.errors import MqctxError, OversizeError
-from mqctx.formats.json import JsonFormat
+from mqctx.formats.json import JsonFormat, from_json, to_json
 from mqctx.opentelemetry_runtime import bringing, brought_by
 from mqctx.propagator import Propagator, default_propagator
 from mqctx.rejection import Reason, Rejection, log_rejection
@@ -36,7 +35,6 @@ __all__ = [
 ]
 
 _INT64: Final = range(-(2**63), 2**63)
-_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class ContextPropagator(TextMapPropagator):
@@ -86,7 +84,7 @@ class ContextPropagator(TextMapPropagator):
 
     @property
     def fields(self) -> set[str]:
-        """The headers that `inject` writes."""
+        """The headers that `inject` writes, as the default propagator's formats name them."""
         return {each.header for each in default_propagator().formats}
 
 
@@ -187,7 +185,7 @@ def from_baggage(names: Iterable[str], context: OtelContext | None = None) -> Co
     chosen = allow_list("names", names)
     entries = {str(key): str(value) for key, value in baggage.get_all(context).items()}
     plain = {name: _meant(name, text) for name, text in entries.items() if chosen(name)}
-    return _from_baggage.extract({"baggage": json.dumps(plain)})
+    return _from_baggage.extract({"baggage": to_json(plain)})
 
 
 class ContextSpanProcessor(SpanProcessor):
@@ -228,7 +226,7 @@ def _plain(name: str, value: object) -> Plain:
 
 
 def _text(plain: Plain) -> str:
-    return plain if isinstance(plain, str) else _json(plain)
+    return plain if isinstance(plain, str) else to_json(plain)
 
 
 def _meant(name: str, text: str) -> object:
@@ -238,8 +236,8 @@ def _meant(name: str, text: str) -> object:
         if declaration is not None:
             declaration.restore(text)
     except Exception:  # noqa: BLE001 - a declared type's own code may raise anything
-        with suppress(ValueError, RecursionError):
-            return json.loads(text)
+        with suppress(ValueError):
+            return from_json(text)
     return text
 
 
@@ -251,7 +249,7 @@ def _attribute(name: str, value: object) -> Any:
     items = plain if isinstance(plain, list) else [plain]
     kinds = {type(item) for item in items}
     fits = len(kinds) < 2 and kinds <= {str, bool, int, float}
-    return plain if fits and all(map(_fits_int64, items)) else _json(plain)
+    return plain if fits and all(map(_fits_int64, items)) else to_json(plain)
 
 
 def _fits_int64(item: object) -> bool:

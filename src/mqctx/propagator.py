@@ -131,7 +131,7 @@ class Propagator:
         for format in self._readers:
             try:
                 decoded = format.decode(headers, self.max_bytes, self._report)
-                if format.exact and self.accept is None and decoded.keys() <= undeclared:
+                if format.exact and self.accept is None and undeclared.issuperset(decoded):
                     values = {**decoded, **values} if values else decoded
                 else:
                     values = self._restore(decoded, format, values)

@@ -61,9 +61,8 @@ class Tasks:
 def tasks(amqp_url: str) -> Iterator[Tasks]:
     """Tasks that a worker in a thread of this process works off."""
     tasks = Tasks(amqp_url)
-    with start_worker(
-        tasks.app, pool="solo", perform_ping_check=False, WorkController=LoopingWorker
-    ):
+    start: Any = start_worker
+    with start(tasks.app, perform_ping_check=False, WorkController=LoopingWorker):
         yield tasks
     with pika_channel(amqp_url) as channel:
         channel.queue_delete(tasks.look.name)

@@ -89,7 +89,7 @@ def listening(app: Any) -> Iterator[str]:
     """Serve a WSGI application, and give its address."""
 
     class Quiet(WSGIRequestHandler):
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     with make_server("127.0.0.1", 0, app, handler_class=Quiet) as server:

@@ -18,6 +18,7 @@ from mqctx import Context, JsonFormat, Propagator, Rejection, Variable, configur
 from mqctx.formats.trace_context import TraceContextFormat
 from mqctx.handler import scope_from
 from mqctx.opentelemetry import ContextPropagator, restored
+from mqctx.rejection import Report
 
 ADA = '{"user":"ada"}'
 propagator = ContextPropagator()
@@ -206,7 +207,10 @@ class TestExtract:
 
     def test_lets_a_format_look_for_its_headers(self) -> None:
         class Prefixed(JsonFormat):
-            def decode(self, headers: Mapping[str, Any], *_: object) -> dict[str, Any]:
+            def decode(
+                self, headers: Mapping[str, Any], max_bytes: int, report: Report
+            ) -> dict[str, Any]:
+                assert len(headers) == 2
                 return {key[4:]: headers[key] for key in headers if key.startswith("ctx-")}
 
         configure(formats=[Prefixed()])

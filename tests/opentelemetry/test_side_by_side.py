@@ -164,7 +164,7 @@ def test_the_spans_of_a_message_follow_each_other(
     parents = {
         span.context.span_id: span.parent.span_id
         for span in exporter.get_finished_spans()
-        if span.parent
+        if span.context and span.parent
     }
     for span, each in zip(publisher.spans, seen, strict=True):
         path = [each.span.span_id]

@@ -5,6 +5,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from opentelemetry import propagate
+from opentelemetry.context import attach, detach
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -70,6 +72,13 @@ def test_the_prefix_may_be_another_and_other_attributes_stay(attributes: Any) ->
             "tenant": "acme",
             "kind": "order",
         }
+
+
+@pytest.mark.usefixtures("activated")
+def test_the_first_span_of_a_request_has_what_the_request_brought(attributes: Any) -> None:
+    token = attach(propagate.extract({"mqctx": '{"user":"ada"}'}))
+    assert attributes(ContextSpanProcessor()) == {"mqctx.user": "ada"}
+    detach(token)
 
 
 @pytest.mark.parametrize(

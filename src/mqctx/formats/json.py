@@ -9,7 +9,7 @@ import msgspec
 from mqctx.errors import InvalidValueError
 from mqctx.formats import check_header, raw_in
 from mqctx.rejection import Reason, Rejection, Report
-from mqctx.values import MAX_DEPTH, Plain, escape, to_plain
+from mqctx.values import Plain, escape, to_plain
 
 __all__ = ["JsonFormat", "from_json", "to_json"]
 
@@ -70,8 +70,8 @@ class JsonFormat:
             decoded: Plain = _decode(text)
         except (RecursionError, ValueError) as error:
             return self._reject(None, "malformed", str(error), report)
-        # With no more brackets than that, nothing can be nested too deep.
-        if isinstance(decoded, dict) and text.count("[") + text.count("{") <= MAX_DEPTH:
+        # The usual case: no value is a list or a dict. `in` and `find` take a fifth of `count`.
+        if isinstance(decoded, dict) and "[" not in text and text.find("{", 1) < 0:
             return decoded
         return self._checked(decoded, report)
 

@@ -115,6 +115,15 @@ class TestCounts:
             with pytest.raises(OversizeError):
                 Propagator(formats=[layout], max_bytes=size - 1).inject()
 
+    def test_beside_an_unsigned_header_the_signed_value_counts(self) -> None:
+        signed = SignedFormat(JsonFormat("mqctx-signed"), KEYS)
+        propagator = Propagator(formats=[signed, JsonFormat()])
+        with scope(user="ada"):
+            headers = propagator.inject()
+        assert set(headers) == {"mqctx-signed", "mqctx"}
+        headers["mqctx"] = '{"user":"eve","tenant":"acme"}'
+        assert propagator.extract(headers) == {"user": "ada", "tenant": "acme"}
+
 
 class TestDoesNotCount:
     @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from mqctx import ConfigurationError, OversizeError, Propagator, Rejection, Variable, run, scope
+from mqctx.formats.baggage import BaggageFormat
 from mqctx.formats.flat import CORRELATION_ID, MESSAGE_ID, FlatFormat
 from mqctx.rejection import log_rejection
 from mqctx.values import Text
@@ -231,6 +232,25 @@ class TestDeclaredTypes:
         Variable("a", int)
         assert prefixed.extract({"mqctx-a": text, "mqctx-b": "1"}) == {"b": "1"}
         assert [(r.key, r.reason) for r in rejected] == [("a", "illegal-value")]
+
+
+class TestBesideBaggage:
+    def test_the_first_format_that_has_a_name_counts(self) -> None:
+        headers = {"mqctx-user": "eve", "mqctx-tenant": "acme", "baggage": "user=ada"}
+        propagator = Propagator(formats=[BaggageFormat(), FlatFormat()])
+        assert propagator.extract(headers) == {"user": "ada", "tenant": "acme"}
+
+    def test_the_limits_of_both_hold(self, rejected: list[Rejection]) -> None:
+        propagator = Propagator(
+            formats=[BaggageFormat(), FlatFormat(IDS)],
+            on_oversize="drop",
+            on_rejected=rejected.append,
+        )
+        values = {f"key{number}": "x" * 30 for number in range(63)}
+        with scope(values | {"request_id": "x" * 256, "user": "a" * 400, "tenant": "b" * 300}):
+            sent = propagator.inject()
+        assert [r.key for r in rejected] == ["user", "tenant", "request_id"]
+        assert set(sent) == {"baggage"}
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,15 @@ class TestCounts:
             with pytest.raises(OversizeError):
                 Propagator(formats=[layout], max_bytes=size - 1).inject()
 
+    def test_beside_an_unsigned_header_the_signed_value_counts(self) -> None:
+        signed = SignedFormat(JsonFormat("mqctx-signed"), KEYS)
+        propagator = Propagator(formats=[signed, JsonFormat()])
+        with scope(user="ada"):
+            headers = propagator.inject()
+        assert set(headers) == {"mqctx-signed", "mqctx"}
+        headers["mqctx"] = '{"user":"eve","tenant":"acme"}'
+        assert propagator.extract(headers) == {"user": "ada", "tenant": "acme"}
+
 
 class TestDoesNotCount:
     @pytest.mark.parametrize(
@@ -447,14 +456,25 @@ class Forger:
         return f'{start}:{{"user":"eve{self._at()}"}}'
 
 
+def check_forged(count: int, signing: Signing, rejected: list[Rejection]) -> None:
+    propagator = signing()
+    forger = Forger(run({"user": "ada", "roles": ["a", "b"]}, propagator.inject)["mqctx"], 2026)
+    for _ in range(count):
+        forged = forger.forge()
+        assert propagator.extract({"mqctx": forged}) == {}, forged
+    assert len(rejected) == count
+    assert set(propagator.rejections) == {"unsigned", "forged", "unknown-key"}
+    assert min(propagator.rejections.values()) > count // 100
+
+
+def test_of_a_sample_of_forged_headers_none_is_accepted(
+    signing: Signing, rejected: list[Rejection]
+) -> None:
+    check_forged(20_000, signing, rejected)
+
+
+@pytest.mark.full
 def test_of_100_000_forged_headers_none_is_accepted(
     signing: Signing, rejected: list[Rejection]
 ) -> None:
-    propagator = signing()
-    forger = Forger(run({"user": "ada", "roles": ["a", "b"]}, propagator.inject)["mqctx"], 2026)
-    for _ in range(100_000):
-        forged = forger.forge()
-        assert propagator.extract({"mqctx": forged}) == {}, forged
-    assert len(rejected) == 100_000
-    assert set(propagator.rejections) == {"unsigned", "forged", "unknown-key"}
-    assert min(propagator.rejections.values()) > 1000
+    check_forged(100_000, signing, rejected)

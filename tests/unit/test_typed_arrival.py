@@ -175,6 +175,13 @@ def test_in_json_a_number_is_a_number() -> None:
     assert propagator.extract({"mqctx": '{"number":"7","flag":"true","text":"x"}'}) == {"text": "x"}
 
 
+def test_a_type_that_cannot_be_made_of_json_is_rejected_by_key() -> None:
+    Variable("impedance", complex)
+    propagator = Propagator(on_rejected=lambda _: None)
+    assert propagator.extract({"mqctx": '{"impedance":1,"user":"ada"}'}) == {"user": "ada"}
+    assert propagator.rejections == {"illegal-value": 1}
+
+
 class TestPydantic:
     def test_a_model_is_an_object_of_its_fields_for_others(self) -> None:
         assert Context(customer=ADA).run(Propagator().inject) == {

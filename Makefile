@@ -1,6 +1,7 @@
 # make demo      shows the main job, in memory; BROKER=docker or BROKER=amqp://... on RabbitMQ
 # make test      everything that must hold: lint, types, and all tests on a real RabbitMQ
 # make test-full the same, and what takes long: each cell of the matrix, faults, a cluster, a soak
+# make example   five processes, one request id through all of them, on RabbitMQ
 # make bench     measures it, beside doing without and OpenTelemetry: docs/benchmarks.md; takes
 #                QUICK=1 for a couple of minutes, ONLY=publish,consume,... for some of it
 # make format    formats the code
@@ -18,7 +19,7 @@ BROKER ?=
 ONLY ?=
 QUICK ?=
 
-.PHONY: demo test lint types tests tests-lowest test-full bench format lock clean
+.PHONY: demo example test lint types tests tests-lowest test-full redis bench format lock clean
 .DELETE_ON_ERROR:
 
 ifeq ($(BROKER),docker)
@@ -28,6 +29,9 @@ else
 demo: $(VENV)/.demo
 	@$(BIN)/mqctx demo $(if $(BROKER),--broker '$(BROKER)')
 endif
+
+example: $(VENV)/.example
+	@docker/with-broker.sh $(BIN)/python examples/orders/run.py
 
 test: lint types tests tests-lowest
 
@@ -40,21 +44,26 @@ types: $(VENV)/.dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # With the versions in uv.lock. What cannot be prepared here is no failure: the tests look for
-# another broker, and fail where there is none.
-tests: $(VENV)/.dev
+# another broker or Redis, and fail where there is none.
+tests: $(VENV)/.dev redis
 	$(BIN)/coverage erase
 	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 # With the lowest versions of the clients that pyproject.toml allows.
-tests-lowest: $(LOWEST)/.dev
-	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(LOWEST)/bin/pytest -q tests/unit tests/adapters tests/integration
+tests-lowest: $(LOWEST)/.dev redis
+	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(LOWEST)/bin/pytest -q tests/unit tests/adapters tests/clients tests/integration $(addprefix tests/opentelemetry/test_,$(addsuffix .py,propagator runtime baggage spans trace_context))
 
 # Everything that takes long too: each cell of the conformance matrix, the cluster, the soak.
-test-full: $(VENV)/.full
-	@command -v redis-server >/dev/null || { apt-get update -qq; apt-get install -y -qq --no-install-recommends redis-server; }
+test-full: $(VENV)/.full redis
 	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(BIN)/pytest -m 'full or not full'
+
+# Installs redis-server, which the tests start for themselves, where it is missing and can be had.
+redis:
+	@[ -n "$$MQCTX_TEST_REDIS_URL" ] || command -v redis-server >/dev/null || [ "$$(id -u)" -ne 0 ] || \
+		{ timeout 300 apt-get update -qq; DEBIAN_FRONTEND=noninteractive timeout 600 \
+		apt-get install -qq --no-install-recommends redis-server; } || true
 
 # Where valgrind cannot be had, the group that needs it says so.
 bench: $(VENV)/.bench
@@ -67,7 +76,7 @@ format: $(VENV)/.dev
 
 # Renews the versions in uv.lock.
 lock: $(VENV)/.uv
-	PATH="$(BIN):$$PATH" $(BIN)/python tools/lock.py
+	PATH="$(BIN):$$PATH" $(BIN)/python tools/lock.py --upgrade
 
 clean:
 	rm -rf $(VENV) $(LOWEST)
@@ -82,6 +91,12 @@ $(VENV)/.uv:
 
 $(VENV)/.demo: uv.lock pyproject.toml | $(VENV)/.uv
 	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --no-dev --extra cli --output-file $@.txt
+	@$(PIP) install --requirement $@.txt
+	@$(PIP) install --no-deps --editable .
+	@touch $@
+
+$(VENV)/.example: uv.lock pyproject.toml | $(VENV)/.uv
+	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --no-dev --group example --extra aio-pika --extra celery --extra httpx --extra kombu --extra pika --output-file $@.txt
 	@$(PIP) install --requirement $@.txt
 	@$(PIP) install --no-deps --editable .
 	@touch $@
@@ -106,8 +121,8 @@ $(VENV)/.bench: $(VENV)/.dev
 $(LOWEST)/.dev: uv.lock pyproject.toml | $(VENV)/.uv
 	@echo "Setting up $(LOWEST) ..."
 	@$(PYTHON) -m venv $(LOWEST)
-	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --only-group test --output-file $@.txt
-	@$(BIN)/python -c 'import re, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*(r.replace(">=", "==") for rs in (project["dependencies"], *project["optional-dependencies"].values()) for r in rs if not r.startswith("mqctx")), sep="\n")' >> $@.txt
+	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --no-annotate --no-header --only-group test | $(BIN)/python tools/lowest.py > $@.txt
+	@echo redis==5.0 >> $@.txt
 	@$(LOWEST)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --requirement $@.txt
 	@$(LOWEST)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --no-deps --editable .
 	@touch $@

@@ -1,17 +1,22 @@
 """What each test leaves behind is undone here, and a context that stays active is a failure."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
 
 import mqctx
 from mqctx import joined, propagator, rejection, values
+from mqctx.middleware import request as _request  # noqa: F401 - what it declares is there throughout
 
 
 @pytest.fixture(autouse=True)
 def _clean_process() -> Iterator[None]:
     declared, others = dict(values.declarations), dict(joined.joined)
     rejection.forget_logged()
+    # By default, who configures logging disables the loggers that exist: Django, dictConfig.
+    for name in ("mqctx", "mqctx.access", "mqctx.calls"):
+        logging.getLogger(name).disabled = False
     yield
     values.declarations.clear()
     values.declarations.update(declared)

@@ -1,11 +1,13 @@
-"""Renew uv.lock: which versions, but not from where, so that it serves with any package index.
+"""Renew uv.lock, with the options of `uv lock`: which versions, but not from where.
 
-`make` gives the versions to pip, which knows the index of its machine. `uv sync` resolves anew,
-with these versions preferred, and writes its own index into its copy of the file.
+So the file serves with any index. `make` gives the versions to pip, which knows the one of its
+machine. `uv sync` resolves anew, with these versions preferred, and writes its own index into its
+copy of the file.
 """
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 LOCK = Path("uv.lock")
@@ -17,7 +19,7 @@ LEFT_OUT = {
     r"^\[package\.metadata(?:\.requires-dev)?\]\n(?:.+\n)*\n?": "",
 }
 
-subprocess.run(["uv", "lock", *(["--upgrade"] if LOCK.exists() else [])], check=True)
+subprocess.run(["uv", "lock", *sys.argv[1:]], check=True)
 text = LOCK.read_text()
 for pattern, replacement in LEFT_OUT.items():
     text = re.sub(pattern, replacement, text, flags=re.MULTILINE)

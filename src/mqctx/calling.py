@@ -5,48 +5,15 @@ Here, and nowhere else in mqctx, sync and async part ways.
 
 import functools
 import inspect
+import types
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context as Space
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
 from mqctx.errors import HandlerError
 
 P = ParamSpec("P")
 R = TypeVar("R")
-T_co = TypeVar("T_co", covariant=True)
-
-
-class SpacedCoroutine(Coroutine[Any, Any, T_co]):
-    """A coroutine whose every step runs in a space, in whichever task awaits it.
-
-    The task stays the caller's (cancellation, timeouts and `asyncio.current_task` are as
-    ever); only the context variables are the space's.
-    """
-
-    __slots__ = ("_coroutine", "_run")
-
-    def __init__(self, space: Space, coroutine: Coroutine[Any, Any, T_co]) -> None:
-        self._run = space.run
-        self._coroutine = coroutine
-
-    def send(self, value: Any) -> Any:
-        """Take the next step, in the space."""
-        return self._run(self._coroutine.send, value)
-
-    def throw(self, *error: Any) -> Any:
-        """Raise `error` where the coroutine waits, in the space."""
-        return self._run(self._coroutine.throw, *error)
-
-    def close(self) -> None:
-        """End the coroutine, in the space."""
-        self._run(self._coroutine.close)
-
-    def __await__(self) -> Generator[Any, Any, T_co]:
-        # The interpreter's `await` asks an iterator for send, throw and close: all are here.
-        return cast("Generator[Any, Any, T_co]", self)
-
-    def __next__(self) -> Any:
-        return self._run(self._coroutine.send, None)
 
 
 def call(space: Space | None, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -57,39 +24,82 @@ def call(space: Space | None, function: Callable[P, R], /, *args: P.args, **kwar
     if space is None:
         return function(*args, **kwargs)
     result = space.run(function, *args, **kwargs)
-    if result is None:
-        return result
+    return result if result is None else _returned(result, space, function)
+
+
+def _returned(result: R, space: Space, function: Callable[..., R]) -> R:
+    """Return what `function` returned in `space`; what has only begun there goes on there."""
     if isinstance(result, Coroutine):
-        return cast("R", SpacedCoroutine(space, cast("Coroutine[Any, Any, Any]", result)))
+        return cast("R", _awaited(space, cast("Coroutine[Any, Any, Any]", result)))
     if inspect.isgenerator(result) or inspect.isasyncgen(result):
         refuse_generator_function(function)
     return result
 
 
-def decorate(function: Callable[P, R], space_for: Callable[P, Space | None]) -> Callable[P, R]:
+async def _awaited(space: Space, coroutine: Coroutine[Any, Any, R]) -> R:
+    return await _in_steps(space, coroutine)
+
+
+@types.coroutine
+def _in_steps(space: Space, coroutine: Coroutine[Any, Any, R]) -> Generator[Any, Any, R]:
+    """Run a coroutine with every step of it in `space`, in whichever task awaits it.
+
+    The task stays the caller's (cancellation, timeouts and `asyncio.current_task` are as
+    ever); only the context variables are the space's.
+    """
+    step: Callable[[Any], Any] = coroutine.send
+    value: Any = None
+    while True:
+        try:
+            awaited = space.run(step, value)
+        except StopIteration as finished:
+            return finished.value  # type: ignore[no-any-return]  # the coroutine's own result
+        try:
+            value = yield awaited
+            step = coroutine.send
+        except GeneratorExit:
+            space.run(coroutine.close)
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is the coroutine's to handle
+            step, value = coroutine.throw, error
+
+
+Arguments: TypeAlias = tuple[Any, ...]
+KeywordArguments: TypeAlias = dict[str, Any]
+SpaceFor: TypeAlias = Callable[[Arguments, KeywordArguments], Space | None]
+
+
+def decorate(function: Callable[P, R], space_for: SpaceFor) -> Callable[P, R]:
     """Return `function` with each call in the space that `space_for` makes of its arguments.
 
-    A sync function stays sync, an `async def` stays one; name, docstring and signature stay.
+    Where it makes none, the call goes on as it is. A sync function stays sync, an `async def`
+    stays one; name, docstring and signature stay.
     """
     refuse_generator_function(function)
     if is_async(function):
-        return cast(
-            "Callable[P, R]", _decorate_async(cast("Any", function), cast("Any", space_for))
-        )
+        return cast("Callable[P, R]", _decorate_async(cast("Any", function), space_for))
 
     @functools.wraps(function)
     def decorated(*args: P.args, **kwargs: P.kwargs) -> R:
-        return call(space_for(*args, **kwargs), function, *args, **kwargs)
+        # What `call` does, without a further call for each message.
+        space = space_for(args, kwargs)
+        if space is None:
+            return function(*args, **kwargs)
+        result = space.run(function, *args, **kwargs)
+        return result if result is None else _returned(result, space, function)
 
     return decorated
 
 
 def _decorate_async(
-    function: Callable[P, Coroutine[Any, Any, R]], space_for: Callable[P, Space | None]
+    function: Callable[P, Coroutine[Any, Any, R]], space_for: SpaceFor
 ) -> Callable[P, Coroutine[Any, Any, R]]:
     @functools.wraps(function)
     async def decorated(*args: P.args, **kwargs: P.kwargs) -> R:
-        return await call(space_for(*args, **kwargs), function, *args, **kwargs)
+        space = space_for(args, kwargs)
+        if space is None:
+            return await function(*args, **kwargs)
+        return await _in_steps(space, space.run(function, *args, **kwargs))
 
     return decorated
 

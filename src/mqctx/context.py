@@ -12,13 +12,18 @@ from contextvars import ContextVar, Token, copy_context
 from types import TracebackType
 from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
+import msgspec
+
 from mqctx import calling, joined
 from mqctx.bound import AsyncBound, Bound
 from mqctx.errors import InactiveError, ScopeError
-from mqctx.values import check, declarations
+from mqctx.values import check, declarations, undeclared
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+_new = object.__new__  # half the time of asking the class for it
 
 
 class Context(Mapping[str, Any]):
@@ -47,7 +52,7 @@ class Context(Mapping[str, Any]):
     @classmethod
     def of_checked(cls, values: Mapping[str, Any]) -> "Context":
         """Make a context of values that were checked before."""
-        context = cls.__new__(cls)
+        context = _new(cls)
         context._values = values
         context._derived = None
         context.encoded = None
@@ -79,15 +84,15 @@ class Context(Mapping[str, Any]):
     def __deepcopy__(self, memo: object) -> "Context":
         return self
 
-    def __reduce__(self) -> tuple[Callable[[Mapping[str, Any]], "Context"], tuple[dict[str, Any]]]:
-        return Context.of_checked, (dict(self.travelling()),)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Context.of_checked, (self.travelling(),)
 
-    def travelling(self) -> Iterator[tuple[str, Any]]:
-        """Iterate over the names and values that may leave the process: all but the local ones."""
-        for name, value in self._values.items():
-            declaration = declarations.get(name)
-            if declaration is None or not declaration.local:
-                yield name, value
+    def travelling(self) -> Mapping[str, Any]:
+        """Return the names and values that may leave the process: all but the local ones."""
+        if self._values.keys() <= undeclared:
+            return self._values
+        local = {name for name, declaration in declarations.items() if declaration.local}
+        return {name: value for name, value in self._values.items() if name not in local}
 
     def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `function` inside exactly this context, and return what it returns.
@@ -122,9 +127,10 @@ class Context(Mapping[str, Any]):
         With the `headers` that it was extracted from, if it was.
         """
         space = copy_context()
-        space.run(_cell.set, _Cell(self, (headers, self)))
-        for other, value in joined.settings(self._values):
-            space.run(other.contextvar.set, value)
+        space.run(_cell.set, _Cell(self, headers, self))
+        if joined.joined:
+            for other, value in joined.settings(self._values):
+                space.run(other.contextvar.set, value)
         return space
 
     def captured(self) -> "Context":
@@ -139,21 +145,20 @@ class Context(Mapping[str, Any]):
 EMPTY = Context()
 
 
-_Origin: TypeAlias = "tuple[object, Context]"
-"""A message's headers, and the context that was extracted from them. None: no message."""
+class _Cell(msgspec.Struct):
+    """What is active in one run or scope; `bind` replaces its context.
+
+    A Struct, since one is made for each message.
+    """
+
+    context: Context
+    headers: object = None
+    """Those of the message that is being handled."""
+    restored: Context = EMPTY
+    """What was extracted from `headers`."""
 
 
-class _Cell:
-    """What is active in one run or scope; `bind` replaces its context."""
-
-    __slots__ = ("context", "origin")
-
-    def __init__(self, context: Context, origin: _Origin) -> None:
-        self.context = context
-        self.origin = origin
-
-
-_OUTSIDE = _Cell(EMPTY, (None, EMPTY))
+_OUTSIDE = _Cell(EMPTY)
 _cell: ContextVar[_Cell] = ContextVar("mqctx", default=_OUTSIDE)
 _binding = threading.Lock()
 
@@ -174,8 +179,8 @@ def restored_here(headers: object) -> Context | None:
 
     So a handler that is decorated, and hooked too, extracts once.
     """
-    known, context = _cell.get().origin
-    return context if known is headers and headers is not None else None
+    cell = _cell.get()
+    return cell.restored if cell.headers is headers and headers is not None else None
 
 
 def run(
@@ -241,8 +246,12 @@ class Scope:
         if self._entered:
             raise ScopeError("this scope is in use; call scope(...) anew for each `with` block")
         context = self._chosen()
-        origin = (self._headers, context) if self._exact else _cell.get().origin
-        self._entered.append(_set(_cell, _Cell(context, origin), _OUTSIDE))
+        if self._exact:
+            cell = _Cell(context, self._headers, context)
+        else:
+            around = _cell.get()
+            cell = _Cell(context, around.headers, around.restored)
+        self._entered.append(_set(_cell, cell, _OUTSIDE))
         for other, value in joined.settings(context):
             self._entered.append(_set(other.contextvar, value, other.absent))
         return context
@@ -258,7 +267,7 @@ class Scope:
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Return `function` with each call inside the context, as it is at the call."""
-        return calling.decorate(function, lambda *_, **__: self._chosen().space())
+        return calling.decorate(function, lambda _args, _kwargs: self._chosen().space())
 
     def _chosen(self) -> Context:
         return self._context if self._exact else current() | self._context

@@ -16,6 +16,8 @@
 Reading a message raises none of them: what cannot be restored is a `Rejection`.
 """
 
+from collections.abc import Iterable
+
 
 class MqctxError(Exception):
     """The base of every error that mqctx raises."""
@@ -54,4 +56,11 @@ class HeadersError(MqctxError, TypeError):
 
 
 class OversizeError(MqctxError, ValueError):
-    """The context needs more bytes in the headers than the propagator allows."""
+    """The context needs more room in the headers than the propagator, or a format, allows.
+
+    `names` are those of values that a format has no room for; without them it has.
+    """
+
+    def __init__(self, message: str, names: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.names = tuple(names)

@@ -1,37 +1,86 @@
 """Run a handler inside the context that its message brought: what the adapters have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import Context as Space
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, cast, overload
+from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
 
 from mqctx import calling
+from mqctx.calling import Arguments, KeywordArguments, SpaceFor
 from mqctx.context import Context, Scope, restored_here
 from mqctx.errors import HandlerError
+from mqctx.formats import PROPERTY
 from mqctx.propagator import Propagator, default_propagator
 
 P = ParamSpec("P")
 R = TypeVar("R")
+PropertyOf: TypeAlias = Callable[[Any, str], object]
+"""Gives of a message the property of that AMQP name (`message_id`), None where it has none."""
 
 _HANDLER = "__mqctx_handler__"
 
 
-def context_from(headers: Any, propagator: Propagator | None = None) -> Context:
-    """Return the context that `headers` carry; without extracting it anew inside its own run."""
+def context_from(
+    headers: Any,
+    propagator: Propagator | None = None,
+    message: object = None,
+    property_of: PropertyOf = getattr,
+) -> Context:
+    """Return the context that `headers` carry; without extracting it anew inside its own run.
+
+    A propagator that reads properties too finds them in `message`, with `property_of`.
+    """
     if propagator is None:
         restored = restored_here(headers)
-        return default_propagator().extract(headers) if restored is None else restored
+        if restored is not None:
+            return restored
+        propagator = default_propagator()
+    if propagator.properties and message is not None:
+        headers = _with_properties(headers, propagator, partial(property_of, message))
     return propagator.extract(headers)
 
 
-def space_from(headers: Any, propagator: Propagator | None = None) -> Space:
+def space_from(
+    headers: Any,
+    propagator: Propagator | None = None,
+    message: object = None,
+    property_of: PropertyOf = getattr,
+) -> Space:
     """Return a space in which exactly the context that `headers` carry is active."""
-    return context_from(headers, propagator).space(headers)
+    return context_from(headers, propagator, message, property_of).space(headers)
 
 
-def scope_from(headers: Any, propagator: Propagator | None = None) -> Scope:
+def scope_from(
+    headers: Any,
+    propagator: Propagator | None = None,
+    message: object = None,
+    property_of: PropertyOf = getattr,
+) -> Scope:
     """Return a `with` block inside exactly the context that `headers` carry."""
-    return Scope(context_from(headers, propagator), exact=True, headers=headers)
+    context = context_from(headers, propagator, message, property_of)
+    return Scope(context, exact=True, headers=headers)
+
+
+def take_properties(headers: dict[str, Any], propagator: Propagator) -> Iterator[tuple[str, str]]:
+    """Take what are properties out of injected `headers`; iterate over their names and texts."""
+    for key in propagator.properties:
+        if key in headers:
+            yield key.removeprefix(PROPERTY), headers.pop(key)
+
+
+def _with_properties(
+    headers: Any, propagator: Propagator, property_of: Callable[[str], object]
+) -> Any:
+    if headers is not None and not _is_mapping(headers):
+        return headers  # for `extract` to reject
+    found: dict[str, Any] = {
+        key: property_of(key.removeprefix(PROPERTY)) for key in propagator.properties
+    }
+    return dict(headers or {}, **{key: text for key, text in found.items() if text is not None})
+
+
+def _is_mapping(headers: object) -> bool:
+    return isinstance(headers, Mapping)
 
 
 class HandlerDecorator:
@@ -46,12 +95,24 @@ class HandlerDecorator:
         HandlerError: a function of a kind that could not keep the context.
     """
 
-    __slots__ = ("_awaited_by_client", "_headers")
+    __slots__ = ("_awaited_by_client", "_name", "_position", "_property_of")
 
-    def __init__(self, headers: Callable[..., Any], *, awaited_by_client: bool) -> None:
-        """Take headers out of a handler's arguments with `headers(*args, **kwargs)`."""
-        self._headers = headers
+    def __init__(
+        self,
+        position: int,
+        name: str,
+        *,
+        awaited_by_client: bool,
+        property_of: PropertyOf = getattr,
+    ) -> None:
+        """Find what has the `headers` at that position, or under that name.
+
+        A position from the end: a method or a partial has more arguments before.
+        """
+        self._position = position
+        self._name = name
         self._awaited_by_client = awaited_by_client
+        self._property_of = property_of
 
     @overload
     def __call__(
@@ -78,9 +139,12 @@ class HandlerDecorator:
                 "a sync handler that starts the work: asyncio.run(work(...)) to wait for it, or "
                 "loop.create_task(work(...)) on a running loop (the task keeps the context)"
             )
+        position, name, property_of = self._position, self._name, self._property_of
 
-        def space_for(*args: Any, **kwargs: Any) -> Space:
-            return space_from(self._headers(*args, **kwargs), propagator)
+        def space_for(args: Arguments, kwargs: KeywordArguments) -> Space:
+            message = kwargs[name] if name in kwargs else args[position]
+            headers = message.headers
+            return context_from(headers, propagator, message, property_of).space(headers)
 
         return _decorated(handler, space_for)
 
@@ -96,17 +160,18 @@ class HandlerDecorator:
         if not callable(handler) or unfit or _is_decorated(handler):
             return handler
 
-        def space_for(*args: Any, **kwargs: Any) -> Space | None:
+        def space_for(args: Arguments, kwargs: KeywordArguments) -> Space | None:
             propagator = propagator_now()
             if propagator is None:
                 return None
-            return space_from(self._headers(*args, **kwargs), propagator)
+            message = kwargs[self._name] if self._name in kwargs else args[self._position]
+            return space_from(message.headers, propagator, message, self._property_of)
 
         return _decorated(handler, space_for)
 
 
-def _decorated(handler: Callable[P, R], space_for: Callable[..., Space | None]) -> Callable[P, R]:
-    decorated = calling.decorate(handler, cast("Callable[P, Space | None]", space_for))
+def _decorated(handler: Callable[P, R], space_for: SpaceFor) -> Callable[P, R]:
+    decorated = calling.decorate(handler, space_for)
     setattr(decorated, _HANDLER, handler)
     return decorated
 

@@ -14,6 +14,10 @@ from mqctx.values import type_name
 Method: TypeAlias = Callable[..., Any]
 
 
+class InjectedHeaders(dict[str, Any]):
+    """Headers that need no injecting any more, for a hook further down to send as a plain dict."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hook:
     """One method of a client's class, and what takes its place, made of the original."""
@@ -41,15 +45,12 @@ class Instrumentation:
         self._targets: WeakKeyDictionary[object, Propagator | None] = WeakKeyDictionary()
         self._placed: dict[Hook, tuple[Method, Method]] = {}
         self._placing = threading.Lock()
+        self.in_place = False
+        """Whether hooks are in place."""
 
     def use(self, *hooks: Hook) -> None:
         """Set the hooks, which refer to this object and are therefore made after it."""
         self._hooks = hooks
-
-    @property
-    def in_place(self) -> bool:
-        """Whether the hooks are in place."""
-        return bool(self._placed)
 
     @property
     def targets(self) -> tuple[object, ...]:
@@ -114,9 +115,13 @@ class Instrumentation:
 
     def _place(self, hook: Hook) -> None:
         original = vars(hook.owner)[hook.name]
-        hooked = functools.wraps(original)(hook.around(original))
+        # Taken from the class, not out of its dict: what wrapt made of a method, for OpenTelemetry
+        # and others, finds the instance among the arguments only then.
+        method = getattr(hook.owner, hook.name)
+        hooked = functools.wraps(method)(hook.around(method))
         setattr(hook.owner, hook.name, hooked)
         self._placed[hook] = (original, hooked)
+        self.in_place = True
 
     def _remove(self, hook: Hook) -> None:
         original, hooked = self._placed[hook]
@@ -124,3 +129,4 @@ class Instrumentation:
         if vars(hook.owner)[hook.name] is hooked:
             setattr(hook.owner, hook.name, original)
             del self._placed[hook]
+            self.in_place = bool(self._placed)

@@ -3,23 +3,34 @@
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
+from mqctx.allow_list import allow_list
 from mqctx.context import EMPTY, Context, current
-from mqctx.errors import ConfigurationError, HeadersError, InvalidNameError, OversizeError
+from mqctx.errors import ConfigurationError, HeadersError, InvalidNameError
 from mqctx.formats import Format
 from mqctx.formats.json import JsonFormat
+from mqctx.joined import joined
 from mqctx.rejection import Reason, Rejection, log_rejection
-from mqctx.values import Plain, check_name, declarations, escape, to_plain, type_name
+from mqctx.values import (
+    Plain,
+    Text,
+    as_plain,
+    check_undeclared,
+    declarations,
+    escape,
+    to_plain,
+    type_name,
+    undeclared,
+)
+from mqctx.writing import Encoded, Writer
 
 # RabbitMQ closes the connection over a header frame of 131,072 bytes (its default frame_max), which
 # also holds how AMQP frames our text, and the other properties.
 _MOST_BYTES = 130_000
-Encoded: TypeAlias = "dict[str, str] | _Fresh"
-"""The headers of a context: `copy` gives those of one message."""
 _logger = logging.getLogger("mqctx")
 _counting = threading.Lock()
 
@@ -34,7 +45,7 @@ class Propagator:
             a format writes a fixed set of names, its header stands for them: `"traceparent"`.
         accept: Names that are restored, in the same way. None: all.
         max_bytes: The most that names and values of all our headers together may take, in
-            bytes, on the way out and on the way in.
+            bytes, on the way out and on the way in. A format may have limits of its own.
         on_oversize: What `inject` does with more: `"raise"` an `OversizeError`, or `"drop"`
             values, the largest first, each a rejection, until the rest fits.
         on_rejected: Called with each `Rejection`, in the thread of the message. By default
@@ -54,18 +65,14 @@ class Propagator:
     """How many rejections there were, by reason."""
     properties: frozenset[str] = field(init=False, repr=False)
     """AMQP properties that the formats use besides headers, as `property:correlation_id`."""
-    _readers: Sequence[Format] = field(init=False, repr=False)
-    _owners: Mapping[str, Format] = field(init=False, repr=False)
+    _readers: Sequence[tuple[Format, bool]] = field(init=False, repr=False)
+    _writer: Writer = field(init=False, repr=False)
     _may_leave: Callable[[str], bool] = field(init=False, repr=False)
     _may_enter: Callable[[str], bool] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         formats = tuple(self.formats)
-        if not formats:
-            raise ConfigurationError("formats: give at least one, such as JsonFormat()")
-        headers = [format.header for format in formats]
-        if len(set(headers)) < len(headers):
-            raise ConfigurationError(f"formats: two of them write the same header, of {headers}")
+        _check_formats(formats)
         if not 0 < self.max_bytes <= _MOST_BYTES:
             raise ConfigurationError(
                 f"max_bytes: {self.max_bytes} is not between 1 and {_MOST_BYTES}; RabbitMQ "
@@ -77,17 +84,23 @@ class Propagator:
         set_once("formats", formats)
         set_once("properties", frozenset(key for each in formats for key in each.properties))
         # What a format alone writes counts before what another brings under the same name.
-        set_once("_readers", tuple(sorted(formats, key=lambda each: not each.names)))
-        set_once("_owners", {name: each for each in formats for name in each.names})
+        readers = sorted(formats, key=lambda each: not each.names)
+        set_once("_readers", [(each, each.exact and self.accept is None) for each in readers])
+        may_drop = self.on_oversize == "drop"
+        set_once("_writer", Writer(formats, self.max_bytes, may_drop, self._report))
         groups = {each.header: each.names for each in formats if each.names}
-        set_once("_may_leave", _allow_list("send", self.send, groups))
-        set_once("_may_enter", _allow_list("accept", self.accept, groups))
+        set_once("_may_leave", allow_list("send", self.send, groups))
+        set_once("_may_enter", allow_list("accept", self.accept, groups))
 
     def inject(self, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return a new dict: `headers`, and the active context in place of any that they carry.
 
+        A key that is in `properties` is no header: who calls this directly moves it to the AMQP
+        property that it names, as the adapters do.
+
         Raises:
-            OversizeError: the context takes more than `max_bytes`, and `on_oversize="raise"`.
+            OversizeError: the context takes more than `max_bytes`, or than a format has room
+                for, and `on_oversize="raise"`.
             InvalidValueError: a joined ContextVar holds a value that cannot travel.
             HeadersError: `headers` are not a mapping.
         """
@@ -97,7 +110,7 @@ class Propagator:
             encoded = context.encoded = (self, self._encode(context))
         if not headers:
             return encoded[1].copy()
-        if not _is_mapping(headers):
+        if not isinstance(headers, dict) and not _is_mapping(headers):
             raise HeadersError(f"headers: expected a mapping, got {type_name(type(headers))}")
         injected = dict(headers)
         for format in self.formats:
@@ -112,97 +125,52 @@ class Propagator:
         """
         if not headers:
             return EMPTY
-        if not _is_mapping(headers):
+        if not isinstance(headers, dict) and not _is_mapping(headers):
             detail = f"expected headers in a mapping, got {type_name(type(headers))}"
             self._report(Rejection("extract", "headers", None, "wrong-type", detail))
             return EMPTY
-        values: dict[str, Any] = {}
-        for format in self._readers:
-            for name, plain in self._decode(format, headers).items():
-                if name in values:
-                    continue
-                try:
-                    values[name] = self._restored(name, plain)
-                except _RefusedError as refused:
-                    key = escape(str(name))
-                    rejection = Rejection(
-                        "extract", format.header, key, refused.reason, refused.detail
-                    )
-                    self._report(rejection)
+        values: Mapping[str, Any] = {}
+        for format, is_taken_whole in self._readers:
+            try:
+                decoded = format.decode(headers, self.max_bytes, self._report)
+                if is_taken_whole and undeclared.issuperset(decoded):
+                    values = {**decoded, **values} if values else decoded
+                else:
+                    values = self._restore(decoded, format, values)
+            except Exception as error:  # noqa: BLE001 - a format may be anybody's
+                detail = f"{format!r} raised {type_name(type(error))}: {escape(str(error))}"
+                self._report(Rejection("extract", format.header, None, "error", detail))
         return Context.of_checked(values) if values else EMPTY
 
+    def _restore(
+        self, decoded: Mapping[str, Plain], format: Format, known: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return what is `known`, and of `decoded` what may be restored besides."""
+        values = {**known}
+        for name, plain in decoded.items():
+            if name in values:
+                continue
+            try:
+                values[name] = self._restored(name, plain)
+            except _RefusedError as refused:
+                key = escape(str(name))
+                self._report(
+                    Rejection("extract", format.header, key, refused.reason, refused.detail)
+                )
+        return values
+
     def _encode(self, context: Context) -> Encoded:
-        values: dict[str, Plain] = {}
-        for name, value in context.travelling():
-            if self._may_leave(name):
-                declaration = declarations.get(name)
-                convert = to_plain if declaration is None else _declared_to_plain
-                values[name] = convert(name, value)
-        encoded = self._write(values)
-        if _size(encoded) > self.max_bytes:
-            if self.on_oversize == "raise":
-                raise OversizeError(self._advice(values, _size(encoded)))
-            encoded = self._trim(values, encoded)
-        return encoded
-
-    def _write(self, values: Mapping[str, Plain]) -> Encoded:
-        headers: dict[str, str] = {}
-        each_message: list[Callable[[], Mapping[str, str]]] = []
-        for format in self.formats:
-            written = format.encode(self._carried(format, values) if self._owners else values)
-            if callable(written):
-                each_message.append(written)
-            else:
-                headers.update(written)
-        return _Fresh(headers, each_message) if each_message else headers
-
-    def _carried(self, format: Format, values: Mapping[str, Plain]) -> Mapping[str, Plain]:
-        owners = self._owners
-        return {name: value for name, value in values.items() if owners.get(name, format) is format}
-
-    def _trim(self, values: dict[str, Plain], encoded: Encoded) -> Encoded:
-        """Drop whole values, the largest first, until the rest fits."""
-        sizes = self._sizes(values)
-        while (excess := _size(encoded) - self.max_bytes) > 0:
-            if not values:
-                detail = f"not even without values does it fit in max_bytes, {self.max_bytes}"
-                header = self.formats[0].header
-                self._report(Rejection("inject", header, None, "too-large", detail))
-                return {}
-            while values and excess > 0:
-                name = max(values, key=sizes.__getitem__)
-                excess -= sizes[name]
-                del values[name]
-                detail = f"{sizes[name]} bytes; all must fit in max_bytes, {self.max_bytes}"
-                header = self.formats[0].header
-                self._report(Rejection("inject", header, name, "too-large", detail))
-            encoded = self._write(values)
-        return encoded
-
-    def _sizes(self, values: Mapping[str, Plain]) -> dict[str, int]:
-        least = _size(self._write({}))
-        return {n: _size(self._write({n: value})) - least for n, value in values.items()}
-
-    def _advice(self, values: Mapping[str, Plain], size: int) -> str:
-        sizes = self._sizes(values) or {"": 0}
-        largest = max(sizes, key=sizes.__getitem__)
-        return (
-            f"the context takes {size} bytes of headers, max_bytes is {self.max_bytes}; the "
-            f"largest value is {largest!r} with {sizes[largest]} bytes: keep it out with "
-            "Variable(..., local=True) or send=[...], raise max_bytes, or set on_oversize='drop'"
-        )
-
-    def _decode(self, format: Format, headers: Mapping[str, Any]) -> Mapping[str, Plain]:
-        try:
-            return dict(format.decode(headers, self.max_bytes, self._report))
-        except Exception as error:  # noqa: BLE001 - a format may be anybody's
-            detail = f"{format!r} raised {type_name(type(error))}: {escape(str(error))}"
-            self._report(Rejection("extract", format.header, None, "error", detail))
-            return {}
+        values = context.travelling()
+        # What nobody declared is plain since it was set; a joined ContextVar may hold anything.
+        if self.send is not None or joined or not values.keys() <= undeclared:
+            values = {
+                name: as_plain(name, values[name]) for name in values if self._may_leave(name)
+            }
+        return self._writer.write(values)
 
     def _restored(self, name: str, plain: Plain) -> Any:
         try:
-            check_name(name)
+            check_undeclared(name)
         except InvalidNameError as error:
             raise _RefusedError("illegal-name", str(error)) from None
         if not self._may_enter(name):
@@ -212,7 +180,9 @@ class Propagator:
             raise _RefusedError("local", "its name is declared local in this process")
         try:
             checked = to_plain(name, plain)
-            return checked if declaration is None else declaration.restore(checked)
+            if declaration is None:
+                return checked
+            return declaration.restore(checked, lax=isinstance(plain, Text))
         except Exception as error:  # noqa: BLE001 - a declared type's own code may raise anything
             raise _RefusedError("illegal-value", escape(str(error))) from None
 
@@ -225,23 +195,6 @@ class Propagator:
             _logger.exception("on_rejected failed for: %s", rejection)
 
 
-class _Fresh:
-    """Headers of which some differ with each message."""
-
-    def __init__(
-        self, headers: dict[str, str], each_message: Sequence[Callable[[], Mapping[str, str]]]
-    ) -> None:
-        self._headers = headers
-        self._each_message = each_message
-
-    def copy(self) -> dict[str, str]:
-        """Return the headers of one message."""
-        headers = self._headers.copy()
-        for write in self._each_message:
-            headers.update(write())
-        return headers
-
-
 class _RefusedError(Exception):
     """A value of a message is not restored. Never leaves this module."""
 
@@ -250,31 +203,20 @@ class _RefusedError(Exception):
         self.detail = detail
 
 
-def _declared_to_plain(name: str, value: object) -> Plain:
-    return declarations[name].to_plain(value)
-
-
 def _is_mapping(headers: object) -> bool:
     return isinstance(headers, Mapping)
 
 
-def _size(encoded: Encoded) -> int:
-    return sum(len(name) + len(text) for name, text in encoded.copy().items())
+def _check_formats(formats: Sequence[Format]) -> None:
+    if not formats:
+        raise ConfigurationError("formats: give at least one, such as JsonFormat()")
+    headers = [header for each in formats for header in each.header.split(", ")]
+    if any(sum(_covers(header, other) for other in headers) > 1 for header in headers):
+        raise ConfigurationError(f"formats: two of them write the same header, of {headers}")
 
 
-def _allow_list(
-    setting: str, allowed: Iterable[str] | None, groups: Mapping[str, Collection[str]]
-) -> Callable[[str], bool]:
-    if allowed is None:
-        return lambda _: True
-    if isinstance(allowed, str):  # each of its letters would be taken for a name
-        raise ConfigurationError(
-            f"{setting}: expected names or prefixes such as ['tenant', 'order.*'], got {allowed!r}"
-        )
-    entries = tuple(allowed)
-    names = {name for entry in entries for name in (entry, *groups.get(entry, ()))}
-    prefixes = tuple(entry[:-1] for entry in entries if entry.endswith("*"))
-    return lambda name: name in names or name.startswith(prefixes)
+def _covers(header: str, other: str) -> bool:
+    return other.startswith(header[:-1]) if header.endswith("*") else other == header
 
 
 class Settings(TypedDict, total=False):

@@ -12,6 +12,13 @@ from mqctx.errors import ConfigurationError, InvalidNameError, InvalidValueError
 
 Plain: TypeAlias = "str | int | float | bool | list[Plain] | dict[str, Plain] | None"
 
+
+class Text(str):
+    """A value whose type nobody wrote down: "5" may be meant as a number."""
+
+    __slots__ = ()
+
+
 MAX_NAME_LENGTH = 64
 MAX_DEPTH = 32
 # CPython converts at most 4,300 digits between int and str, and a reader would refuse them.
@@ -55,22 +62,29 @@ class Declaration:
     def to_plain(self, value: object) -> Plain:
         """Turn a value of the declared type into what JSON can say."""
         try:
-            plain = msgspec.json.decode(msgspec.json.encode(value))
+            plain = msgspec.json.decode(msgspec.json.encode(value, enc_hook=_dump_model))
         except (TypeError, ValueError, OverflowError, RecursionError):
             raise InvalidValueError(cannot_travel(self.name, value)) from None
         return to_plain(self.name, plain)
 
-    def restore(self, plain: Plain) -> object:
-        """Turn what JSON says into the declared type.
+    def restore(self, plain: Plain, *, lax: bool = False) -> object:
+        """Turn what JSON says into the declared type; if `lax`, text such as "5" into numbers too.
 
         Raises `ValueError`, `InvalidValueError`, or what the type's own code raises, if it does
         not fit. What could not be set here (a Decimal NaN) is not restored either.
         """
-        value = self._from_plain(plain)
+        try:
+            value = self._from_plain(plain)
+        except ValueError:
+            if not lax:
+                raise
+            value = self._from_plain(plain, strict=False)
         return value if value is plain else self.check(value)
 
-    def _from_plain(self, plain: Plain) -> object:
-        return msgspec.convert(plain, self.type, str_keys=True)
+    def _from_plain(self, plain: Plain, *, strict: bool = True) -> object:
+        return msgspec.convert(
+            plain, self.type, strict=strict, str_keys=True, dec_hook=_validate_model
+        )
 
     def agrees_with(self, other: "Declaration") -> bool:
         """Whether both say the same of the name. A reloaded module's types count as the same."""
@@ -78,6 +92,22 @@ class Declaration:
 
     def _does_not_fit(self, value: object) -> str:
         return f"{self.name}: expected {type_name(self.type)}, got {type_name(type(value))}"
+
+
+def _dump_model(value: Any) -> Any:
+    """Turn a pydantic model, which msgspec does not know, into what JSON can say."""
+    try:
+        dump = value.model_dump
+    except AttributeError:
+        raise TypeError from None
+    return dump(mode="json", by_alias=True, round_trip=True, warnings=False)
+
+
+def _validate_model(kind: Any, plain: Any) -> Any:
+    """Turn what JSON says into a pydantic model; leave to msgspec what is none."""
+    if not hasattr(kind, "model_validate_json"):
+        return plain
+    return kind.model_validate_json(msgspec.json.encode(plain))
 
 
 def _differ(back: object, value: object) -> bool:
@@ -88,6 +118,9 @@ def _differ(back: object, value: object) -> bool:
 
 
 declarations: dict[str, Declaration] = {}
+undeclared: set[str] = set()
+"""Names that were found legal, and that nobody has declared: a shortcut, of bounded size."""
+_MAX_UNDECLARED = 1000
 
 
 def declare(declaration: Declaration) -> None:
@@ -100,6 +133,7 @@ def declare(declaration: Declaration) -> None:
             f"(local={earlier.local}); share one Variable, or choose another name"
         )
     declarations[declaration.name] = declaration
+    undeclared.discard(declaration.name)
 
 
 def check_name(name: object) -> None:
@@ -113,11 +147,28 @@ def check_name(name: object) -> None:
 
 def check(name: str, value: object) -> object:
     """Return `value` as a context keeps it under `name`; raise a `MqctxError` if it must not."""
+    if type(value) is str and name in undeclared and value.isascii():
+        return value
     declaration = declarations.get(name)
     if declaration is not None:
         return declaration.check(value)
-    check_name(name)
+    check_undeclared(name)
     return to_plain(name, value)
+
+
+def check_undeclared(name: str) -> None:
+    """Do as `check_name`, and remember a name that is legal and that nobody has declared."""
+    if name in undeclared:
+        return
+    check_name(name)
+    if name not in declarations and len(undeclared) < _MAX_UNDECLARED:
+        undeclared.add(name)
+
+
+def as_plain(name: str, value: object) -> Plain:
+    """Return what JSON can say of a value in a context; raise `InvalidValueError` if nothing."""
+    declaration = declarations.get(name)
+    return to_plain(name, value) if declaration is None else declaration.to_plain(value)
 
 
 def to_plain(name: str, value: object, depth: int = 0) -> Plain:

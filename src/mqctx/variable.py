@@ -20,7 +20,8 @@ class Variable(Generic[T]):
     """A typed accessor for one name of the context. Declare it once, at module level.
 
     Values of the type travel as JSON and are that type again on arrival: what JSON can say,
-    and UUID, date and time types, Decimal, Enum, Literal, a dataclass, a msgspec Struct.
+    and UUID, date and time types, Decimal, Enum, Literal, a dataclass, a msgspec Struct,
+    a pydantic model.
 
     Args:
         name: An identifier (`.` and `-` allowed inside) of at most 64 characters.

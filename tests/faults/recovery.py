@@ -32,6 +32,7 @@ class CountingFormat:
 
     names = ()
     properties = ()
+    exact = True
 
     def __init__(self) -> None:
         self.reads = 0

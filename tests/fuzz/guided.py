@@ -11,7 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.hostile import DECLARED_TEXTS, NAMES, TOKENS, Hostile
+from tests.fuzz.hostile import DECLARED_TEXTS, NAMES, TEXT_TOKENS, TOKENS, Hostile
+from tests.fuzz.layouts import ORACLES
 
 
 def main(seconds: int, corpus: Path) -> None:
@@ -36,21 +37,22 @@ def main(seconds: int, corpus: Path) -> None:
 
 def instrumented_check(atheris: Any) -> Any:
     """Import what guides the fuzzer anew, instrumented, and return what it calls."""
-    for name in [name for name in sys.modules if name.split(".")[0] in {"json", "mqctx"}]:
+    anew = ("json", "mqctx", "tests.fuzz.layouts", "tests.fuzz.oracle")
+    for name in [name for name in sys.modules if name.startswith(anew)]:
         del sys.modules[name]
     with atheris.instrument_imports(include=["json", "mqctx"]):
         load = pure_python_loads(import_module("json.decoder"), import_module("json.scanner"))
         oracle = import_module("tests.fuzz.oracle")
+        layouts = import_module("tests.fuzz.layouts")
     oracle.declare()
-    check = oracle.Oracle(load=load).check
+    checks = [oracle.Oracle(load=load).check]
+    checks += [make().check for make in layouts.ORACLES.values()]
 
     def check_one(data: bytes) -> None:
-        # The first byte chooses the type in which the header arrives.
-        kind, raw = data[:1], data[1:]
-        if kind < b"\x55":
-            check(raw.decode(errors="surrogateescape"))
-        else:
-            check(raw if kind < b"\xaa" else bytearray(raw))
+        # The first byte chooses the format, and the type in which the header arrives.
+        kind, raw = data[0] if data else 0, data[1:]
+        check = checks[kind // 3 % len(checks)]
+        check([raw.decode(errors="surrogateescape"), raw, bytearray(raw)][kind % 3])
 
     return check_one
 
@@ -69,20 +71,22 @@ def pure_python_loads(decoder: Any, scanner: Any) -> Any:
 
 
 def write_corpus(corpus: Path) -> None:
-    """Write values to start from."""
-    for number, raw in enumerate(itertools.islice(Hostile(seed=1), 500)):
-        if isinstance(raw, str):
-            encoded = b"\0" + raw.encode(errors="surrogatepass")
-        elif isinstance(raw, bytes | bytearray):
-            encoded = b"\x80" + raw
-        else:
-            continue
-        (corpus / f"start-{number}").write_bytes(encoded[:4200])
+    """Write values to start from, for each format."""
+    layouts = [None, *(make().layout for make in ORACLES.values())]
+    for number, layout in enumerate(layouts):
+        for place, raw in enumerate(itertools.islice(Hostile(1, layout), 500)):
+            if isinstance(raw, str):
+                encoded = bytes([3 * number]) + raw.encode(errors="surrogatepass")
+            elif isinstance(raw, bytes | bytearray):
+                encoded = bytes([3 * number + 1]) + raw
+            else:
+                continue
+            (corpus / f"start-{number}-{place}").write_bytes(encoded[:4200])
 
 
 def write_dictionary(corpus: Path) -> Path:
     """Write the tokens that are worth inserting, in libFuzzer's format; return where."""
-    tokens = [*TOKENS, *(f'"{name}":'.encode() for name in [*NAMES, *DECLARED_TEXTS])]
+    tokens = [*TOKENS, *TEXT_TOKENS, *(f'"{name}":'.encode() for name in [*NAMES, *DECLARED_TEXTS])]
     escaped = ("".join(f"\\x{byte:02x}" for byte in token) for token in tokens if len(token) < 99)
     path = corpus.with_suffix(".dict")
     path.write_text("".join(f'"{token}"\n' for token in escaped))

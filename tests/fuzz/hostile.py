@@ -13,7 +13,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from mqctx import Propagator, scope
+from mqctx import JsonFormat, Propagator, scope
+from mqctx.formats import Format
 
 LARGEST = 6000
 """How long most values are at most: some above the default max_bytes, most below."""
@@ -28,6 +29,13 @@ TOKENS: list[bytes] = [
     *(b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"),
 ]
 """What parsers stumble over."""
+
+TEXT_TOKENS: list[bytes] = [
+    *(b"=", b";", b"; ", b" ,\t", b"a=1", b"a=1;p", b"1a!=2;p=q", b";mqctx=json", b"json:", b"+"),
+    *(b"%", b"%%", b"%4", b"%zz", b"%00", b"%0d%0A", b"%22", b"%5B", b"%C3%A9", b"%c3", b"%FF"),
+    *(b"%ED%A0%80", b"%2C", b"%3B", b"%3Bmqctx=json", b"baggage.others=a%3D1", b".1.", b":", b"."),
+]
+"""The same for parsers of text with percent signs."""
 
 NAMES = ["user", "tenant", "request_id", "a", "order.id", "trace-id", "_", "Z9", "x" * 64]
 """Legal names, none of them declared."""
@@ -81,10 +89,12 @@ WRONG_TYPES: list[object] = [
 
 
 class Hostile:
-    """The stream: iterate over it for ever."""
+    """The stream: iterate over it for ever. What is valid in it was written in some layout."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, layout: Format | None = None) -> None:
         self._random = random.Random(seed)
+        self._layout = layout or JsonFormat()
+        self._tokens = TOKENS if layout is None else TOKENS + 4 * TEXT_TOKENS
         self._valid = [self._written() for _ in range(200)]
         self._mutations: list[Callable[[bytearray], None]] = [
             self._flip_bits,
@@ -119,16 +129,19 @@ class Hostile:
     def _written(self) -> bytes:
         """Return a header as `inject` writes it."""
         values = {self._random.choice(NAMES): self._plain(3) for _ in range(self._below(8))}
+        propagator = Propagator(formats=[self._layout], max_bytes=130_000)
         with scope(values):
-            written: str = Propagator(max_bytes=130_000).inject().get("mqctx", "{}")
-        return written.encode()
+            written: list[str] = list(propagator.inject().values()) or ["{}"]
+        return self._random.choice(written).encode()
 
     def _valid_value(self) -> bytes:
         """Return one of the headers that were valid from the start."""
         return self._random.choice(self._valid)
 
     def _made(self) -> bytes:
-        """Return JSON, or nearly, of names and values both legal and not."""
+        """Return JSON, or nearly, of names and values both legal and not; or tokens."""
+        if self._tokens is not TOKENS:
+            return b"".join(self._random.choices(self._tokens, k=self._below(20)))
         made: dict[str, Any] = {}
         for _ in range(self._below(6)):
             name = self._random.choice([*NAMES, *DECLARED_TEXTS, *DECLARED_TEXTS, *ILLEGAL_NAMES])
@@ -194,7 +207,7 @@ class Hostile:
         raw[self._slice(raw)] = other[self._slice(other)]
 
     def _insert_token(self, raw: bytearray) -> None:
-        raw[self._slice(raw)] = self._random.choice(TOKENS)
+        raw[self._slice(raw)] = self._random.choice(self._tokens)
 
     def _insert_noise(self, raw: bytearray) -> None:
         at = self._below(len(raw) + 1)

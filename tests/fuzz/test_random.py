@@ -11,6 +11,7 @@ import pytest
 
 from mqctx import Propagator
 from tests.fuzz.hostile import WRONG_TYPES, Hostile
+from tests.fuzz.layouts import ORACLES, LayoutOracle
 from tests.fuzz.oracle import Oracle, declare
 
 BATCHES = 20
@@ -63,6 +64,30 @@ def test_a_million_headers_in_bounded_memory() -> None:
     check_outcomes(oracle, 1_000_000)
     # Less than a block for every hundred values, from the first batch to the last.
     assert blocks[-1] - blocks[0] < 50_000 * (BATCHES - 1) // 100
+
+
+def check_layout(oracle: LayoutOracle, hostile: Hostile, count: int) -> None:
+    """Check many values of a format, each outcome frequent."""
+    for raw in itertools.islice(iter(hostile), count):
+        try:
+            oracle.check(raw)
+        except Exception as error:
+            raise AssertionError(f"{raw!r}: {type(error).__name__}: {error}") from error
+    assert oracle.whole + oracle.partial + oracle.empty == count
+    assert min(oracle.whole, oracle.empty) > count // 50
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_a_sample_of_headers_of_each_format(name: str) -> None:
+    oracle = ORACLES[name]()
+    check_layout(oracle, Hostile(2026, oracle.layout), 4_000)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ORACLES)
+def test_100_000_headers_of_each_format(name: str) -> None:
+    oracle = ORACLES[name]()
+    check_layout(oracle, Hostile(2026, oracle.layout), 100_000)
 
 
 @pytest.mark.parametrize("headers", [kind for kind in WRONG_TYPES if kind], ids=repr)

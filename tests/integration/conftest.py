@@ -1,4 +1,4 @@
-"""The broker of the integration tests, found once for all of them."""
+"""The broker and the Redis of the integration tests, found once for all of them."""
 
 from collections.abc import Iterator
 from uuid import uuid4
@@ -7,6 +7,7 @@ import pytest
 
 from .broker import Broker, NoBrokerError, find_broker, server_version
 from .clients import pika_channel
+from .redis_server import NoRedisError, find_redis
 
 _USED = pytest.StashKey[str]()
 
@@ -44,6 +45,16 @@ def queue(amqp_url: str, queue_name: str) -> str:
     with pika_channel(amqp_url) as channel:
         channel.queue_declare(queue_name)
     return queue_name
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """Give the URL of a Redis, or fail every test that asks for it with what to do about it."""
+    try:
+        with find_redis() as url:
+            yield url
+    except NoRedisError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 def pytest_terminal_summary(

@@ -1,11 +1,8 @@
 """kombu on its transports that are not AMQP: Redis, and the two that need no server."""
 
-import shutil
-import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,67 +13,17 @@ import pytest
 import mqctx
 from mqctx import Context, Propagator, Variable, configure, current, scope
 from mqctx.adapters.kombu import consume_with_context, publish, restored
+from tests.integration.redis_server import NoRedisError, find_redis
 from tests.integration.test_nine_pairs import DECLARED, VALUES, shape
 
 SECONDS = 30.0
 """How long anything here waits before it is a failure."""
 
-MISSING = "redis-server is not installed; on Debian or Ubuntu: apt-get install redis-server"
-
 Connect = Callable[[], Any]
 """Opens a connection; what is opened with one of them shares its queues."""
 
 
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start a Redis that keeps nothing and that nothing else reaches."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.fail(MISSING, pytrace=False)
-    directory, port = tmp_path_factory.mktemp("redis"), free_port()
-    options = {"bind": "127.0.0.1", "port": str(port), "dir": str(directory), "save": ""}
-    command = [program, *(part for key, value in options.items() for part in (f"--{key}", value))]
-    with running(command, directory / "output.log") as process:
-        wait_for(port, process)
-        yield f"redis://127.0.0.1:{port}/0"
-
-
-@contextmanager
-def running(command: list[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a program; stop it at the end."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def free_port() -> int:
-    """Return a port of this machine that nothing listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
-    """Wait until a server listens."""
-    until = time.monotonic() + SECONDS
-    while True:
-        with closing(socket.socket()) as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        assert process.poll() is None, f"{process.args!r} ended"
-        assert time.monotonic() < until, f"{process.args!r} does not answer"
-        time.sleep(0.05)
-
-
-@pytest.fixture(params=["memory", "filesystem", pytest.param("redis", marks=pytest.mark.full)])
+@pytest.fixture(params=["memory", "filesystem", "redis"])
 def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Connect:
     """Give what connects by each transport."""
     if request.param == "redis":
@@ -195,7 +142,6 @@ def test_a_message_whose_handler_fails_keeps_its_context(
     assert seen_by_handlers(connect, queue, 1) == [{"user": "ada"}]
 
 
-@pytest.mark.full
 def test_a_message_that_redis_delivers_again_keeps_its_context(
     redis_url: str, queue: kombu.Queue
 ) -> None:
@@ -282,3 +228,13 @@ def test_a_context_that_is_too_large_is_refused_or_trimmed(
     send(connect, queue, large, propagator=trimming)
     assert seen_by_handlers(connect, queue, 1) == [{"user": "ada"}]
     assert trimming.rejections == {"too-large": 1}
+
+
+def test_a_redis_that_is_named_is_taken() -> None:
+    with find_redis({"MQCTX_TEST_REDIS_URL": "redis://elsewhere/0"}) as url:
+        assert url == "redis://elsewhere/0"
+
+
+def test_without_redis_the_tests_say_what_to_do() -> None:
+    with pytest.raises(NoRedisError, match="make redis"), find_redis({"PATH": ""}):
+        pass

@@ -1,7 +1,7 @@
 """Context through aio-pika: plain and robust connections."""
 
 from collections.abc import Coroutine, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from aio_pika import Channel, Connection, Exchange, Queue
@@ -11,7 +11,7 @@ from aio_pika.queue import QueueIterator
 from aio_pika.robust_queue import RobustQueueIterator
 
 from mqctx.context import Scope, restored_here
-from mqctx.handler import HandlerDecorator, scope_from
+from mqctx.handler import HandlerDecorator, scope_from, take_properties
 from mqctx.instrumentation import Hook, Instrumentation, Method
 from mqctx.propagator import Propagator, default_propagator
 
@@ -67,17 +67,15 @@ def publish(
 
 def _injected(message: AbstractMessage, propagator: Propagator) -> AbstractMessage:
     properties = message.properties
-    properties.headers = propagator.inject(message.headers)
-    return cast("AbstractMessage", _Outgoing(message, properties))
+    properties.headers = headers = propagator.inject(message.headers)
+    if propagator.properties:
+        for name, text in take_properties(headers, propagator):
+            if getattr(message, name) is None:  # in `properties`, aio-pika has put an id of its own
+                setattr(properties, name, text)
+    return _Outgoing(message, properties)  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # all that is read of one
 
 
-def _headers(*args: Any, **kwargs: Any) -> Any:
-    # aio-pika calls with (message); a method or a partial has more before.
-    message = kwargs["message"] if "message" in kwargs else args[-1]
-    return message.headers
-
-
-consume_with_context = HandlerDecorator(_headers, awaited_by_client=True)
+consume_with_context = HandlerDecorator(-1, "message", awaited_by_client=True)
 """Decorate a `(message)` callback, sync or `async def`, to run in its message's context."""
 
 
@@ -86,7 +84,7 @@ def restored(message: AbstractIncomingMessage, /, *, propagator: Propagator | No
 
     For `async for message in queue.iterator()` and `queue.get`.
     """
-    return scope_from(message.headers, propagator)
+    return scope_from(message.headers, propagator, message)
 
 
 _blocks: WeakKeyDictionary[Any, Scope | None] = WeakKeyDictionary()
@@ -156,7 +154,7 @@ def _around_exit(original: Method) -> Method:
 def _enter(block: Any, message: AbstractIncomingMessage) -> None:
     propagator = _instrumentation.propagator_for(_carriers(message))
     if propagator is not None and restored_here(message.headers) is None:
-        _blocks[block] = scope = scope_from(message.headers, propagator)
+        _blocks[block] = scope = scope_from(message.headers, propagator, message)
         scope.__enter__()
 
 

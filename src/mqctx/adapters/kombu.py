@@ -1,7 +1,8 @@
 """Context through kombu, on each of its transports."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from inspect import signature
+from operator import attrgetter
 from typing import Any, cast
 
 from kombu.connection import Connection
@@ -9,19 +10,19 @@ from kombu.message import Message
 from kombu.messaging import Consumer, Producer
 from kombu.transport.base import StdChannel
 
+from mqctx.calling import Arguments, KeywordArguments
 from mqctx.context import Scope
-from mqctx.handler import HandlerDecorator, scope_from, space_from
-from mqctx.instrumentation import Hook, Instrumentation, Method
+from mqctx.handler import HandlerDecorator, scope_from, space_from, take_properties
+from mqctx.instrumentation import Hook, InjectedHeaders, Instrumentation, Method
 from mqctx.propagator import Propagator, default_propagator
 
 __all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
 
-# Where `headers` stand among the positional arguments that follow the body.
-_HEADERS = list(signature(cast("Any", Producer).publish).parameters).index("headers") - 2
-
-
-class _HeadersWithContext(dict[str, Any]):
-    """Headers that need no injecting any more. They exist between `publish` and a hook only."""
+# Where `headers` stand among the positional arguments that follow the body, and what come after.
+_parameters = list(signature(cast("Any", Producer).publish).parameters)[2:]
+_HEADERS = _parameters.index("headers")
+_NAMES = _parameters[_HEADERS:]
+_publish: Any = attrgetter("publish")  # kombu leaves the method without types
 
 
 def publish(
@@ -39,33 +40,37 @@ def publish(
         OversizeError: the context takes more bytes than the propagator allows.
         HeadersError: the headers given are not a mapping.
     """
-    inject = (propagator or default_propagator()).inject
-
-    def change(given: Any) -> dict[str, Any]:
-        headers = inject(given)
-        return _HeadersWithContext(headers) if _instrumentation.in_place else headers
-
-    args = _with_headers(args, options, change)
-    return cast("Any", producer).publish(body, *args, **options)
-
-
-def _with_headers(
-    args: tuple[Any, ...], options: dict[str, Any], change: Callable[[Any], dict[str, Any]]
-) -> tuple[Any, ...]:
-    """Return positional arguments with changed headers, or change those among the options."""
     if len(args) > _HEADERS:
-        return (*args[:_HEADERS], change(args[_HEADERS]), *args[_HEADERS + 1 :])
-    options["headers"] = change(options.get("headers"))
-    return args
+        args = _by_name(args, options)
+    options["headers"] = headers = _injected(propagator or default_propagator(), options)
+    if _instrumentation.in_place:
+        options["headers"] = InjectedHeaders(headers)
+    return _publish(producer)(body, *args, **options)
 
 
-def _headers(*args: Any, **kwargs: Any) -> Any:
-    # kombu calls with (body, message) or (message); a method or a partial has more before.
-    message = kwargs["message"] if "message" in kwargs else args[-1]
-    return message.headers
+def _injected(propagator: Propagator, options: KeywordArguments) -> dict[str, Any]:
+    """Return the headers among `options` with the context; set what are properties in place."""
+    headers = propagator.inject(options.get("headers"))
+    if propagator.properties:
+        for name, text in take_properties(headers, propagator):
+            if options.get(name) is None:
+                options[name] = text
+    return headers
 
 
-consume_with_context = HandlerDecorator(_headers, awaited_by_client=False)
+def _by_name(args: Arguments, options: KeywordArguments) -> Arguments:
+    """Put the positional arguments from the headers on among `options`; return those before."""
+    options.update(zip(_NAMES, args[_HEADERS:], strict=False))
+    return args[:_HEADERS]
+
+
+def _property_of(message: Any, name: str) -> object:
+    return message.properties.get(name)
+
+
+consume_with_context = HandlerDecorator(
+    -1, "message", awaited_by_client=False, property_of=_property_of
+)
 """Decorate a `(body, message)` or `(message)` callback to run in its message's context."""
 
 
@@ -74,7 +79,7 @@ def restored(message: Message, /, *, propagator: Propagator | None = None) -> Sc
 
     For `SimpleQueue.get`, `Queue.get` and loops of your own.
     """
-    return scope_from(_headers(message), propagator)
+    return scope_from(cast("Any", message).headers, propagator, message, _property_of)
 
 
 _instrumentation = Instrumentation(Connection, StdChannel, Producer, Consumer)
@@ -82,14 +87,16 @@ _instrumentation = Instrumentation(Connection, StdChannel, Producer, Consumer)
 
 def _around_publish(original: Method) -> Method:
     def publish(self: Producer, body: Any, *args: Any, **options: Any) -> Any:
-        propagator = _instrumentation.propagator_for(_owners(self))
-
-        def change(given: Any) -> Any:
-            if isinstance(given, _HeadersWithContext):
-                return dict(given)
-            return given if propagator is None else propagator.inject(given)
-
-        return original(self, body, *_with_headers(args, options, change), **options)
+        if len(args) > _HEADERS:
+            args = _by_name(args, options)
+        given: Any = options.get("headers")
+        if isinstance(given, InjectedHeaders):
+            options["headers"] = given.copy()
+        else:
+            propagator = _instrumentation.propagator_for(_owners(self))
+            if propagator is not None:
+                options["headers"] = _injected(propagator, options)
+        return original(self, body, *args, **options)
 
     return publish
 
@@ -102,7 +109,8 @@ def _around_receive(original: Method) -> Method:
         if propagator is None:
             return original(self, message)
         # On py-amqp it is amqp's own kind of message as yet, with headers of the same name.
-        return space_from(message.headers, propagator).run(original, self, message)
+        space = space_from(message.headers, propagator, message, _property_of)
+        return space.run(original, self, message)
 
     return _receive_callback
 

@@ -1,7 +1,6 @@
 """Context through pika: BlockingConnection, SelectConnection and AsyncioConnection."""
 
 from collections.abc import Iterator
-from operator import attrgetter
 from typing import Any
 
 from pika import BasicProperties, BlockingConnection
@@ -10,29 +9,13 @@ from pika.channel import Channel
 from pika.connection import Connection
 
 from mqctx.context import Scope
-from mqctx.handler import HandlerDecorator, scope_from
+from mqctx.handler import HandlerDecorator, scope_from, take_properties
 from mqctx.instrumentation import Hook, Instrumentation, Method
 from mqctx.propagator import Propagator, default_propagator
 
 __all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
 
-# The arguments of BasicProperties, in their order. copy.copy would share the headers.
-_fields = attrgetter(
-    "content_type",
-    "content_encoding",
-    "headers",
-    "delivery_mode",
-    "priority",
-    "correlation_id",
-    "reply_to",
-    "expiration",
-    "message_id",
-    "timestamp",
-    "type",
-    "user_id",
-    "app_id",
-    "cluster_id",
-)
+_BLANK: Any = BasicProperties()  # type: ignore[no-untyped-call]  # pika left it so
 
 
 class _PropertiesWithContext(BasicProperties):
@@ -62,23 +45,22 @@ def publish(
 
 
 def _injected(properties: BasicProperties | None, propagator: Propagator) -> BasicProperties | None:
-    given = None if properties is None else properties.headers
-    headers = propagator.inject(given)
-    if given is None and not headers:
+    given: Any = _BLANK if properties is None else properties
+    headers = propagator.inject(given.headers)
+    if given.headers is None and not headers:
         return properties
-    fields = () if properties is None else _fields(properties)
-    injected = _PropertiesWithContext(*fields)  # type: ignore[no-untyped-call]  # pika left it so
+    # A new object with the same attributes, but for the headers: copy.copy takes ten times as long.
+    injected = _PropertiesWithContext.__new__(_PropertiesWithContext)
+    injected.__dict__ = given.__dict__.copy()
     injected.headers = headers
+    if propagator.properties:
+        for name, text in take_properties(headers, propagator):
+            if getattr(given, name) is None:
+                setattr(injected, name, text)
     return injected
 
 
-def _headers(*args: Any, **kwargs: Any) -> Any:
-    # pika calls with (channel, method, properties, body); a method or a partial has more before.
-    properties = kwargs["properties"] if "properties" in kwargs else args[-2]
-    return properties.headers
-
-
-consume_with_context = HandlerDecorator(_headers, awaited_by_client=False)
+consume_with_context = HandlerDecorator(-2, "properties", awaited_by_client=False)
 """Decorate a `(channel, method, properties, body)` callback to run in its message's context."""
 
 
@@ -90,7 +72,7 @@ def restored(
     For `channel.consume(...)` and `basic_get`, which give the properties beside the body. None,
     which they give where there is no message, means the empty context.
     """
-    return scope_from(None if properties is None else properties.headers, propagator)
+    return scope_from(None if properties is None else properties.headers, propagator, properties)
 
 
 _instrumentation = Instrumentation(BlockingConnection, BlockingChannel, Connection, Channel)

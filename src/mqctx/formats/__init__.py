@@ -8,7 +8,10 @@ from mqctx.errors import ConfigurationError
 from mqctx.rejection import Rejection, Report
 from mqctx.values import Plain, type_name
 
-__all__ = ["Format", "check_header", "raw_in", "text_in"]
+__all__ = ["PROPERTY", "Format", "check_header", "check_prefix", "raw_in", "text_in"]
+
+PROPERTY: Final = "property:"
+"""What the keys of AMQP properties among headers begin with: `property:correlation_id`."""
 
 _ABSENT: Final = object()
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
@@ -30,7 +33,7 @@ class Format(Protocol):
 
     @property
     def header(self) -> str:
-        """The header that the format writes, or what its headers have in common; for reports."""
+        """The header that the format writes, for reports; `a, b` if several, `a*` for a prefix."""
         ...
 
     @property
@@ -43,6 +46,14 @@ class Format(Protocol):
         """AMQP properties that it uses besides headers, as `property:correlation_id`."""
         ...
 
+    @property
+    def exact(self) -> bool:
+        """Whether `decode` gives a new dict, of exact JSON types, not deeper than 32 levels.
+
+        Then nobody looks at its values again.
+        """
+        ...
+
     def encode(
         self, values: Mapping[str, Plain]
     ) -> Mapping[str, str] | Callable[[], Mapping[str, str]]:
@@ -50,6 +61,10 @@ class Format(Protocol):
 
         Called once for a context. Where each message has headers of its own, return a function:
         it is called for each message.
+
+        Raises:
+            OversizeError: a limit of the format's own; its `names` are those of the values to
+                leave out.
         """
         ...
 
@@ -58,7 +73,8 @@ class Format(Protocol):
     ) -> Mapping[str, Plain]:
         """Return the values that `headers` carry, nothing where there are none.
 
-        What cannot be read, and what takes more than `max_bytes`, is given to `report`.
+        What cannot be read, and what takes more than `max_bytes`, is given to `report`. Text of
+        which nobody said that it is no number is a `values.Text`.
         """
         ...
 
@@ -78,6 +94,16 @@ def check_header(header: str) -> None:
         raise ConfigurationError(
             f"header {header!r}: brokers, clients or Celery give that name a meaning of their own; "
             "choose another"
+        )
+
+
+def check_prefix(prefix: str) -> None:
+    """Raise `ConfigurationError` if a header that begins so could be one to misread."""
+    check_header(prefix)
+    if any(taken.startswith(prefix.lower()) for taken in ("x-", *_TAKEN)):
+        raise ConfigurationError(
+            f"prefix {prefix!r}: brokers, clients or Celery give headers that begin so a meaning "
+            "of their own; choose another, such as 'mqctx-'"
         )
 
 

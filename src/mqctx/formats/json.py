@@ -6,14 +6,31 @@ from typing import Any
 
 import msgspec
 
+from mqctx.errors import InvalidValueError
 from mqctx.formats import check_header, raw_in
-from mqctx.rejection import Rejection, Report
-from mqctx.values import Plain, escape
+from mqctx.rejection import Reason, Rejection, Report
+from mqctx.values import Plain, escape, to_plain
 
-__all__ = ["JsonFormat"]
+__all__ = ["JsonFormat", "from_json", "to_json"]
 
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(dict[str, Any])
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+def to_json(value: object) -> str:
+    """Return a plain value, or a mapping of them, as compact JSON in ASCII."""
+    text = _encode(value).decode()
+    # msgspec writes UTF-8 and has no option to escape.
+    return text if text.isascii() else json.dumps(value, separators=(",", ":"))
+
+
+def from_json(text: str) -> Plain:
+    """Return what JSON says; raise `ValueError` if it is none."""
+    try:
+        value: Plain = _decode(text)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+    return value
 
 
 class JsonFormat:
@@ -30,6 +47,7 @@ class JsonFormat:
 
     names = ()
     properties = ()
+    exact = True
 
     def __init__(self, header: str = "mqctx") -> None:
         check_header(header)
@@ -37,28 +55,52 @@ class JsonFormat:
 
     def encode(self, values: Mapping[str, Plain]) -> Mapping[str, str]:
         """Return the one header that carries `values`, or none if there are no values."""
-        if not values:
-            return {}
-        text = _encoder.encode(values).decode()
-        if not text.isascii():
-            # msgspec writes UTF-8 and has no option to escape.
-            text = json.dumps(values, separators=(",", ":"))
-        return {self.header: text}
+        return {self.header: to_json(values)} if values else {}
 
     def decode(
         self, headers: Mapping[str, Any], max_bytes: int, report: Report
     ) -> Mapping[str, Plain]:
         """Return the values in the header. Streams may hand it out as bytes; a bytearray too."""
-        raw = raw_in(headers, self.header, max_bytes, report)
-        if raw is None:
-            return {}
+        text = headers.get(self.header)
+        if type(text) is not str or len(self.header) + len(text) > max_bytes:
+            text = self._unusual_text(headers, max_bytes, report)
+            if text is None:
+                return {}
         try:
-            return _decoder.decode(raw)
-        except RecursionError:
-            detail = "nested too deep"
-        except ValueError as error:
-            detail = escape(str(error))
-        report(Rejection("extract", self.header, None, "malformed", detail))
+            decoded: Plain = _decode(text)
+        except (RecursionError, ValueError) as error:
+            return self._reject(None, "malformed", str(error), report)
+        # The usual case: no value is a list or a dict. `in` and `find` take a fifth of `count`.
+        if isinstance(decoded, dict) and "[" not in text and text.find("{", 1) < 0:
+            return decoded
+        return self._checked(decoded, report)
+
+    def _unusual_text(
+        self, headers: Mapping[str, Any], max_bytes: int, report: Report
+    ) -> str | None:
+        raw = raw_in(headers, self.header, max_bytes, report)
+        try:
+            return raw.decode() if isinstance(raw, bytes | bytearray) else raw
+        except UnicodeDecodeError as error:
+            self._reject(None, "malformed", str(error), report)
+            return None
+
+    def _checked(self, decoded: Plain, report: Report) -> dict[str, Plain]:
+        if not isinstance(decoded, dict):
+            return self._reject(None, "malformed", "not an object", report)
+        values: dict[str, Plain] = {}
+        for name, value in decoded.items():
+            try:
+                values[name] = to_plain(name, value)
+            except InvalidValueError as error:
+                self._reject(name, "illegal-value", str(error), report)
+        return values
+
+    def _reject(
+        self, name: str | None, reason: Reason, detail: str, report: Report
+    ) -> dict[str, Plain]:
+        key = None if name is None else escape(name)
+        report(Rejection("extract", self.header, key, reason, escape(detail)))
         return {}
 
     def strip(self, headers: dict[str, Any]) -> None:

@@ -70,6 +70,7 @@ class TraceContextFormat:
     header = _PARENT
     names = ("trace_id", "span_id", "parent_span_id", "trace_flags", "tracestate")
     properties = ()
+    exact = True
 
     def __init__(self, *, sampled: bool = True) -> None:
         self.sampled = sampled

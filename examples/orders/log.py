@@ -1,0 +1,20 @@
+"""Every process logs JSON to its standard output, with the active context in each line."""
+
+import logging
+import sys
+
+from pythonjsonlogger.json import JsonFormatter
+
+from mqctx.logging.stdlib import ContextFilter
+
+
+def log_as(service: str, level: int = logging.INFO) -> None:
+    """Log as `service` from now on."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.addFilter(ContextFilter())
+    handler.setFormatter(
+        JsonFormatter("%(created)f %(name)s %(message)s", static_fields={"service": service})
+    )
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for noisy in ("pika", "httpx", "httpcore", "celery", "amqp", "aiormq", "uvicorn"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

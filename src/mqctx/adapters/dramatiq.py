@@ -1,0 +1,105 @@
+"""Context through dramatiq, on each of its brokers: a middleware."""
+# ruff: noqa: ARG002 - the hooks have the arguments that dramatiq gives them
+
+import threading
+from collections.abc import Callable
+from contextvars import Context as Space
+from contextvars import copy_context
+from functools import wraps
+from typing import Any, cast
+
+from dramatiq import Broker, Message, MessageProxy, Middleware
+from dramatiq.middleware import MiddlewareError
+
+from mqctx.context import Scope
+from mqctx.errors import MqctxError
+from mqctx.handler import scope_from
+from mqctx.propagator import Propagator, default_propagator
+
+__all__ = ["ContextMiddleware"]
+
+
+class _Thread(threading.local):
+    """What a thread of a worker is about; any other thread keeps these defaults."""
+
+    scope: Scope | None = None
+    """Around the message under way, and the retries, callbacks and next steps that follow it."""
+    space: Space | None = None
+    """For the actor, while dramatiq is at work on a message and the actor is not."""
+    forwards: bool = False
+    """It hands on messages that were enqueued before, and enqueues none of its own."""
+
+
+class ContextMiddleware(Middleware):
+    """Enqueue with the active context in a message's options; run an actor in the one it brought.
+
+    For `broker.add_middleware(ContextMiddleware())`, anywhere among the others. What dramatiq
+    enqueues after a message (retries, callbacks, the rest of a pipeline) is in its context too.
+    A middleware has no other place to write to than the options of the very message that is
+    enqueued: there the one that `send` returns, or that was given to `enqueue`, shows it.
+
+    Enqueueing raises:
+        OversizeError: the context takes more bytes than the propagator allows. Where dramatiq
+            itself enqueues, it logs the error and sends the message as it is.
+    """
+
+    def __init__(self, *, propagator: Propagator | None = None) -> None:
+        self._propagator = propagator
+        self._thread = _Thread()
+
+    def after_consumer_thread_boot(self, broker: Broker, thread: Any) -> None:
+        """Let delayed messages that are due, which this thread enqueues again, keep theirs."""
+        self._thread.forwards = True
+
+    def before_enqueue(self, broker: Broker, message: Message[Any], delay: int | None) -> None:
+        """Write the active context into the options, in place of any that they carry."""
+        if self._thread.forwards:
+            return
+        options = message.options
+        try:
+            injected = (self._propagator or default_propagator()).inject(options)
+        except MqctxError as error:
+            raise _let_through(error) if self._thread.space is None else error from None
+        for stale in options.keys() - injected.keys():
+            del options[stale]
+        options.update(injected)
+
+    def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
+        """Enter the message's context."""
+        self._thread.scope = scope_from(message.options, self._propagator)
+        self._thread.scope.__enter__()
+        self._thread.space = copy_context()
+
+    def before_ack(self, broker: Broker, message: MessageProxy) -> None:
+        """Leave it. dramatiq comes here or to `before_nack` last, whatever happened before."""
+        scope, self._thread.scope, self._thread.space = self._thread.scope, None, None
+        if scope is not None:
+            scope.__exit__(None, None, None)
+
+    before_nack = before_ack
+
+    def after_declare_actor(self, broker: Broker, actor: Any) -> None:
+        """Let the actor's function run in a space of its own: the thread goes on to the next."""
+        if isinstance(actor, str):  # from `add_middleware` of dramatiq 1.18
+            actor = cast("Any", broker).actors[actor]
+        actor.fn = self._spaced(actor.fn)
+
+    def _spaced(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def spaced(*args: Any, **kwargs: Any) -> Any:
+            space, self._thread.space = self._thread.space, None
+            if space is None:  # the application calls the actor itself
+                return function(*args, **kwargs)
+            try:
+                return space.run(function, *args, **kwargs)
+            finally:
+                self._thread.space = space
+
+        return spaced
+
+
+def _let_through(error: MqctxError) -> MqctxError:
+    """Return the error as one that dramatiq does not log and go on, but raise to its caller."""
+    kind = type(error)
+    passing = type(kind.__name__, (kind, MiddlewareError), {"__module__": kind.__module__})
+    return cast("MqctxError", passing(*error.args))

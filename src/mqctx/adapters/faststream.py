@@ -1,0 +1,96 @@
+"""Context through FastStream's RabbitBroker: a broker middleware."""
+
+from collections.abc import Awaitable, Callable
+from contextvars import Context as Space
+from contextvars import copy_context
+from copy import copy
+from types import TracebackType
+from typing import Any
+
+from aio_pika import Message
+from faststream import BaseMiddleware, ContextRepo
+from faststream.message import StreamMessage
+from faststream.rabbit.response import RabbitPublishCommand
+
+from mqctx import calling
+from mqctx.context import Scope
+from mqctx.handler import scope_from
+from mqctx.propagator import Propagator, default_propagator
+
+__all__ = ["ContextMiddleware", "restored"]
+
+
+class ContextMiddleware(BaseMiddleware[RabbitPublishCommand, Any]):
+    """Publish with the active context in the headers; process a message in the one it brought.
+
+    For `RabbitBroker(middlewares=[ContextMiddleware])`, or, with a propagator of its own,
+    `middlewares=[partial(ContextMiddleware, propagator=...)]`. What is listed after it runs
+    inside the context too: parsers, filters, other middlewares, the publishing of results.
+
+    Publishing raises:
+        OversizeError: the context takes more bytes than the propagator allows.
+        HeadersError: the headers given are not a mapping.
+    """
+
+    __slots__ = ("_propagator", "_scope", "_space")
+
+    _scope: Scope
+
+    def __init__(
+        self, msg: Any, /, *, context: ContextRepo, propagator: Propagator | None = None
+    ) -> None:
+        super().__init__(msg, context=context)
+        self._propagator = propagator
+        self._space: Space | None = None
+
+    async def on_receive(self) -> None:
+        """Enter the message's context, in whichever task processes it."""
+        self._scope = scope_from(self.msg.headers, self._propagator)
+        self._scope.__enter__()
+
+    async def after_processed(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
+    ) -> None:
+        """Leave it. FastStream calls this after errors and cancellation too."""
+        self._scope.__exit__(exc_type, exc_val, exc_tb)
+
+    async def consume_scope(
+        self, call_next: Callable[..., Awaitable[Any]], msg: StreamMessage[Any]
+    ) -> Any:
+        """Call the handler in a space of its own: TestRabbitBroker has no task for it."""
+        self._space = copy_context()
+        return await calling.call(self._space, call_next, msg)
+
+    async def publish_scope(
+        self,
+        call_next: Callable[[RabbitPublishCommand], Awaitable[Any]],
+        cmd: RabbitPublishCommand,
+    ) -> Any:
+        """Publish; what a handler returned, in that handler's space."""
+        # Other middlewares (FastStream's telemetry) end here what they began in consume_scope.
+        return await calling.call(self._space, self._publish, call_next, cmd)
+
+    def _publish(
+        self,
+        call_next: Callable[[RabbitPublishCommand], Awaitable[Any]],
+        cmd: RabbitPublishCommand,
+    ) -> Awaitable[Any]:
+        inject = (self._propagator or default_propagator()).inject
+        if isinstance(cmd.body, Message):  # sent as it is, without the command's headers
+            cmd.body = copy(cmd.body)
+            cmd.body.headers = inject(cmd.body.headers)
+        else:
+            cmd.headers = inject(cmd.headers)
+        return call_next(cmd)
+
+
+def restored(message: StreamMessage[Any], /, *, propagator: Propagator | None = None) -> Scope:
+    """Return a `with` block inside exactly the context that `message` brought.
+
+    For `subscriber.get_one()`, `async for message in subscriber`, and the reply that
+    `broker.request()` returns.
+    """
+    return scope_from(message.headers, propagator)

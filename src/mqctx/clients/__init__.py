@@ -1,0 +1,1 @@
+"""The edge out: HTTP calls that carry the context to the services that may have it."""

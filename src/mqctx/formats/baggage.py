@@ -1,0 +1,205 @@
+"""W3C Baggage (https://www.w3.org/TR/baggage/): one header of `key=value` members."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from mqctx.errors import InvalidNameError, OversizeError
+from mqctx.formats import text_in
+from mqctx.formats.json import from_json
+from mqctx.rejection import Rejection, Report
+from mqctx.values import Plain, Text, check_name, declarations, escape, to_plain
+
+__all__ = ["BaggageFormat"]
+
+_HEADER: Final = "baggage"
+_OTHERS: Final = "baggage.others"
+_MAX_MEMBERS: Final = 64
+_MAX_BYTES: Final = 8192
+_WHITE_SPACE: Final = " \t"
+# W3C Baggage 3.3.1: a token (RFC 7230 3.2.6); an equals sign, and a value of baggage-octets.
+_PAIR = re.compile(
+    r"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*(?:(=)[ \t]*([!#-+\--:<-\[\]-~]*)[ \t]*)?"
+)
+# What is written as it is, besides letters and digits. A + would do, but OpenTelemetry for Python
+# reads it as a space.
+_SAFE = "!#$&'()*-./:<=>?@[]^_`{|}~"
+_TYPED: Final = "mqctx=json"
+
+
+class BaggageFormat:
+    """W3C Baggage, for services in any language: one header of `key=value` members.
+
+    Others read the values as text. Between services with mqctx they keep their types: what is
+    no str is JSON with the property `mqctx=json`.
+
+    Members that a context cannot hold, because their keys are no names or because they have
+    properties of other vendors, travel on as they came, in the value `baggage.others`. No other
+    format writes it; `send` and `accept` know it as `"baggage"`, too.
+    """
+
+    __slots__ = ()
+
+    header = _HEADER
+    names = (_OTHERS,)
+    properties = ()
+    exact = False
+
+    def encode(self, values: Mapping[str, Plain]) -> Mapping[str, str]:
+        """Return the one header that carries `values`, or none if there are no values.
+
+        Raises:
+            OversizeError: more than 64 members, or more than 8192 bytes (W3C Baggage 3.3.2).
+        """
+        members = {n: _written(n, value) for n, value in values.items() if n != _OTHERS}
+        _add_others(members, values)
+        _check_room(members)
+        return {_HEADER: ",".join(members.values())} if members else {}
+
+    def decode(
+        self, headers: Mapping[str, Any], max_bytes: int, report: Report
+    ) -> Mapping[str, Plain]:
+        """Return the values of the members; what is no member, or past the 64th, is left out."""
+        text = text_in(headers, _HEADER, max_bytes, report)
+        parts = _parts(text or "")
+        if len(parts) > _MAX_MEMBERS:
+            detail = f"{len(parts)} members, of which {_MAX_MEMBERS} are read"
+            report(Rejection("extract", _HEADER, None, "too-large", detail))
+        values: dict[str, Plain] = {}
+        others: dict[str, str] = {}
+        for part in parts[:_MAX_MEMBERS]:
+            try:
+                _take(part, values, others)
+            except ValueError as error:
+                key = escape(part.partition("=")[0])
+                report(Rejection("extract", _HEADER, key, "malformed", escape(str(error))))
+        if others:
+            values[_OTHERS] = ",".join(others.values())
+        return values
+
+    def strip(self, headers: dict[str, Any]) -> None:
+        """Remove the header from `headers`, in place."""
+        headers.pop(_HEADER, None)
+
+    def __repr__(self) -> str:
+        return "BaggageFormat()"
+
+
+class _Member(NamedTuple):
+    """A member, its value still encoded; of its properties, the white space removed."""
+
+    key: str
+    value: str
+    properties: list[str]
+
+    def plain(self) -> Plain:
+        """Return the value; raise `ValueError` if it is not the JSON that it should be."""
+        text = unquote(self.value, errors="replace")
+        if _TYPED in self.properties:
+            return from_json(text)
+        # OpenTelemetry for Python takes properties for a part of the value, and passes it on so.
+        if text.endswith(f";{_TYPED}"):
+            return from_json(text.removesuffix(f";{_TYPED}"))
+        return Text(text)
+
+
+def _written(name: str, value: Plain) -> str:
+    if isinstance(value, str) and not value.endswith(f";{_TYPED}"):
+        return f"{name}={quote(value, safe=_SAFE)}"
+    return f"{name}={quote(msgspec.json.encode(value), safe=_SAFE)};{_TYPED}"
+
+
+def _parts(text: str) -> list[str]:
+    return [part for part in (part.strip(_WHITE_SPACE) for part in text.split(",")) if part]
+
+
+def _parse(part: str) -> _Member:
+    """Return a member; raise `ValueError` if it is none."""
+    pieces = part.split(";")
+    pairs = [pair.groups("") for pair in map(_PAIR.fullmatch, pieces) if pair is not None]
+    if len(pairs) < len(pieces) or not pairs[0][1]:
+        raise ValueError(f"not a member as W3C Baggage has it: {part}")
+    key, _, value = pairs[0]
+    return _Member(key, value, ["".join(pair) for pair in pairs[1:]])
+
+
+def _take(part: str, values: dict[str, Plain], others: dict[str, str]) -> None:
+    """Add what a member says to one of these, or both; raise `ValueError` if it is none."""
+    member = _parse(part)
+    if not _is_name(member.key):
+        others[part] = part
+        return
+    values[member.key] = member.plain()
+    if {_TYPED}.issuperset(member.properties):
+        others.pop(member.key, None)  # of repeated keys the last one counts
+    else:
+        others[member.key] = part
+
+
+def _members(text: Plain) -> list[tuple[str, _Member]]:
+    """Return each member in a text, as it stands there and parsed; leave out what is none."""
+    found: list[tuple[str, _Member]] = []
+    for part in _parts(text) if isinstance(text, str) else ():
+        try:
+            found.append((part, _parse(part)))
+        except ValueError:
+            continue  # set by hand, or by another format: it was not read here
+    return found
+
+
+def _add_others(members: dict[str, str], values: Mapping[str, Plain]) -> None:
+    """Write as it came what others wrote, unless the context no longer has it so."""
+    others: list[str] = []
+    for text, member in _members(values.get(_OTHERS)):
+        if not _is_name(member.key):
+            others.append(text)
+        elif member.key in members and _says(member, values[member.key]):
+            members[member.key] = text
+    if others:
+        members[_OTHERS] = ",".join(others)
+
+
+def _is_name(key: str) -> bool:
+    """Whether a value in the context can have that name."""
+    try:
+        check_name(key)
+    except InvalidNameError:
+        return False
+    return key != _OTHERS
+
+
+def _says(member: _Member, value: Plain) -> bool:
+    """Whether the context still has what a member brought."""
+    declaration = declarations.get(member.key)
+    try:
+        brought = member.plain()
+        plain = to_plain(member.key, brought)
+        if declaration is not None:
+            restored = declaration.restore(plain, lax=isinstance(brought, Text))
+            plain = declaration.to_plain(restored)
+    except Exception:  # noqa: BLE001 - a declared type's own code may raise anything
+        return False
+    return _written(member.key, plain) == _written(member.key, value)
+
+
+def _check_room(members: Mapping[str, str]) -> None:
+    """Raise `OversizeError` if there are too many members, naming the largest values."""
+    count = sum(text.count(",") + 1 for text in members.values())
+    size = sum(len(text) + 1 for text in members.values()) - 1
+    message = (
+        f"{count} members of W3C Baggage in {size} bytes, the limits are {_MAX_MEMBERS} and "
+        f"{_MAX_BYTES}: keep values out with Variable(..., local=True) or send=[...], "
+        "or set on_oversize='drop'"
+    )
+    names: list[str] = []
+    for name in sorted(members, key=lambda name: len(members[name]), reverse=True):
+        if count <= _MAX_MEMBERS and size <= _MAX_BYTES:
+            break
+        names.append(name)
+        count -= members[name].count(",") + 1
+        size -= len(members[name]) + 1
+    if names:
+        raise OversizeError(message, names)

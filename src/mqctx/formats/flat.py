@@ -1,0 +1,154 @@
+"""One header for each value, for services that look for a header of their own."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, cast
+from urllib.parse import quote, unquote
+
+from mqctx.errors import ConfigurationError, InvalidNameError, OversizeError
+from mqctx.formats import PROPERTY, check_header, check_prefix, text_in
+from mqctx.formats.json import from_json, to_json
+from mqctx.rejection import Rejection, Report
+from mqctx.values import Plain, Text, check_name, escape
+
+__all__ = ["CORRELATION_ID", "MESSAGE_ID", "FlatFormat"]
+
+CORRELATION_ID: Final = f"{PROPERTY}correlation_id"
+MESSAGE_ID: Final = f"{PROPERTY}message_id"
+_PROPERTIES: Final = (CORRELATION_ID, MESSAGE_ID)
+# AMQP 0-9-1, 4.2.5.3: a short string.
+_MAX_PROPERTY: Final = 255
+_JSON: Final = "json:"
+# Printable ASCII, but for the percent sign; letters and digits are safe without saying.
+_SAFE = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
+
+
+class FlatFormat:
+    """One header for each value: text as it is, other types as JSON behind `json:`.
+
+    Args:
+        headers: The header for each name. Other values are not written. Instead of a header it
+            may be `"property:correlation_id"` or `"property:message_id"`, the message's own:
+            at most 255 bytes.
+        prefix: What the headers of all values begin with; by default, without `headers`,
+            `"mqctx-"`.
+
+    Raises:
+        ConfigurationError: a name cannot be the name of a value; a broker, a client or Celery
+            gives a header another meaning; two names have one header; or both are given.
+    """
+
+    __slots__ = ("_headers", "_prefix", "header", "properties")
+
+    names = ()
+    exact = False
+
+    def __init__(
+        self, headers: Mapping[str, str] | None = None, *, prefix: str | None = None
+    ) -> None:
+        if headers is not None and prefix is not None:
+            raise ConfigurationError("headers and prefix: give one of them")
+        self._prefix = "mqctx-" if prefix is None else prefix
+        check_prefix(self._prefix)
+        self._headers = None if headers is None else _checked(headers)
+        written = [f"{self._prefix}*"] if self._headers is None else self._headers.values()
+        self.header = ", ".join(written)
+        self.properties = tuple(header for header in written if header in _PROPERTIES)
+
+    def encode(self, values: Mapping[str, Plain]) -> Mapping[str, str]:
+        """Return a header for each of the values.
+
+        Raises:
+            OversizeError: a value is too long for the property that is to carry it.
+        """
+        if self._headers is None:
+            return {self._prefix + name: _written(value) for name, value in values.items()}
+        written = {h: _written(values[n]) for n, h in self._headers.items() if n in values}
+        _check_room(self._headers, written)
+        return written
+
+    def decode(
+        self, headers: Mapping[str, Any], max_bytes: int, report: Report
+    ) -> Mapping[str, Plain]:
+        """Return the values of all headers that are ours, as long as they fit."""
+        values: dict[str, Plain] = {}
+        for name, header in self._found(headers):
+            tell = partial(self._tell, report, name)
+            text = text_in(headers, header, max_bytes, tell)
+            if text is None:
+                continue
+            max_bytes -= len(header) + len(text)
+            try:
+                values[name] = _read(text)
+            except ValueError as error:
+                tell(Rejection("extract", header, None, "malformed", escape(str(error))))
+        return values
+
+    def _tell(self, report: Report, name: str, rejection: Rejection) -> None:
+        # Behind a prefix anything may come, and a kind of rejection is remembered by its header.
+        header = self.header if self._headers is None else rejection.header
+        report(replace(rejection, header=header, key=escape(name)))
+
+    def strip(self, headers: dict[str, Any]) -> None:
+        """Remove each header that is ours from `headers`, in place."""
+        for _, header in self._found(headers):
+            del headers[header]
+
+    def _found(self, headers: Mapping[Any, Any]) -> list[tuple[str, str]]:
+        """Return names and headers of ours, where they are in `headers`."""
+        if self._headers is not None:
+            return [(name, h) for name, h in self._headers.items() if h in headers]
+        start = self._prefix
+        texts = (header for header in headers if isinstance(header, str))
+        return [(text.removeprefix(start), text) for text in texts if text.startswith(start)]
+
+    def __repr__(self) -> str:
+        if self._headers is None:
+            return f"FlatFormat(prefix={self._prefix!r})"
+        return f"FlatFormat({self._headers!r})"
+
+
+def _checked(given: object) -> dict[str, str]:
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(
+            f"headers: expected a mapping of names to headers, got {given!r}; "
+            "what all begin with is prefix=..."
+        )
+    headers = dict(cast("Mapping[str, str]", given))
+    for name, header in headers.items():
+        try:
+            check_name(name)
+        except InvalidNameError as error:
+            raise ConfigurationError(f"headers: {error}") from None
+        if header not in _PROPERTIES:
+            check_header(header)
+    if not headers or len(set(headers.values())) < len(headers):
+        raise ConfigurationError(f"headers: give each name a header of its own, not {headers}")
+    return headers
+
+
+def _check_room(headers: Mapping[str, str], written: Mapping[str, str]) -> None:
+    """Raise `OversizeError` if a property has no room for its value."""
+    of_properties = [(name, header) for name, header in headers.items() if header in _PROPERTIES]
+    names = [name for name, h in of_properties if len(written.get(h, "")) > _MAX_PROPERTY]
+    if names:
+        raise OversizeError(
+            f"{', '.join(names)}: an AMQP property has room for {_MAX_PROPERTY} bytes; "
+            "choose a header, or set on_oversize='drop'",
+            names,
+        )
+
+
+def _written(value: Plain) -> str:
+    if not isinstance(value, str):
+        return _JSON + to_json(value)
+    text = quote(value, safe=_SAFE)
+    return f"%6A{text[1:]}" if text.startswith(_JSON) else text
+
+
+def _read(text: str) -> Plain:
+    """Return the value; raise `ValueError` if it is not the JSON that it should be."""
+    if text.startswith(_JSON):
+        return from_json(text.removeprefix(_JSON))
+    return Text(unquote(text, errors="replace"))

@@ -1,0 +1,196 @@
+"""Signed headers: what arrives was written by somebody who has the key."""
+
+import re
+import time
+from collections.abc import Callable, Collection, Mapping
+from hashlib import sha256
+from typing import Any, Final, NoReturn, cast
+
+from itsdangerous import Signer
+
+from mqctx.errors import ConfigurationError
+from mqctx.formats import Format, text_in
+from mqctx.rejection import Reason, Rejection, Report
+from mqctx.values import Plain, type_name
+
+__all__ = ["SignedFormat"]
+
+_KEY_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SIGNED = re.compile(r"([A-Za-z0-9_-]{1,64})\.([0-9]{1,12})\.([A-Za-z0-9_-]*):(.*)", re.DOTALL)
+# 32 bytes in base64url. Of the last character two bits say nothing: only one spelling is ours.
+_SIGNATURE = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
+_LEAST_SECRET: Final = 16
+_DAY: Final = 24 * 60 * 60
+_CLOCK_SKEW: Final = 300
+
+
+class SignedFormat:
+    """Another format's header, signed: HMAC-SHA256 over header name, key name, time and text.
+
+    It shows that somebody who has the key wrote this header, at that time. It hides nothing. It
+    does not show that the header belongs to this message: within `max_age`, whoever may publish
+    can put a header that he has seen on a body of his own, or leave it out.
+
+    Args:
+        format: A format of one header, such as `JsonFormat()` or `BaggageFormat()`.
+        keys: Secrets of 16 bytes or more, by name. All verify; the names are in the header.
+        sign_with: The name of the key that signs; the first one by default. To change the key,
+            give the new one to all that read, then sign with it, then take away the old one.
+        max_age: For how many seconds a signature counts, None for ever. The default is 30 days:
+            messages wait in dead-letter queues.
+
+    Raises:
+        ConfigurationError: a setting cannot work, or a secret is too short.
+    """
+
+    __slots__ = ("_format", "_sign_with", "_signers", "exact", "header", "max_age", "names")
+
+    properties = ()
+
+    def __init__(
+        self,
+        format: Format,
+        keys: Mapping[str, str | bytes],
+        *,
+        sign_with: str | None = None,
+        max_age: float | None = 30 * _DAY,
+    ) -> None:
+        _check_single(format)
+        secrets = _checked_keys(keys)
+        self._sign_with = next(iter(secrets)) if sign_with is None else sign_with
+        if self._sign_with not in secrets:
+            raise ConfigurationError(f"sign_with: not one of the keys, {', '.join(secrets)}")
+        if max_age is not None and not max_age > 0:
+            raise ConfigurationError(f"max_age: {max_age} is not a number of seconds above 0")
+        self._format = format
+        self.header = format.header
+        self.names: Collection[str] = format.names
+        self.exact = format.exact
+        self.max_age = max_age
+        self._signers = {
+            name: Signer(
+                secret,
+                salt=f"mqctx {self.header}",
+                key_derivation="hmac",
+                digest_method=sha256,
+            )
+            for name, secret in secrets.items()
+        }
+
+    def encode(
+        self, values: Mapping[str, Plain]
+    ) -> Mapping[str, str] | Callable[[], Mapping[str, str]]:
+        """Return a function that signs the header anew each second; no header for no values."""
+        written = cast("Mapping[str, str]", self._format.encode(values))
+        if not written:
+            return written
+        text = written[self.header]
+        latest = (0, "")
+
+        def headers() -> Mapping[str, str]:
+            nonlocal latest
+            now, signed = int(time.time()), latest
+            if signed[0] != now:
+                latest = signed = (now, self._sign(text, now))
+            return {self.header: signed[1]}
+
+        return headers
+
+    def _sign(self, text: str, now: int) -> str:
+        key = self._sign_with
+        signature = self._signers[key].get_signature(f"{key}.{now}:{text}").decode()
+        return f"{key}.{now}.{signature}:{text}"
+
+    def decode(
+        self, headers: Mapping[str, Any], max_bytes: int, report: Report
+    ) -> Mapping[str, Plain]:
+        """Return the values in the header, if its signature counts."""
+        signed = text_in(headers, self.header, max_bytes, report)
+        if signed is None:
+            return {}
+        try:
+            text = self._verified(signed)
+        except _RefusedError as refused:
+            report(Rejection("extract", self.header, None, refused.reason, str(refused)))
+            return {}
+        return self._format.decode({self.header: text}, max_bytes, report)
+
+    def _verified(self, signed: str) -> str:
+        """Return the text of a header; raise `_RefusedError` unless its signature counts."""
+        match = _SIGNED.fullmatch(signed)
+        if match is None:
+            raise _RefusedError("unsigned", "it does not begin with a signature")
+        key, signed_at, signature, text = match.groups()
+        signer = self._signers.get(key)
+        if signer is None:
+            raise _RefusedError("unknown-key", f"no key here has the name {key!r}")
+        message = f"{key}.{signed_at}:{text}".encode(errors="surrogatepass")
+        if not _SIGNATURE.fullmatch(signature) or not signer.verify_signature(message, signature):
+            raise _RefusedError("forged", f"the signature by {key!r} is not that of this header")
+        self._check_age(int(time.time()) - int(signed_at))
+        return text
+
+    def _check_age(self, age: int) -> None:
+        if age < -_CLOCK_SKEW:
+            raise _RefusedError("expired", f"signed {-age} s ahead of the clock here")
+        if self.max_age is not None and age > self.max_age:
+            raise _RefusedError("expired", f"signed {age} s ago, max_age is {self.max_age}")
+
+    def strip(self, headers: dict[str, Any]) -> None:
+        """Remove the header from `headers`, in place."""
+        self._format.strip(headers)
+
+    def __reduce__(self) -> NoReturn:
+        raise ConfigurationError(
+            "a SignedFormat holds secrets and is never pickled; make it anew in each process"
+        )
+
+    def __repr__(self) -> str:
+        return f"SignedFormat({self._format!r}, keys={list(self._signers)}, max_age={self.max_age})"
+
+
+class _RefusedError(Exception):
+    """The signature of a header does not count. Never leaves this module."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason: Reason = reason
+
+
+def _check_single(format: Format) -> None:
+    written = format.encode({"name": "value"})
+    if callable(written) or set(written) != {format.header} or format.properties:
+        raise ConfigurationError(
+            f"format: {format!r} does not write one header for all values, as JsonFormat and "
+            "BaggageFormat do; several that are signed apart could be mixed with others"
+        )
+
+
+def _checked_keys(keys: object) -> dict[str, bytes]:
+    """Return secrets as bytes; raise `ConfigurationError`, never showing what may be a secret."""
+    if not isinstance(keys, Mapping) or not keys:
+        raise ConfigurationError("keys: give a mapping of key names to secrets, at least one")
+    checked: dict[str, bytes] = {}
+    for name, secret in cast("Mapping[object, object]", keys).items():
+        if not isinstance(name, str) or not _KEY_NAME.fullmatch(name):
+            raise ConfigurationError(
+                f"keys: the name of key {len(checked) + 1} is not of letters, digits, _ and -, "
+                "all ASCII, at most 64"
+            )
+        checked[name] = _checked_secret(name, secret)
+    return checked
+
+
+def _checked_secret(name: str, secret: object) -> bytes:
+    if isinstance(secret, str):
+        # Any error in encoding would show it.
+        secret = secret.encode(errors="surrogatepass")
+    if not isinstance(secret, bytes):
+        kind = type_name(type(secret))
+        raise ConfigurationError(f"keys: the secret of {name!r} is a {kind}, not str or bytes")
+    if len(secret) < _LEAST_SECRET:
+        raise ConfigurationError(
+            f"keys: the secret of {name!r} has less than {_LEAST_SECRET} bytes; "
+            "secrets.token_hex(32) makes a good one"
+        )
+    return secret

@@ -1,0 +1,40 @@
+"""The active context in the `extra` of loguru's records."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from mqctx.logging import Fields
+
+if TYPE_CHECKING:
+    from loguru import Record
+
+__all__ = ["ContextPatcher"]
+
+
+class ContextPatcher:
+    """Put the active context into each record's `extra`; what is there already wins.
+
+    For `logger.configure(patcher=...)` or `logger.patch(...)`. Values are the context's own
+    objects: read only.
+
+    Args:
+        names: Names that are shown, a trailing `*` for a prefix (`"order.*"`). None: all but
+            the local ones.
+        prefix: Put before each name, such as `"ctx_"`.
+        redact: Names whose values are shown as `***`, in the same way as `names`.
+
+    Raises:
+        ConfigurationError: a setting cannot work.
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(
+        self, names: Iterable[str] | None = None, *, prefix: str = "", redact: Iterable[str] = ()
+    ) -> None:
+        self._fields = Fields(names, prefix, redact)
+
+    def __call__(self, record: "Record") -> None:
+        """Put the context into `record`."""
+        for name, shown, _ in self._fields():
+            record["extra"].setdefault(name, shown)

@@ -1,0 +1,1 @@
+"""The edge in: each HTTP request gets a context, in ASGI and WSGI applications."""

@@ -1,0 +1,168 @@
+"""For WSGI applications: Flask, Django, or none of them."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeAlias, Unpack, cast
+
+from mqctx.middleware.access_log import GONE
+from mqctx.middleware.request import UNDER_WAY, Edge, Request, Settings
+from mqctx.values import type_name
+
+__all__ = ["ContextMiddleware"]
+
+Environ: TypeAlias = dict[str, Any]
+StartResponse: TypeAlias = Callable[..., Callable[[bytes], object]]
+# What it returns is bytes to iterate over; of Django's handler, type checkers say that it is not.
+App: TypeAlias = Callable[[Any, Any], Any]
+
+_WITHOUT_PREFIX: Final = ("CONTENT_TYPE", "CONTENT_LENGTH")
+
+
+class ContextMiddleware:
+    """Run each request inside a context of its own.
+
+    The context has `request_id`, the trace, the chosen headers, and what stays in the process:
+    `http.method`, `http.path`, `http.client`, `http.started`. It is active for all that the
+    application does, also while a streamed response is iterated and closed; `bind` adds to it.
+    What was active outside is active again after, and no context variable that is set inside
+    gets out, to the next request of the thread for one.
+
+    The response shows the request id. Once it is complete, one line is logged. A request that
+    another instance already serves passes untouched.
+
+    Takes the arguments of `mqctx.middleware.request.Edge` besides the application.
+
+    Raises:
+        ConfigurationError: a setting cannot work.
+    """
+
+    def __init__(self, app: App, **settings: Unpack[Settings]) -> None:
+        self.app = app
+        self._edge = Edge(**settings)
+        self._wanted = [(_environ_key(header), header) for header in self._edge.wanted]
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        if UNDER_WAY in environ:
+            return cast("Iterable[bytes]", self.app(environ, start_response))
+        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        request = self._edge.begin(
+            {header: _text(environ[key]) for key, header in self._wanted if key in environ},
+            environ["REQUEST_METHOD"],
+            path.encode("latin-1", "replace"),
+            environ.get("REMOTE_ADDR"),
+        )
+        response = _Response(request, self._edge.id_header, environ, start_response)
+        # In a space, not a scope: the server comes back for the body after this has returned.
+        return response.space.run(response.call, self.app)
+
+
+class _Response:
+    """A response under way; also its body, each step of which runs in the request's space."""
+
+    __slots__ = (
+        *("_begun", "_body", "_environ", "_id_header", "_iterator", "_line", "_start_response"),
+        *("_status", "space"),
+    )
+
+    _body: Iterable[bytes]
+    _iterator: Iterator[bytes] | None
+
+    def __init__(
+        self,
+        request: Request,
+        id_header: str,
+        environ: Environ,
+        start_response: StartResponse,
+    ) -> None:
+        self.space = request.context.space()
+        self._line = request.line
+        self._id_header = (id_header, request.id)
+        self._environ = environ
+        self._start_response = start_response
+        self._iterator = None
+        self._status = 0
+        self._begun = False
+
+    def call(self, app: App) -> Iterable[bytes]:
+        self._environ[UNDER_WAY] = True
+        try:
+            self._body = app(self._environ, self._start)
+        except BaseException as error:
+            self._fail(error)
+            raise
+        if not self._is_opaque():
+            return self
+        self._end(self._status or 500)
+        return self._body
+
+    def _start(
+        self, status: str, headers: list[tuple[str, str]], *exc_info: Any
+    ) -> Callable[[bytes], object]:
+        self._status = int(status[:3]) if status[:3].isdecimal() else 0
+        name = self._id_header[0].lower()
+        if not any(key.lower() == name for key, _ in headers):
+            headers = [*headers, self._id_header]
+        return self._start_response(status, headers, *exc_info)
+
+    def _is_opaque(self) -> bool:
+        """Whether the server must see the body itself, of which no code of the application runs.
+
+        It counts the items of a list to know the length (PEP 3333, "Handling the
+        Content-Length Header"), and sends the file of its own wrapper in a way of its own.
+        """
+        file_wrapper = self._environ.get("wsgi.file_wrapper")
+        kinds = (list, tuple, file_wrapper) if isinstance(file_wrapper, type) else (list, tuple)
+        return isinstance(self._body, kinds)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        return self.space.run(self._step)
+
+    def _step(self) -> bytes:
+        try:
+            if self._iterator is None:
+                self._iterator = iter(self._body)
+            chunk = next(self._iterator)
+        except StopIteration:
+            self._end(self._status or 500)
+            raise
+        except BaseException as error:
+            self._fail(error)
+            raise
+        self._begun = True
+        return chunk
+
+    def close(self) -> None:
+        """Close the application's body; called by the server in any case."""
+        self.space.run(self._close)
+
+    def _close(self) -> None:
+        try:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._end(self._status or 499, GONE)
+
+    def _fail(self, error: BaseException) -> None:
+        # Before the first chunk, no header is sent (PEP 3333), and the server makes it a 500.
+        status = self._status if self._begun else 500
+        self._end(status, type_name(type(error)))
+
+    def _end(self, status: int, error: str | None = None) -> None:
+        self._line.completed(status, error)
+        self._environ.pop(UNDER_WAY, None)
+
+
+def _environ_key(header: str) -> str:
+    key = header.upper().replace("-", "_")
+    return key if key in _WITHOUT_PREFIX else f"HTTP_{key}"
+
+
+def _text(value: str) -> str:
+    """Return the text of a header, whose bytes WSGI gives as Latin-1."""
+    if value.isascii():
+        return value
+    return value.encode("latin-1", "replace").decode(errors="surrogateescape")

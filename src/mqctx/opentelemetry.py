@@ -1,0 +1,252 @@
+"""mqctx beside OpenTelemetry: with all that it instruments, in its baggage, on its spans."""
+
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from opentelemetry import baggage, trace
+from opentelemetry.context import Context as OtelContext
+from opentelemetry.context import attach, detach, get_current
+from opentelemetry.propagators.textmap import (
+    CarrierT,
+    Getter,
+    Setter,
+    TextMapPropagator,
+    default_getter,
+    default_setter,
+)
+from opentelemetry.sdk.trace import Span, SpanProcessor
+
+from mqctx.allow_list import allow_list
+from mqctx.context import EMPTY, Context, Scope, current, restored_here
+from mqctx.errors import MqctxError, OversizeError
+from mqctx.formats.json import JsonFormat, from_json, to_json
+from mqctx.opentelemetry_runtime import bringing, brought_by
+from mqctx.propagator import Propagator, default_propagator
+from mqctx.rejection import Reason, Rejection, log_rejection
+from mqctx.values import Plain, as_plain, declarations, escape
+
+__all__ = [
+    "ContextPropagator",
+    "ContextSpanProcessor",
+    "from_baggage",
+    "mirrored_to_baggage",
+    "restored",
+]
+
+_INT64: Final = range(-(2**63), 2**63)
+
+
+class ContextPropagator(TextMapPropagator):
+    """Carry the context with everything that OpenTelemetry instruments.
+
+    Chosen as `mqctx` in OTEL_PROPAGATORS, beside OpenTelemetry's own. The default propagator
+    of the moment decides what is sent and accepted, and in which headers.
+    """
+
+    def inject(
+        self,
+        carrier: CarrierT,
+        context: OtelContext | None = None,
+        setter: Setter[CarrierT] = default_setter,
+    ) -> None:
+        """Write the headers of the active context; what cannot be sent is logged.
+
+        Where `context` is another than the current one and brought its own, that is written.
+        `traceparent`, `tracestate` and `baggage` are left to OpenTelemetry where it has a span,
+        and entries, to write there.
+        """
+        context = get_current() if context is None else context
+        try:
+            headers = _headers(context)
+        except MqctxError as error:
+            reason: Reason = "too-large" if isinstance(error, OversizeError) else "illegal-value"
+            header = default_propagator().formats[0].header
+            log_rejection(Rejection("inject", header, None, reason, escape(str(error))))
+            return
+        for header in headers.keys() - _left_to_opentelemetry(context):
+            setter.set(carrier, header, headers[header])
+
+    def extract(
+        self,
+        carrier: CarrierT,
+        context: OtelContext | None = None,
+        getter: Getter[CarrierT] = default_getter,
+    ) -> OtelContext:
+        """Return `context` with what `carrier` brought, to be restored; never raises.
+
+        Where it brought nothing, that is `context` itself, as with OpenTelemetry's own.
+        """
+        context = OtelContext() if context is None else context
+        # What an adapter has already restored counts, with the propagator that it was given.
+        brought = restored_here(carrier) or default_propagator().extract(_Carried(carrier, getter))
+        return bringing(brought, context) if brought else context
+
+    @property
+    def fields(self) -> set[str]:
+        """The headers that `inject` writes, as the default propagator's formats name them."""
+        return {each.header for each in default_propagator().formats}
+
+
+def _headers(context: OtelContext) -> dict[str, str]:
+    propagator = default_propagator()
+    brought = brought_by(context)
+    if brought is None or brought is brought_by(get_current()):
+        headers = propagator.inject()
+    else:
+        headers = brought.run(propagator.inject)
+    return {name: text for name, text in headers.items() if name not in propagator.properties}
+
+
+def _left_to_opentelemetry(context: OtelContext) -> set[str]:
+    span = trace.get_current_span(context).get_span_context()
+    left = {"traceparent", "tracestate"} if span.is_valid else set[str]()
+    return left | {"baggage"} if baggage.get_all(context) else left
+
+
+class _Carried(Mapping[str, Any]):
+    """The headers of a carrier of any kind, as far as its getter knows them."""
+
+    def __init__(self, carrier: Any, getter: Getter[Any]) -> None:
+        self._carrier = carrier
+        self._getter = getter
+
+    def __getitem__(self, header: str) -> Any:
+        found: Any = self._getter.get(self._carrier, header)
+        if not found:
+            raise KeyError(header)
+        lines: list[Any] = [found] if isinstance(found, str | bytes | bytearray) else list(found)
+        if len(lines) == 1:
+            return lines[0]
+        # RFC 9110 5.3: the lines of one header are one value.
+        return ",".join(lines) if all(isinstance(line, str) for line in lines) else lines
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._getter.keys(self._carrier))
+
+    def __len__(self) -> int:
+        return len(self._getter.keys(self._carrier))
+
+    def __bool__(self) -> bool:
+        return True  # pika's and Celery's getters know values, but no keys
+
+
+def restored(context: OtelContext | None = None) -> Scope:
+    """Return a `with` block inside exactly what an OpenTelemetry context brought.
+
+    For where OTEL_PYTHON_CONTEXT is not `mqctx`, and for contexts that are not attached. The
+    current one if none is given; the block is empty if it brought nothing.
+    """
+    otel = get_current() if context is None else context
+    return (brought_by(otel) or EMPTY).scope()
+
+
+@contextmanager
+def mirrored_to_baggage(names: Iterable[str]) -> Generator[None]:
+    """Show chosen values of the active context as OpenTelemetry's baggage, in a `with` block.
+
+    As they are when the block is entered, a str as it is and all else as JSON. Local values
+    stay out: OpenTelemetry sends its baggage along.
+
+    Args:
+        names: Which values, a trailing `*` for a prefix (`"order.*"`).
+
+    Raises:
+        ConfigurationError: `names` is text.
+    """
+    chosen = allow_list("names", names)
+    otel = get_current()
+    for name, value in current().travelling().items():
+        if chosen(name):
+            otel = baggage.set_baggage(name, _text(as_plain(name, value)), otel)
+    token = attach(otel)
+    try:
+        yield
+    finally:
+        detach(token)
+
+
+_from_baggage = Propagator(formats=[JsonFormat(header="baggage")], max_bytes=65_536)
+
+
+def from_baggage(names: Iterable[str], context: OtelContext | None = None) -> Context:
+    """Return chosen entries of OpenTelemetry's baggage as a context, such as for a scope.
+
+    Entries are text; where a `Variable` declares another type, they become that, also from what
+    `mirrored_to_baggage` made of it. What cannot is left out, and logged.
+
+    Args:
+        names: Which entries, a trailing `*` for a prefix (`"order.*"`).
+        context: The OpenTelemetry context, None for the current one.
+
+    Raises:
+        ConfigurationError: `names` is text.
+    """
+    chosen = allow_list("names", names)
+    entries = {str(key): str(value) for key, value in baggage.get_all(context).items()}
+    plain = {name: _meant(name, text) for name, text in entries.items() if chosen(name)}
+    return _from_baggage.extract({"baggage": to_json(plain)})
+
+
+class ContextSpanProcessor(SpanProcessor):
+    """Put chosen values of the context that is active where a span starts on that span.
+
+    str, bool, int, float and lists of one of them become attributes as they are, all else
+    becomes JSON, or text where it has none. The SDK's `ConcurrentMultiSpanProcessor` asks in
+    other threads, where no context is active: use the default one.
+
+    Args:
+        names: Which values, a trailing `*` for a prefix (`"order.*"`). None: all but the local
+            ones, which may be named.
+        prefix: Goes before each name.
+
+    Raises:
+        ConfigurationError: `names` is text.
+    """
+
+    def __init__(self, names: Iterable[str] | None = None, *, prefix: str = "mqctx.") -> None:
+        self._chosen = allow_list("names", names)
+        self._local_too = names is not None
+        self._prefix = prefix
+
+    def on_start(self, span: Span, parent_context: OtelContext | None = None) -> None:
+        """Put the values on `span`; never raises."""
+        del parent_context
+        context = current()
+        values = context if self._local_too else context.travelling()
+        for name, value in values.items():
+            if self._chosen(name):
+                with suppress(Exception):  # the code of a local value may raise anything
+                    span.set_attribute(self._prefix + name, _attribute(name, value))
+
+
+def _text(plain: Plain) -> str:
+    return plain if isinstance(plain, str) else to_json(plain)
+
+
+def _meant(name: str, text: str) -> object:
+    """Return `text`, or what it says as JSON where the variable takes no text of that kind."""
+    declaration = declarations.get(name)
+    try:
+        if declaration is not None:
+            declaration.restore(text)
+    except Exception:  # noqa: BLE001 - a declared type's own code may raise anything
+        with suppress(ValueError):
+            return from_json(text)
+    return text
+
+
+def _attribute(name: str, value: object) -> Any:
+    try:
+        plain = as_plain(name, value)
+    except MqctxError:  # only a local value: it may be of any type
+        return str(value)
+    items = plain if isinstance(plain, list) else [plain]
+    kinds = {type(item) for item in items}
+    fits = len(kinds) < 2 and kinds <= {str, bool, int, float}
+    return plain if fits and all(map(_fits_int64, items)) else to_json(plain)
+
+
+def _fits_int64(item: object) -> bool:
+    # OTLP has no larger ones, and leaves them out.
+    return not isinstance(item, int) or item in _INT64

@@ -1,0 +1,391 @@
+"""dramatiq, without a broker: its StubBroker, and a real Worker with its threads."""
+
+import asyncio
+import importlib
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+import dramatiq
+import pytest
+from dramatiq.brokers.stub import StubBroker
+from dramatiq.middleware import AsyncIO, GroupCallbacks, MiddlewareError, Retries, SkipMessage
+
+import mqctx
+from mqctx import Context, Propagator, bind, current, scope
+from mqctx.adapters.dramatiq import ContextMiddleware
+
+SECONDS = 30
+ADA: Any = {"mqctx": '{"user":"ada"}'}
+Seen = list[Mapping[str, object]]
+other: ContextVar[str] = ContextVar("other", default="outside")
+
+
+@pytest.fixture(autouse=True)
+def _ambient() -> Iterator[None]:
+    with scope(user="ambient"):
+        yield
+        assert current() == {"user": "ambient"}
+        assert other.get() == "outside"
+
+
+class Witness(dramatiq.Middleware):
+    """Notes what is active in the worker's thread before and after all that is ours."""
+
+    def __init__(self) -> None:
+        self.active: list[tuple[Mapping[str, object], str]] = []
+
+    def before_process_message(self, broker: Any, message: Any) -> None:
+        self.active.append((current(), other.get()))
+
+    def after_ack(self, broker: Any, message: Any) -> None:
+        self.active.append((current(), other.get()))
+
+    after_nack = after_ack
+
+
+@pytest.fixture
+def broker() -> Iterator[StubBroker]:
+    """Give a broker whose threads are as they were, each time they are done with a message."""
+    witness = Witness()
+    broker = StubBroker()
+    broker.add_middleware(witness, before=type(broker.middleware[0]))
+    broker.add_middleware(ContextMiddleware())
+    yield broker
+    assert {(tuple(context), value) for context, value in witness.active} <= {((), "outside")}
+    broker.flush_all()
+    broker.close()
+
+
+@contextmanager
+def worked(broker: StubBroker) -> Iterator[Callable[[], None]]:
+    """Start one worker thread, and give what waits until it did everything; stop it afterwards."""
+    worker = dramatiq.Worker(broker, worker_timeout=10, worker_threads=1)
+
+    def finish() -> None:
+        for queue in broker.queues:
+            broker.join(queue, timeout=SECONDS * 1000, fail_fast=False)
+        worker.join()
+
+    worker.start()
+    try:
+        yield finish
+        finish()
+    finally:
+        worker.stop()
+
+
+def handled(broker: StubBroker, *sends: Callable[[], object]) -> None:
+    """Send messages, each when the one before was handled."""
+    with worked(broker) as finish:
+        for send in sends:
+            send()
+            finish()
+
+
+def enqueued(broker: StubBroker) -> list[Any]:
+    """Return the options of the messages that wait, as a worker gets them."""
+    waiting = [json.loads(data) for queue in broker.queues.values() for data in queue.queue]
+    return [message["options"] for message in waiting]
+
+
+def test_an_actor_runs_in_the_context_that_its_message_was_sent_in(broker: StubBroker) -> None:
+    seen: Seen = []
+
+    @dramatiq.actor(broker=broker)
+    def work() -> None:
+        seen.append(current())
+
+    contexts: Seen = [{"user": "ada", "tenant": "acme"}, {}, {"user": "eve"}]
+    handled(broker, *(Context(context).wrap(work.send) for context in contexts))
+    assert seen == contexts
+
+
+def test_nothing_that_an_actor_sets_reaches_the_next_message(broker: StubBroker) -> None:
+    seen: list[tuple[Mapping[str, object], str]] = []
+
+    @dramatiq.actor(broker=broker)
+    def work() -> None:
+        seen.append((current(), other.get()))
+        other.set("inside")
+        bind(step="pay")
+
+    handled(broker, Context(user="ada").wrap(work.send), Context().wrap(work.send))
+    assert seen == [({"user": "ada"}, "outside"), ({}, "outside")]
+
+
+def test_an_actor_that_the_application_calls_is_called_as_ever(broker: StubBroker) -> None:
+    @dramatiq.actor(broker=broker)
+    def inner() -> str:
+        """Do the work."""
+        other.set("inner")
+        return current().get("user", "nobody")
+
+    seen: list[tuple[str, str]] = []
+
+    @dramatiq.actor(broker=broker)
+    def outer() -> None:
+        seen.append((inner(), other.get()))
+
+    before = other.set("before")
+    assert (inner(), other.get()) == ("ambient", "inner")
+    other.reset(before)
+    assert (inner.fn.__name__, inner.fn.__doc__) == ("inner", "Do the work.")
+    handled(broker, Context(user="ada").wrap(outer.send))
+    assert seen == [("ada", "inner")]
+
+
+@pytest.mark.parametrize("position", [{}, {"before": Witness}, {"after": Witness}])
+def test_it_stands_anywhere_and_finds_the_actors_that_are_there(position: Any) -> None:
+    broker = StubBroker(middleware=[Witness(), Retries(min_backoff=1)])
+    seen: Seen = []
+
+    @dramatiq.actor(broker=broker, max_retries=1)
+    def work() -> None:
+        seen.append({**current(), "other": other.get()})
+        other.set("inside")
+        raise LookupError
+
+    broker.add_middleware(ContextMiddleware(), **position)
+    with scope(user="ada"), worked(broker):
+        work.send()
+    assert seen == [{"user": "ada", "other": "outside"}] * 2
+
+
+def test_it_finds_the_actors_that_dramatiq_1_18_names(broker: StubBroker) -> None:
+    @dramatiq.actor(broker=broker)
+    def work() -> None:
+        pass
+
+    before: Any = work.fn
+    ContextMiddleware().after_declare_actor(broker, "work")
+    assert inspect.unwrap(work.fn, stop=lambda function: function is before) is before
+    assert work.fn is not before
+
+
+def test_a_retry_has_the_context_and_what_was_bound(broker: StubBroker) -> None:
+    seen: Seen = []
+
+    @dramatiq.actor(broker=broker, max_retries=2, min_backoff=1, max_backoff=1)
+    def work() -> None:
+        seen.append(current())
+        bind({f"attempt-{len(seen)}": True})
+        raise LookupError
+
+    with scope(user="ada"), worked(broker):
+        work.send()
+    first = {"user": "ada"}
+    second = {**first, "attempt-1": True}
+    assert seen == [first, second, {**second, "attempt-2": True}]
+
+
+def test_a_message_that_is_delayed_keeps_its_context(broker: StubBroker) -> None:
+    seen: Seen = []
+
+    @dramatiq.actor(broker=broker)
+    def work() -> None:
+        seen.append(current())
+
+    with worked(broker):
+        for context in (Context(user="ada"), Context()):
+            context.run(work.send_with_options, delay=10)
+    assert sorted(seen, key=len) == [{}, {"user": "ada"}]
+
+
+# dramatiq 1.18 warns of each other backend whose client is not installed.
+@pytest.mark.filterwarnings("ignore::ImportWarning")
+def test_callbacks_pipelines_and_groups_go_on_in_the_context(broker: StubBroker) -> None:
+    backends: Any = importlib.import_module("dramatiq.rate_limits.backends")
+    broker.add_middleware(GroupCallbacks(backends.StubBackend()))
+    seen: dict[str, Mapping[str, object]] = {}
+
+    @dramatiq.actor(broker=broker, max_retries=0)
+    def work(name: str, *_: object) -> str:
+        seen[name] = current()
+        bind(by=name)
+        if name == "failing":
+            raise LookupError
+        return "result"
+
+    @dramatiq.actor(broker=broker)
+    def on_success(message: Any, result: str) -> None:
+        seen[f"after {message['args'][0]}"] = current()
+
+    @dramatiq.actor(broker=broker)
+    def on_failure(message: Any, error: Any) -> None:
+        seen[f"after {message['args'][0]}"] = current()
+
+    callbacks: Any = {"on_success": on_success, "on_failure": on_failure}
+    pipeline = dramatiq.pipeline([work.message("one"), work.message("two")], broker=broker)
+    group = dramatiq.group([work.message("member")], broker=broker)
+    group.add_completion_callback(work.message("complete"))
+    with Context(user="ada").scope(), worked(broker):
+        for name in ("working", "failing"):
+            work.send_with_options(args=(name,), **callbacks)
+        pipeline.run()
+        group.run()
+    assert seen == {
+        name: {"user": "ada", **({"by": by} if by else {})}
+        for name, by in {
+            "working": None,
+            "after working": "working",
+            "failing": None,
+            "after failing": "failing",
+            "one": None,
+            "two": "one",
+            "member": None,
+            "complete": "member",
+        }.items()
+    }
+
+
+def test_a_message_that_an_actor_sends_carries_what_is_active_there(broker: StubBroker) -> None:
+    seen: Seen = []
+
+    @dramatiq.actor(broker=broker)
+    def second() -> None:
+        seen.append(current())
+
+    @dramatiq.actor(broker=broker)
+    def first() -> None:
+        with scope(step="pay"):
+            second.send()
+        second.send()
+
+    handled(broker, Context(user="ada").wrap(first.send))
+    assert sorted(seen, key=len) == [{"user": "ada"}, {"user": "ada", "step": "pay"}]
+
+
+def test_an_async_actor_has_the_context_on_its_event_loop(broker: StubBroker) -> None:
+    broker.add_middleware(AsyncIO())
+    seen: list[tuple[Mapping[str, object], str]] = []
+
+    @dramatiq.actor(broker=broker)
+    async def work() -> None:
+        await asyncio.sleep(0)
+        seen.append((current(), other.get()))
+        other.set("inside")
+
+    handled(broker, *(Context(user=user).wrap(work.send) for user in ("ada", "eve")))
+    assert seen == [({"user": "ada"}, "outside"), ({"user": "eve"}, "outside")]
+
+
+@pytest.mark.parametrize("fails", [SkipMessage, LookupError, MiddlewareError])
+def test_a_message_that_does_not_come_to_its_actor_leaves_nothing_active(
+    broker: StubBroker, fails: type[Exception]
+) -> None:
+    class Failing(dramatiq.Middleware):
+        def before_process_message(self, broker: Any, message: Any) -> None:
+            seen.append(current())
+            raise fails
+
+    broker.add_middleware(Failing())
+    seen: Seen = []
+
+    @dramatiq.actor(broker=broker, max_retries=0)
+    def work() -> None:
+        raise LookupError
+
+    handled(broker, *(Context(user=user).wrap(work.send) for user in ("ada", "eve")))
+    assert seen == [{"user": "ada"}, {"user": "eve"}]
+
+
+def test_a_header_that_cannot_be_read_keeps_no_message_from_its_actor(broker: StubBroker) -> None:
+    rejections = mqctx.configure(on_rejected=lambda _: None).rejections
+    seen: Seen = []
+
+    @dramatiq.actor(broker=broker)
+    def work() -> None:
+        seen.append(current())
+
+    for header in ("nonsense", 42, '{"user":"ada"}'):
+        foreign = work.message_with_options(mqctx=header).encode()
+        handled(broker, partial(broker.queues["default"].put, foreign))
+    assert seen == [{}, {}, {"user": "ada"}]
+    assert rejections == {"malformed": 1, "wrong-type": 1}
+
+
+def test_a_stale_context_is_replaced_or_removed(broker: StubBroker) -> None:
+    @dramatiq.actor(broker=broker)
+    def work() -> None:
+        pass
+
+    message = work.message_with_options(own=1, **ADA)
+    with Context(user="eve").scope():
+        assert broker.enqueue(message) is message
+    with Context().scope():
+        broker.enqueue(message)
+        broker.enqueue(message, delay=1)
+    sent, removed, delayed = enqueued(broker)
+    assert sent == {"own": 1, "mqctx": '{"user":"eve"}'}
+    assert removed == {"own": 1}
+    assert delayed == {"own": 1, "eta": delayed["eta"]}
+
+
+def test_more_than_the_limit_is_refused_before_anything_is_sent(broker: StubBroker) -> None:
+    refused: list[mqctx.OversizeError] = []
+
+    @dramatiq.actor(broker=broker)
+    def work() -> None:
+        with scope(text="x" * 5000), pytest.raises(mqctx.OversizeError, match="'text'") as error:
+            work.send()
+        refused.append(error.value)
+
+    with scope(text="x" * 5000), pytest.raises(mqctx.OversizeError, match="'text'") as error:
+        work.send()
+    assert enqueued(broker) == []
+    with worked(broker):
+        work.send()
+    assert [str(each) for each in refused] == [str(error.value)]
+    assert type(error.value).__name__ == "OversizeError"
+
+
+def test_a_retry_is_not_lost_to_a_context_that_grew_too_large(
+    broker: StubBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: Seen = []
+
+    @dramatiq.actor(broker=broker, max_retries=1, min_backoff=1)
+    def work() -> None:
+        seen.append(current())
+        bind(text="x" * 5000)
+        raise LookupError
+
+    with Context(user="ada").scope(), worked(broker):
+        work.send()
+    assert seen == [{"user": "ada"}] * 2
+    assert "Unexpected failure in before_enqueue" in caplog.text
+    assert "OversizeError: the context takes" in caplog.text
+
+
+def test_a_propagator_of_its_own_injects_and_extracts() -> None:
+    narrow = Propagator(send=["user"], accept=["user"])
+    mqctx.configure(send=[], accept=[])
+    broker = StubBroker(middleware=[ContextMiddleware(propagator=narrow)])
+    seen: Seen = []
+
+    @dramatiq.actor(broker=broker)
+    def work() -> None:
+        seen.append(current())
+
+    with Context(user="ada", tenant="acme").scope():
+        assert work.send().options == ADA
+    foreign = work.message_with_options(mqctx='{"user":"eve","tenant":"acme"}').encode()
+    handled(broker, partial(broker.queues["default"].put, foreign))
+    assert sorted(seen, key=str) == [{"user": "ada"}, {"user": "eve"}]
+    assert narrow.rejections == {"not-accepted": 1}
+
+
+def test_the_default_propagator_is_asked_at_the_time_of_the_message(broker: StubBroker) -> None:
+    @dramatiq.actor(broker=broker)
+    def work() -> None:
+        pass
+
+    mqctx.configure(send=["user"])
+    with scope(user="ada", tenant="acme"):
+        work.send()
+    assert enqueued(broker) == [ADA]

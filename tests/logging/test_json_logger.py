@@ -1,0 +1,51 @@
+"""python-json-logger writes what the filter gave to a record, with no setting of its own."""
+
+import json
+import logging
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from pythonjsonlogger.json import JsonFormatter
+
+import mqctx
+from mqctx import scope
+from mqctx.logging.stdlib import ContextFilter
+
+ORDER = UUID("7c9e6679-7425-40de-944b-e07fc1f90ae7")
+
+
+def written(context_filter: ContextFilter, **extra: object) -> object:
+    """Return the line of a record as JSON."""
+    record = logging.getLogger().makeRecord("shop", 20, "", 0, "billing", (), None, extra=extra)
+    context_filter.filter(record)
+    return json.loads(JsonFormatter().format(record))
+
+
+@pytest.mark.parametrize(
+    ("context_filter", "expected"),
+    [
+        (ContextFilter(), {"order.id": 7, "tags": ["a\n"], "user": "eve"}),
+        (
+            ContextFilter(attribute="context"),
+            {"context": {"order.id": 7, "tags": ["a\n"], "user": "ada"}, "user": "eve"},
+        ),
+    ],
+    ids=["one each", "in one"],
+)
+def test_writes_the_context_beside_the_extra(
+    context_filter: ContextFilter, expected: dict[str, object]
+) -> None:
+    with scope({"order.id": 7, "tags": ["a\n"], "user": "ada"}):
+        assert written(context_filter, user="eve") == {"message": "billing", **expected}
+
+
+def test_writes_declared_types_as_text() -> None:
+    mqctx.Variable("order", UUID)
+    mqctx.Variable("due", datetime)
+    with scope(order=ORDER, due=datetime(2030, 1, 2, tzinfo=UTC)):
+        assert written(ContextFilter(["order", "due"], prefix="ctx.")) == {
+            "message": "billing",
+            "ctx.order": str(ORDER),
+            "ctx.due": "2030-01-02T00:00:00+00:00",
+        }

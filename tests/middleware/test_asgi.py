@@ -1,0 +1,408 @@
+"""The ASGI middleware by the bare protocol: streams, disconnects, websockets, other scopes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from mqctx import bind, current, scope
+from mqctx.middleware.asgi import ContextMiddleware
+from tests.middleware.conftest import Lines
+from tests.middleware.protocols import http_scope
+
+START = {"type": "http.response.start", "status": 200}
+FAILED = {"type": "http.response.start", "status": 500}
+MORE = {"type": "http.response.body", "body": b"x", "more_body": True}
+LAST = {"type": "http.response.body", "body": b"x"}
+GONE = {"type": "http.disconnect"}
+CONNECT = {"type": "websocket.connect"}
+ACCEPT: dict[str, Any] = {"type": "websocket.accept", "headers": [(b"a", b"b")]}
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class Server:
+    """What an application sends, and what it is told."""
+
+    def __init__(self, *messages: dict[str, Any]) -> None:
+        self.messages = list(messages)
+        self.sent: list[dict[str, Any]] = []
+        self.failing = False
+
+    async def receive(self) -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return self.messages.pop(0)
+
+    async def send(self, message: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+        if self.failing:
+            raise OSError("client is gone")
+        self.sent.append(message)
+
+    async def serve(self, app: App, scope: dict[str, Any] | None = None, **settings: Any) -> None:
+        served = http_scope(headers=[("X-Request-Id", "r-1")]) if scope is None else scope
+        await ContextMiddleware(app, **settings)(served, self.receive, self.send)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.mark.asyncio
+async def test_a_stream_is_made_inside_the_context_and_its_line_comes_when_it_ends(
+    server: Server, lines: Lines
+) -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send(START)
+        for n in range(3):
+            assert current()["request_id"] == "r-1"
+            assert not lines.records
+            bind(chunks=n)
+            await send(MORE)
+        await send(LAST)
+        assert len(lines.records) == 1
+
+    await server.serve(app)
+    assert lines.texts == ["request completed: GET /orders 200"]
+    assert lines.contexts[0]["chunks"] == 2
+    assert len(server.sent) == 5
+
+
+@pytest.mark.asyncio
+async def test_what_goes_on_after_the_response_has_the_context_and_no_part_in_the_line(
+    server: Server, lines: Lines
+) -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send(START)
+        await send(LAST)
+        await asyncio.sleep(0)
+        assert current()["request_id"] == "r-1"
+        raise LookupError("in the background")
+
+    with pytest.raises(LookupError):
+        await server.serve(app)
+    assert lines.texts == ["request completed: GET /orders 200"]
+    assert current() == {}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("status", [500, 503])
+async def test_an_exception_that_was_answered_before_it_goes_on_is_named(
+    server: Server, lines: Lines, status: int
+) -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": status})
+        await send(LAST)
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await server.serve(app)
+    assert lines.texts == [f"request completed: GET /orders {status} (LookupError)"]
+    assert server.sent[0]["headers"] == [(b"x-request-id", b"r-1")]
+
+
+@pytest.mark.asyncio
+async def test_an_exception_in_the_middle_of_a_response_has_the_status_that_was_sent(
+    server: Server, lines: Lines
+) -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send(START)
+        await send(MORE)
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await server.serve(app)
+    assert lines.texts == ["request completed: GET /orders 200 (LookupError)"]
+
+
+@pytest.mark.asyncio
+async def test_a_5xx_without_exception_has_a_line_too(server: Server, lines: Lines) -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send(FAILED)
+        await send(LAST)
+
+    await server.serve(app)
+    assert lines.texts == ["request completed: GET /orders 500"]
+
+
+@pytest.mark.asyncio
+async def test_no_response_at_all_is_noted(server: Server, lines: Lines) -> None:
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        pass
+
+    await server.serve(app)
+    assert lines.texts == ["request completed: GET /orders 500 (no complete response)"]
+
+
+@pytest.mark.asyncio
+async def test_a_file_that_the_server_sends_completes_the_response(
+    server: Server, lines: Lines
+) -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send(START)
+        await send({"type": "http.response.pathsend", "path": "/srv/x"})
+        assert len(lines.records) == 1
+
+    await server.serve(app)
+
+
+@pytest.mark.asyncio
+async def test_trailers_and_hints_do_not_complete_the_response(
+    server: Server, lines: Lines
+) -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.early_hint", "links": []})
+        await send(START)
+        assert not lines.records
+        await send(LAST)
+
+    await server.serve(app)
+    assert lines.texts == ["request completed: GET /orders 200"]
+
+
+class TestDisconnect:
+    @pytest.mark.asyncio
+    async def test_before_any_response_is_a_499(self, lines: Lines) -> None:
+        async def app(_scope: Any, receive: Any, _send: Any) -> None:
+            assert (await receive())["type"] == "http.request"
+            assert await receive() == GONE
+            assert current()["request_id"] == "r-1"
+
+        await Server({"type": "http.request", "more_body": True}, GONE).serve(app)
+        assert lines.texts == ["request completed: GET /orders 499 (client disconnected)"]
+
+    @pytest.mark.asyncio
+    async def test_that_the_application_raises_about_is_a_499(self, lines: Lines) -> None:
+        async def app(_scope: Any, receive: Any, _send: Any) -> None:
+            await receive()
+            raise ConnectionError
+
+        with pytest.raises(ConnectionError):
+            await Server(GONE).serve(app)
+        assert lines.texts == ["request completed: GET /orders 499 (client disconnected)"]
+
+    @pytest.mark.asyncio
+    async def test_in_the_middle_of_a_response_has_the_status_that_was_sent(
+        self, lines: Lines
+    ) -> None:
+        async def app(_scope: Any, receive: Any, send: Any) -> None:
+            await send(START)
+            await send(MORE)
+            await receive()
+
+        await Server(GONE).serve(app)
+        assert lines.texts == ["request completed: GET /orders 200 (client disconnected)"]
+
+    @pytest.mark.asyncio
+    async def test_that_the_application_does_not_mind_is_noted(self, lines: Lines) -> None:
+        async def app(_scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send(START)
+            await send(LAST)
+
+        await Server(GONE).serve(app)
+        assert lines.texts == ["request completed: GET /orders 200 (client disconnected)"]
+
+    @pytest.mark.asyncio
+    async def test_that_only_sending_tells_is_noted(self, server: Server, lines: Lines) -> None:
+        async def app(_scope: Any, _receive: Any, send: Any) -> None:
+            await send(START)
+            server.failing = True
+            await send(LAST)
+
+        with pytest.raises(OSError, match="client is gone"):
+            await server.serve(app)
+        assert lines.texts == ["request completed: GET /orders 200 (client disconnected)"]
+
+    @pytest.mark.asyncio
+    async def test_after_the_response_is_none(self, lines: Lines) -> None:
+        async def app(_scope: Any, receive: Any, send: Any) -> None:
+            await send(FAILED)
+            await send(LAST)
+            await receive()
+
+        await Server(GONE).serve(app)
+        assert lines.texts == ["request completed: GET /orders 500"]
+
+
+@pytest.mark.asyncio
+async def test_cancellation_reaches_the_application_inside_its_context(
+    server: Server, lines: Lines
+) -> None:
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        bind(user="ada")
+        waiting.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            seen.append(current()["user"])
+
+    seen: list[object] = []
+    waiting = asyncio.Event()
+
+    async def before_and_after() -> None:
+        with scope(request_id="before"):
+            try:
+                await server.serve(app)
+            finally:
+                seen.append(dict(current()))
+
+    task = asyncio.create_task(before_and_after())
+    await asyncio.wait_for(waiting.wait(), 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen == ["ada", {"request_id": "before"}]
+    expected = "request completed: GET /orders 499 (asyncio.exceptions.CancelledError)"
+    assert lines.texts == [expected]
+
+
+@pytest.mark.asyncio
+async def test_a_timeout_around_the_middleware_works_as_ever(server: Server) -> None:
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        await asyncio.sleep(60)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await server.serve(app)
+    assert current() == {}
+
+
+@pytest.mark.asyncio
+async def test_tasks_of_the_application_share_what_bind_adds(server: Server, lines: Lines) -> None:
+    async def authenticate() -> None:
+        bind(user="ada")
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await asyncio.create_task(authenticate())
+        assert current()["user"] == "ada"
+        await send(START)
+        await asyncio.create_task(send(LAST))
+
+    await server.serve(app)
+    assert lines.contexts[0]["user"] == "ada"
+
+
+@pytest.mark.asyncio
+async def test_lifespan_passes_untouched() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert current() == {"service": "shop"}
+        assert list(scope) == ["type"]
+        seen.append((receive, send))
+
+    server = Server()
+    seen: list[object] = []
+    with scope(service="shop"):
+        await server.serve(app, {"type": "lifespan"})
+    assert seen == [(server.receive, server.send)]
+
+
+@pytest.mark.asyncio
+async def test_the_scope_is_as_it_was_after_and_what_the_application_left_in_it_stays(
+    server: Server,
+) -> None:
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        scope["route"] = "/orders"  # as routers do, for middlewares further out
+        await send(START)
+        await send(LAST)
+
+    given = http_scope()
+    await server.serve(app, given)
+    assert given == http_scope() | {"route": "/orders"}
+
+
+class TestWebSocket:
+    async def serve(self, app: App, *messages: dict[str, Any]) -> Server:
+        server = Server(CONNECT, *messages)
+        opened = http_scope("/live", [("X-Request-Id", "r-1")]) | {"type": "websocket"}
+        del opened["method"]
+        await server.serve(app, opened)
+        return server
+
+    @pytest.mark.asyncio
+    async def test_has_one_context_and_shows_its_id(self, lines: Lines) -> None:
+        async def app(_scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send(ACCEPT)
+            assert current()["request_id"] == "r-1"
+            bind(user="ada")
+            assert (await receive())["text"] == "hello"
+            assert current()["user"] == "ada"
+            await send({"type": "websocket.close", "code": 4000})
+
+        server = await self.serve(app, {"type": "websocket.receive", "text": "hello"})
+        assert server.sent[0]["headers"] == [(b"a", b"b"), (b"x-request-id", b"r-1")]
+        assert ACCEPT["headers"] == [(b"a", b"b")]
+        assert lines.texts == ["websocket closed: GET /live 4000"]
+        assert lines.contexts[0]["user"] == "ada"
+        assert lines.fields[0]["websocket.code"] == 4000
+        assert "http.duration_ms" in lines.fields[0]
+
+    @pytest.mark.asyncio
+    async def test_closed_by_the_client_has_the_clients_code(self, lines: Lines) -> None:
+        async def app(_scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send(ACCEPT)
+            await receive()
+            await send({"type": "websocket.close"})
+
+        await self.serve(app, {"type": "websocket.disconnect", "code": 1001})
+        assert lines.texts == ["websocket closed: GET /live 1001"]
+
+    @pytest.mark.asyncio
+    async def test_that_ends_with_an_exception_names_it(self, lines: Lines) -> None:
+        async def app(_scope: Any, _receive: Any, send: Any) -> None:
+            await send(ACCEPT)
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            await self.serve(app)
+        assert lines.texts == ["websocket closed: GET /live 1011 (LookupError)"]
+
+    @pytest.mark.asyncio
+    async def test_that_the_application_leaves_open_is_closed_by_the_server(
+        self, lines: Lines
+    ) -> None:
+        async def app(_scope: Any, _receive: Any, send: Any) -> None:
+            await send(ACCEPT)
+
+        await self.serve(app)
+        assert lines.texts == ["websocket closed: GET /live 1000"]
+
+    @pytest.mark.asyncio
+    async def test_that_is_refused_is_a_403(self, lines: Lines) -> None:
+        async def app(_scope: Any, _receive: Any, send: Any) -> None:
+            await send({"type": "websocket.close"})
+
+        await self.serve(app)
+        assert lines.texts == ["request completed: GET /live 403"]
+
+    @pytest.mark.asyncio
+    async def test_that_is_refused_with_a_response_has_its_status(self, lines: Lines) -> None:
+        async def app(_scope: Any, _receive: Any, send: Any) -> None:
+            await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+            await send({"type": "websocket.http.response.body", "body": b""})
+
+        server = await self.serve(app)
+        assert server.sent[0]["headers"] == [(b"x-request-id", b"r-1")]
+        assert lines.texts == ["request completed: GET /live 401"]
+
+    @pytest.mark.asyncio
+    async def test_whose_client_leaves_before_it_is_open_is_a_499(self, lines: Lines) -> None:
+        async def app(_scope: Any, receive: Any, _send: Any) -> None:
+            await receive()
+            await receive()
+
+        await self.serve(app, {"type": "websocket.disconnect"})
+        assert lines.texts == ["request completed: GET /live 499"]
+
+    @pytest.mark.asyncio
+    async def test_whose_handshake_fails_is_a_500(self, lines: Lines) -> None:
+        async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            await self.serve(app)
+        assert lines.texts == ["request completed: GET /live 500 (LookupError)"]

@@ -1,0 +1,393 @@
+"""What of a request becomes context, in both middlewares; what the response and the log show."""
+
+import contextvars
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+import mqctx
+from mqctx import Context, bind, current, scope
+from mqctx.logging.stdlib import ContextFilter
+from mqctx.middleware import asgi, wsgi
+from mqctx.middleware.request import http_client, http_method, http_path, http_started
+from mqctx.propagator import default_propagator
+from tests.middleware.conftest import Lines
+from tests.middleware.protocols import Ask
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+SPAN = "00f067aa0ba902b7"
+PARENT = f"00-{TRACE}-{SPAN}-01"
+
+other: contextvars.ContextVar[str] = contextvars.ContextVar("other", default="outside")
+
+
+class Inside(list[Context]):
+    """The contexts that the application saw, one for each request."""
+
+    def __call__(self) -> None:
+        self.append(current())
+
+
+@pytest.fixture
+def inside() -> Inside:
+    return Inside()
+
+
+class TestRequestId:
+    @pytest.mark.parametrize(
+        "given", ["r-1", "a" * 128, "Root=1-67891233-abcdef012345678912345678", "JKJa+m/Lv=:~.@_"]
+    )
+    def test_of_the_client_is_taken_and_shown_on_the_response(
+        self, ask: Ask, inside: Inside, given: str
+    ) -> None:
+        answer = ask(inside, [("X-Request-Id", given)])
+        assert inside[0]["request_id"] == answer["x-request-id"] == given
+        assert (answer.status, answer.body) == (200, b"ok")
+
+    def test_is_new_for_each_request_that_brings_none(self, ask: Ask, inside: Inside) -> None:
+        shown = [ask(inside)["x-request-id"], ask(inside, [("X-Request-Id", "")])["x-request-id"]]
+        assert [context["request_id"] for context in inside] == shown
+        assert len({str(UUID(text)) for text in shown}) == 2
+
+    @pytest.mark.parametrize(
+        "given", ["a" * 129, "two words", "a,b", "r\n", "\r\nSet-Cookie: a=b", "ü", "<b>", "${x}"]
+    )
+    def test_is_new_where_the_clients_could_be_taken_for_more_than_an_id(
+        self, ask: Ask, inside: Inside, caplog: pytest.LogCaptureFixture, given: str
+    ) -> None:
+        answer = ask(inside, [("X-Request-Id", given)])
+        assert inside[0]["request_id"] == answer["x-request-id"]
+        assert UUID(answer["x-request-id"])
+        assert "request_id in X-Request-Id" in caplog.text
+        assert "(malformed)" in caplog.text
+
+    def test_is_new_where_the_client_sends_two(self, ask: Ask, inside: Inside) -> None:
+        ask(inside, [("X-Request-Id", "r-1"), ("X-Request-Id", "r-2")])
+        assert UUID(inside[0]["request_id"])
+
+    def test_is_new_where_the_client_is_not_trusted(self, ask: Ask, inside: Inside) -> None:
+        headers = [("X-Request-Id", "r-1"), ("traceparent", PARENT)]
+        named_too = {"id": "X-Request-Id", "parent": "traceparent"}
+        answer = ask(inside, headers, trust_client=False, headers=named_too)
+        assert UUID(answer["x-request-id"])
+        assert inside[0]["trace_id"] != TRACE
+        assert (inside[0]["id"], inside[0]["parent"]) == ("r-1", PARENT)
+
+    def test_may_have_a_header_of_another_name(self, ask: Ask, inside: Inside) -> None:
+        headers = [("X-Correlation-Id", "c-1"), ("X-Request-Id", "r-1")]
+        answer = ask(inside, headers, request_id_header="X-Correlation-Id")
+        assert inside[0]["request_id"] == answer["x-correlation-id"] == "c-1"
+        assert len(answer.headers) == 1
+
+    def test_that_the_application_shows_by_itself_stays(self, ask: Ask, inside: Inside) -> None:
+        assert ask(inside, answered=[("X-REQUEST-ID", "own")])["x-request-id"] == "own"
+
+    def test_joins_what_the_application_answers(self, ask: Ask, inside: Inside) -> None:
+        answer = ask(inside, answered=[("Content-Type", "text/plain")])
+        assert [name.lower() for name, _ in answer.headers] == ["content-type", "x-request-id"]
+
+    def test_is_of_the_declared_type(self, ask: Ask, inside: Inside) -> None:
+        mqctx.Variable("request_id", UUID)
+        given = "12345678-1234-5678-1234-567812345678"
+        shown = [
+            ask(inside, [("X-Request-Id", given)])["x-request-id"],
+            ask(inside, [("X-Request-Id", "no-uuid")])["x-request-id"],
+        ]
+        assert [context["request_id"] for context in inside] == [UUID(text) for text in shown]
+        assert shown[0] == given
+
+
+class TestTrace:
+    def test_of_the_client_is_taken(self, ask: Ask, inside: Inside) -> None:
+        headers = [("traceparent", PARENT), ("tracestate", "a=1"), ("tracestate", "b=2")]
+        ask(inside, headers)
+        trace = {name: inside[0][name] for name in ("trace_id", "span_id", "trace_flags")}
+        assert trace == {"trace_id": TRACE, "span_id": SPAN, "trace_flags": "01"}
+        assert inside[0]["tracestate"] == "a=1,b=2"
+
+    @pytest.mark.parametrize(
+        "headers",
+        [[], [("traceparent", "00-1-2-3")], [("traceparent", PARENT), ("traceparent", PARENT)]],
+        ids=["none", "malformed", "two"],
+    )
+    def test_starts_where_the_client_has_none(
+        self, ask: Ask, inside: Inside, headers: list[tuple[str, str]]
+    ) -> None:
+        ask(inside, headers)
+        assert int(inside[0]["trace_id"], 16) not in (0, int(TRACE, 16))
+        assert int(inside[0]["span_id"], 16)
+        assert "tracestate" not in inside[0]
+
+    def test_state_that_is_huge_is_left_out(self, ask: Ask, inside: Inside) -> None:
+        state = ",".join(f"k{n}={'v' * 200}" for n in range(25))
+        ask(inside, [("traceparent", PARENT), ("tracestate", state)])
+        assert inside[0]["trace_id"] == TRACE
+        assert "tracestate" not in inside[0]
+
+    def test_is_of_the_declared_types(self, ask: Ask, inside: Inside) -> None:
+        mqctx.Variable("trace_id", UUID)
+        mqctx.Variable("span_id", datetime)
+        ask(inside, [("traceparent", PARENT)])
+        assert inside[0]["trace_id"] == UUID(TRACE)
+        assert "span_id" not in inside[0]
+
+    def test_can_be_left_out(self, ask: Ask, inside: Inside) -> None:
+        ask(inside, [("traceparent", PARENT)], trace=False)
+        assert {name for name in inside[0] if not name.startswith("http.")} == {"request_id"}
+
+
+class TestHeaders:
+    def test_that_are_not_chosen_are_not_taken(self, ask: Ask, inside: Inside) -> None:
+        ask(inside, [("X-Tenant-Id", "acme"), ("mqctx", '{"user":"eve"}')])
+        assert not {"tenant", "user"} & set(inside[0])
+
+    def test_that_are_chosen_are_text(self, ask: Ask, inside: Inside) -> None:
+        chosen = {"tenant": "X-Tenant-Id", "again": "x-tenant-id", "kind": "Content-Type"}
+        headers = [("x-tenant-ID", "acme"), ("Content-Type", "text/plain")]
+        ask(inside, headers, headers={**chosen, "absent": "X-Absent"})
+        assert {name: inside[0].get(name) for name in (*chosen, "absent")} == {
+            "tenant": "acme",
+            "again": "acme",
+            "kind": "text/plain",
+            "absent": None,
+        }
+
+    def test_that_come_twice_are_joined(self, ask: Ask, inside: Inside) -> None:
+        ask(inside, [("X-Tag", "a"), ("X-Tag", "b")], headers={"tags": "X-Tag"})
+        assert inside[0]["tags"] == "a,b"
+
+    def test_are_utf_8(self, ask: Ask, inside: Inside) -> None:
+        ask(inside, [("X-Tenant", "Müller".encode().decode("latin-1"))], headers={"t": "X-Tenant"})
+        assert inside[0]["t"] == "Müller"
+
+    @pytest.mark.parametrize(
+        ("kind", "text", "value"),
+        [
+            (int, "42", 42),
+            (bool, "true", True),
+            (UUID, "12345678123456781234567812345678", UUID("12345678" * 4)),
+            (datetime, "2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+            (str, "42", "42"),
+        ],
+    )
+    def test_are_of_the_declared_type(
+        self, ask: Ask, inside: Inside, kind: Any, text: str, value: object
+    ) -> None:
+        mqctx.Variable("order", kind)
+        ask(inside, [("X-Order", text)], headers={"order": "X-Order"})
+        assert inside[0]["order"] == value
+        assert type(inside[0]["order"]) is kind
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [("many", "illegal-value"), ("\xff", "illegal-value"), ("1" * 513, "too-large")],
+    )
+    def test_that_do_not_fit_are_left_out_with_a_warning(
+        self, ask: Ask, inside: Inside, caplog: pytest.LogCaptureFixture, text: str, reason: str
+    ) -> None:
+        mqctx.Variable("order", int)
+        answer = ask(
+            inside, [("X-Order", text), ("X-Request-Id", "r-1")], headers={"order": "X-Order"}
+        )
+        assert answer.status == 200
+        assert "order" not in inside[0]
+        assert inside[0]["request_id"] == "r-1"
+        assert [(r.levelname, r.name) for r in caplog.records] == [("WARNING", "mqctx")]
+        assert f"order in X-Order: not restored from the message headers ({reason})" in caplog.text
+
+    def test_that_are_no_text_are_left_out(self, ask: Ask, inside: Inside) -> None:
+        ask(inside, [("X-Tenant", "\xff")], headers={"tenant": "X-Tenant"})
+        assert "tenant" not in inside[0]
+
+    def test_whose_types_code_raises_are_left_out(self, ask: Ask, inside: Inside) -> None:
+        class Picky(dict[str, str]):
+            def __init__(self, *_: object) -> None:
+                raise ZeroDivisionError
+
+        mqctx.Variable("picky", Picky)
+        ask(inside, [("X-Picky", "x")], headers={"picky": "X-Picky"})
+        assert "picky" not in inside[0]
+
+
+class TestLocalValues:
+    def test_say_what_the_request_is(self, ask: Ask) -> None:
+        def inside() -> None:
+            assert http_method.get() == "GET"
+            assert http_path.get() == "/orders/7"
+            assert http_client.get() == "192.0.2.1"
+            assert timedelta() <= datetime.now(UTC) - http_started.get() < timedelta(minutes=1)
+
+        ask(inside, path="/orders/7")
+
+    @pytest.mark.parametrize(
+        ("path", "shown"),
+        [
+            ("/b\u00fccher", "/b%C3%BCcher"),
+            ("/a\nb c", "/a%0Ab%20c"),
+            ("/50%/a:b,c", "/50%25/a:b,c"),
+        ],
+    )
+    def test_have_the_path_as_in_the_url(
+        self, ask: Ask, inside: Inside, path: str, shown: str
+    ) -> None:
+        ask(inside, path=path)
+        assert inside[0]["http.path"] == shown
+
+    def test_have_no_client_where_the_server_knows_none(self, ask: Ask, inside: Inside) -> None:
+        ask(inside, client=None)
+        assert "http.client" not in inside[0]
+
+    def test_never_leave_the_process(self, ask: Ask) -> None:
+        def inside() -> None:
+            sent.append(default_propagator().extract(default_propagator().inject()))
+
+        sent: list[Context] = []
+        ask(inside, [("X-Request-Id", "r-1")], trace=False)
+        assert sent == [{"request_id": "r-1"}]
+
+
+class TestRun:
+    def test_is_exactly_the_requests_context(self, ask: Ask, inside: Inside) -> None:
+        with scope(user="ada"):
+            ask(inside)
+            assert current() == {"user": "ada"}
+        assert "user" not in inside[0]
+
+    def test_ends_with_an_exception_too(self, ask: Ask) -> None:
+        def inside() -> None:
+            bind(user="ada")
+            raise LookupError("no such order")
+
+        with scope(request_id="before"):
+            with pytest.raises(LookupError, match="no such order"):
+                ask(inside)
+            assert current() == {"request_id": "before"}
+
+    def test_keeps_all_context_variables_to_itself(self, ask: Ask) -> None:
+        ask(lambda: other.set("inside"))
+        assert other.get() == "outside"
+
+    def test_sees_what_bind_adds_and_the_next_one_does_not(self, ask: Ask) -> None:
+        def inside() -> None:
+            assert "user" not in current()
+            bind(user="ada")
+            assert current()["user"] == "ada"
+
+        for _ in range(2):
+            ask(inside)
+
+
+class TestMountedTwice:
+    def test_makes_one_context_one_id_and_one_line(
+        self, ask: Ask, inside: Inside, lines: Lines
+    ) -> None:
+        answer = ask(inside, layers=3)
+        assert inside[0]["request_id"] == answer["x-request-id"]
+        assert len(lines.records) == 1
+
+    def test_serves_a_request_anew_that_is_sent_again(
+        self, ask: Ask, inside: Inside, lines: Lines
+    ) -> None:
+        ask(inside, layers=2, times=2)
+        first, second = inside
+        assert first["request_id"] != second["request_id"]
+        assert len(lines.records) == 2
+
+
+class TestAccessLog:
+    def test_has_one_line_with_method_path_status_and_duration(
+        self, ask: Ask, inside: Inside, lines: Lines
+    ) -> None:
+        ask(inside)
+        (record,) = lines.records
+        start, _, duration = record.getMessage().partition(" in ")
+        assert start == "request completed: GET /orders 200"
+        number, unit = duration.split()
+        assert float(number) >= 0
+        assert unit == "ms"
+        assert (record.levelname, record.name) == ("INFO", "mqctx.access")
+
+    def test_has_fields_beside_the_text(self, ask: Ask, inside: Inside, lines: Lines) -> None:
+        ask(inside)
+        (fields,) = lines.fields
+        assert float(str(fields.pop("http.duration_ms"))) > 0
+        assert fields == {
+            "http.method": "GET",
+            "http.path": "/orders",
+            "http.client": "192.0.2.1",
+            "http.status": 200,
+        }
+
+    def test_is_written_inside_the_context_with_what_bind_added(
+        self, ask: Ask, lines: Lines
+    ) -> None:
+        ask(lambda: bind(user="ada", status="gold"), [("X-Request-Id", "r-1")])
+        (context,) = lines.contexts
+        values = [context[name] for name in ("request_id", "user", "status", "http.path")]
+        assert values == ["r-1", "ada", "gold", "/orders"]
+
+    def test_shows_the_context_through_the_filter_and_keeps_its_own_fields(
+        self, ask: Ask, lines: Lines
+    ) -> None:
+        lines.addFilter(ContextFilter())
+        ask(lambda: bind({"user": "ada", "http.status": "gold"}), [("X-Request-Id", "r-1")])
+        shown = {name: lines.fields[0][name] for name in ("request_id", "user", "http.status")}
+        assert shown == {"request_id": "r-1", "user": "ada", "http.status": 200}
+
+    def test_names_an_exception_which_goes_on(self, ask: Ask, lines: Lines) -> None:
+        def inside() -> None:
+            bind(user="ada")
+            raise LookupError("no such order")
+
+        with pytest.raises(LookupError):
+            ask(inside)
+        assert lines.texts == ["request completed: GET /orders 500 (LookupError)"]
+        assert lines.records[0].getMessage().endswith(" ms (LookupError)")
+        assert lines.contexts[0]["user"] == "ada"
+
+    @pytest.mark.parametrize(
+        ("path", "expected"), [("/health", 0), ("/healthy", 1), ("/static/app.css", 0), ("/", 1)]
+    )
+    def test_leaves_out_quiet_paths(
+        self, ask: Ask, inside: Inside, lines: Lines, path: str, expected: int
+    ) -> None:
+        ask(inside, path=path, quiet_paths=["/health", "/static/*"])
+        assert len(lines.records) == expected
+        assert len(inside) == 1
+
+    def test_can_be_off(self, ask: Ask, inside: Inside, lines: Lines) -> None:
+        ask(inside, access_log=False)
+        assert lines.records == []
+
+    def test_obeys_the_level_of_its_logger(self, ask: Ask, inside: Inside, lines: Lines) -> None:
+        logging.getLogger("mqctx.access").setLevel(logging.WARNING)
+        ask(inside)
+        assert lines.records == []
+
+
+@pytest.mark.parametrize("middleware", [asgi.ContextMiddleware, wsgi.ContextMiddleware])
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"headers": ["X-Tenant"]}, "headers: expected"),
+        ({"headers": {"ten ant": "X-Tenant"}}, "headers: ten ant: a name starts with"),
+        ({"headers": {1: "X-Tenant"}}, "headers: 1: a name starts with"),
+        ({"headers": {"request_id": "X-Id"}}, "headers: request_id has its own source"),
+        ({"headers": {"trace_id": "X-Id"}}, "headers: trace_id has its own source"),
+        ({"headers": {"http.path": "X-Id"}}, "headers: http.path has its own source"),
+        ({"headers": {"tenant": "X Tenant"}}, "headers: 'X Tenant' cannot be the name"),
+        ({"headers": {"tenant": None}}, "headers: None cannot be the name"),
+        ({"request_id_header": "X-Id:"}, "request_id_header: 'X-Id:' cannot be the name"),
+        ({"quiet_paths": "/health"}, "quiet_paths: expected paths"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused(
+    middleware: Callable[..., object], settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(mqctx.ConfigurationError) as error:
+        middleware(None, **settings)
+    assert str(error.value).startswith(said)

@@ -1,0 +1,195 @@
+"""The ASGI middleware under uvicorn, on real sockets."""
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI, WebSocket
+from fastapi.responses import StreamingResponse
+from websockets.asyncio.client import connect
+
+from mqctx import bind, current
+from mqctx.middleware.asgi import ContextMiddleware
+from tests.middleware.conftest import Lines
+
+other: contextvars.ContextVar[str] = contextvars.ContextVar("other", default="")
+
+
+@asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[str]:
+    """Serve on a free port; give host and port."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="on")
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    try:
+        async with asyncio.timeout(30):
+            while not server.started:
+                assert not task.done()
+                await asyncio.sleep(0.01)
+        host, port = server.servers[0].sockets[0].getsockname()
+        yield f"{host}:{port}"
+    finally:
+        server.should_exit = True
+        await asyncio.wait_for(task, 30)
+
+
+async def until(lines: Lines, count: int) -> None:
+    for _ in range(3000):
+        if len(lines.records) >= count:
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError(f"{len(lines.records)} lines of {count}")
+
+
+def seen() -> dict[str, object]:
+    names = ("request_id", "user")
+    return {**{name: current().get(name) for name in names}, "other": other.get()}
+
+
+app = FastAPI()
+app.add_middleware(ContextMiddleware)
+
+
+@app.get("/sync/{user}")
+def sync_endpoint(user: str) -> list[object]:
+    before = seen()
+    bind(user=user)
+    return [before, seen()]
+
+
+@app.get("/async/{user}")
+async def async_endpoint(user: str) -> list[object]:
+    before = seen()
+    bind(user=user)
+    other.set(user)
+    for _ in range(5):
+        await asyncio.sleep(0.005)
+    return [before, seen()]
+
+
+@app.get("/fail")
+async def fail() -> None:
+    bind(user="eve")
+    raise LookupError
+
+
+@app.get("/parts/{user}")
+def parts(user: str) -> StreamingResponse:
+    def three() -> Iterator[str]:
+        for _ in range(3):
+            yield f"{current()['request_id']} {current()['user']},"
+
+    bind(user=user)
+    return StreamingResponse(three())
+
+
+@app.get("/endless/{user}")
+async def endless(user: str) -> StreamingResponse:
+    async def dots() -> AsyncIterator[bytes]:
+        while True:
+            yield b"." * 65536
+            await asyncio.sleep(0)
+
+    bind(user=user)
+    return StreamingResponse(dots())
+
+
+@app.websocket("/live/{user}")
+async def live(socket: WebSocket, user: str) -> None:
+    bind(user=user)
+    await socket.accept()
+    async for text in socket.iter_text():
+        await socket.send_text(f"{text} {current()['request_id']} {current()['user']}")
+
+
+@pytest.mark.asyncio
+async def test_requests_at_the_same_time_do_not_mix(lines: Lines) -> None:
+    async def one(client: httpx.AsyncClient, n: int) -> None:
+        kind = ("sync", "async")[n % 2]
+        response = await client.get(f"/{kind}/u-{n}", headers={"X-Request-Id": f"r-{n}"})
+        own = {"request_id": f"r-{n}", "user": f"u-{n}"}
+        before, after = response.json()
+        assert before == {"request_id": f"r-{n}", "user": None, "other": ""}
+        assert after == own | {"other": f"u-{n}" if kind == "async" else ""}
+        assert response.headers["x-request-id"] == f"r-{n}"
+
+    async with (
+        serving(app) as address,
+        httpx.AsyncClient(base_url=f"http://{address}", timeout=30) as client,
+    ):
+        for start in (0, 50):  # the second fifty come on connections of the first
+            await asyncio.gather(*(one(client, n) for n in range(start, start + 50)))
+        await until(lines, 100)
+    pairs = {(context["request_id"], context["user"]) for context in lines.contexts}
+    assert pairs == {(f"r-{n}", f"u-{n}") for n in range(100)}
+
+
+@pytest.mark.asyncio
+async def test_the_next_request_of_a_connection_starts_anew() -> None:
+    limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
+    async with (
+        serving(app) as address,
+        httpx.AsyncClient(base_url=f"http://{address}", limits=limits) as client,
+    ):
+        for n, path in enumerate(("/async/ada", "/fail", "/parts/ada")):
+            await client.get(path, headers={"X-Request-Id": f"r-{n}"})
+        response = await client.get("/async/eve", headers={"X-Request-Id": "r-3"})
+    assert response.json()[0] == {"request_id": "r-3", "user": None, "other": ""}
+
+
+@pytest.mark.asyncio
+async def test_an_exception_has_its_line_and_the_servers_page(lines: Lines) -> None:
+    async with (
+        serving(app) as address,
+        httpx.AsyncClient(base_url=f"http://{address}") as client,
+    ):
+        response = await client.get("/fail", headers={"X-Request-Id": "r-1"})
+        assert response.status_code == 500
+        assert "x-request-id" not in response.headers
+    assert lines.texts == ["request completed: GET /fail 500 (LookupError)"]
+    assert lines.contexts[0]["user"] == "eve"
+
+
+@pytest.mark.asyncio
+async def test_a_stream_is_made_inside_the_context() -> None:
+    async with (
+        serving(app) as address,
+        httpx.AsyncClient(base_url=f"http://{address}") as client,
+    ):
+        response = await client.get("/parts/ada", headers={"X-Request-Id": "r-1"})
+    assert response.text == "r-1 ada," * 3
+
+
+@pytest.mark.asyncio
+async def test_a_client_that_leaves_is_noted_in_its_context(lines: Lines) -> None:
+    async with serving(app) as address, httpx.AsyncClient(base_url=f"http://{address}") as client:
+        async with client.stream("GET", "/endless/ada") as response:
+            async for _ in response.aiter_bytes():
+                break
+        await until(lines, 1)
+    assert lines.texts == ["request completed: GET /endless/ada 200 (client disconnected)"]
+    assert lines.contexts[0]["user"] == "ada"
+
+
+@pytest.mark.asyncio
+async def test_websockets_have_one_context_each(lines: Lines) -> None:
+    async def one(address: str, n: int) -> None:
+        brought = {"X-Request-Id": f"r-{n}"}
+        async with connect(f"ws://{address}/live/u-{n}", additional_headers=brought) as socket:
+            assert socket.response is not None
+            assert socket.response.headers["x-request-id"] == f"r-{n}"
+            for said in ("a", "b"):
+                await socket.send(said)
+                assert await socket.recv() == f"{said} r-{n} u-{n}"
+
+    async with serving(app) as address:
+        await asyncio.gather(*(one(address, n) for n in range(10)))
+        await until(lines, 10)
+    assert sorted(lines.texts) == [f"websocket closed: GET /live/u-{n} 1000" for n in range(10)]
+    pairs = {(context["request_id"], context["user"]) for context in lines.contexts}
+    assert pairs == {(f"r-{n}", f"u-{n}") for n in range(10)}

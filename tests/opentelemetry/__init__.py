@@ -1,0 +1,1 @@
+"""mqctx beside OpenTelemetry."""

@@ -96,10 +96,11 @@ class Spread:
         low, _, high = quantiles(values, n=4, method="inclusive")
         return cls(low, median(values), high)
 
-    def text(self, scale: float, digits: int = 2) -> str:
-        """Return median and quartiles, in another unit."""
+    def text(self, scale: float, digits: int = 2, sign: str = "") -> str:
+        """Return median and quartiles in another unit, with `sign="+"` a plus sign too."""
+        form = f"{sign}.{digits}f"
         low, middle, high = (scale * each for each in (self.low, self.median, self.high))
-        return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+        return f"{middle:{form}} ({low:{form}} to {high:{form}})"
 
 
 def added(times: Times, variant: str, base: str) -> Spread:

@@ -1,30 +1,29 @@
 """A web site on uvicorn, each of whose applications is there with and without a context."""
 
-import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
-from uuid import uuid4
 
 import aio_pika
 import uvicorn
 
-import mqctx
+from benchmarks.asking import END, Address, Connections
 from mqctx.adapters.aio_pika import publish
+from mqctx.middleware.asgi import ContextMiddleware
 
 App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
-WAIT = 0.001
-"""Seconds that each awaited call takes, as a query of a near database may."""
 PLAIN, CONTEXT = "plain", "context"
 _KEY = "benchmark-requests"
+_QUESTION = b"q" * 64 + END
 
 
 class Site:
     """Applications by path: `/{PLAIN,CONTEXT}/{number of awaited calls}[/publish]`."""
 
-    def __init__(self) -> None:
+    def __init__(self, echoing: Address) -> None:
+        self._connections = Connections(echoing)
         self._apps: dict[str, App] = {}
         self._exchange: Any = None
         for calls in (0, 1, 3):
@@ -32,7 +31,7 @@ class Site:
                 plain = self._app(calls, publishing)
                 self._apps[f"/{PLAIN}/{calls}{path}"] = plain
                 same = self._app(calls, publishing and CONTEXT)
-                self._apps[f"/{CONTEXT}/{calls}{path}"] = with_context(same)
+                self._apps[f"/{CONTEXT}/{calls}{path}"] = ContextMiddleware(same)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve a request."""
@@ -43,7 +42,7 @@ class Site:
     def _app(self, calls: int, publishing: str | None) -> App:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             for _ in range(calls):
-                await asyncio.sleep(WAIT)
+                await self._connections.ask(_QUESTION)
             if publishing == PLAIN:
                 await self._exchange.publish(aio_pika.Message(b"42"), _KEY)
             elif publishing == CONTEXT:
@@ -65,17 +64,7 @@ _BODY = b"OK"
 _HEADERS = [(b"content-length", b"2"), (b"content-type", b"text/plain")]
 
 
-def with_context(app: App) -> App:
-    """Run each request in a context of its own."""
-
-    async def middleware(scope: Any, receive: Any, send: Any) -> None:
-        values = {"request_id": uuid4().hex, "tenant": "acme"}
-        await mqctx.run(values, app, scope, receive, send)
-
-    return middleware
-
-
-def serve(listening: socket.socket) -> None:
+def serve(listening: socket.socket, echoing: Address) -> None:
     """Serve until the process is told to end."""
-    config = uvicorn.Config(Site(), lifespan="off", log_level="warning", access_log=False)
+    config = uvicorn.Config(Site(echoing), lifespan="off", log_level="warning", access_log=False)
     uvicorn.Server(config).run([listening])

@@ -31,7 +31,7 @@ def measure(part: str, seconds: float) -> Measured:
     client = part.removesuffix(ALLOCATIONS)
     allocations = part.endswith(ALLOCATIONS)
     brief = allocations or seconds < FULL
-    few, many = (40, 120) if brief else (100, 300)
+    few, many = (40, 120) if brief else (60, 180)
     found: dict[str, list[float]] = {}
     chosen = [way for way in ways.WAYS[client] if way in _COMPARED]
     with Counted(client, chosen, allocations=allocations) as counted:

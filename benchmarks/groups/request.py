@@ -1,16 +1,15 @@
 """What a web request pays for having a context, and for publishing with it."""
 
 import asyncio
-import multiprocessing
 import random
 import socket
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from time import perf_counter
 
+from benchmarks.asking import END, Address, Connections, echo, serving
 from benchmarks.results import Measured, Results
 from benchmarks.rounds import Spread, percentile, ratio, rounds
-from benchmarks.site import CONTEXT, PLAIN, WAIT, serve
+from benchmarks.site import CONTEXT, PLAIN, serve
 from benchmarks.tables import Table
 
 PARTS = ("ASGI",)
@@ -27,13 +26,12 @@ STEADY = {"one awaited call": "1", "one awaited call, and a publish": "1/publish
 RATE = 1000
 BATCH = 20
 P99 = "p99 at a steady rate, "
-_CONNECTIONS = 20
 
 
 def measure(part: str, seconds: float) -> Measured:
     """Let requests with and without a context take turns, then seconds of them at a steady rate."""
     times: dict[str, list[float]] = {}
-    with _server() as address:
+    with serving(echo) as echoing, serving(serve, echoing) as address:
         one_by_one = [f"{kind}/{case}" for kind in (PLAIN, CONTEXT) for case in CASES.values()]
         steady = [f"{kind}/{case}" for kind in (PLAIN, CONTEXT) for case in STEADY.values()]
         with closing(socket.create_connection(address)) as connection:
@@ -49,21 +47,6 @@ def measure(part: str, seconds: float) -> Measured:
     return times
 
 
-@contextmanager
-def _server() -> Iterator[tuple[str, int]]:
-    # Named, for asyncio sends without delay (Nagle) only where it knows that it is TCP.
-    with closing(socket.socket(proto=socket.IPPROTO_TCP)) as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-        process = multiprocessing.get_context("spawn").Process(target=serve, args=(listening,))
-        process.start()
-        try:
-            yield listening.getsockname()
-        finally:
-            process.terminate()
-            process.join()
-
-
 def _request(path: str) -> bytes:
     return f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
@@ -75,36 +58,28 @@ def _ask(connection: socket.socket, path: str) -> float:
     for _ in range(BATCH):
         connection.sendall(request)
         answer = connection.recv(4096)
-        while not answer.endswith(b"\r\n\r\nOK"):
+        while not answer.endswith(END):
             answer += connection.recv(4096)
     return (perf_counter() - start) / BATCH
 
 
-async def _ask_steadily(address: tuple[str, int], path: str) -> list[float]:
+async def _ask_steadily(address: Address, path: str) -> list[float]:
     """Return the seconds from when each request was due, for one second, to its answer."""
-    idle: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
-    for _ in range(_CONNECTIONS):
-        idle.put_nowait(await asyncio.open_connection(*address))
+    request = _request(path)
     latencies: list[float] = []
 
     async def ask(due: float) -> None:
-        reader, writer = connection = await idle.get()
-        writer.write(_request(path))
-        await reader.readuntil(b"\r\n\r\nOK")
+        await connections.ask(request)
         latencies.append(perf_counter() - due)
-        idle.put_nowait(connection)
 
-    start = perf_counter()
-    async with asyncio.TaskGroup() as asking:
-        for number in range(RATE):
-            due = start + number / RATE
-            if (wait := due - perf_counter()) > 0:
-                await asyncio.sleep(wait)
-            asking.create_task(ask(due))
-    while not idle.empty():
-        _, writer = idle.get_nowait()
-        writer.close()
-        await writer.wait_closed()
+    with closing(Connections(address)) as connections:
+        async with asyncio.TaskGroup() as asking:
+            start = perf_counter()
+            for number in range(RATE):
+                due = start + number / RATE
+                if (wait := due - perf_counter()) > 0:
+                    await asyncio.sleep(wait)
+                asking.create_task(ask(due))
     return latencies
 
 
@@ -118,10 +93,11 @@ def tables(results: Results) -> list[Table]:
     return [
         Table(
             "A web request",
-            f"Microseconds for a request to uvicorn, and the share that our middleware adds (and "
-            f"the context in the publish, to RabbitMQ through aio-pika): median (quartiles). An "
-            f"awaited call takes {WAIT * 1e3:g} ms. p99: at a steady {RATE:,} requests per second, "
-            f"from when a request was due.",
+            "Microseconds for a request to uvicorn, and the share that our middleware adds (and "
+            "the context in the publish, to RabbitMQ through aio-pika): median (quartiles). An "
+            "awaited call goes to another process and back. p99: at a steady "
+            f"{RATE:,} requests per second, from when a request was due; where the machine cannot "
+            "keep that up, it says nothing.",
             ("request", "plain", "with context, added"),
             rows,
         )

@@ -75,5 +75,5 @@ def _cells(times: Measured, doing: str, way: str) -> tuple[str, str]:
         rate = 1 / Spread.of(times[doing + way]).median
         return f"{rate:,.0f} per second", Spread.of(times[CPU + doing + way]).text(1e6, 0)
     cpu = CPU + doing
-    more = added(times, cpu + way, cpu + ways.RAW).text(1e6, 0)
-    return ratio(times, doing + way, doing + ways.RAW).text(1), f"+{more}"
+    more = added(times, cpu + way, cpu + ways.RAW).text(1e6, 0, sign="+")
+    return ratio(times, doing + way, doing + ways.RAW).text(1), more

@@ -160,6 +160,8 @@ class _Cell(msgspec.Struct):
 
 _OUTSIDE = _Cell(EMPTY)
 _cell: ContextVar[_Cell] = ContextVar("mqctx", default=_OUTSIDE)
+active_cell = _cell.get
+"""Returns the cell of the innermost run or scope: for what is done for each message."""
 _binding = threading.Lock()
 
 

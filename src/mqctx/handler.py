@@ -6,11 +6,12 @@ from functools import partial
 from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
 
 from mqctx import calling
+from mqctx import propagator as propagators
 from mqctx.calling import Arguments, KeywordArguments, SpaceFor
-from mqctx.context import Context, Scope, restored_here
+from mqctx.context import Context, Scope, active_cell
 from mqctx.errors import HandlerError
 from mqctx.formats import PROPERTY
-from mqctx.propagator import Propagator, default_propagator
+from mqctx.propagator import Propagator
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,10 +32,10 @@ def context_from(
     A propagator that reads properties too finds them in `message`, with `property_of`.
     """
     if propagator is None:
-        restored = restored_here(headers)
-        if restored is not None:
-            return restored
-        propagator = default_propagator()
+        cell = active_cell()
+        if cell.headers is headers and headers is not None:
+            return cell.restored
+        propagator = propagators.default
     if propagator.properties and message is not None:
         headers = _with_properties(headers, propagator, partial(property_of, message))
     return propagator.extract(headers)
@@ -142,7 +143,7 @@ class HandlerDecorator:
         position, name, property_of = self._position, self._name, self._property_of
 
         def space_for(args: Arguments, kwargs: KeywordArguments) -> Space:
-            message = kwargs[name] if name in kwargs else args[position]
+            message = kwargs[name] if kwargs and name in kwargs else args[position]
             headers = message.headers
             return context_from(headers, propagator, message, property_of).space(headers)
 

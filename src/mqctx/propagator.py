@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any, Literal, TypedDict, Unpack
 
 from mqctx.allow_list import allow_list
-from mqctx.context import EMPTY, Context, current
+from mqctx.context import EMPTY, Context, active_cell
 from mqctx.errors import ConfigurationError, HeadersError, InvalidNameError
 from mqctx.formats import Format
 from mqctx.formats.json import JsonFormat
 from mqctx.joined import joined
-from mqctx.rejection import Reason, Rejection, log_rejection
+from mqctx.rejection import Reason, Rejection, Report, log_rejection
 from mqctx.values import (
     Plain,
     Text,
@@ -67,6 +67,7 @@ class Propagator:
     """AMQP properties that the formats use besides headers, as `property:correlation_id`."""
     _readers: Sequence[tuple[Format, bool]] = field(init=False, repr=False)
     _writer: Writer = field(init=False, repr=False)
+    _tell: Report = field(init=False, repr=False)
     _may_leave: Callable[[str], bool] = field(init=False, repr=False)
     _may_enter: Callable[[str], bool] = field(init=False, repr=False)
 
@@ -86,8 +87,9 @@ class Propagator:
         # What a format alone writes counts before what another brings under the same name.
         readers = sorted(formats, key=lambda each: not each.names)
         set_once("_readers", [(each, each.exact and self.accept is None) for each in readers])
+        set_once("_tell", self._report)  # bound once, not for each message
         may_drop = self.on_oversize == "drop"
-        set_once("_writer", Writer(formats, self.max_bytes, may_drop, self._report))
+        set_once("_writer", Writer(formats, self.max_bytes, may_drop, self._tell))
         groups = {each.header: each.names for each in formats if each.names}
         set_once("_may_leave", allow_list("send", self.send, groups))
         set_once("_may_enter", allow_list("accept", self.accept, groups))
@@ -104,7 +106,9 @@ class Propagator:
             InvalidValueError: a joined ContextVar holds a value that cannot travel.
             HeadersError: `headers` are not a mapping.
         """
-        context = current()
+        context = active_cell().context
+        if joined:
+            context = context.captured()
         encoded = context.encoded
         if encoded is None or encoded[0] is not self:
             encoded = context.encoded = (self, self._encode(context))
@@ -127,19 +131,19 @@ class Propagator:
             return EMPTY
         if not isinstance(headers, dict) and not _is_mapping(headers):
             detail = f"expected headers in a mapping, got {type_name(type(headers))}"
-            self._report(Rejection("extract", "headers", None, "wrong-type", detail))
+            self._tell(Rejection("extract", "headers", None, "wrong-type", detail))
             return EMPTY
         values: Mapping[str, Any] = {}
         for format, is_taken_whole in self._readers:
             try:
-                decoded = format.decode(headers, self.max_bytes, self._report)
+                decoded = format.decode(headers, self.max_bytes, self._tell)
                 if is_taken_whole and undeclared.issuperset(decoded):
                     values = {**decoded, **values} if values else decoded
                 else:
                     values = self._restore(decoded, format, values)
             except Exception as error:  # noqa: BLE001 - a format may be anybody's
                 detail = f"{format!r} raised {type_name(type(error))}: {escape(str(error))}"
-                self._report(Rejection("extract", format.header, None, "error", detail))
+                self._tell(Rejection("extract", format.header, None, "error", detail))
         return Context.of_checked(values) if values else EMPTY
 
     def _restore(
@@ -154,9 +158,7 @@ class Propagator:
                 values[name] = self._restored(name, plain)
             except _RefusedError as refused:
                 key = escape(str(name))
-                self._report(
-                    Rejection("extract", format.header, key, refused.reason, refused.detail)
-                )
+                self._tell(Rejection("extract", format.header, key, refused.reason, refused.detail))
         return values
 
     def _encode(self, context: Context) -> Encoded:
@@ -230,7 +232,8 @@ class Settings(TypedDict, total=False):
     on_rejected: Callable[[Rejection], object]
 
 
-_default = Propagator()
+default = Propagator()
+"""The propagator that `configure` set last: to be asked of this module when it is needed."""
 
 
 def configure(**settings: Unpack[Settings]) -> Propagator:
@@ -242,11 +245,11 @@ def configure(**settings: Unpack[Settings]) -> Propagator:
     Raises:
         ConfigurationError: a setting cannot work.
     """
-    global _default  # noqa: PLW0603 - the default is one per process
-    _default = Propagator(**settings)
-    return _default
+    global default  # noqa: PLW0603 - the default is one per process
+    default = Propagator(**settings)
+    return default
 
 
 def default_propagator() -> Propagator:
     """Return the propagator that `configure` set last."""
-    return _default
+    return default

@@ -10,10 +10,11 @@ from aio_pika.message import ProcessContext
 from aio_pika.queue import QueueIterator
 from aio_pika.robust_queue import RobustQueueIterator
 
+from mqctx import propagator as propagators
 from mqctx.context import Scope, restored_here
 from mqctx.handler import HandlerDecorator, scope_from, take_properties
 from mqctx.instrumentation import Hook, Instrumentation, Method
-from mqctx.propagator import Propagator, default_propagator
+from mqctx.propagator import Propagator
 
 if TYPE_CHECKING:
     from aiormq import spec
@@ -61,7 +62,7 @@ def publish(
         OversizeError: the context takes more bytes than the propagator allows.
         HeadersError: the headers of `message` are not a mapping.
     """
-    outgoing = _injected(message, propagator or default_propagator())
+    outgoing = _injected(message, propagator or propagators.default)
     return exchange.publish(outgoing, routing_key, **options)
 
 

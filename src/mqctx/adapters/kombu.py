@@ -10,11 +10,12 @@ from kombu.message import Message
 from kombu.messaging import Consumer, Producer
 from kombu.transport.base import StdChannel
 
+from mqctx import propagator as propagators
 from mqctx.calling import Arguments, KeywordArguments
 from mqctx.context import Scope
 from mqctx.handler import HandlerDecorator, scope_from, space_from, take_properties
 from mqctx.instrumentation import Hook, InjectedHeaders, Instrumentation, Method
-from mqctx.propagator import Propagator, default_propagator
+from mqctx.propagator import Propagator
 
 __all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
 
@@ -42,7 +43,7 @@ def publish(
     """
     if len(args) > _HEADERS:
         args = _by_name(args, options)
-    options["headers"] = headers = _injected(propagator or default_propagator(), options)
+    options["headers"] = headers = _injected(propagator or propagators.default, options)
     if _instrumentation.in_place:
         options["headers"] = InjectedHeaders(headers)
     return _publish(producer)(body, *args, **options)

@@ -8,10 +8,11 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.channel import Channel
 from pika.connection import Connection
 
+from mqctx import propagator as propagators
 from mqctx.context import Scope
 from mqctx.handler import HandlerDecorator, scope_from, take_properties
 from mqctx.instrumentation import Hook, Instrumentation, Method
-from mqctx.propagator import Propagator, default_propagator
+from mqctx.propagator import Propagator
 
 __all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
 
@@ -40,7 +41,7 @@ def publish(
         OversizeError: the context takes more bytes than the propagator allows.
         HeadersError: the headers in `properties` are not a mapping.
     """
-    properties = _injected(properties, propagator or default_propagator())
+    properties = _injected(properties, propagator or propagators.default)
     return channel.basic_publish(exchange, routing_key, body, properties, mandatory)
 
 

@@ -132,6 +132,7 @@ def calls_in(call: Call) -> int:
 
 
 def blocks_in(call: Call) -> int:
+    held = 0
     for _ in range(3):  # fills free lists, and what the interpreter specializes
         _held.clear()
         before = sys.getallocatedblocks()

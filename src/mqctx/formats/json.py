@@ -66,8 +66,8 @@ class JsonFormat:
             text = headers[self.header]
             # The usual case: in bounds, and no value is a list or a dict.
             if len(text) <= max_bytes - self._size and "[" not in text and text.find("{", 1) < 0:
-                decoded = _decode(text)
-                if type(decoded) is dict:
+                decoded: Plain = _decode(text)
+                if isinstance(decoded, dict):
                     return decoded
         except KeyError:
             return {}

@@ -43,10 +43,10 @@ class Cost:
     blocks: int
 
 
-PUBLISH = {"pika": Cost(12, 4), "kombu": Cost(16, 10), "aio-pika": Cost(12, 4)}
-PUBLISH_WITHOUT = {"pika": Cost(10, 4), "kombu": Cost(16, 10), "aio-pika": Cost(12, 4)}
-CONSUME = {"pika": Cost(110, 20), "kombu": Cost(110, 20), "aio-pika": Cost(120, 24)}
-CONSUME_WITHOUT = {"pika": Cost(25, 8), "kombu": Cost(25, 8), "aio-pika": Cost(40, 12)}
+PUBLISH = {"pika": Cost(10, 5), "kombu": Cost(10, 6), "aio-pika": Cost(9, 4)}
+PUBLISH_WITHOUT = {"pika": Cost(10, 5), "kombu": Cost(10, 6), "aio-pika": Cost(9, 4)}
+CONSUME = {"pika": Cost(23, 13), "kombu": Cost(23, 13), "aio-pika": Cost(26, 15)}
+CONSUME_WITHOUT = {"pika": Cost(13, 7), "kombu": Cost(13, 7), "aio-pika": Cost(16, 9)}
 
 _held: list[int] = []
 

@@ -15,6 +15,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 LOWEST := $(VENV)-lowest
+# Tests wait more than they work: for brokers, servers and workers. Each file stays in one process.
+AT_ONCE := --numprocesses 4 --dist loadfile
 BROKER ?=
 ONLY ?=
 QUICK ?=
@@ -47,13 +49,13 @@ types: $(VENV)/.dev
 # another broker or Redis, and fail where there is none.
 tests: $(VENV)/.dev redis
 	$(BIN)/coverage erase
-	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(BIN)/coverage run -m pytest
+	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(BIN)/coverage run -m pytest $(AT_ONCE)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 # With the lowest versions of the clients that pyproject.toml allows.
 tests-lowest: $(LOWEST)/.dev redis
-	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(LOWEST)/bin/pytest -q tests/unit tests/adapters tests/clients tests/integration $(addprefix tests/opentelemetry/test_,$(addsuffix .py,propagator runtime baggage spans trace_context))
+	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(LOWEST)/bin/pytest -q $(AT_ONCE) tests/unit tests/adapters tests/clients tests/integration $(addprefix tests/opentelemetry/test_,$(addsuffix .py,propagator runtime baggage spans trace_context))
 
 # Everything that takes long too: each cell of the conformance matrix, the cluster, the soak.
 test-full: $(VENV)/.full redis

@@ -3,11 +3,16 @@
 import logging
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 import mqctx
 from mqctx import joined, propagator, rejection, values
 from mqctx.middleware import request as _request  # noqa: F401 - what it declares is there throughout
+
+# How long an example takes says nothing where several tests run at a time.
+hypothesis.settings.register_profile("mqctx", deadline=None)
+hypothesis.settings.load_profile("mqctx")
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +20,7 @@ def _clean_process() -> Iterator[None]:
     declared, others = dict(values.declarations), dict(joined.joined)
     rejection.forget_logged()
     # By default, who configures logging disables the loggers that exist: Django, dictConfig.
-    for name in ("mqctx", "mqctx.access", "mqctx.calls"):
+    for name in logging.root.manager.loggerDict:
         logging.getLogger(name).disabled = False
     yield
     values.declarations.clear()

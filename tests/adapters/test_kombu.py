@@ -7,7 +7,7 @@ import pytest
 
 import mqctx
 from mqctx import Context, current, scope
-from mqctx.adapters.kombu import consume_with_context, publish
+from mqctx.adapters.kombu import consume_with_context, instrument, publish, uninstrument
 from tests.adapters.clients import KombuClient, kombu_message
 
 CARRIED = {"mqctx": '{"user":"ada"}'}
@@ -21,6 +21,21 @@ def test_headers_may_be_positional() -> None:
             lambda producer, key: publish(producer, "42", key, *defaults, given, compression="zlib")
         )
     assert sent == {"kind": "order", "compression": "application/x-gzip", **CARRIED}
+    assert given == {"kind": "order"}
+
+
+def test_headers_may_be_positional_where_kombu_is_instrumented() -> None:
+    given = {"kind": "order"}
+    defaults = (None, False, False, 0, None, None, None)
+    instrument()
+    try:
+        with scope(user="ada"):
+            sent = KombuClient().sent(
+                lambda producer, key: producer.publish("42", key, *defaults, given)
+            )
+    finally:
+        uninstrument()
+    assert sent == {"kind": "order", **CARRIED}
     assert given == {"kind": "order"}
 
 

@@ -14,6 +14,7 @@ from mqctx.middleware import request as _request  # noqa: F401 - what it declare
 def _clean_process() -> Iterator[None]:
     declared, others = dict(values.declarations), dict(joined.joined)
     rejection.forget_logged()
+    values.undeclared.clear()  # once it is full, a new name takes the long way
     # By default, who configures logging disables the loggers that exist: Django, dictConfig.
     for name in ("mqctx", "mqctx.access", "mqctx.calls"):
         logging.getLogger(name).disabled = False

@@ -16,10 +16,13 @@ from typing import Any
 
 import mqctx
 from benchmarks import on_aio_pika, on_kombu, on_pika, ways
-from benchmarks.rounds import Items, Variant, added, time_in_turn
+from benchmarks.rounds import Items, Spread, Variant, added, time_in_turn
 from mqctx.adapters.aio_pika import consume_with_context
 
 CLIENTS: Mapping[str, ModuleType] = {"pika": on_pika, "kombu": on_kombu, "aio-pika": on_aio_pika}
+
+YARDSTICK = "yardstick"
+YARDS = 100
 
 
 def publishing(client: ModuleType, way: str, count: int = 5) -> Variant:
@@ -71,6 +74,17 @@ def _quiet(client: ModuleType) -> Callable[..., Any]:
     return on_aio_pika.quiet if client is on_aio_pika else ways.quiet
 
 
+def yardstick() -> Variant:
+    """Copy a dict of five values `YARDS` times: the same work on every machine, in every run."""
+    copy = dict(ways.values(5)).copy
+
+    def call() -> None:
+        for _ in range(YARDS):
+            copy()
+
+    return Variant(call, lambda batch: [()] * batch, nullcontext)
+
+
 def _messages(client: ModuleType) -> Callable[[int], Items]:
     return lambda batch: [client.message() for _ in range(batch)]
 
@@ -97,6 +111,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2, help="for each block of lines")
     options = parser.parse_args()
     gc.freeze()
+    tempo = Spread.of(time_in_turn({YARDSTICK: yardstick()}, 0.5)[YARDSTICK])
+    print(f"{YARDSTICK}: a dict of five copied in {tempo.text(1e9 / YARDS, 0)} ns")
     for name, client in CLIENTS.items():
         chosen = ways.WAYS[name] if options.ways == "all" else (ways.RAW, *options.ways.split(","))
         for title, variant in (

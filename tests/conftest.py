@@ -19,7 +19,7 @@ hypothesis.settings.load_profile("mqctx")
 def _clean_process() -> Iterator[None]:
     declared, others = dict(values.declarations), dict(joined.joined)
     rejection.forget_logged()
-    values.undeclared.clear()  # once it is full, a new name takes the long way
+    values.undeclared.clear()
     # By default, who configures logging disables the loggers that exist: Django, dictConfig.
     for name in logging.root.manager.loggerDict:
         logging.getLogger(name).disabled = False

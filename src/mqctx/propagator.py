@@ -22,6 +22,7 @@ from mqctx.values import (
     check_undeclared,
     declarations,
     escape,
+    is_settled,
     to_plain,
     type_name,
     undeclared,
@@ -140,19 +141,26 @@ class Propagator:
                 if is_taken_whole and undeclared.issuperset(decoded):
                     values = {**decoded, **values} if values else decoded
                 else:
-                    values = self._restore(decoded, format, values)
+                    values = self._restore(decoded, format, is_taken_whole, values)
             except Exception as error:  # noqa: BLE001 - a format may be anybody's
                 detail = f"{format!r} raised {type_name(type(error))}: {escape(str(error))}"
                 self._tell(Rejection("extract", format.header, None, "error", detail))
         return Context.of_checked(values) if values else EMPTY
 
     def _restore(
-        self, decoded: Mapping[str, Plain], format: Format, known: Mapping[str, Any]
+        self,
+        decoded: Mapping[str, Plain],
+        format: Format,
+        is_exact: bool,
+        known: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Return what is `known`, and of `decoded` what may be restored besides."""
         values = {**known}
         for name, plain in decoded.items():
             if name in values:
+                continue
+            if is_exact and is_settled(name, plain):
+                values[name] = plain
                 continue
             try:
                 values[name] = self._restored(name, plain)

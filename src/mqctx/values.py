@@ -46,6 +46,8 @@ class Declaration:
             if isinstance(self.type, type) and not isinstance(value, self.type):
                 raise InvalidValueError(self._does_not_fit(value))
             return value
+        if type(value) is self.type in _SCALARS:
+            return to_plain(self.name, value)
         plain = self.to_plain(value)
         try:
             back = self._from_plain(plain)
@@ -61,6 +63,8 @@ class Declaration:
 
     def to_plain(self, value: object) -> Plain:
         """Turn a value of the declared type into what JSON can say."""
+        if type(value) is self.type in _SCALARS:
+            return to_plain(self.name, value)
         try:
             plain = msgspec.json.decode(msgspec.json.encode(value, enc_hook=_dump_model))
         except (TypeError, ValueError, OverflowError, RecursionError):
@@ -121,6 +125,7 @@ declarations: dict[str, Declaration] = {}
 undeclared: set[str] = set()
 """Names that were found legal, and that nobody has declared: a shortcut, of bounded size."""
 _MAX_UNDECLARED = 1000
+_SCALARS = (str, int, bool)
 
 
 def declare(declaration: Declaration) -> None:
@@ -161,8 +166,18 @@ def check_undeclared(name: str) -> None:
     if name in undeclared:
         return
     check_name(name)
-    if name not in declarations and len(undeclared) < _MAX_UNDECLARED:
+    if name not in declarations:
+        if len(undeclared) >= _MAX_UNDECLARED:  # strangers may send any number of names
+            undeclared.clear()
         undeclared.add(name)
+
+
+def is_settled(name: str, plain: Plain) -> bool:
+    """Whether a value of an exact JSON type needs no further look: the usual, known case."""
+    declaration = declarations.get(name)
+    if declaration is None:
+        return name in undeclared
+    return type(plain) is declaration.type in _SCALARS and not declaration.local
 
 
 def as_plain(name: str, value: object) -> Plain:

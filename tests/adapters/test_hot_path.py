@@ -195,5 +195,23 @@ def test_consuming_a_context_stays_cheap(client: str) -> None:
     assert_within(added(*consuming(client, headers)), CONSUME[client])
 
 
+def test_consuming_a_context_of_declared_values_stays_cheap(client: str) -> None:
+    for name in of_values(5):
+        mqctx.Variable(name, str)
+    with mqctx.scope(of_values(5)):
+        headers = mqctx.Propagator().inject()
+    each_value = 4
+    bound = CONSUME[client]
+    assert_within(
+        added(*consuming(client, headers)), Cost(bound.calls + 5 * each_value, bound.blocks)
+    )
+
+
+def test_consuming_stays_cheap_after_any_number_of_strange_names(client: str) -> None:
+    for number in range(3_000):
+        mqctx.Propagator().extract({"mqctx": f'{{"strange_{number}":1}}'})
+    test_consuming_a_context_stays_cheap(client)
+
+
 def test_consuming_a_message_without_context_stays_cheap(client: str) -> None:
     assert_within(added(*consuming(client, None)), CONSUME_WITHOUT[client])

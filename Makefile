@@ -21,7 +21,7 @@ BROKER ?=
 ONLY ?=
 QUICK ?=
 
-.PHONY: demo example test lint types tests tests-lowest test-full redis bench format lock clean
+.PHONY: demo example test lint types tests tests-lowest test-full broker redis bench format lock clean
 .DELETE_ON_ERROR:
 
 ifeq ($(BROKER),docker)
@@ -35,7 +35,10 @@ endif
 example: $(VENV)/.example
 	@docker/with-broker.sh $(BIN)/python examples/orders/run.py
 
-test: lint types tests tests-lowest
+# What takes time before the first test is set up at the same time.
+test:
+	@$(MAKE) --no-print-directory --jobs 3 $(VENV)/.dev $(LOWEST)/.dev broker
+	@$(MAKE) --no-print-directory lint types tests tests-lowest
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check
@@ -60,6 +63,10 @@ tests-lowest: $(LOWEST)/.dev redis
 # Everything that takes long too: each cell of the conformance matrix, the cluster, the soak.
 test-full: $(VENV)/.full redis
 	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(BIN)/pytest -m 'full or not full'
+
+# What cannot be prepared here is no failure: see `tests`. After Redis, as both may install.
+broker: redis
+	@docker/prepare.sh >/dev/null || true
 
 # Installs redis-server, which the tests start for themselves, where it is missing and can be had.
 redis:

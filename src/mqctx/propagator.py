@@ -86,6 +86,7 @@ class Propagator:
         set_once("formats", formats)
         set_once("properties", frozenset(key for each in formats for key in each.properties))
         # What a format alone writes counts before what another brings under the same name.
+        # Trusted is one whose values have exact types, where each name may enter.
         readers = sorted(formats, key=lambda each: not each.names)
         set_once("_readers", [(each, each.exact and self.accept is None) for each in readers])
         set_once("_tell", self._report)  # bound once, not for each message
@@ -135,13 +136,13 @@ class Propagator:
             self._tell(Rejection("extract", "headers", None, "wrong-type", detail))
             return EMPTY
         values: Mapping[str, Any] = {}
-        for format, is_taken_whole in self._readers:
+        for format, is_trusted in self._readers:
             try:
                 decoded = format.decode(headers, self.max_bytes, self._tell)
-                if is_taken_whole and undeclared.issuperset(decoded):
+                if is_trusted and undeclared.issuperset(decoded):
                     values = {**decoded, **values} if values else decoded
                 else:
-                    values = self._restore(decoded, format, is_taken_whole, values)
+                    values = self._restore(decoded, format, is_trusted, values)
             except Exception as error:  # noqa: BLE001 - a format may be anybody's
                 detail = f"{format!r} raised {type_name(type(error))}: {escape(str(error))}"
                 self._tell(Rejection("extract", format.header, None, "error", detail))
@@ -151,7 +152,7 @@ class Propagator:
         self,
         decoded: Mapping[str, Plain],
         format: Format,
-        is_exact: bool,
+        is_trusted: bool,
         known: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Return what is `known`, and of `decoded` what may be restored besides."""
@@ -159,7 +160,7 @@ class Propagator:
         for name, plain in decoded.items():
             if name in values:
                 continue
-            if is_exact and is_settled(name, plain):
+            if is_trusted and is_settled(name, plain):
                 values[name] = plain
                 continue
             try:

@@ -23,6 +23,9 @@ def _clean_process() -> Iterator[None]:
     # By default, who configures logging disables the loggers that exist: Django, dictConfig.
     for name in logging.root.manager.loggerDict:
         logging.getLogger(name).disabled = False
+    # Some set the root's level too, or let nothing pass at all.
+    logging.root.setLevel(logging.WARNING)
+    logging.disable(logging.NOTSET)
     yield
     values.declarations.clear()
     values.declarations.update(declared)

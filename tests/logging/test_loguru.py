@@ -140,6 +140,7 @@ def test_shows_the_context_in_records_that_logging_hands_on() -> None:
     logger.add(lines.append, format="{extra[request_id]} {message}", catch=False)
     library, handler = logging.getLogger("library"), Intercept()
     library.addHandler(handler)
+    library.setLevel(logging.WARNING)
     with scope(request_id="r-1"):
         library.warning("%s books", 3)
     library.removeHandler(handler)

@@ -12,6 +12,7 @@ import gc
 import inspect
 import sys
 from collections.abc import Callable, Iterator
+from contextvars import Context as Space
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -109,6 +110,11 @@ def consuming(client: str, headers: dict[str, Any] | None) -> tuple[Call, Call]:
     return lambda: handler(*delivery), lambda: decorated(*delivery)
 
 
+def added_to_consuming(client: str, headers: dict[str, Any] | None) -> Cost:
+    """Return what ours adds where no other context variable makes a copy of them larger."""
+    return Space().run(added, *consuming(client, headers))
+
+
 def added(raw: Call, ours: Call) -> Cost:
     """Return what ours costs beyond raw, once caches are warm."""
     calls = calls_in(ours) - calls_in(raw)
@@ -192,7 +198,7 @@ def test_publishing_without_a_context_stays_cheap(client: str) -> None:
 def test_consuming_a_context_stays_cheap(client: str) -> None:
     with mqctx.scope(of_values(5)):
         headers = mqctx.Propagator().inject()
-    assert_within(added(*consuming(client, headers)), CONSUME[client])
+    assert_within(added_to_consuming(client, headers), CONSUME[client])
 
 
 def test_consuming_a_context_of_declared_values_stays_cheap(client: str) -> None:
@@ -203,7 +209,7 @@ def test_consuming_a_context_of_declared_values_stays_cheap(client: str) -> None
     each_value = 4
     bound = CONSUME[client]
     assert_within(
-        added(*consuming(client, headers)), Cost(bound.calls + 5 * each_value, bound.blocks)
+        added_to_consuming(client, headers), Cost(bound.calls + 5 * each_value, bound.blocks)
     )
 
 
@@ -214,4 +220,4 @@ def test_consuming_stays_cheap_after_any_number_of_strange_names(client: str) ->
 
 
 def test_consuming_a_message_without_context_stays_cheap(client: str) -> None:
-    assert_within(added(*consuming(client, None)), CONSUME_WITHOUT[client])
+    assert_within(added_to_consuming(client, None), CONSUME_WITHOUT[client])

@@ -49,10 +49,10 @@ class Context(Mapping[str, Any]):
         self._derived = None
         self.encoded = None
 
-    @classmethod
-    def of_checked(cls, values: Mapping[str, Any]) -> "Context":
+    @staticmethod
+    def of_checked(values: Mapping[str, Any]) -> "Context":
         """Make a context of values that were checked before."""
-        context = _new(cls)
+        context = _new(Context)
         context._values = values
         context._derived = None
         context.encoded = None
@@ -127,7 +127,7 @@ class Context(Mapping[str, Any]):
         With the `headers` that it was extracted from, if it was.
         """
         space = copy_context()
-        space.run(_cell.set, _Cell(self, headers, self))
+        space.run(_set_cell, _Cell(self, headers, self))
         if joined.joined:
             for other, value in joined.settings(self._values):
                 space.run(other.contextvar.set, value)
@@ -162,6 +162,7 @@ _OUTSIDE = _Cell(EMPTY)
 _cell: ContextVar[_Cell] = ContextVar("mqctx", default=_OUTSIDE)
 active_cell = _cell.get
 """Returns the cell of the innermost run or scope: for what is done for each message."""
+_set_cell = _cell.set
 _binding = threading.Lock()
 
 

@@ -1,23 +1,20 @@
 """Run a handler inside the context that its message brought: what the adapters have in common."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from contextvars import Context as Space
 from functools import partial
-from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from mqctx import calling
 from mqctx import propagator as propagators
 from mqctx.calling import Arguments, KeywordArguments, SpaceFor
-from mqctx.context import Context, Scope, active_cell
+from mqctx.context import Context, Scope, active_cell, restored_here
 from mqctx.errors import HandlerError
-from mqctx.formats import PROPERTY
 from mqctx.propagator import Propagator
+from mqctx.properties import PropertyOf
 
 P = ParamSpec("P")
 R = TypeVar("R")
-PropertyOf: TypeAlias = Callable[[Any, str], object]
-"""Gives of a message the property of that AMQP name (`message_id`), None where it has none."""
-
 _HANDLER = "__mqctx_handler__"
 
 
@@ -31,14 +28,10 @@ def context_from(
 
     A propagator that reads properties too finds them in `message`, with `property_of`.
     """
-    if propagator is None:
-        cell = active_cell()
-        if cell.headers is headers and headers is not None:
-            return cell.restored
-        propagator = propagators.default
-    if propagator.properties and message is not None:
-        headers = _with_properties(headers, propagator, partial(property_of, message))
-    return propagator.extract(headers)
+    known = restored_here(headers) if propagator is None else None
+    if known is not None:
+        return known
+    return (propagator or propagators.default).extract_from(headers, message, property_of)
 
 
 def space_from(
@@ -60,28 +53,6 @@ def scope_from(
     """Return a `with` block inside exactly the context that `headers` carry."""
     context = context_from(headers, propagator, message, property_of)
     return Scope(context, exact=True, headers=headers)
-
-
-def take_properties(headers: dict[str, Any], propagator: Propagator) -> Iterator[tuple[str, str]]:
-    """Take what are properties out of injected `headers`; iterate over their names and texts."""
-    for key in propagator.properties:
-        if key in headers:
-            yield key.removeprefix(PROPERTY), headers.pop(key)
-
-
-def _with_properties(
-    headers: Any, propagator: Propagator, property_of: Callable[[str], object]
-) -> Any:
-    if headers is not None and not _is_mapping(headers):
-        return headers  # for `extract` to reject
-    found: dict[str, Any] = {
-        key: property_of(key.removeprefix(PROPERTY)) for key in propagator.properties
-    }
-    return dict(headers or {}, **{key: text for key, text in found.items() if text is not None})
-
-
-def _is_mapping(headers: object) -> bool:
-    return isinstance(headers, Mapping)
 
 
 class HandlerDecorator:
@@ -145,7 +116,12 @@ class HandlerDecorator:
         def space_for(args: Arguments, kwargs: KeywordArguments) -> Space:
             message = kwargs[name] if kwargs and name in kwargs else args[position]
             headers = message.headers
-            return context_from(headers, propagator, message, property_of).space(headers)
+            # What `space_from` does, without further calls for each message.
+            cell = active_cell()
+            if cell.headers is headers and headers is not None and propagator is None:
+                return cell.restored.space(headers)
+            extract = (propagator or propagators.default).extract_from
+            return extract(headers, message, property_of).space(headers)
 
         return _decorated(handler, space_for)
 

@@ -14,6 +14,7 @@ from mqctx.errors import ConfigurationError, HeadersError, InvalidNameError
 from mqctx.formats import Format
 from mqctx.formats.json import JsonFormat
 from mqctx.joined import joined
+from mqctx.properties import Extract, Inject, PropertyOf, SetProperty, WithProperties
 from mqctx.rejection import Reason, Rejection, Report, log_rejection
 from mqctx.values import (
     Plain,
@@ -34,6 +35,7 @@ from mqctx.writing import Encoded, Writer
 _MOST_BYTES = 130_000
 _logger = logging.getLogger("mqctx")
 _counting = threading.Lock()
+_all_undeclared = undeclared.issuperset  # bound once, not for each message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,6 +68,10 @@ class Propagator:
     """How many rejections there were, by reason."""
     properties: frozenset[str] = field(init=False, repr=False)
     """AMQP properties that the formats use besides headers, as `property:correlation_id`."""
+    inject_into: Inject = field(init=False, repr=False)
+    """For adapters: `inject`, and set those properties of the message."""
+    extract_from: Extract = field(init=False, repr=False)
+    """For adapters: `extract`, with those properties of the message."""
     _readers: Sequence[tuple[Format, bool]] = field(init=False, repr=False)
     _writer: Writer = field(init=False, repr=False)
     _tell: Report = field(init=False, repr=False)
@@ -84,7 +90,11 @@ class Propagator:
             raise ConfigurationError(f"on_oversize: {self.on_oversize!r} is not 'raise' or 'drop'")
         set_once = partial(object.__setattr__, self)
         set_once("formats", formats)
-        set_once("properties", frozenset(key for each in formats for key in each.properties))
+        properties = frozenset(key for each in formats for key in each.properties)
+        set_once("properties", properties)
+        both = WithProperties(properties, self._inject, self._extract) if properties else None
+        set_once("inject_into", both.inject if both else self._inject)
+        set_once("extract_from", both.extract if both else self._extract)
         # What a format alone writes counts before what another brings under the same name.
         # Trusted is one whose values have exact types, where each name may enter.
         readers = sorted(formats, key=lambda each: not each.names)
@@ -99,8 +109,8 @@ class Propagator:
     def inject(self, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return a new dict: `headers`, and the active context in place of any that they carry.
 
-        A key that is in `properties` is no header: who calls this directly moves it to the AMQP
-        property that it names, as the adapters do.
+        A key that is in `properties` is no header: `inject_into` sets the AMQP property that it
+        names instead.
 
         Raises:
             OversizeError: the context takes more than `max_bytes`, or than a format has room
@@ -108,6 +118,21 @@ class Propagator:
             InvalidValueError: a joined ContextVar holds a value that cannot travel.
             HeadersError: `headers` are not a mapping.
         """
+        return self._inject(headers)
+
+    def extract(self, headers: Mapping[str, Any] | None) -> Context:
+        """Return the context that `headers` carry, the empty one if they carry none.
+
+        Never raises: what cannot be restored is a `Rejection`, and the rest is restored.
+        """
+        return self._extract(headers)
+
+    def _inject(
+        self,
+        headers: Mapping[str, Any] | None,
+        _message: object = None,
+        _set_property: SetProperty = setattr,
+    ) -> dict[str, Any]:
         context = active_cell().context
         if joined:
             context = context.captured()
@@ -124,11 +149,12 @@ class Propagator:
         injected.update(encoded[1].copy())
         return injected
 
-    def extract(self, headers: Mapping[str, Any] | None) -> Context:
-        """Return the context that `headers` carry, the empty one if they carry none.
-
-        Never raises: what cannot be restored is a `Rejection`, and the rest is restored.
-        """
+    def _extract(
+        self,
+        headers: Mapping[str, Any] | None,
+        _message: object = None,
+        _property_of: PropertyOf = getattr,
+    ) -> Context:
         if not headers:
             return EMPTY
         if not isinstance(headers, dict) and not _is_mapping(headers):
@@ -139,7 +165,7 @@ class Propagator:
         for format, is_trusted in self._readers:
             try:
                 decoded = format.decode(headers, self.max_bytes, self._tell)
-                if is_trusted and undeclared.issuperset(decoded):
+                if is_trusted and _all_undeclared(decoded):
                     values = {**decoded, **values} if values else decoded
                 else:
                     values = self._restore(decoded, format, is_trusted, values)

@@ -12,7 +12,7 @@ from aio_pika.robust_queue import RobustQueueIterator
 
 from mqctx import propagator as propagators
 from mqctx.context import Scope, restored_here
-from mqctx.handler import HandlerDecorator, scope_from, take_properties
+from mqctx.handler import HandlerDecorator, scope_from
 from mqctx.instrumentation import Hook, Instrumentation, Method
 from mqctx.propagator import Propagator
 
@@ -28,22 +28,22 @@ class _Outgoing:
     `copy.copy` of a Message would share the headers, and takes longer than all else here.
     """
 
-    __slots__ = ("_message", "body", "properties")
+    __slots__ = ("body", "given", "properties")
 
-    def __init__(self, message: AbstractMessage, properties: "spec.Basic.Properties") -> None:
-        self._message = message
+    def __init__(self, message: AbstractMessage) -> None:
+        self.given = message
         self.body = message.body
-        self.properties = properties
+        self.properties: spec.Basic.Properties = message.properties  # made anew at each access
 
     @property
     def headers(self) -> Any:
         return self.properties.headers
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._message, name)
+        return getattr(self.given, name)
 
     def __repr__(self) -> str:
-        return repr(self._message)
+        return repr(self.given)
 
 
 def publish(
@@ -67,13 +67,14 @@ def publish(
 
 
 def _injected(message: AbstractMessage, propagator: Propagator) -> AbstractMessage:
-    properties = message.properties
-    properties.headers = headers = propagator.inject(message.headers)
-    if propagator.properties:
-        for name, text in take_properties(headers, propagator):
-            if getattr(message, name) is None:  # in `properties`, aio-pika has put an id of its own
-                setattr(properties, name, text)
-    return _Outgoing(message, properties)  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # all that is read of one
+    outgoing = _Outgoing(message)
+    outgoing.properties.headers = propagator.inject_into(message.headers, outgoing, _set_property)
+    return outgoing  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # all that is read of one
+
+
+def _set_property(outgoing: _Outgoing, name: str, text: str) -> None:
+    if getattr(outgoing.given, name) is None:  # in `properties`, aio-pika has put an id of its own
+        setattr(outgoing.properties, name, text)
 
 
 consume_with_context = HandlerDecorator(-1, "message", awaited_by_client=True)

@@ -13,7 +13,7 @@ from kombu.transport.base import StdChannel
 from mqctx import propagator as propagators
 from mqctx.calling import Arguments, KeywordArguments
 from mqctx.context import Scope
-from mqctx.handler import HandlerDecorator, scope_from, space_from, take_properties
+from mqctx.handler import HandlerDecorator, scope_from, space_from
 from mqctx.instrumentation import Hook, InjectedHeaders, Instrumentation, Method
 from mqctx.propagator import Propagator
 
@@ -43,20 +43,15 @@ def publish(
     """
     if len(args) > _HEADERS:
         args = _by_name(args, options)
-    options["headers"] = headers = _injected(propagator or propagators.default, options)
-    if _instrumentation.in_place:
-        options["headers"] = InjectedHeaders(headers)
+    inject = (propagator or propagators.default).inject_into
+    headers = inject(options.get("headers"), options, _set_property)
+    options["headers"] = InjectedHeaders(headers) if _instrumentation.in_place else headers
     return _publish(producer)(body, *args, **options)
 
 
-def _injected(propagator: Propagator, options: KeywordArguments) -> dict[str, Any]:
-    """Return the headers among `options` with the context; set what are properties in place."""
-    headers = propagator.inject(options.get("headers"))
-    if propagator.properties:
-        for name, text in take_properties(headers, propagator):
-            if options.get(name) is None:
-                options[name] = text
-    return headers
+def _set_property(options: KeywordArguments, name: str, text: str) -> None:
+    if options.get(name) is None:
+        options[name] = text
 
 
 def _by_name(args: Arguments, options: KeywordArguments) -> Arguments:
@@ -96,7 +91,8 @@ def _around_publish(original: Method) -> Method:
         else:
             propagator = _instrumentation.propagator_for(_owners(self))
             if propagator is not None:
-                options["headers"] = _injected(propagator, options)
+                headers = propagator.inject_into(given, options, _set_property)
+                options["headers"] = headers
         return original(self, body, *args, **options)
 
     return publish

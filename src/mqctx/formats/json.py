@@ -15,6 +15,8 @@ __all__ = ["JsonFormat", "from_json", "to_json"]
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+# The usual case: no value is a list or a dict, which could be nested too deep.
+_decode_flat = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).decode
 
 
 def to_json(value: object) -> str:
@@ -64,11 +66,8 @@ class JsonFormat:
         """Return the values in the header. Streams may hand it out as bytes; a bytearray too."""
         try:
             text = headers[self.header]
-            # The usual case: in bounds, and no value is a list or a dict.
-            if len(text) <= max_bytes - self._size and "[" not in text and text.find("{", 1) < 0:
-                decoded: Plain = _decode(text)
-                if isinstance(decoded, dict):
-                    return decoded
+            if len(text) <= max_bytes - self._size:
+                return _decode_flat(text)
         except KeyError:
             return {}
         except (AttributeError, TypeError, ValueError):

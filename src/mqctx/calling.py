@@ -81,11 +81,11 @@ def decorate(function: Callable[P, R], space_for: SpaceFor) -> Callable[P, R]:
 
     @functools.wraps(function)
     def decorated(*args: P.args, **kwargs: P.kwargs) -> R:
-        # What `call` does, without a further call for each message.
-        space = space_for(args, kwargs)
+        # What `call` does, without a further call, and without the keywords that few calls have.
+        space: Any = space_for(args, kwargs)
         if space is None:
             return function(*args, **kwargs)
-        result = space.run(function, *args, **kwargs)
+        result: R = space.run(function, *args, **kwargs) if kwargs else space.run(function, *args)
         return result if result is None else _returned(result, space, function)
 
     return decorated

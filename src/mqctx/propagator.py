@@ -161,14 +161,14 @@ class Propagator:
             detail = f"expected headers in a mapping, got {type_name(type(headers))}"
             self._tell(Rejection("extract", "headers", None, "wrong-type", detail))
             return EMPTY
-        values: Mapping[str, Any] = {}
+        values: Mapping[str, Any] | None = None
         for format, is_trusted in self._readers:
             try:
                 decoded = format.decode(headers, self.max_bytes, self._tell)
                 if is_trusted and _all_undeclared(decoded):
                     values = {**decoded, **values} if values else decoded
                 else:
-                    values = self._restore(decoded, format, is_trusted, values)
+                    values = self._restore(decoded, format, is_trusted, values or {})
             except Exception as error:  # noqa: BLE001 - a format may be anybody's
                 detail = f"{format!r} raised {type_name(type(error))}: {escape(str(error))}"
                 self._tell(Rejection("extract", format.header, None, "error", detail))

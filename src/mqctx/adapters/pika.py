@@ -48,9 +48,21 @@ def publish(
 
 def _injected(properties: BasicProperties | None, propagator: Propagator) -> BasicProperties:
     given: Any = _BLANK if properties is None else properties
-    # A new object with the same attributes, but for the headers: copy.copy takes ten times as long.
+    # One by one takes half as long as a copy of the __dict__, which slows pika's encoding as well.
     injected = _new(_PropertiesWithContext)
-    injected.__dict__ = given.__dict__.copy()
+    injected.content_type = given.content_type
+    injected.content_encoding = given.content_encoding
+    injected.delivery_mode = given.delivery_mode
+    injected.priority = given.priority
+    injected.correlation_id = given.correlation_id
+    injected.reply_to = given.reply_to
+    injected.expiration = given.expiration
+    injected.message_id = given.message_id
+    injected.timestamp = given.timestamp
+    injected.type = given.type
+    injected.user_id = given.user_id
+    injected.app_id = given.app_id
+    injected.cluster_id = given.cluster_id
     headers = propagator.inject_into(given.headers, injected, _set_property)
     injected.headers = headers or given.headers  # without a context, no headers at all
     return injected

@@ -66,7 +66,7 @@ class JsonFormat:
         """Return the values in the header. Streams may hand it out as bytes; a bytearray too."""
         try:
             text = headers[self.header]
-            if len(text) <= max_bytes - self._size:
+            if len(text) + self._size <= max_bytes:
                 return _decode_flat(text)
         except KeyError:
             return {}

@@ -75,7 +75,13 @@ def publisher(way: str, exchange: Any, key: str = "orders") -> Callable[..., Awa
         decorator = PublishDecorator(_tracer(way), exchange)
         instrumented = cast("Any", decorator).decorate(exchange.publish)
         return lambda message: instrumented(message, key)
-    by_way = {ways.ONE: one, ways.FIVE: five, ways.MQCTX: with_mqctx, ways.OTEL_BY_HAND: inject}
+    by_way = {
+        ways.ONE: one,
+        ways.FIVE: five,
+        ways.MQCTX: with_mqctx,
+        ways.MQCTX_EACH: ways.in_new_contexts(with_mqctx),
+        ways.OTEL_BY_HAND: inject,
+    }
     return by_way.get(way, raw)
 
 
@@ -99,7 +105,7 @@ def handler(way: str, callback: Callable[..., Awaitable[None]]) -> Callable[...,
     if way in ways.INSTRUMENTED:
         queue = SimpleNamespace(channel=_SilentChannel())
         return cast("Any", CallbackDecorator(_tracer(way), cast("Any", queue))).decorate(callback)
-    if way == ways.MQCTX:
+    if way in (ways.MQCTX, ways.MQCTX_EACH):
         return consume_with_context(callback)
     return {ways.FIVE: five, ways.OTEL_BY_HAND: extract}.get(way, callback)
 

@@ -58,7 +58,13 @@ def publisher(way: str, producer: Any, key: str = "orders") -> Callable[..., obj
         propagate.inject(headers)
         producer.publish(body, key, delivery_mode=1, headers=headers)
 
-    by_way = {ways.ONE: one, ways.FIVE: five, ways.MQCTX: with_mqctx, ways.OTEL_BY_HAND: inject}
+    by_way = {
+        ways.ONE: one,
+        ways.FIVE: five,
+        ways.MQCTX: with_mqctx,
+        ways.MQCTX_EACH: ways.in_new_contexts(with_mqctx),
+        ways.OTEL_BY_HAND: inject,
+    }
     return by_way.get(way, raw)
 
 
@@ -79,7 +85,7 @@ def handler(way: str, callback: Callable[..., None]) -> Callable[..., None]:
         finally:
             context.detach(token)
 
-    if way == ways.MQCTX:
+    if way in (ways.MQCTX, ways.MQCTX_EACH):
         return consume_with_context(callback)
     return {ways.FIVE: five, ways.OTEL_BY_HAND: extract}.get(way, callback)
 

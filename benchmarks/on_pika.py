@@ -75,7 +75,13 @@ def publisher(way: str, channel: Any, key: str = "orders") -> Callable[..., obje
 
     if way in ways.INSTRUMENTED:
         PikaInstrumentor.instrument_channel(channel, tracer_provider=ways.provider(way))
-    by_way = {ways.ONE: one, ways.FIVE: five, ways.MQCTX: with_mqctx, ways.OTEL_BY_HAND: inject}
+    by_way = {
+        ways.ONE: one,
+        ways.FIVE: five,
+        ways.MQCTX: with_mqctx,
+        ways.MQCTX_EACH: ways.in_new_contexts(with_mqctx),
+        ways.OTEL_BY_HAND: inject,
+    }
     return by_way.get(way, raw)
 
 
@@ -99,6 +105,6 @@ def handler(way: str, callback: Callable[..., None]) -> Callable[..., None]:
     if way in ways.INSTRUMENTED:
         tracer = trace.get_tracer("pika", None, ways.provider(way))
         return cast("Any", _decorate_callback)(callback, tracer, "c")
-    if way == ways.MQCTX:
+    if way in (ways.MQCTX, ways.MQCTX_EACH):
         return consume_with_context(callback)
     return {ways.FIVE: five, ways.OTEL_BY_HAND: extract}.get(way, callback)

@@ -5,6 +5,7 @@ is active while it publishes does not, and is here.
 """
 
 import functools
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -27,6 +28,8 @@ RAW = "raw"
 ONE = "one header by hand"
 FIVE = "five headers by hand"
 MQCTX = "mqctx"
+MQCTX_EACH = "mqctx, a new context each"
+"""Each message in a scope of its own, where all others publish many in one."""
 OTEL_BY_HAND = "OpenTelemetry by hand"
 OTEL = "OpenTelemetry"
 OTEL_SDK = "OpenTelemetry with SDK"
@@ -103,19 +106,21 @@ ACTIVE: Mapping[str, Callable[[Values], Block]] = {
     ONE: nothing,
     FIVE: held,
     MQCTX: scoped,
+    MQCTX_EACH: nothing,
     OTEL_BY_HAND: attached,
     OTEL: attached,
     OTEL_SDK: attached,
 }
 
 
+_ALL = tuple(way for way in ACTIVE if way != MQCTX_EACH)
 WAYS: Mapping[str, tuple[str, ...]] = {
-    "pika": tuple(ACTIVE),
+    "pika": _ALL,
     # OpenTelemetry has no instrumentation of kombu.
-    "kombu": tuple(way for way in ACTIVE if way not in INSTRUMENTED),
-    "aio-pika": tuple(ACTIVE),
+    "kombu": tuple(way for way in _ALL if way not in INSTRUMENTED),
+    "aio-pika": _ALL,
 }
-"""The ways that there are with each client."""
+"""The ways that are compared with each client."""
 
 
 def usual_otel(client: str) -> str:
@@ -138,13 +143,24 @@ def headers(way: str, given: Values) -> dict[str, str] | None:
 
 def active(way: str) -> Values:
     """Return the values that are active now, where this way keeps them."""
-    if way == MQCTX:
+    if way in (MQCTX, MQCTX_EACH):
         return dict(mqctx.current())
     if way == FIVE:
         return _by_hand.get()
     if way in (OTEL_BY_HAND, *INSTRUMENTED):
         return {name: str(value) for name, value in baggage.get_all().items()}
     return {}
+
+
+def in_new_contexts(publish: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `publish` with each call in a scope of its own, of values that differ each time."""
+    given = itertools.cycle([values(5) for _ in range(500)])
+
+    def publish_in_scope(*message: object) -> Any:
+        with mqctx.scope(next(given)):
+            return publish(*message)
+
+    return publish_in_scope
 
 
 def quiet(*_: object) -> None:

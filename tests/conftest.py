@@ -18,6 +18,7 @@ hypothesis.settings.load_profile("mqctx")
 @pytest.fixture(autouse=True)
 def _clean_process() -> Iterator[None]:
     declared, others = dict(values.declarations), dict(joined.joined)
+    local = set(values.local)
     rejection.forget_logged()
     values.undeclared.clear()
     # By default, who configures logging disables the loggers that exist: Django, dictConfig.
@@ -29,6 +30,8 @@ def _clean_process() -> Iterator[None]:
     yield
     values.declarations.clear()
     values.declarations.update(declared)
+    values.local.clear()
+    values.local.update(local)
     joined.joined.clear()
     joined.joined.update(others)
     propagator.configure()

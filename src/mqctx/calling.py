@@ -79,13 +79,17 @@ def decorate(function: Callable[P, R], space_for: SpaceFor) -> Callable[P, R]:
     if is_async(function):
         return cast("Callable[P, R]", _decorate_async(cast("Any", function), space_for))
 
+    to_call: tuple[Any, ...] = (function,)
+
     @functools.wraps(function)
     def decorated(*args: P.args, **kwargs: P.kwargs) -> R:
-        # What `call` does, without a further call, and without the keywords that few calls have.
+        # What `call` does, without a further call, without the keywords that few calls have, and
+        # without the list that `run(function, *args)` would make first.
         space: Any = space_for(args, kwargs)
         if space is None:
             return function(*args, **kwargs)
-        result: R = space.run(function, *args, **kwargs) if kwargs else space.run(function, *args)
+        called = to_call + args
+        result: R = space.run(*called, **kwargs) if kwargs else space.run(*called)
         return result if result is None else _returned(result, space, function)
 
     return decorated

@@ -17,7 +17,7 @@ import msgspec
 from mqctx import calling, joined
 from mqctx.bound import AsyncBound, Bound
 from mqctx.errors import InactiveError, ScopeError
-from mqctx.values import check, declarations, undeclared
+from mqctx.values import check, local, undeclared
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,8 +44,14 @@ class Context(Mapping[str, Any]):
     """The propagator that encoded this context last, and what it made."""
 
     def __init__(self, values: Mapping[str, object] | None = None, /, **more: object) -> None:
-        given = {**(values or {}), **more}
-        self._values = {name: check(name, value) for name, value in given.items()}
+        given = {**values, **more} if values else more
+        # The usual values are checked here, for a call of `check` takes longer than its work.
+        self._values = {
+            name: value
+            if type(value) is str and name in undeclared and value.isascii()
+            else check(name, value)
+            for name, value in given.items()
+        }
         self._derived = None
         self.encoded = None
 
@@ -89,9 +95,8 @@ class Context(Mapping[str, Any]):
 
     def travelling(self) -> Mapping[str, Any]:
         """Return the names and values that may leave the process: all but the local ones."""
-        if self._values.keys() <= undeclared:
+        if not local or local.isdisjoint(self._values):
             return self._values
-        local = {name for name, declaration in declarations.items() if declaration.local}
         return {name: value for name, value in self._values.items() if name not in local}
 
     def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -168,7 +173,7 @@ _binding = threading.Lock()
 
 def as_context(values: Mapping[str, object]) -> Context:
     """Return `values` as a context: itself if it is one, else a checked copy."""
-    return values if isinstance(values, Context) else Context(values)
+    return values if type(values) is Context else Context(values)
 
 
 def current() -> Context:
@@ -231,32 +236,36 @@ def bind(values: Mapping[str, object] | None = None, /, **more: object) -> None:
             other.contextvar.set(added[name])
 
 
-class Scope:
+_Setting: TypeAlias = tuple[Token[Any], object, object]
+"""What was set, to which value, and what stands for none."""
+
+
+class Scope(msgspec.Struct, eq=False):
     """A `with` block, or a decorator, inside a context.
 
     An object is in use by one `with` block at a time; take a new one for each.
     """
 
-    __slots__ = ("_context", "_entered", "_exact", "_headers")
-
-    def __init__(self, context: Context, *, exact: bool, headers: object = None) -> None:
-        self._context = context
-        self._exact = exact
-        self._headers = headers
-        self._entered: list[_Setting] = []
+    context: Context
+    exact: bool = False
+    """Whether it is the whole of what is active inside, or added to what is active outside."""
+    headers: object = None
+    """Those that the context was extracted from."""
+    _entered: list[_Setting] = []
 
     def __enter__(self) -> Context:
         if self._entered:
             raise ScopeError("this scope is in use; call scope(...) anew for each `with` block")
         context = self._chosen()
-        if self._exact:
-            cell = _Cell(context, self._headers, context)
+        if self.exact:
+            cell = _Cell(context, self.headers, context)
         else:
-            around = _cell.get()
+            around = active_cell()
             cell = _Cell(context, around.headers, around.restored)
-        self._entered.append(_set(_cell, cell, _OUTSIDE))
-        for other, value in joined.settings(context):
-            self._entered.append(_set(other.contextvar, value, other.absent))
+        self._entered = [(_set_cell(cell), cell, _OUTSIDE)]
+        if joined.joined:
+            for other, value in joined.settings(context):
+                self._entered.append((other.contextvar.set(value), value, other.absent))
         return context
 
     def __exit__(
@@ -265,15 +274,17 @@ class Scope:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        while self._entered:
-            _reset(*self._entered.pop())
+        entered, self._entered = self._entered, []
+        for setting in reversed(entered):
+            _reset(*setting)
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Return `function` with each call inside the context, as it is at the call."""
         return calling.decorate(function, lambda _args, _kwargs: self._chosen().space())
 
     def _chosen(self) -> Context:
-        return self._context if self._exact else current() | self._context
+        around = EMPTY if self.exact else current()
+        return self.context if around is EMPTY else around | self.context
 
 
 def scope(values: Mapping[str, object] | None = None, /, **more: object) -> Scope:
@@ -283,18 +294,11 @@ def scope(values: Mapping[str, object] | None = None, /, **more: object) -> Scop
         InvalidNameError: a name is not an identifier (`.` and `-` allowed) of 64 characters.
         InvalidValueError: a value cannot travel, or does not fit its declared variable.
     """
-    return Scope(Context(values, **more), exact=False)
-
-
-_Setting: TypeAlias = "tuple[Token[Any], object, object]"
-
-
-def _set(contextvar: ContextVar[Any], value: object, absent: object) -> _Setting:
-    return contextvar.set(value), value, absent
+    return Scope(Context(values, **more))
 
 
 def _reset(token: Token[Any], value: object, absent: object) -> None:
-    """Undo a `_set`, exactly; in another space than it was made in, as far as it reached there."""
+    """Undo a setting, exactly; in another space than its own, as far as it reached there."""
     try:
         token.var.reset(token)
     except ValueError:

@@ -199,7 +199,7 @@ class Propagator:
     def _encode(self, context: Context) -> Encoded:
         values = context.travelling()
         # What nobody declared is plain since it was set; a joined ContextVar may hold anything.
-        if self.send is not None or joined or not values.keys() <= undeclared:
+        if self.send is not None or joined or not _all_undeclared(values):
             values = {
                 name: as_plain(name, values[name]) for name in values if self._may_leave(name)
             }

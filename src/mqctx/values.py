@@ -122,6 +122,8 @@ def _differ(back: object, value: object) -> bool:
 
 
 declarations: dict[str, Declaration] = {}
+local: set[str] = set()
+"""Names that are declared local."""
 undeclared: set[str] = set()
 """Names that were found legal, and that nobody has declared: a shortcut, of bounded size."""
 _MAX_UNDECLARED = 1000
@@ -138,6 +140,8 @@ def declare(declaration: Declaration) -> None:
             f"(local={earlier.local}); share one Variable, or choose another name"
         )
     declarations[declaration.name] = declaration
+    if declaration.local:
+        local.add(declaration.name)
     undeclared.discard(declaration.name)
 
 
@@ -152,12 +156,11 @@ def check_name(name: object) -> None:
 
 def check(name: str, value: object) -> object:
     """Return `value` as a context keeps it under `name`; raise a `MqctxError` if it must not."""
-    if type(value) is str and name in undeclared and value.isascii():
-        return value
-    declaration = declarations.get(name)
-    if declaration is not None:
-        return declaration.check(value)
-    check_undeclared(name)
+    if name not in undeclared:
+        declaration = declarations.get(name)
+        if declaration is not None:
+            return declaration.check(value)
+        check_undeclared(name)
     return to_plain(name, value)
 
 

@@ -1,7 +1,7 @@
 """Write values in all formats of a propagator, within its limit."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from mqctx.errors import OversizeError
@@ -38,6 +38,12 @@ class Writer:
     max_bytes: int
     may_drop: bool
     report: Report
+    _owners: Mapping[str, Format] = field(init=False)
+    """Names that one format alone writes."""
+
+    def __post_init__(self) -> None:
+        owners = {name: each for each in self.formats for name in each.names}
+        object.__setattr__(self, "_owners", owners)
 
     def write(self, values: Mapping[str, Plain]) -> Encoded:
         """Return the headers that carry `values`, or as many of them as fit.
@@ -54,7 +60,7 @@ class Writer:
         return self._trim({**values}, encoded)
 
     def _write(self, values: Mapping[str, Plain]) -> Encoded:
-        owners = {name: each for each in self.formats for name in each.names}
+        owners = self._owners
         headers: dict[str, str] = {}
         each_message: list[Callable[[], Mapping[str, str]]] = []
         for format in self.formats:
@@ -118,4 +124,5 @@ class Writer:
 
 
 def _size(encoded: Encoded) -> int:
-    return sum(len(name) + len(text) for name, text in encoded.copy().items())
+    headers = encoded.copy()
+    return sum(map(len, headers)) + sum(map(len, headers.values()))

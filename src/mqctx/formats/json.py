@@ -45,7 +45,7 @@ class JsonFormat:
         ConfigurationError: a broker, a client or Celery gives that header another meaning.
     """
 
-    __slots__ = ("_size", "header")
+    __slots__ = ("_last", "_size", "header")
 
     names = ()
     properties = ()
@@ -55,6 +55,7 @@ class JsonFormat:
         check_header(header)
         self.header = header
         self._size = len(header)
+        self._last: tuple[str, Mapping[str, Plain]] = ("{}", {})
 
     def encode(self, values: Mapping[str, Plain]) -> Mapping[str, str]:
         """Return the one header that carries `values`, or none if there are no values."""
@@ -67,7 +68,12 @@ class JsonFormat:
         try:
             text = headers[self.header]
             if len(text) + self._size <= max_bytes:
-                return _decode_flat(text)
+                # Many messages in a row come from one request, as a batch's do.
+                last, values = self._last
+                if text != last:
+                    values = _decode_flat(text)
+                    self._last = text, values
+                return values
         except KeyError:
             return {}
         except (AttributeError, TypeError, ValueError):

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from contextvars import Context as Space
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, eq=False)
-class JoinedContextVar:
+
+class JoinedContextVar(msgspec.Struct, frozen=True, eq=False):
     """A ContextVar, and what it holds where the name has no value.
 
     A ContextVar cannot be unset: "no value" is its own default, or else None.

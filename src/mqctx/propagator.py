@@ -1,6 +1,5 @@
 """Context to headers, headers to context: what leaves, what is accepted, within which limits."""
 
-import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +14,7 @@ from mqctx.formats import Format
 from mqctx.formats.json import JsonFormat
 from mqctx.joined import joined
 from mqctx.properties import Extract, Inject, PropertyOf, SetProperty, WithProperties
-from mqctx.rejection import Reason, Rejection, Report, log_rejection
+from mqctx.rejection import Reason, Rejection, Report, log_rejection, logger
 from mqctx.values import (
     Plain,
     Text,
@@ -33,7 +32,6 @@ from mqctx.writing import Encoded, Writer
 # RabbitMQ closes the connection over a header frame of 131,072 bytes (its default frame_max), which
 # also holds how AMQP frames our text, and the other properties.
 _MOST_BYTES = 130_000
-_logger = logging.getLogger("mqctx")
 _counting = threading.Lock()
 _all_undeclared = undeclared.issuperset  # bound once, not for each message
 
@@ -101,7 +99,7 @@ class Propagator:
         set_once("_readers", [(each, each.exact and self.accept is None) for each in readers])
         set_once("_tell", self._report)  # bound once, not for each message
         may_drop = self.on_oversize == "drop"
-        set_once("_writer", Writer(formats, self.max_bytes, may_drop, self._tell))
+        set_once("_writer", Writer(formats, self.max_bytes, self._tell, may_drop=may_drop))
         groups = {each.header: each.names for each in formats if each.names}
         set_once("_may_leave", allow_list("send", self.send, groups))
         set_once("_may_enter", allow_list("accept", self.accept, groups))
@@ -228,8 +226,8 @@ class Propagator:
             self.rejections[rejection.reason] += 1
         try:
             self.on_rejected(rejection)
-        except Exception:  # the hook is the user's, and the message must not be lost to it
-            _logger.exception("on_rejected failed for: %s", rejection)
+        except Exception:  # noqa: BLE001 - it is the user's; the message must not be lost to it
+            logger().exception("on_rejected failed for: %s", rejection)
 
 
 class _RefusedError(Exception):

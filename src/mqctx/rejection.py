@@ -1,11 +1,14 @@
 """What was not restored, or not sent, and why; and how that is told when nobody listens."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import msgspec
+
+if TYPE_CHECKING:
+    import logging
 
 Reason: TypeAlias = Literal[
     "wrong-type",  # the header is not text
@@ -23,8 +26,7 @@ Reason: TypeAlias = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejection(msgspec.Struct, frozen=True):
     """Something that was not restored or not sent, and why.
 
     `header` and `key` name the place (`key` is None where it is the whole header), `detail`
@@ -46,9 +48,15 @@ class Rejection:
 Report: TypeAlias = Callable[[Rejection], None]
 
 _SECONDS_BETWEEN_LINES: Final = 60.0
-_logger = logging.getLogger("mqctx")
 _lines_until: dict[tuple[str, str, str], float] = {}
 _logging = threading.Lock()
+
+
+def logger() -> "logging.Logger":
+    """Return mqctx's own logger."""
+    import logging  # noqa: PLC0415 - takes longer than all of mqctx, and is seldom needed
+
+    return logging.getLogger("mqctx")
 
 
 def log_rejection(rejection: Rejection) -> None:
@@ -59,7 +67,7 @@ def log_rejection(rejection: Rejection) -> None:
         if now < _lines_until.get(kind, now):
             return
         _lines_until[kind] = now + _SECONDS_BETWEEN_LINES
-    _logger.warning("%s", rejection)
+    logger().warning("%s", rejection)
 
 
 def forget_logged() -> None:

@@ -1,7 +1,6 @@
 """What may travel: names, plain values, and the types that variables declare."""
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from math import isfinite
 from typing import Any, TypeAlias, cast
@@ -32,8 +31,7 @@ _CANNOT_TRAVEL = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Declaration:
+class Declaration(msgspec.Struct, frozen=True, eq=False):
     """What a variable says of its name."""
 
     name: str

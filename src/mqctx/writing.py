@@ -1,7 +1,6 @@
 """Write values in all formats of a propagator, within its limit."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from mqctx.errors import OversizeError
@@ -30,20 +29,17 @@ class Template:
         return headers
 
 
-@dataclass(frozen=True, slots=True)
 class Writer:
     """What a propagator writes with: its formats, its limit, and what it does with more."""
 
-    formats: Sequence[Format]
-    max_bytes: int
-    may_drop: bool
-    report: Report
-    _owners: Mapping[str, Format] = field(init=False)
-    """Names that one format alone writes."""
-
-    def __post_init__(self) -> None:
-        owners = {name: each for each in self.formats for name in each.names}
-        object.__setattr__(self, "_owners", owners)
+    def __init__(
+        self, formats: Sequence[Format], max_bytes: int, report: Report, *, may_drop: bool
+    ) -> None:
+        self._formats = formats
+        self._owners = {name: each for each in formats for name in each.names}
+        self._max_bytes = max_bytes
+        self._report = report
+        self._may_drop = may_drop
 
     def write(self, values: Mapping[str, Plain]) -> Encoded:
         """Return the headers that carry `values`, or as many of them as fit.
@@ -53,9 +49,9 @@ class Writer:
         """
         values, encoded = self._with_room(values)
         size = _size(encoded)
-        if size <= self.max_bytes:
+        if size <= self._max_bytes:
             return encoded
-        if not self.may_drop:
+        if not self._may_drop:
             raise OversizeError(self._advice(values, size))
         return self._trim({**values}, encoded)
 
@@ -63,7 +59,7 @@ class Writer:
         owners = self._owners
         headers: dict[str, str] = {}
         each_message: list[Callable[[], Mapping[str, str]]] = []
-        for format in self.formats:
+        for format in self._formats:
             own = values
             if owners:
                 own = {name: values[name] for name in values if owners.get(name, format) is format}
@@ -81,7 +77,7 @@ class Writer:
                 return values, self._write(values)
             except OversizeError as error:
                 too_many = [name for name in error.names if name in values]
-                if not self.may_drop or not too_many:
+                if not self._may_drop or not too_many:
                     raise
                 values = {**values}
                 for name in too_many:
@@ -90,14 +86,14 @@ class Writer:
     def _trim(self, values: dict[str, Plain], encoded: Encoded) -> Encoded:
         """Drop whole values, the largest first, until the rest fits in `max_bytes`."""
         sizes = self._sizes(values)
-        while (excess := _size(encoded) - self.max_bytes) > 0:
+        while (excess := _size(encoded) - self._max_bytes) > 0:
             if not values:
-                self._tell(None, f"not even without values does it fit in {self.max_bytes} bytes")
+                self._tell(None, f"not even without values does it fit in {self._max_bytes} bytes")
                 return {}
             while values and excess > 0:
                 name = max(values, key=sizes.__getitem__)
                 excess -= sizes[name]
-                detail = f"{sizes[name]} bytes; all must fit in max_bytes, {self.max_bytes}"
+                detail = f"{sizes[name]} bytes; all must fit in max_bytes, {self._max_bytes}"
                 self._drop(values, name, detail)
             encoded = self._write(values)
         return encoded
@@ -107,7 +103,7 @@ class Writer:
         self._tell(name, detail)
 
     def _tell(self, name: str | None, detail: str) -> None:
-        self.report(Rejection("inject", self.formats[0].header, name, "too-large", detail))
+        self._report(Rejection("inject", self._formats[0].header, name, "too-large", detail))
 
     def _sizes(self, values: Mapping[str, Plain]) -> dict[str, int]:
         least = _size(self._write({}))
@@ -117,7 +113,7 @@ class Writer:
         sizes = self._sizes(values) or {"": 0}
         largest = max(sizes, key=sizes.__getitem__)
         return (
-            f"the context takes {size} bytes of headers, max_bytes is {self.max_bytes}; the "
+            f"the context takes {size} bytes of headers, max_bytes is {self._max_bytes}; the "
             f"largest value is {largest!r} with {sizes[largest]} bytes: keep it out with "
             "Variable(..., local=True) or send=[...], raise max_bytes, or set on_oversize='drop'"
         )

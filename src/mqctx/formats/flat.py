@@ -1,10 +1,11 @@
 """One header for each value, for services that look for a header of their own."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, cast
 from urllib.parse import quote, unquote
+
+import msgspec
 
 from mqctx.errors import ConfigurationError, InvalidNameError, OversizeError
 from mqctx.formats import PROPERTY, check_header, check_prefix, text_in
@@ -88,7 +89,7 @@ class FlatFormat:
     def _tell(self, report: Report, name: str, rejection: Rejection) -> None:
         # Behind a prefix anything may come, and a kind of rejection is remembered by its header.
         header = self.header if self._headers is None else rejection.header
-        report(replace(rejection, header=header, key=escape(name)))
+        report(msgspec.structs.replace(rejection, header=header, key=escape(name)))
 
     def strip(self, headers: dict[str, Any]) -> None:
         """Remove each header that is ours from `headers`, in place."""

@@ -1,6 +1,5 @@
 """The default layout: one header with a compact JSON object, all ASCII."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,8 +21,14 @@ _decode_flat = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).
 def to_json(value: object) -> str:
     """Return a plain value, or a mapping of them, as compact JSON in ASCII."""
     text = _encode(value).decode()
+    return text if text.isascii() else _escaped(value)
+
+
+def _escaped(value: object) -> str:
     # msgspec writes UTF-8 and has no option to escape.
-    return text if text.isascii() else json.dumps(value, separators=(",", ":"))
+    import json  # noqa: PLC0415 - takes long, and is seldom needed
+
+    return json.dumps(value, separators=(",", ":"))
 
 
 def from_json(text: str) -> Plain:

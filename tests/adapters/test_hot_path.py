@@ -10,10 +10,13 @@ made better or has to cost more, write what the failing tests show, the most of 
 
 import gc
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextvars import Context as Space
 from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 import aio_pika
@@ -147,6 +150,24 @@ def blocks_in(call: Call) -> int:
     return held
 
 
+def files_in(call: Call) -> set[str]:
+    """Return which of mqctx's files have code that runs in a call."""
+    names: set[str] = set()
+    start = str(Path(mqctx.__file__).parent) + os.sep
+
+    def note(frame: FrameType, event: str, _arg: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(start):
+            names.add(frame.f_code.co_filename.removeprefix(start))
+
+    finish(call)
+    sys.setprofile(note)
+    try:
+        finish(call)
+    finally:
+        sys.setprofile(None)
+    return names
+
+
 def finish(call: Call) -> None:
     """Call it; what it returns, if it is a coroutine, waits for nothing."""
     result = call()
@@ -217,6 +238,17 @@ def test_consuming_stays_cheap_after_any_number_of_strange_names(client: str) ->
     for number in range(3_000):
         mqctx.Propagator().extract({"mqctx": f'{{"strange_{number}":1}}'})
     test_consuming_a_context_stays_cheap(client)
+
+
+def test_nothing_runs_for_a_format_that_is_not_in_use(client: str) -> None:
+    with mqctx.scope(of_values(5)):
+        headers = mqctx.Propagator().inject()
+        _, publish = publishing(client)
+        files = files_in(publish)
+    _, consume = consuming(client, headers)
+    adapter = f"adapters/{client.replace('-', '_')}.py"
+    of_every_format = {adapter, "propagator.py", "context.py", "handler.py", "calling.py"}
+    assert files | files_in(consume) == {*of_every_format, "formats/json.py"}
 
 
 def test_consuming_a_message_without_context_stays_cheap(client: str) -> None:

@@ -8,19 +8,20 @@ from typing import Any, TypeAlias
 import aio_pika
 import uvicorn
 
+import mqctx
 from benchmarks.asking import END, Address, Connections
 from mqctx.adapters.aio_pika import publish
 from mqctx.middleware.asgi import ContextMiddleware
 
 App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
-PLAIN, CONTEXT = "plain", "context"
+PLAIN, RUN, CONTEXT = "plain", "run", "context"
 _KEY = "benchmark-requests"
 _QUESTION = b"q" * 64 + END
 
 
 class Site:
-    """Applications by path: `/{PLAIN,CONTEXT}/{number of awaited calls}[/publish]`."""
+    """Applications by path: `/{PLAIN,RUN,CONTEXT}/{number of awaited calls}[/publish]`."""
 
     def __init__(self, echoing: Address) -> None:
         self._connections = Connections(echoing)
@@ -31,6 +32,7 @@ class Site:
                 plain = self._app(calls, publishing)
                 self._apps[f"/{PLAIN}/{calls}{path}"] = plain
                 same = self._app(calls, publishing and CONTEXT)
+                self._apps[f"/{RUN}/{calls}{path}"] = _in_run(same)
                 self._apps[f"/{CONTEXT}/{calls}{path}"] = ContextMiddleware(same)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -58,6 +60,15 @@ class Site:
         # No more than is published meanwhile need be kept.
         await channel.declare_queue(_KEY, auto_delete=True, arguments={"x-max-length": 1})
         self._exchange = channel.default_exchange
+
+
+def _in_run(app: App) -> App:
+    """Return `app` with each request in a run, and nothing else that the middleware does."""
+
+    async def run(scope: Any, receive: Any, send: Any) -> None:
+        await mqctx.run({"request_id": "r-1"}, app, scope, receive, send)
+
+    return run
 
 
 _BODY = b"OK"

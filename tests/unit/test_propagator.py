@@ -150,6 +150,27 @@ class TestExtract:
         values = {"a": "\u00e9", "b": "", "c": 2**70, "d": 0.1, "e": [None, {"f": True}]}
         assert Propagator().extract(Context(values).run(Propagator().inject)) == values
 
+    def test_shares_nothing_that_can_change_with_the_next_message_of_the_same_text(self) -> None:
+        headers = {"mqctx": '{"tags":["a"],"user":"ada"}'}
+        first, second = Propagator().extract(headers), Propagator().extract(headers)
+        first["tags"].append("b")
+        assert second == {"tags": ["a"], "user": "ada"}
+
+    def test_reads_a_bytearray_anew_that_has_changed(self) -> None:
+        raw = bytearray(b'{"user":"ada"}')
+        assert Propagator().extract({"mqctx": raw}) == {"user": "ada"}
+        raw[9:12] = b"eve"
+        assert Propagator().extract({"mqctx": raw}) == {"user": "eve"}
+
+    def test_heeds_a_variable_that_was_declared_since_the_same_text_came(
+        self, rejected: Rejections
+    ) -> None:
+        headers, propagator = wire(user="ada"), rejected.propagator()
+        assert propagator.extract(headers) == {"user": "ada"}
+        Variable("user", int)
+        assert propagator.extract(headers) == {}
+        assert [each.reason for each in rejected] == ["illegal-value"]
+
     @pytest.mark.parametrize("headers", [None, {}, {"other": 1}])
     def test_gives_the_empty_context_where_there_is_none(self, headers: Any) -> None:
         with scope(user="ambient"):
@@ -163,6 +184,7 @@ class TestExtract:
         ("raw", "reason"),
         [
             *((5, "wrong-type"), (None, "wrong-type"), (["{}"], "wrong-type"), ({}, "wrong-type")),
+            (memoryview(b"{}"), "wrong-type"),
             *(("", "malformed"), ("nonsense", "malformed"), ("[1]", "malformed")),
             *(('{"a":1', "malformed"), ('{"a":NaN}', "malformed"), ('{"a":1e999}', "malformed")),
             *((b"\xff\xfe", "malformed"), ('{"a":"\ud800"}', "malformed"), ("5", "malformed")),

@@ -48,9 +48,9 @@ class Format(Protocol):
 
     @property
     def exact(self) -> bool:
-        """Whether `decode` gives a new dict, of exact JSON types, not deeper than 32 levels.
+        """Whether `decode` gives a dict of exact JSON types, not deeper than 32 levels.
 
-        Then nobody looks at its values again.
+        Then nobody looks at its values again, nor changes it: `decode` may give it once more.
         """
         ...
 

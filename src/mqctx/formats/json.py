@@ -72,7 +72,7 @@ class JsonFormat:
         """Return the values in the header. Streams may hand it out as bytes; a bytearray too."""
         try:
             text = headers[self.header]
-            if len(text) + self._size <= max_bytes:
+            if type(text) is str and len(text) + self._size <= max_bytes:
                 # Many messages in a row come from one request, as a batch's do.
                 last, values = self._last
                 if text != last:
@@ -81,7 +81,7 @@ class JsonFormat:
                 return values
         except KeyError:
             return {}
-        except (AttributeError, TypeError, ValueError):
+        except ValueError:
             pass  # what is wrong is told below
         return self._decode_unusual(headers, max_bytes, report)
 

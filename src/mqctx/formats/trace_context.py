@@ -1,6 +1,6 @@
 """W3C Trace Context (https://www.w3.org/TR/trace-context/): `traceparent` and `tracestate`."""
 
-import random
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -47,7 +47,7 @@ def start_trace(*, sampled: bool = True) -> dict[str, str]:
             "trace_flags": f"{span.trace_flags:02x}",
         }
     trace = _start(sampled)
-    return {"trace_id": trace.trace_id, "span_id": _new_id(64), "trace_flags": trace.flags}
+    return {"trace_id": trace.trace_id, "span_id": new_id(8), "trace_flags": trace.flags}
 
 
 class TraceContextFormat:
@@ -134,8 +134,13 @@ class TraceContextFormat:
         return f"TraceContextFormat(sampled={self.sampled})"
 
 
-def _new_id(bits: int) -> str:
-    return f"{random.getrandbits(bits) or 1:0{bits // 4}x}"
+def new_id(size: int) -> str:
+    """Return so many random bytes, 8 or more, as hex digits.
+
+    They are the system's: no two processes have the same, however they seed `random`, or fork.
+    No id may be all zeros; the chance of that is one in 2 to the 64th.
+    """
+    return os.urandom(size).hex()
 
 
 class _Trace(NamedTuple):
@@ -159,11 +164,11 @@ def _active(values: Mapping[str, Plain]) -> _Trace | None:
 
 
 def _start(sampled: bool) -> _Trace:
-    return _Trace(_new_id(128), None, "01" if sampled else "00")
+    return _Trace(new_id(16), None, "01" if sampled else "00")
 
 
 def _headers(trace: _Trace, others: Mapping[str, str]) -> Mapping[str, str]:
-    span_id = _new_id(64)
+    span_id = new_id(8)
     written = {_PARENT: f"00-{trace.trace_id}-{span_id}-{trace.flags}"}
     ours = {_OURS: f"{trace.parent}-{span_id}"} if trace.parent else {}
     state = _state({**ours, **others})

@@ -2,17 +2,15 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypedDict, cast
 from urllib.parse import quote
-from uuid import uuid4
 
 import msgspec
 
 from mqctx.context import Context
 from mqctx.errors import ConfigurationError, InvalidNameError
-from mqctx.formats.trace_context import TraceContextFormat, start_trace
+from mqctx.formats.trace_context import TraceContextFormat, new_id, start_trace
 from mqctx.middleware.access_log import AccessLine
 from mqctx.rejection import Reason, Rejection, log_rejection
 from mqctx.values import Plain, check_name, declarations, escape, to_plain
@@ -55,8 +53,7 @@ class Settings(TypedDict, total=False):
     quiet_paths: Collection[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, eq=False):
     """A request under way: its context, its id as the response shows it, its line in the log."""
 
     context: Context
@@ -140,7 +137,7 @@ class Edge:
             _reject(self.id_header, "request_id", "malformed", escape(given))
         elif given and _take(values, "request_id", self.id_header, given):
             return given
-        text = uuid4().hex
+        text = new_id(16)
         values["request_id"] = _typed("request_id", text)
         return text
 

@@ -18,7 +18,7 @@ Extract: TypeAlias = Callable[[Mapping[str, Any] | None, Any, PropertyOf], Conte
 
 
 class WithProperties:
-    """Inject and extract as a propagator does that knows headers only, and properties too."""
+    """What a propagator does with headers, done with headers and AMQP properties."""
 
     def __init__(self, keys: Collection[str], inject: Inject, extract: Extract) -> None:
         self._names = {key: key.removeprefix(PROPERTY) for key in keys}

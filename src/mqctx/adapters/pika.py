@@ -64,7 +64,7 @@ def _injected(properties: BasicProperties | None, propagator: Propagator) -> Bas
     injected.app_id = given.app_id
     injected.cluster_id = given.cluster_id
     headers = propagator.inject_into(given.headers, injected, _set_property)
-    injected.headers = headers or given.headers  # without a context, no headers at all
+    injected.headers = None if given.headers is None and not headers else headers
     return injected
 
 

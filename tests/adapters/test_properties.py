@@ -138,6 +138,11 @@ def test_headers_that_are_no_mapping_are_still_rejected() -> None:
     assert [each.reason for each in rejected] == ["wrong-type"]
 
 
+def test_where_there_is_no_message_there_is_no_property_either() -> None:
+    with mqctx.adapters.pika.restored(None, propagator=PROPAGATOR) as restored:
+        assert restored == {}
+
+
 def test_another_format_leaves_the_properties_alone() -> None:
     with scope(request_id="r-1"):
         channel = RecordingChannel()

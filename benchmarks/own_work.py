@@ -58,6 +58,13 @@ def consuming(client: ModuleType, way: str, count: int = 5) -> Variant:
     return _handling(client, call, lambda: ways.headers(way, ways.values(count)))
 
 
+def consuming_again(client: ModuleType, way: str) -> Variant:
+    """Consume messages that all brought the same context, as those of one job do."""
+    call = client.handler(way, _quiet(client))
+    same = ways.headers(way, ways.values(5))
+    return _handling(client, call, lambda: same and dict(same))
+
+
 def consuming_without(client: ModuleType, way: str) -> Variant:
     """Consume messages that brought no context."""
     return _handling(client, client.handler(way, _quiet(client)), lambda: None)

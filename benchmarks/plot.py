@@ -61,6 +61,8 @@ def _throughput(results: Results, axes: Axes) -> None:
     def share(client: str, way: str) -> float:
         times = results.of("throughput", client)
         doing = throughput.CONSUMING
+        if doing + way not in times:
+            return 0
         return ratio(times, doing + way, doing + ways.RAW).median
 
     _bars(axes, clients, share)

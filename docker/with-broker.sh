@@ -4,7 +4,8 @@
 #   docker/with-broker.sh COMMAND [ARG...]
 #
 # COMMAND finds the broker's URL in MQCTX_BROKER_URL. The broker is a container
-# that is removed when COMMAND ends; the exit code is COMMAND's.
+# that is removed when COMMAND ends; the exit code is COMMAND's. With
+# MQCTX_BROKER_CPUS=1 it runs on that CPU only.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -40,7 +41,8 @@ wait_for_broker() {
 image=$("$HERE/prepare.sh")
 name=mqctx-broker-$$-$RANDOM
 trap 'docker rm --force --volumes "$name" >/dev/null' EXIT
-docker run --detach --name "$name" --publish 127.0.0.1::5672 "$image" >/dev/null
+docker run --detach --name "$name" --publish 127.0.0.1::5672 \
+    ${MQCTX_BROKER_CPUS:+--cpuset-cpus "$MQCTX_BROKER_CPUS"} "$image" >/dev/null
 address=$(docker port "$name" 5672/tcp)
 port=${address##*:}
 wait_for_broker "$port"

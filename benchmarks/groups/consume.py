@@ -2,7 +2,15 @@
 
 from benchmarks import ways
 from benchmarks.groups.publish import COUNTS, name
-from benchmarks.own_work import CLIENTS, consuming, consuming_sync, consuming_without
+from benchmarks.own_work import (
+    CLIENTS,
+    YARDSTICK,
+    consuming,
+    consuming_again,
+    consuming_sync,
+    consuming_without,
+    yardstick,
+)
 from benchmarks.results import Measured, Results
 from benchmarks.rounds import Variant, added, time_in_turn
 from benchmarks.tables import Table
@@ -11,6 +19,8 @@ PARTS = tuple(CLIENTS)
 UNIT = "second"
 WITHOUT = "no context, "
 """Begins the names of variants whose messages brought no context."""
+AGAIN = "the same again, "
+"""Begins the names of variants whose messages all brought the same context."""
 SYNC = "sync, "
 """Begins the names of variants with a sync handler where `async def` is usual."""
 
@@ -18,11 +28,13 @@ SYNC = "sync, "
 def measure(part: str, seconds: float) -> Measured:
     """Time each way with five values, and without any; ours with fewer and more too."""
     client = CLIENTS[part]
-    variants: dict[str, Variant] = {}
+    variants: dict[str, Variant] = {YARDSTICK: yardstick()}
     for way in ways.WAYS[part]:
         for count in COUNTS if way in (ways.MQCTX, ways.usual_otel(part)) else (5,):
             variants[name(way, count)] = consuming(client, way, count)
         variants[WITHOUT + way] = consuming_without(client, way)
+    for way in (ways.RAW, ways.MQCTX):
+        variants[AGAIN + way] = consuming_again(client, way)
     if part == "aio-pika":
         for way in (ways.RAW, ways.MQCTX):
             variants[SYNC + way] = consuming_sync(way)
@@ -39,6 +51,8 @@ def tables(results: Results) -> list[Table]:
                 five = added(times, name(way), name(ways.RAW)).text(1e6)
                 without = added(times, WITHOUT + way, WITHOUT + ways.RAW).text(1e6)
                 ways_rows.append((part, way, five, without))
+        cell = added(times, AGAIN + ways.MQCTX, AGAIN + ways.RAW).text(1e6)
+        ways_rows.append((part, f"{ways.MQCTX}, the same context again", cell, ""))
         if SYNC + ways.MQCTX in times:
             cell = added(times, SYNC + ways.MQCTX, SYNC + ways.RAW).text(1e6)
             ways_rows.append((part, f"{ways.MQCTX}, sync handler", cell, ""))

@@ -28,6 +28,7 @@ class Plan:
 PLANS = {
     "publish": Plan(12, 2, processes=2),
     "consume": Plan(12, 2, processes=2),
+    "floor": Plan(12, 2),
     "throughput": Plan(60, 6),
     "latency": Plan(25, 4),
     "memory": Plan(10, 1),

@@ -9,7 +9,7 @@ from benchmarks.results import Results
 from benchmarks.tables import Table
 
 _ORDER = (
-    *("instructions", "throughput", "latency", "publish", "consume"),
+    *("instructions", "throughput", "latency", "publish", "consume", "floor"),
     *("request", "memory", "imported"),
 )
 _HEAD = """\

@@ -1,0 +1,181 @@
+"""What of a consume could not be left out: each step alone, as short as Python says it.
+
+The steps add up: each variant does what the one before it does, and one thing more. None of
+them checks anything, knows a format, or tells of what it cannot read.
+"""
+
+import itertools
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from contextvars import ContextVar, copy_context
+from typing import Any, TypeAlias
+
+import msgspec
+
+from benchmarks import on_aio_pika, on_pika, ways
+from benchmarks.own_work import YARDSTICK, consuming, yardstick
+from benchmarks.results import Measured, Results
+from benchmarks.rounds import Items, Spread, Variant, added, time_in_turn
+from benchmarks.tables import Table
+
+PARTS = ("sync", "async")
+UNIT = "second"
+_CLIENTS = {"sync": on_pika, "async": on_aio_pika}
+
+_Decorate: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_decode = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).decode
+_known = set(ways.values(5))
+_active: ContextVar[object] = ContextVar("active")
+
+
+class _Values:
+    __slots__ = ("values",)
+
+
+def _nothing(headers: Mapping[str, Any]) -> object:
+    return headers
+
+
+def _decoded(headers: Mapping[str, Any]) -> object:
+    return _decode(headers["mqctx"])
+
+
+def _looked_up(headers: Mapping[str, Any]) -> object:
+    values = _decode(headers["mqctx"])
+    return values if _known.issuperset(values) else None
+
+
+def _held(headers: Mapping[str, Any]) -> object:
+    values = _decode(headers["mqctx"])
+    if not _known.issuperset(values):
+        return None
+    held = _Values()
+    held.values = values  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    return held
+
+
+def _wrapped(handler: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return handler(*args, **kwargs)
+
+    return wrapped
+
+
+def _isolated(handler: Callable[..., Any]) -> Callable[..., Any]:
+    def isolated(*args: Any, **kwargs: Any) -> Any:
+        return copy_context().run(handler, *args, **kwargs)
+
+    return isolated
+
+
+def _with(position: int, made_of: Callable[[Mapping[str, Any]], object]) -> _Decorate:
+    def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
+        def active(*args: Any, **kwargs: Any) -> Any:
+            space = copy_context()
+            space.run(_active.set, made_of(args[position].headers))
+            return space.run(handler, *args, **kwargs)
+
+        return active
+
+    return decorate
+
+
+def _wrapped_async(handler: Callable[..., Any]) -> Callable[..., Any]:
+    async def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return await handler(*args, **kwargs)
+
+    return wrapped
+
+
+def _isolated_async(handler: Callable[..., Any]) -> Callable[..., Any]:
+    async def isolated(*args: Any, **kwargs: Any) -> Any:
+        return await _in_steps(copy_context(), handler(*args, **kwargs))
+
+    return isolated
+
+
+def _with_async(position: int, made_of: Callable[[Mapping[str, Any]], object]) -> _Decorate:
+    def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
+        async def active(*args: Any, **kwargs: Any) -> Any:
+            space = copy_context()
+            space.run(_active.set, made_of(args[position].headers))
+            return await _in_steps(space, handler(*args, **kwargs))
+
+        return active
+
+    return decorate
+
+
+@types.coroutine
+def _in_steps(space: Any, coroutine: Any) -> Iterator[Any]:
+    while True:
+        try:
+            awaited = space.run(coroutine.send, None)
+        except StopIteration as finished:
+            return finished.value
+        yield awaited
+
+
+_PLAIN, _ISOLATED, _ACTIVE = (
+    "a wrapper that passes any arguments on",
+    "which calls the handler in a copy of the context variables",
+    "in which one variable is set",
+)
+_STEPS = {_ACTIVE: _nothing, "to what the header's JSON says": _decoded} | {
+    "whose names are all known": _looked_up,
+    "held by an object": _held,
+}
+
+
+def measure(part: str, seconds: float) -> Measured:
+    """Time each step together with those before it, and mqctx, on the same kind of messages."""
+    client = _CLIENTS[part]
+    handler = ways.quiet if part == "sync" else on_aio_pika.quiet
+    plain, isolated, using, position = (
+        (_wrapped, _isolated, _with, -2)
+        if part == "sync"
+        else (_wrapped_async, _isolated_async, _with_async, -1)
+    )
+    decorators: dict[str, _Decorate] = {_PLAIN: plain, _ISOLATED: isolated}
+    decorators |= {name: using(position, made_of) for name, made_of in _STEPS.items()}
+    variants = {YARDSTICK: yardstick()}
+    for name, decorate in {ways.RAW: lambda handler: handler, **decorators}.items():
+        variants[name] = Variant(decorate(handler), _ring(client), nullcontext, part == "async")
+    return time_in_turn({**variants, ways.MQCTX: consuming(client, ways.MQCTX)}, seconds)
+
+
+def _ring(client: types.ModuleType) -> Callable[[int], Items]:
+    ring = itertools.cycle(
+        [client.delivery(ways.headers(ways.MQCTX, ways.values(5))) for _ in range(500)]
+    )
+    return lambda batch: list(itertools.islice(ring, batch))
+
+
+def tables(results: Results) -> list[Table]:
+    """Return what the steps add to the handler's bare call, together with those before them."""
+    names = (_PLAIN, _ISOLATED, *_STEPS, ways.MQCTX)
+    found = {part: results.of("floor", part) for part in results.parts("floor")}
+    if len(found) < len(PARTS):
+        return []
+    return [
+        Table(
+            "Consuming: what could not be left out",
+            "Microseconds added to a handler's call, five values, by the least code for each step "
+            "together with those before it; the last line is all that mqctx does, which also "
+            "finds the message, asks whether it is being handled already, bounds the size, "
+            "takes any format, and tells of what it cannot restore: median (quartiles). Where a "
+            "target is below the last step, Python is in the way: the copy of the context "
+            "variables keeps what a handler sets from the next message, the check of names keeps "
+            "out what could not have been set.",
+            ("step", "sync handler", "async handler"),
+            [(name, *_cells(found, name)) for name in names],
+        )
+    ]
+
+
+def _cells(found: Mapping[str, Measured], name: str) -> Iterable[str]:
+    for part in PARTS:
+        spread: Spread = added(found[part], name, ways.RAW)
+        yield spread.text(1e6)

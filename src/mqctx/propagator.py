@@ -79,20 +79,18 @@ class Propagator:
     def __post_init__(self) -> None:
         formats = tuple(self.formats)
         _check_formats(formats)
-        if not 0 < self.max_bytes <= _MOST_BYTES:
-            raise ConfigurationError(
-                f"max_bytes: {self.max_bytes} is not between 1 and {_MOST_BYTES}; RabbitMQ "
-                "closes the connection when the headers are larger than a frame"
-            )
-        if self.on_oversize not in ("raise", "drop"):
-            raise ConfigurationError(f"on_oversize: {self.on_oversize!r} is not 'raise' or 'drop'")
+        self._check_limit()
         set_once = partial(object.__setattr__, self)
         set_once("formats", formats)
         properties = frozenset(key for each in formats for key in each.properties)
         set_once("properties", properties)
-        both = WithProperties(properties, self._inject, self._extract) if properties else None
-        set_once("inject_into", both.inject if both else self._inject)
-        set_once("extract_from", both.extract if both else self._extract)
+        inject: Inject = self._inject
+        extract: Extract = self._extract
+        if properties:
+            both = WithProperties(properties, inject, extract)
+            inject, extract = both.inject, both.extract
+        set_once("inject_into", inject)
+        set_once("extract_from", extract)
         # What a format alone writes counts before what another brings under the same name.
         # Trusted is one whose values have exact types, where each name may enter.
         readers = sorted(formats, key=lambda each: not each.names)
@@ -103,6 +101,15 @@ class Propagator:
         groups = {each.header: each.names for each in formats if each.names}
         set_once("_may_leave", allow_list("send", self.send, groups))
         set_once("_may_enter", allow_list("accept", self.accept, groups))
+
+    def _check_limit(self) -> None:
+        if not 0 < self.max_bytes <= _MOST_BYTES:
+            raise ConfigurationError(
+                f"max_bytes: {self.max_bytes} is not between 1 and {_MOST_BYTES}; RabbitMQ "
+                "closes the connection when the headers are larger than a frame"
+            )
+        if self.on_oversize not in ("raise", "drop"):
+            raise ConfigurationError(f"on_oversize: {self.on_oversize!r} is not 'raise' or 'drop'")
 
     def inject(self, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return a new dict: `headers`, and the active context in place of any that they carry.

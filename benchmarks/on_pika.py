@@ -75,14 +75,7 @@ def publisher(way: str, channel: Any, key: str = "orders") -> Callable[..., obje
 
     if way in ways.INSTRUMENTED:
         PikaInstrumentor.instrument_channel(channel, tracer_provider=ways.provider(way))
-    by_way = {
-        ways.ONE: one,
-        ways.FIVE: five,
-        ways.MQCTX: with_mqctx,
-        ways.MQCTX_EACH: ways.in_new_contexts(with_mqctx),
-        ways.OTEL_BY_HAND: inject,
-    }
-    return by_way.get(way, raw)
+    return ways.chosen(way, raw=raw, one=one, five=five, with_mqctx=with_mqctx, inject=inject)
 
 
 def handler(way: str, callback: Callable[..., None]) -> Callable[..., None]:

@@ -11,18 +11,21 @@ import gc
 import itertools
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from statistics import median
 from types import ModuleType
 from typing import Any
 
 import mqctx
 from benchmarks import on_aio_pika, on_kombu, on_pika, ways
-from benchmarks.rounds import Items, Spread, Variant, added, time_in_turn
+from benchmarks.rounds import Items, Spread, Times, Variant, added, time_in_turn
 from mqctx.adapters.aio_pika import consume_with_context
 
 CLIENTS: Mapping[str, ModuleType] = {"pika": on_pika, "kombu": on_kombu, "aio-pika": on_aio_pika}
 
 YARDSTICK = "yardstick"
 YARDS = 100
+_YARD = 39e-9
+"""Seconds that a dict of five values is copied in, where the targets come from."""
 
 
 def publishing(client: ModuleType, way: str, count: int = 5) -> Variant:
@@ -55,25 +58,25 @@ def publishing_changed(client: ModuleType, way: str, count: int = 5) -> Variant:
 def consuming(client: ModuleType, way: str, count: int = 5) -> Variant:
     """Consume messages that each brought a context, as they are published in this way."""
     call = client.handler(way, _quiet(client))
-    return _handling(client, call, lambda: ways.headers(way, ways.values(count)))
+    return handling(client, call, lambda: ways.headers(way, ways.values(count)))
 
 
 def consuming_again(client: ModuleType, way: str) -> Variant:
     """Consume messages that all brought the same context, as those of one job do."""
     call = client.handler(way, _quiet(client))
     same = ways.headers(way, ways.values(5))
-    return _handling(client, call, lambda: same and dict(same))
+    return handling(client, call, lambda: same and dict(same))
 
 
 def consuming_without(client: ModuleType, way: str) -> Variant:
     """Consume messages that brought no context."""
-    return _handling(client, client.handler(way, _quiet(client)), lambda: None)
+    return handling(client, client.handler(way, _quiet(client)), lambda: None)
 
 
 def consuming_sync(way: str) -> Variant:
     """Consume with a sync handler from aio-pika, where `async def` is usual."""
     call = consume_with_context(ways.quiet) if way == ways.MQCTX else ways.quiet
-    variant = _handling(on_aio_pika, call, lambda: ways.headers(way, ways.values(5)))
+    variant = handling(on_aio_pika, call, lambda: ways.headers(way, ways.values(5)))
     return Variant(variant.call, variant.items, variant.block)
 
 
@@ -92,13 +95,19 @@ def yardstick() -> Variant:
     return Variant(call, lambda batch: [()] * batch, nullcontext)
 
 
+def pace(times: Times) -> float:
+    """Return how many times longer the yardstick took here, in the same rounds."""
+    return median(times[YARDSTICK]) / YARDS / _YARD
+
+
 def _messages(client: ModuleType) -> Callable[[int], Items]:
     return lambda batch: [client.message() for _ in range(batch)]
 
 
-def _handling(
+def handling(
     client: ModuleType, call: Callable[..., Any], headers: Callable[[], dict[str, str] | None]
 ) -> Variant:
+    """Consume with a handler; each message has the headers that are made for it."""
     # So many different messages that nobody gains from remembering the last ones.
     ring = itertools.cycle([client.delivery(headers()) for _ in range(500)])
     if client is on_kombu:

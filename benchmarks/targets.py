@@ -6,12 +6,10 @@ from statistics import median
 
 from benchmarks import ways
 from benchmarks.groups import consume, imported, instructions, publish, throughput
-from benchmarks.own_work import YARDS, YARDSTICK
-from benchmarks.results import Measured, Results
+from benchmarks.own_work import pace
+from benchmarks.results import Results
 from benchmarks.rounds import added, ratio
 from benchmarks.tables import Row, Table
-
-_YARD = 39e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,30 +110,30 @@ def _publish(results: Results) -> Iterator[Reached]:
     base = publish.name(ways.RAW)
     for client in results.parts("publish"):
         times = results.of("publish", client)
-        pace = _pace(times)
+        slower = pace(times)
         most = 1.0 if client == "aio-pika" else 0.7
         measured = (added(times, publish.name(way), base).median * 1e6 for way in _compared(client))
-        yield _time(f"own work of a publish, context unchanged, {client}", most, pace, *measured)
+        yield _time(f"own work of a publish, context unchanged, {client}", most, slower, *measured)
         few, many = (publish.name(ways.MQCTX, count) for count in (1, 50))
         more = added(times, many, few).median * 1e6
-        yield _time(f"50 values instead of 1, context unchanged, {client}", 0.2, pace, more)
+        yield _time(f"50 values instead of 1, context unchanged, {client}", 0.2, slower, more)
 
 
 def _consume(results: Results) -> Iterator[Reached]:
     for client in results.parts("consume"):
         times = results.of("consume", client)
-        pace = _pace(times)
+        slower = pace(times)
         kind, most = ("async", 1.6) if client == "aio-pika" else ("sync", 1.2)
         chosen = _compared(client)
         base = publish.name(ways.RAW)
         measured = (added(times, publish.name(way), base).median * 1e6 for way in chosen)
-        yield _time(f"own work of a consume, {kind}, {client}", most, pace, *measured)
+        yield _time(f"own work of a consume, {kind}, {client}", most, slower, *measured)
         if consume.SYNC + ways.MQCTX in times:
             sync = added(times, consume.SYNC + ways.MQCTX, consume.SYNC + ways.RAW).median * 1e6
-            yield _time(f"own work of a consume, sync, {client}", 1.2, pace, sync)
+            yield _time(f"own work of a consume, sync, {client}", 1.2, slower, sync)
         without = consume.WITHOUT
         measured = (added(times, without + way, without + ways.RAW).median * 1e6 for way in chosen)
-        yield _time(f"message without context, {client}", 0.5, pace, *measured)
+        yield _time(f"message without context, {client}", 0.5, slower, *measured)
 
 
 def _import(results: Results) -> Iterator[Reached]:
@@ -146,13 +144,8 @@ def _import(results: Results) -> Iterator[Reached]:
         yield Reached(f"import mqctx beyond {beyond}", "<= 15 ms", took <= 15, f"{took:.1f} ms")
 
 
-def _time(what: str, most: float, pace: float, *measured: float) -> Reached:
+def _time(what: str, most: float, slower: float, *measured: float) -> Reached:
     """Compare as if this machine had been as fast as the one that the target comes from."""
-    ours, *others = (each / pace for each in measured)
+    ours, *others = (each / slower for each in measured)
     texts = (f"{each:.2f} us" for each in (ours, *others))
     return Reached(what, f"<= {most} us", ours <= most, *texts)
-
-
-def _pace(times: Measured) -> float:
-    """Return how many times longer the yardstick took here, in the same rounds."""
-    return median(times[YARDSTICK]) / YARDS / _YARD

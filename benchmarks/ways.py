@@ -163,6 +163,26 @@ def in_new_contexts(publish: Callable[..., Any]) -> Callable[..., Any]:
     return publish_in_scope
 
 
+def chosen(
+    way: str,
+    *,
+    raw: Callable[..., Any],
+    one: Callable[..., Any],
+    five: Callable[..., Any],
+    with_mqctx: Callable[..., Any],
+    inject: Callable[..., Any],
+) -> Callable[..., Any]:
+    """Return what publishes in a way; raw where something that is installed does the rest."""
+    by_way = {
+        ONE: one,
+        FIVE: five,
+        MQCTX: with_mqctx,
+        MQCTX_EACH: in_new_contexts(with_mqctx),
+        OTEL_BY_HAND: inject,
+    }
+    return by_way.get(way, raw)
+
+
 def quiet(*_: object) -> None:
     """Do nothing with a message: the handler of all that is measured."""
 

@@ -4,19 +4,17 @@ The steps add up: each variant does what the one before it does, and one thing m
 them checks anything, knows a format, or tells of what it cannot read.
 """
 
-import itertools
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext
 from contextvars import ContextVar, copy_context
 from typing import Any, TypeAlias
 
 import msgspec
 
 from benchmarks import on_aio_pika, on_pika, ways
-from benchmarks.own_work import YARDSTICK, consuming, yardstick
+from benchmarks.own_work import YARDSTICK, consuming, handling, pace, yardstick
 from benchmarks.results import Measured, Results
-from benchmarks.rounds import Items, Spread, Variant, added, time_in_turn
+from benchmarks.rounds import added, time_in_turn
 from benchmarks.tables import Table
 
 PARTS = ("sync", "async")
@@ -32,6 +30,8 @@ _active: ContextVar[object] = ContextVar("active")
 
 class _Values:
     __slots__ = ("values",)
+
+    values: object
 
 
 def _nothing(headers: Mapping[str, Any]) -> object:
@@ -52,7 +52,7 @@ def _held(headers: Mapping[str, Any]) -> object:
     if not _known.issuperset(values):
         return None
     held = _Values()
-    held.values = values  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    held.values = values
     return held
 
 
@@ -142,15 +142,12 @@ def measure(part: str, seconds: float) -> Measured:
     decorators |= {name: using(position, made_of) for name, made_of in _STEPS.items()}
     variants = {YARDSTICK: yardstick()}
     for name, decorate in {ways.RAW: lambda handler: handler, **decorators}.items():
-        variants[name] = Variant(decorate(handler), _ring(client), nullcontext, part == "async")
+        variants[name] = handling(client, decorate(handler), _headers)
     return time_in_turn({**variants, ways.MQCTX: consuming(client, ways.MQCTX)}, seconds)
 
 
-def _ring(client: types.ModuleType) -> Callable[[int], Items]:
-    ring = itertools.cycle(
-        [client.delivery(ways.headers(ways.MQCTX, ways.values(5))) for _ in range(500)]
-    )
-    return lambda batch: list(itertools.islice(ring, batch))
+def _headers() -> dict[str, str] | None:
+    return ways.headers(ways.MQCTX, ways.values(5))
 
 
 def tables(results: Results) -> list[Table]:
@@ -162,13 +159,13 @@ def tables(results: Results) -> list[Table]:
     return [
         Table(
             "Consuming: what could not be left out",
-            "Microseconds added to a handler's call, five values, by the least code for each step "
-            "together with those before it; the last line is all that mqctx does, which also "
-            "finds the message, asks whether it is being handled already, bounds the size, "
-            "takes any format, and tells of what it cannot restore: median (quartiles). Where a "
-            "target is below the last step, Python is in the way: the copy of the context "
-            "variables keeps what a handler sets from the next message, the check of names keeps "
-            "out what could not have been set.",
+            "Microseconds added to a handler's call, five values, on the machine of the targets "
+            "(see there), by the least code for each step together with those before it; the last "
+            "line is all that mqctx does, which also finds the message, asks whether it is being "
+            "handled already, bounds the size, takes any format, and tells of what it cannot "
+            "restore: median (quartiles). Where a target is below the last step, Python is in the "
+            "way: the copy of the context variables keeps what a handler sets from the next "
+            "message, the check of names keeps out what could not have been set.",
             ("step", "sync handler", "async handler"),
             [(name, *_cells(found, name)) for name in names],
         )
@@ -177,5 +174,5 @@ def tables(results: Results) -> list[Table]:
 
 def _cells(found: Mapping[str, Measured], name: str) -> Iterable[str]:
     for part in PARTS:
-        spread: Spread = added(found[part], name, ways.RAW)
-        yield spread.text(1e6)
+        times = found[part]
+        yield added(times, name, ways.RAW).text(1e6 / pace(times))

@@ -91,8 +91,7 @@ def _around_publish(original: Method) -> Method:
         else:
             propagator = _instrumentation.propagator_for(_owners(self))
             if propagator is not None:
-                headers = propagator.inject_into(given, options, _set_property)
-                options["headers"] = headers
+                options["headers"] = propagator.inject_into(given, options, _set_property)
         return original(self, body, *args, **options)
 
     return publish

@@ -8,6 +8,7 @@ import inspect
 import types
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context as Space
+from contextvars import copy_context
 from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
 from mqctx.errors import HandlerError
@@ -24,10 +25,10 @@ def call(space: Space | None, function: Callable[P, R], /, *args: P.args, **kwar
     if space is None:
         return function(*args, **kwargs)
     result = space.run(function, *args, **kwargs)
-    return result if result is None else _returned(result, space, function)
+    return result if result is None else returned(result, space, function)
 
 
-def _returned(result: R, space: Space, function: Callable[..., R]) -> R:
+def returned(result: R, space: Space, function: Callable[..., R]) -> R:
     """Return what `function` returned in `space`; what has only begun there goes on there."""
     # The usual kind is known at sight; to ask the abstract class takes ten times as long.
     if type(result) is types.CoroutineType or isinstance(result, Coroutine):
@@ -48,16 +49,15 @@ def _in_steps(space: Space, coroutine: Coroutine[Any, Any, R]) -> Generator[Any,
     The task stays the caller's (cancellation, timeouts and `asyncio.current_task` are as
     ever); only the context variables are the space's.
     """
-    step: Callable[[Any], Any] = coroutine.send
-    value: Any = None
+    send: Callable[[Any], Any] = coroutine.send
+    step, value = send, None
     while True:
         try:
             awaited = space.run(step, value)
         except StopIteration as finished:
             return finished.value  # type: ignore[no-any-return]  # the coroutine's own result
         try:
-            value = yield awaited
-            step = coroutine.send
+            step, value = send, (yield awaited)
         except GeneratorExit:
             space.run(coroutine.close)
             raise
@@ -67,44 +67,44 @@ def _in_steps(space: Space, coroutine: Coroutine[Any, Any, R]) -> Generator[Any,
 
 Arguments: TypeAlias = tuple[Any, ...]
 KeywordArguments: TypeAlias = dict[str, Any]
-SpaceFor: TypeAlias = Callable[[Arguments, KeywordArguments], Space | None]
+Inside: TypeAlias = Callable[[Callable[..., Any], Arguments, KeywordArguments], Any]
+"""Calls a function with these arguments, after it set context variables; they stay set."""
 
 
-def decorate(function: Callable[P, R], space_for: SpaceFor) -> Callable[P, R]:
-    """Return `function` with each call in the space that `space_for` makes of its arguments.
+def decorate(
+    function: Callable[P, R], inside: Inside, applies: Callable[[], object] | None = None
+) -> Callable[P, R]:
+    """Return `function` with each call `inside` something, in a space of its own.
 
-    Where it makes none, the call goes on as it is. A sync function stays sync, an `async def`
+    Where `applies` says no, the call goes on as it is. A sync function stays sync, an `async def`
     stays one; name, docstring and signature stay.
     """
     refuse_generator_function(function)
     if is_async(function):
-        return cast("Callable[P, R]", _decorate_async(cast("Any", function), space_for))
-
-    to_call: tuple[Any, ...] = (function,)
+        return cast("Callable[P, R]", _decorate_async(cast("Any", function), inside, applies))
 
     @functools.wraps(function)
     def decorated(*args: P.args, **kwargs: P.kwargs) -> R:
-        # What `call` does, without a further call, without the keywords that few calls have, and
-        # without the list that `run(function, *args)` would make first.
-        space: Any = space_for(args, kwargs)
-        if space is None:
+        if applies is not None and not applies():
             return function(*args, **kwargs)
-        called = to_call + args
-        result: R = space.run(*called, **kwargs) if kwargs else space.run(*called)
-        return result if result is None else _returned(result, space, function)
+        space = copy_context()
+        result: R = space.run(inside, function, args, kwargs)
+        return result if result is None else returned(result, space, function)
 
     return decorated
 
 
 def _decorate_async(
-    function: Callable[P, Coroutine[Any, Any, R]], space_for: SpaceFor
+    function: Callable[P, Coroutine[Any, Any, R]],
+    inside: Inside,
+    applies: Callable[[], object] | None,
 ) -> Callable[P, Coroutine[Any, Any, R]]:
     @functools.wraps(function)
     async def decorated(*args: P.args, **kwargs: P.kwargs) -> R:
-        space = space_for(args, kwargs)
-        if space is None:
+        if applies is not None and not applies():
             return await function(*args, **kwargs)
-        return await _in_steps(space, space.run(function, *args, **kwargs))
+        space = copy_context()
+        return await _in_steps(space, space.run(inside, function, args, kwargs))
 
     return decorated
 

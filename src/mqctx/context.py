@@ -16,6 +16,7 @@ import msgspec
 
 from mqctx import calling, joined
 from mqctx.bound import AsyncBound, Bound
+from mqctx.calling import Arguments, KeywordArguments
 from mqctx.errors import InactiveError, ScopeError
 from mqctx.values import check, local, undeclared
 
@@ -108,7 +109,9 @@ class Context(Mapping[str, Any]):
         Raises:
             HandlerError: `function` is a generator function, sync or async.
         """
-        return calling.call(self.space(), function, *args, **kwargs)
+        space = copy_context()
+        result = space.run(call_inside, Cell(self, None, self), function, args, kwargs)
+        return result if result is None else calling.returned(result, space, function)
 
     def wrap(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Return `function` bound to this context, for threads, processes and timers.
@@ -131,12 +134,8 @@ class Context(Mapping[str, Any]):
 
         With the `headers` that it was extracted from, if it was.
         """
-        space = copy_context()
-        space.run(_set_cell, _Cell(self, headers, self))
-        if joined.joined:
-            for other, value in joined.settings(self._values):
-                space.run(other.contextvar.set, value)
-        return space
+        cell = Cell(self, headers, self)
+        return copy_context().run(call_inside, cell, copy_context, (), {})
 
     def captured(self) -> "Context":
         """Return this context with what the joined ContextVars hold at this moment."""
@@ -150,7 +149,7 @@ class Context(Mapping[str, Any]):
 EMPTY = Context()
 
 
-class _Cell(msgspec.Struct):
+class Cell(msgspec.Struct):
     """What is active in one run or scope; `bind` replaces its context.
 
     A Struct, since one is made for each message.
@@ -163,12 +162,22 @@ class _Cell(msgspec.Struct):
     """What was extracted from `headers`."""
 
 
-_OUTSIDE = _Cell(EMPTY)
-_cell: ContextVar[_Cell] = ContextVar("mqctx", default=_OUTSIDE)
+_OUTSIDE = Cell(EMPTY)
+_cell: ContextVar[Cell] = ContextVar("mqctx", default=_OUTSIDE)
 active_cell = _cell.get
 """Returns the cell of the innermost run or scope: for what is done for each message."""
-_set_cell = _cell.set
+set_cell = _cell.set
 _binding = threading.Lock()
+
+
+def call_inside(
+    cell: Cell, function: Callable[..., R], args: Arguments, kwargs: KeywordArguments
+) -> R:
+    """Call `function` with `cell` active, which it stays: in a space of its own."""
+    set_cell(cell)
+    if joined.joined:
+        joined.set_to(cell.context)
+    return function(*args, **kwargs) if kwargs else function(*args)
 
 
 def as_context(values: Mapping[str, object]) -> Context:
@@ -258,11 +267,11 @@ class Scope(msgspec.Struct, eq=False):
             raise ScopeError("this scope is in use; call scope(...) anew for each `with` block")
         context = self._chosen()
         if self.exact:
-            cell = _Cell(context, self.headers, context)
+            cell = Cell(context, self.headers, context)
         else:
             around = active_cell()
-            cell = _Cell(context, around.headers, around.restored)
-        self._entered = [(_set_cell(cell), cell, _OUTSIDE)]
+            cell = Cell(context, around.headers, around.restored)
+        self._entered = [(set_cell(cell), cell, _OUTSIDE)]
         if joined.joined:
             for other, value in joined.settings(context):
                 self._entered.append((other.contextvar.set(value), value, other.absent))
@@ -280,7 +289,12 @@ class Scope(msgspec.Struct, eq=False):
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Return `function` with each call inside the context, as it is at the call."""
-        return calling.decorate(function, lambda _args, _kwargs: self._chosen().space())
+
+        def inside(function: Callable[..., R], args: Arguments, kwargs: KeywordArguments) -> R:
+            context = self._chosen()
+            return call_inside(Cell(context, None, context), function, args, kwargs)
+
+        return calling.decorate(function, inside)
 
     def _chosen(self) -> Context:
         around = EMPTY if self.exact else current()

@@ -7,9 +7,19 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from mqctx import calling
 from mqctx import propagator as propagators
-from mqctx.calling import Arguments, KeywordArguments, SpaceFor
-from mqctx.context import Context, Scope, active_cell, restored_here
+from mqctx.calling import Arguments, Inside, KeywordArguments
+from mqctx.context import (
+    EMPTY,
+    Cell,
+    Context,
+    Scope,
+    active_cell,
+    call_inside,
+    restored_here,
+    set_cell,
+)
 from mqctx.errors import HandlerError
+from mqctx.joined import joined, set_to
 from mqctx.propagator import Propagator
 from mqctx.properties import PropertyOf
 
@@ -113,17 +123,24 @@ class HandlerDecorator:
             )
         position, name, property_of = self._position, self._name, self._property_of
 
-        def space_for(args: Arguments, kwargs: KeywordArguments) -> Space:
+        def inside(function: Callable[..., Any], args: Arguments, kwargs: KeywordArguments) -> Any:
             message = kwargs[name] if kwargs and name in kwargs else args[position]
             headers = message.headers
-            # What `space_from` does, without further calls for each message.
-            cell = active_cell()
-            if cell.headers is headers and headers is not None and propagator is None:
-                return cell.restored.space(headers)
-            extract = (propagator or propagators.default).extract_from
-            return extract(headers, message, property_of).space(headers)
+            # What `context_from` and `call_inside` do, without further calls for each message.
+            around = active_cell()
+            chosen = propagator or propagators.default
+            if around.headers is headers and headers is not None and propagator is None:
+                context = around.restored
+            elif headers or chosen.properties:
+                context = chosen.extract_from(headers, message, property_of)
+            else:
+                context = EMPTY
+            set_cell(Cell(context, headers, context))
+            if joined:
+                set_to(context)
+            return function(*args, **kwargs) if kwargs else function(*args)
 
-        return _decorated(handler, space_for)
+        return _decorated(handler, inside)
 
     def hook(self, handler: Any, propagator_now: Callable[[], Propagator | None]) -> Any:
         """Decorate a handler of an application that knows nothing of it.
@@ -137,18 +154,19 @@ class HandlerDecorator:
         if not callable(handler) or unfit or _is_decorated(handler):
             return handler
 
-        def space_for(args: Arguments, kwargs: KeywordArguments) -> Space | None:
-            propagator = propagator_now()
-            if propagator is None:
-                return None
+        def inside(function: Callable[..., Any], args: Arguments, kwargs: KeywordArguments) -> Any:
             message = kwargs[self._name] if self._name in kwargs else args[self._position]
-            return space_from(message.headers, propagator, message, self._property_of)
+            headers = message.headers
+            context = context_from(headers, propagator_now(), message, self._property_of)
+            return call_inside(Cell(context, headers, context), function, args, kwargs)
 
-        return _decorated(handler, space_for)
+        return _decorated(handler, inside, propagator_now)
 
 
-def _decorated(handler: Callable[P, R], space_for: SpaceFor) -> Callable[P, R]:
-    decorated = calling.decorate(handler, space_for)
+def _decorated(
+    handler: Callable[P, R], inside: Inside, applies: Callable[[], object] | None = None
+) -> Callable[P, R]:
+    decorated = calling.decorate(handler, inside, applies)
     setattr(decorated, _HANDLER, handler)
     return decorated
 

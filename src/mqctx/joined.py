@@ -40,6 +40,12 @@ def settings(values: Mapping[str, Any]) -> Iterator[tuple[JoinedContextVar, obje
         yield other, values.get(name, other.absent)
 
 
+def set_to(values: Mapping[str, Any]) -> None:
+    """Let the joined ContextVars hold what `values` say."""
+    for other, value in settings(values):
+        other.contextvar.set(value)
+
+
 def agree(values: Mapping[str, Any]) -> bool:
     """Whether the joined ContextVars hold at this moment what `values` say."""
     return all(other.read() is value for other, value in settings(values))

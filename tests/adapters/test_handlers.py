@@ -121,6 +121,36 @@ class TestSync:
         handler(*client.delivery(ADA))
         assert copies[0].run(current) == {"user": "ada", "step": "pay"}
 
+    def test_finds_in_another_librarys_variable_that_joined_what_its_message_brought(
+        self, client: Client
+    ) -> None:
+        order: contextvars.ContextVar[str] = contextvars.ContextVar("order", default="none")
+        mqctx.Variable("order", str, contextvar=order)
+        seen: list[str] = []
+
+        @client.adapter.consume_with_context
+        def handler(*_: object) -> None:
+            seen.append(order.get())
+
+        for headers in ({"mqctx": '{"order":"7"}'}, None, {"mqctx": '{"order":"8"}'}):
+            handler(*client.delivery(headers))
+        assert seen == ["7", "none", "8"]
+        assert order.get() == "none"
+
+    def test_that_binds_does_not_change_the_next_message_of_the_same_context(
+        self, client: Client
+    ) -> None:
+        seen: list[dict[str, Any]] = []
+
+        @client.adapter.consume_with_context
+        def handler(*_: object) -> None:
+            seen.append(dict(current()))
+            bind(step="pay", user="eve")
+
+        for _ in range(3):
+            handler(*client.delivery(dict(ADA)))
+        assert seen == [{"user": "ada"}] * 3
+
     def test_that_sets_other_context_variables_keeps_them_to_itself(self, client: Client) -> None:
         @client.adapter.consume_with_context
         def handler(*_: object) -> str:

@@ -1,10 +1,18 @@
 """Context through taskiq, on each of its brokers: a middleware."""
 # ruff: noqa: ARG002 - the hooks have the arguments that taskiq gives them
 
+from collections.abc import Coroutine
 from contextvars import ContextVar, copy_context
 from typing import Any
 
-from taskiq import AsyncBroker, InMemoryBroker, TaskiqMessage, TaskiqMiddleware, TaskiqResult
+from taskiq import (
+    AsyncBroker,
+    BrokerMessage,
+    InMemoryBroker,
+    TaskiqMessage,
+    TaskiqMiddleware,
+    TaskiqResult,
+)
 
 from mqctx import calling
 from mqctx.context import Scope, current
@@ -37,8 +45,12 @@ class ContextMiddleware(TaskiqMiddleware):
         if isinstance(broker, InMemoryBroker):
             # With await_inplace=True the task runs in the asyncio task of who sends it, and what
             # it sets would stay there; elsewhere, each message has an asyncio task of its own.
-            kick = calling.decorate(broker.kick, lambda _args, _kwargs: copy_context())
-            setattr(broker, "kick", kick)  # noqa: B010 - to a type checker, it is a method
+            kick = broker.kick
+
+            def in_place(message: BrokerMessage) -> Coroutine[Any, Any, None]:
+                return calling.call(copy_context(), kick, message)
+
+            setattr(broker, "kick", in_place)  # noqa: B010 - to a type checker, it is a method
 
     def pre_send(self, message: TaskiqMessage) -> TaskiqMessage:
         """Write the active context into the labels, in place of any that they carry."""

@@ -15,9 +15,11 @@ from mqctx.formats.json import JsonFormat
 from mqctx.joined import joined
 from mqctx.properties import Extract, Inject, PropertyOf, SetProperty, WithProperties
 from mqctx.rejection import Reason, Rejection, Report, log_rejection, logger
+from mqctx.shortcut import Shortcut
 from mqctx.values import (
     Plain,
     Text,
+    all_undeclared,
     as_plain,
     check_undeclared,
     declarations,
@@ -25,7 +27,6 @@ from mqctx.values import (
     is_settled,
     to_plain,
     type_name,
-    undeclared,
 )
 from mqctx.writing import Encoded, Writer
 
@@ -33,7 +34,6 @@ from mqctx.writing import Encoded, Writer
 # also holds how AMQP frames our text, and the other properties.
 _MOST_BYTES = 130_000
 _counting = threading.Lock()
-_all_undeclared = undeclared.issuperset  # bound once, not for each message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,11 +84,7 @@ class Propagator:
         set_once("formats", formats)
         properties = frozenset(key for each in formats for key in each.properties)
         set_once("properties", properties)
-        inject: Inject = self._inject
-        extract: Extract = self._extract
-        if properties:
-            both = WithProperties(properties, inject, extract)
-            inject, extract = both.inject, both.extract
+        inject, extract = self._least(formats)
         set_once("inject_into", inject)
         set_once("extract_from", extract)
         # What a format alone writes counts before what another brings under the same name.
@@ -101,6 +97,18 @@ class Propagator:
         groups = {each.header: each.names for each in formats if each.names}
         set_once("_may_leave", allow_list("send", self.send, groups))
         set_once("_may_enter", allow_list("accept", self.accept, groups))
+
+    def _least(self, formats: Sequence[Format]) -> tuple[Inject, Extract]:
+        """Return how to inject and extract without a step that these formats do not need."""
+        if self.properties:
+            both = WithProperties(self.properties, self._inject, self._extract)
+            return both.inject, both.extract
+        first, *others = formats
+        if others or type(first) is not JsonFormat or self.accept is not None:
+            return self._inject, self._extract
+        restore = partial(self._restore, first, True)
+        shortcut = Shortcut(first.header, self.max_bytes, restore, self._extract)
+        return self._inject, shortcut.extract
 
     def _check_limit(self) -> None:
         if not 0 < self.max_bytes <= _MOST_BYTES:
@@ -130,7 +138,7 @@ class Propagator:
 
         Never raises: what cannot be restored is a `Rejection`, and the rest is restored.
         """
-        return self._extract(headers)
+        return self.extract_from(headers, None, getattr)
 
     def _inject(
         self,
@@ -155,10 +163,7 @@ class Propagator:
         return injected
 
     def _extract(
-        self,
-        headers: Mapping[str, Any] | None,
-        _message: object = None,
-        _property_of: PropertyOf = getattr,
+        self, headers: Mapping[str, Any] | None, _message: object, _property_of: PropertyOf
     ) -> Context:
         if not headers:
             return EMPTY
@@ -170,10 +175,10 @@ class Propagator:
         for format, is_trusted in self._readers:
             try:
                 decoded = format.decode(headers, self.max_bytes, self._tell)
-                if is_trusted and _all_undeclared(decoded):
+                if is_trusted and all_undeclared(decoded):
                     values = {**decoded, **values} if values else decoded
                 else:
-                    values = self._restore(decoded, format, is_trusted, values or {})
+                    values = self._restore(format, is_trusted, decoded, values)
             except Exception as error:  # noqa: BLE001 - a format may be anybody's
                 detail = f"{format!r} raised {type_name(type(error))}: {escape(str(error))}"
                 self._tell(Rejection("extract", format.header, None, "error", detail))
@@ -181,13 +186,13 @@ class Propagator:
 
     def _restore(
         self,
-        decoded: Mapping[str, Plain],
         format: Format,
         is_trusted: bool,
-        known: Mapping[str, Any],
+        decoded: Mapping[str, Plain],
+        known: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return what is `known`, and of `decoded` what may be restored besides."""
-        values = {**known}
+        values = {**known} if known else {}
         for name, plain in decoded.items():
             if name in values:
                 continue
@@ -204,7 +209,7 @@ class Propagator:
     def _encode(self, context: Context) -> Encoded:
         values = context.travelling()
         # What nobody declared is plain since it was set; a joined ContextVar may hold anything.
-        if self.send is not None or joined or not _all_undeclared(values):
+        if self.send is not None or joined or not all_undeclared(values):
             values = {
                 name: as_plain(name, values[name]) for name in values if self._may_leave(name)
             }

@@ -124,6 +124,8 @@ local: set[str] = set()
 """Names that are declared local."""
 undeclared: set[str] = set()
 """Names that were found legal, and that nobody has declared: a shortcut, of bounded size."""
+all_undeclared = undeclared.issuperset
+"""Whether all names of some values are among them."""
 _MAX_UNDECLARED = 1000
 _SCALARS = (str, int, bool)
 

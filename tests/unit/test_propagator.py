@@ -156,6 +156,29 @@ class TestExtract:
         first["tags"].append("b")
         assert second == {"tags": ["a"], "user": "ada"}
 
+    def test_encodes_once_what_is_sent_on_from_many_messages_of_the_same_text(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        encoded: list[Mapping[str, Plain]] = []
+
+        def encode(_: JsonFormat, values: Mapping[str, Plain]) -> Mapping[str, str]:
+            encoded.append(values)
+            return {"mqctx": json.dumps(values)}
+
+        monkeypatch.setattr(JsonFormat, "encode", encode)
+        propagator = Propagator()
+        assert propagator.extract(wire(user="grace"))  # the first time, a name is looked into
+        for user in ("ada", "ada", "eve", "eve"):
+            sent_on = propagator.extract(wire(user=user)).run(propagator.inject)
+            assert json.loads(sent_on["mqctx"]) == {"user": user}
+        assert encoded == [{"user": "ada"}, {"user": "eve"}]
+
+    def test_asks_no_declared_type_whether_two_of_its_values_are_equal(self) -> None:
+        Variable("user", Incomparable)
+        propagator = Propagator()
+        for _ in range(2):
+            assert propagator.extract(wire(user="ada"))["user"].text == "ada"
+
     def test_reads_a_bytearray_anew_that_has_changed(self) -> None:
         raw = bytearray(b'{"user":"ada"}')
         assert Propagator().extract({"mqctx": raw}) == {"user": "ada"}
@@ -348,6 +371,28 @@ class Fraction:
 
     def __post_init__(self) -> None:
         _ = 1 / self.below
+
+
+class Incomparable:
+    """A type, with pydantic's methods, that compares with nothing but its own kind."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @classmethod
+    def model_validate_json(cls, raw: bytes) -> "Incomparable":
+        return cls(json.loads(raw))
+
+    def model_dump(self, **_: object) -> str:
+        return self.text
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Incomparable):
+            raise TypeError(other)
+        return self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
 
 
 class TestFormats:

@@ -14,8 +14,8 @@ __all__ = ["JsonFormat", "from_json", "to_json"]
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
-# The usual case: no value is a list or a dict, which could be nested too deep.
-_decode_flat = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).decode
+read_flat = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).decode
+"""Reads the usual case: no value is a list or a dict, which could be nested too deep."""
 
 
 def to_json(value: object) -> str:
@@ -50,7 +50,7 @@ class JsonFormat:
         ConfigurationError: a broker, a client or Celery gives that header another meaning.
     """
 
-    __slots__ = ("_last", "_size", "header")
+    __slots__ = ("_size", "header")
 
     names = ()
     properties = ()
@@ -60,7 +60,6 @@ class JsonFormat:
         check_header(header)
         self.header = header
         self._size = len(header)
-        self._last: tuple[str, Mapping[str, Plain]] = ("{}", {})
 
     def encode(self, values: Mapping[str, Plain]) -> Mapping[str, str]:
         """Return the one header that carries `values`, or none if there are no values."""
@@ -73,12 +72,7 @@ class JsonFormat:
         try:
             text = headers[self.header]
             if type(text) is str and len(text) + self._size <= max_bytes:
-                # Many messages in a row come from one request, as a batch's do.
-                last, values = self._last
-                if text != last:
-                    values = _decode_flat(text)
-                    self._last = text, values
-                return values
+                return read_flat(text)
         except KeyError:
             return {}
         except ValueError:

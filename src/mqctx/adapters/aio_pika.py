@@ -1,9 +1,10 @@
 """Context through aio-pika: plain and robust connections."""
 
 from collections.abc import Coroutine, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
+import msgspec
 from aio_pika import Channel, Connection, Exchange, Queue
 from aio_pika.abc import AbstractExchange, AbstractIncomingMessage, AbstractMessage
 from aio_pika.message import ProcessContext
@@ -16,24 +17,18 @@ from mqctx.handler import HandlerDecorator, scope_from
 from mqctx.instrumentation import Hook, Instrumentation, Method
 from mqctx.propagator import Propagator
 
-if TYPE_CHECKING:
-    from aiormq import spec
-
 __all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
 
 
-class _Outgoing:
+class _Outgoing(msgspec.Struct, eq=False):
     """What `Exchange.publish` reads of a message, with headers of its own.
 
     `copy.copy` of a Message would share the headers, and takes longer than all else here.
     """
 
-    __slots__ = ("body", "given", "properties")
-
-    def __init__(self, message: AbstractMessage) -> None:
-        self.given = message
-        self.body = message.body
-        self.properties: spec.Basic.Properties = message.properties  # made anew at each access
+    given: AbstractMessage
+    body: bytes
+    properties: Any
 
     @property
     def headers(self) -> Any:
@@ -63,12 +58,15 @@ def publish(
         HeadersError: the headers of `message` are not a mapping.
     """
     outgoing = _injected(message, propagator or propagators.default)
+    if not options:  # as mostly: to pass none on takes a fifth of all the time spent here
+        return exchange.publish(outgoing, routing_key)
     return exchange.publish(outgoing, routing_key, **options)
 
 
 def _injected(message: AbstractMessage, propagator: Propagator) -> AbstractMessage:
-    outgoing = _Outgoing(message)
-    outgoing.properties.headers = propagator.inject_into(message.headers, outgoing, _set_property)
+    properties = message.properties  # made anew at each access
+    outgoing = _Outgoing(message, message.body, properties)
+    properties.headers = propagator.inject_into(message.headers, outgoing, _set_property)
     return outgoing  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # all that is read of one
 
 

@@ -3,17 +3,13 @@
 import os
 import subprocess
 import sysconfig
-from collections.abc import Iterator
 from importlib import metadata
-from itertools import chain
 from typing import Any
 
 from pika import BlockingConnection, URLParameters
 
-from benchmarks.own_work import YARDS, YARDSTICK
 from benchmarks.results import Results
-from benchmarks.rounds import Spread
-from benchmarks.tables import Row, Table
+from benchmarks.tables import Table
 
 _PACKAGES = (
     *("mqctx", "msgspec", "pika", "kombu", "amqp", "aio-pika", "aiormq", "pamqp"),
@@ -32,19 +28,10 @@ def table(results: Results) -> Table:
         ("Python", f"{known['python_version']}{', optimized build' if optimized else ''}"),
         ("RabbitMQ", _rabbitmq()),
         ("valgrind", _valgrind()),
-        *_tempo(results),
         ("load average", f"{min(loads):.1f} to {max(loads):.1f}, the measurements' own included"),
         *((name, metadata.version(name)) for name in _PACKAGES),
     ]
     return Table("Machine and versions", "As pyperf found them.", ("", ""), rows)
-
-
-def _tempo(results: Results) -> Iterator[Row]:
-    """Tell how fast this machine was: the targets in microseconds come from one with 39 ns."""
-    times = [results.of("publish", part)[YARDSTICK] for part in results.parts("publish")]
-    if times:
-        tempo = Spread.of(list(chain.from_iterable(times))).text(1e9 / YARDS, 0)
-        yield "yardstick", f"a dict of five copied in {tempo} ns; 39 where the targets come from"
 
 
 def _rabbitmq() -> str:

@@ -11,21 +11,15 @@ import gc
 import itertools
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from statistics import median
 from types import ModuleType
 from typing import Any
 
 import mqctx
 from benchmarks import on_aio_pika, on_kombu, on_pika, ways
-from benchmarks.rounds import Items, Spread, Times, Variant, added, time_in_turn
+from benchmarks.rounds import Items, Variant, added, time_in_turn
 from mqctx.adapters.aio_pika import consume_with_context
 
 CLIENTS: Mapping[str, ModuleType] = {"pika": on_pika, "kombu": on_kombu, "aio-pika": on_aio_pika}
-
-YARDSTICK = "yardstick"
-YARDS = 100
-_YARD = 39e-9
-"""Seconds that a dict of five values is copied in, where the targets come from."""
 
 
 def publishing(client: ModuleType, way: str, count: int = 5) -> Variant:
@@ -84,22 +78,6 @@ def _quiet(client: ModuleType) -> Callable[..., Any]:
     return on_aio_pika.quiet if client is on_aio_pika else ways.quiet
 
 
-def yardstick() -> Variant:
-    """Copy a dict of five values `YARDS` times: the same work on every machine, in every run."""
-    copy = dict(ways.values(5)).copy
-
-    def call() -> None:
-        for _ in range(YARDS):
-            copy()
-
-    return Variant(call, lambda batch: [()] * batch, nullcontext)
-
-
-def pace(times: Times) -> float:
-    """Return how many times longer the yardstick took here, in the same rounds."""
-    return median(times[YARDSTICK]) / YARDS / _YARD
-
-
 def _messages(client: ModuleType) -> Callable[[int], Items]:
     return lambda batch: [client.message() for _ in range(batch)]
 
@@ -108,8 +86,9 @@ def handling(
     client: ModuleType, call: Callable[..., Any], headers: Callable[[], dict[str, str] | None]
 ) -> Variant:
     """Consume with a handler; each message has the headers that are made for it."""
-    # So many different messages that nobody gains from remembering the last ones.
-    ring = itertools.cycle([client.delivery(headers()) for _ in range(500)])
+    # So many different messages that nobody gains from remembering the last ones; so few that
+    # they are in the processor's cache, as what the client has just decoded is.
+    ring = itertools.cycle([client.delivery(headers()) for _ in range(10)])
     if client is on_kombu:
         call = on_kombu.receiver(call)
     return Variant(
@@ -127,14 +106,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2, help="for each block of lines")
     options = parser.parse_args()
     gc.freeze()
-    tempo = Spread.of(time_in_turn({YARDSTICK: yardstick()}, 0.5)[YARDSTICK])
-    print(f"{YARDSTICK}: a dict of five copied in {tempo.text(1e9 / YARDS, 0)} ns")
     for name, client in CLIENTS.items():
         chosen = ways.WAYS[name] if options.ways == "all" else (ways.RAW, *options.ways.split(","))
         for title, variant in (
             ("publish", publishing),
             ("publish, changed", publishing_changed),
             ("consume", consuming),
+            ("consume, the same again", consuming_again),
             ("consume, no context", consuming_without),
         ):
             times = time_in_turn({way: variant(client, way) for way in chosen}, options.seconds)

@@ -4,12 +4,10 @@ from benchmarks import ways
 from benchmarks.groups.publish import COUNTS, name
 from benchmarks.own_work import (
     CLIENTS,
-    YARDSTICK,
     consuming,
     consuming_again,
     consuming_sync,
     consuming_without,
-    yardstick,
 )
 from benchmarks.results import Measured, Results
 from benchmarks.rounds import Variant, added, time_in_turn
@@ -28,7 +26,7 @@ SYNC = "sync, "
 def measure(part: str, seconds: float) -> Measured:
     """Time each way with five values, and without any; ours with fewer and more too."""
     client = CLIENTS[part]
-    variants: dict[str, Variant] = {YARDSTICK: yardstick()}
+    variants: dict[str, Variant] = {}
     for way in ways.WAYS[part]:
         for count in COUNTS if way in (ways.MQCTX, ways.usual_otel(part)) else (5,):
             variants[name(way, count)] = consuming(client, way, count)

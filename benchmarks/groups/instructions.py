@@ -31,7 +31,7 @@ def measure(part: str, seconds: float) -> Measured:
     client = part.removesuffix(ALLOCATIONS)
     allocations = part.endswith(ALLOCATIONS)
     brief = allocations or seconds < FULL
-    few, many = (40, 120) if brief else (60, 180)
+    few, many = (40, 120) if brief else (60, 300)
     found: dict[str, list[float]] = {}
     chosen = [way for way in (*ways.WAYS[client], ways.MQCTX_EACH) if way not in _NOT_COMPARED]
     with Counted(client, chosen, allocations=allocations) as counted:

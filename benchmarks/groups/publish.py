@@ -1,9 +1,9 @@
 """What a publish costs beyond the raw one: no broker, no codec."""
 
 from benchmarks import ways
-from benchmarks.own_work import CLIENTS, YARDSTICK, publishing, publishing_changed, yardstick
+from benchmarks.own_work import CLIENTS, publishing, publishing_changed
 from benchmarks.results import Measured, Results
-from benchmarks.rounds import added, time_in_turn
+from benchmarks.rounds import Variant, added, time_in_turn
 from benchmarks.tables import Table
 
 PARTS = tuple(CLIENTS)
@@ -21,7 +21,7 @@ def name(way: str, count: int = 5) -> str:
 def measure(part: str, seconds: float) -> Measured:
     """Time each way with five values, ours and OpenTelemetry's with fewer and more too."""
     client = CLIENTS[part]
-    variants = {YARDSTICK: yardstick()}
+    variants: dict[str, Variant] = {}
     for way in ways.WAYS[part]:
         for count in COUNTS if way in (ways.MQCTX, ways.usual_otel(part)) else (5,):
             variants[name(way, count)] = publishing(client, way, count)

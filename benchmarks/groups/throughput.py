@@ -2,13 +2,16 @@
 
 import os
 import random
+from collections.abc import Iterator
+from statistics import mean
 from time import perf_counter, process_time
 
 from benchmarks import ways
+from benchmarks.groups import instructions
 from benchmarks.results import Measured, Results
 from benchmarks.rounds import Spread, added, ratio, rounds
 from benchmarks.sessions import opened
-from benchmarks.tables import Table
+from benchmarks.tables import Row, Table
 from benchmarks.traffic import Session
 
 CONFIRMS = " with confirms"
@@ -18,6 +21,7 @@ MESSAGES = 200
 """So many in turn: enough to outlast a socket's buffers, few enough to share a phase."""
 PUBLISHING, CONSUMING = "publishing, ", "consuming, "
 CPU = "CPU, "
+_EXPLAINED = (ways.ONE, ways.MQCTX)
 
 
 def measure(part: str, seconds: float) -> Measured:
@@ -73,8 +77,34 @@ def tables(results: Results) -> list[Table]:
             f"CPU: microseconds of the client's process for a message, and what each way adds.",
             ("client", "", "way", "messages, or share", "CPU"),
             rows,
-        )
+        ),
+        Table(
+            "Through RabbitMQ: what the instructions leave",
+            "The share of the raw throughput that would be left if a message took as much longer "
+            "as it takes more instructions, and the share that was measured. One constant header "
+            "is the client's own work, encoding and decoding, and the longer frame: no more than "
+            "what it leaves can be left by anybody who sends one.",
+            ("client", "", *(f"{way}{what}" for way in _EXPLAINED for what in ("", ", measured"))),
+            list(_left(results)),
+        ),
     ]
+
+
+def _left(results: Results) -> Iterator[Row]:
+    for client in ways.WAYS:
+        counts, times = results.of("instructions", client), results.of("throughput", client)
+        if not counts or not times:
+            continue
+        for counted, doing in (
+            (instructions.PUBLISH, PUBLISHING),
+            (instructions.CONSUME, CONSUMING),
+        ):
+            raw = mean(counts[f"{counted}, {ways.RAW}"])
+            cells: list[str] = []
+            for way in _EXPLAINED:
+                measured = ratio(times, doing + way, doing + ways.RAW).median
+                cells += (f"{raw / mean(counts[f'{counted}, {way}']):.3f}", f"{measured:.2f}")
+            yield client, doing[:-2], *cells
 
 
 def _cells(times: Measured, doing: str, way: str) -> tuple[str, str]:

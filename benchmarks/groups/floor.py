@@ -26,7 +26,9 @@ _Decorate: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _decode = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).decode
 _known = set(ways.values(5))
-_active: ContextVar[object] = ContextVar("active")
+_active: ContextVar[object] = ContextVar("active", default=None)
+_memory: list[tuple[str, object]] = [("", None)]
+_MOST = 4096
 
 
 class _Values:
@@ -57,6 +59,27 @@ def _held(headers: Mapping[str, Any]) -> object:
     return held
 
 
+def _remembered(headers: Mapping[str, Any]) -> object:
+    try:
+        text = headers["mqctx"]
+        if type(text) is not str:
+            return None
+        last, held = _memory[0]
+        if text == last:
+            return held
+        if len(text) > _MOST:
+            return None
+        values = _decode(text)
+    except (KeyError, ValueError):
+        return None
+    if not _known.issuperset(values):
+        return None
+    held = _Values()
+    held.values = values
+    _memory[0] = text, held
+    return held
+
+
 def _wrapped(handler: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         return handler(*args, **kwargs)
@@ -71,7 +94,10 @@ def _isolated(handler: Callable[..., Any]) -> Callable[..., Any]:
     return isolated
 
 
-def _inside(position: int, made_of: Callable[[Mapping[str, Any]], object]) -> Callable[..., Any]:
+_MadeOf: TypeAlias = Callable[[Mapping[str, Any]], object]
+
+
+def _inside(position: int, made_of: _MadeOf) -> Callable[..., Any]:
     # Called in the copy, it sets the variable there: to enter the copy twice takes longer.
     def inside(handler: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         _active.set(made_of(args[position].headers))
@@ -80,9 +106,20 @@ def _inside(position: int, made_of: Callable[[Mapping[str, Any]], object]) -> Ca
     return inside
 
 
-def _with(position: int, made_of: Callable[[Mapping[str, Any]], object]) -> _Decorate:
-    inside = _inside(position, made_of)
+def _inside_found(position: int, made_of: _MadeOf) -> Callable[..., Any]:
+    name = "message"
 
+    def inside(handler: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        message = kwargs[name] if kwargs and name in kwargs else args[position]
+        headers = message.headers
+        if headers is not _active.get():
+            _active.set(made_of(headers))
+        return handler(*args, **kwargs) if kwargs else handler(*args)
+
+    return inside
+
+
+def _with(inside: Callable[..., Any]) -> _Decorate:
     def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
         def active(*args: Any, **kwargs: Any) -> Any:
             return copy_context().run(inside, handler, args, kwargs)
@@ -106,9 +143,7 @@ def _isolated_async(handler: Callable[..., Any]) -> Callable[..., Any]:
     return isolated
 
 
-def _with_async(position: int, made_of: Callable[[Mapping[str, Any]], object]) -> _Decorate:
-    inside = _inside(position, made_of)
-
+def _with_async(inside: Callable[..., Any]) -> _Decorate:
     def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
         async def active(*args: Any, **kwargs: Any) -> Any:
             space = copy_context()
@@ -134,9 +169,16 @@ _PLAIN, _ISOLATED, _ACTIVE = (
     "which calls the handler in a copy of the context variables",
     "in which one variable is set",
 )
-_STEPS = {_ACTIVE: _nothing, "to what the header's JSON says": _decoded} | {
-    "whose names are all known": _looked_up,
-    "held by an object": _held,
+_STEPS = {
+    _ACTIVE: (_inside, _nothing),
+    "to what the header's JSON says": (_inside, _decoded),
+    "whose names are all known": (_inside, _looked_up),
+    "held by an object": (_inside, _held),
+    "of a bounded text, remembered in case it comes again": (_inside, _remembered),
+    "in a message given by position or name, if it is not being handled": (
+        _inside_found,
+        _remembered,
+    ),
 }
 
 
@@ -150,7 +192,7 @@ def measure(part: str, seconds: float) -> Measured:
         else (_wrapped_async, _isolated_async, _with_async, -1)
     )
     decorators: dict[str, _Decorate] = {_PLAIN: plain, _ISOLATED: isolated}
-    decorators |= {name: using(position, made_of) for name, made_of in _STEPS.items()}
+    decorators |= {name: using(inside(position, of)) for name, (inside, of) in _STEPS.items()}
     variants = {ways.OTEL: consuming(client, ways.OTEL)}
     for name, decorate in {ways.RAW: lambda handler: handler, **decorators}.items():
         variants[name] = handling(client, decorate(handler), _headers)
@@ -171,12 +213,11 @@ def tables(results: Results) -> list[Table]:
         Table(
             "Consuming: what could not be left out",
             "Microseconds added to a handler's call, five values, on the machine of the targets "
-            "(see there), by the least code for each step together with those before it; the last "
-            "line is all that mqctx does, which also finds the message, asks whether it is being "
-            "handled already, bounds the size, takes any format, and tells of what it cannot "
-            "restore: median (quartiles). Where a target is below the last step, Python is in the "
-            "way: the copy of the context variables keeps what a handler sets from the next "
-            "message, the check of names keeps out what could not have been set.",
+            "(see there), by the least code for each step together with those before it: median "
+            "(quartiles). The copy of the context variables keeps what a handler sets from the "
+            "next message, the check of names keeps out what could not have been set. The last "
+            "line is mqctx, which does all that in functions of their own, takes a propagator and "
+            "formats by choice, and tells of what it cannot restore.",
             ("step", "sync handler", "async handler"),
             [(name, *_cells(found, name)) for name in names],
         )

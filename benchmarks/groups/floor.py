@@ -1,7 +1,7 @@
 """What of a consume could not be left out: each step alone, as short as Python says it.
 
 The steps add up: each variant does what the one before it does, and one thing more. None of
-them checks anything, knows a format, or tells of what it cannot read.
+them takes a format or a propagator by choice, or tells of what it cannot read.
 """
 
 import types

@@ -71,24 +71,29 @@ Inside: TypeAlias = Callable[[Callable[..., Any], Arguments, KeywordArguments], 
 """Calls a function with these arguments, after it set context variables; they stay set."""
 
 
+InsideNow: TypeAlias = Callable[[], Inside | None]
+"""Returns what calls a function at this moment; None where it is to be called as it is."""
+
+
 def decorate(
-    function: Callable[P, R], inside: Inside, applies: Callable[[], object] | None = None
+    function: Callable[P, R], inside: Inside | None, inside_now: InsideNow | None = None
 ) -> Callable[P, R]:
     """Return `function` with each call `inside` something, in a space of its own.
 
-    Where `applies` says no, the call goes on as it is. A sync function stays sync, an `async def`
-    stays one; name, docstring and signature stay.
+    With `inside_now`, that is asked at each call. A sync function stays sync, an `async def` stays
+    one; name, docstring and signature stay.
     """
     refuse_generator_function(function)
     if is_async(function):
-        return cast("Callable[P, R]", _decorate_async(cast("Any", function), inside, applies))
+        return cast("Callable[P, R]", _decorate_async(cast("Any", function), inside, inside_now))
 
     @functools.wraps(function)
     def decorated(*args: P.args, **kwargs: P.kwargs) -> R:
-        if applies is not None and not applies():
+        use = inside if inside_now is None else inside_now()
+        if use is None:
             return function(*args, **kwargs)
         space = copy_context()
-        result: R = space.run(inside, function, args, kwargs)
+        result: R = space.run(use, function, args, kwargs)
         return result if result is None else returned(result, space, function)
 
     return decorated
@@ -96,15 +101,16 @@ def decorate(
 
 def _decorate_async(
     function: Callable[P, Coroutine[Any, Any, R]],
-    inside: Inside,
-    applies: Callable[[], object] | None,
+    inside: Inside | None,
+    inside_now: InsideNow | None,
 ) -> Callable[P, Coroutine[Any, Any, R]]:
     @functools.wraps(function)
     async def decorated(*args: P.args, **kwargs: P.kwargs) -> R:
-        if applies is not None and not applies():
+        use = inside if inside_now is None else inside_now()
+        if use is None:
             return await function(*args, **kwargs)
         space = copy_context()
-        return await _in_steps(space, space.run(inside, function, args, kwargs))
+        return await _in_steps(space, space.run(use, function, args, kwargs))
 
     return decorated
 

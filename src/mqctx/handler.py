@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from mqctx import calling
 from mqctx import propagator as propagators
-from mqctx.calling import Arguments, Inside, KeywordArguments
+from mqctx.calling import Arguments, Inside, InsideNow, KeywordArguments
 from mqctx.context import (
     EMPTY,
     Cell,
@@ -154,19 +154,28 @@ class HandlerDecorator:
         if not callable(handler) or unfit or _is_decorated(handler):
             return handler
 
-        def inside(function: Callable[..., Any], args: Arguments, kwargs: KeywordArguments) -> Any:
+        def inside(
+            propagator: Propagator,
+            function: Callable[..., Any],
+            args: Arguments,
+            kwargs: KeywordArguments,
+        ) -> Any:
             message = kwargs[self._name] if self._name in kwargs else args[self._position]
             headers = message.headers
-            context = context_from(headers, propagator_now(), message, self._property_of)
+            context = context_from(headers, propagator, message, self._property_of)
             return call_inside(Cell(context, headers, context), function, args, kwargs)
 
-        return _decorated(handler, inside, propagator_now)
+        def inside_now() -> Inside | None:
+            propagator = propagator_now()
+            return None if propagator is None else partial(inside, propagator)
+
+        return _decorated(handler, None, inside_now)
 
 
 def _decorated(
-    handler: Callable[P, R], inside: Inside, applies: Callable[[], object] | None = None
+    handler: Callable[P, R], inside: Inside | None, inside_now: InsideNow | None = None
 ) -> Callable[P, R]:
-    decorated = calling.decorate(handler, inside, applies)
+    decorated = calling.decorate(handler, inside, inside_now)
     setattr(decorated, _HANDLER, handler)
     return decorated
 

@@ -22,7 +22,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import pika
 from pika.exceptions import AMQPConnectionError
@@ -149,7 +149,10 @@ def _start_container(environ: Mapping[str, str], stack: ExitStack) -> RabbitMqCo
         # it breaks some later test in which warnings are errors.
         warnings.simplefilter("ignore", ResourceWarning)
         try:
-            return stack.enter_context(_make_container(environ))
+            container = _make_container(environ)
+            # Before it starts: one that never answers is removed too.
+            stack.callback(container.stop)
+            return container.start()
         except Exception as error:
             failure = f"{type(error).__name__}: {error}"
         gc.collect()
@@ -157,6 +160,13 @@ def _start_container(environ: Mapping[str, str], stack: ExitStack) -> RabbitMqCo
 
 
 class _LoopbackContainer(RabbitMqContainer):
+    def start(self) -> Self:
+        try:
+            return super().start()
+        except TimeoutError as error:
+            output = b"".join(self.get_logs()).decode(errors="replace")
+            raise TimeoutError(f"{error} Its last output:\n{_last_lines(output)}") from error
+
     def get_container_host_ip(self) -> str:
         # testcontainers guesses the bridge's address on a machine that looks like a container,
         # and "localhost" may be ::1, where Docker may publish another port.
@@ -279,9 +289,13 @@ def _wait_until(
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
             fault = "does not answer" if process.returncode is None else "ended"
-            output = "\n".join(log_path.read_text(errors="replace").splitlines()[-15:])
+            output = _last_lines(log_path.read_text(errors="replace"))
             raise _WayFailedError(f"{process.args!r} {fault}; its last output:\n{output}")
         time.sleep(0.1)
+
+
+def _last_lines(output: str) -> str:
+    return "\n".join(output.splitlines()[-15:])
 
 
 def _listens(port: int) -> bool:

@@ -8,15 +8,21 @@ import pytest
 from .broker import Broker, NoBrokerError, find_broker, server_version
 from .clients import pika_channel
 from .redis_server import NoRedisError, find_redis
+from .shared import shared_broker
 
 _USED = pytest.StashKey[str]()
 
 
 @pytest.fixture(scope="session")
-def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
+def broker(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Iterator[Broker]:
     """Give the broker, or fail every test that asks for it with what to do about it."""
+    folder = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        folder = folder.parent  # the one of all processes of the run
     try:
-        with find_broker() as found:
+        with shared_broker(folder, find_broker) as found:
             version = server_version(found.url)
             request.config.stash[_USED] = f"RabbitMQ {version}, found by way of {found.way}"
             yield found

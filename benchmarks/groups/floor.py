@@ -26,15 +26,28 @@ _Decorate: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _decode = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).decode
 _known = set(ways.values(5))
+_new = object.__new__
 _active: ContextVar[object] = ContextVar("active", default=None)
 _memory: list[tuple[str, object]] = [("", None)]
 _MOST = 4096
 
 
 class _Values:
-    __slots__ = ("values",)
+    __slots__ = ("derived", "encoded", "values")
 
     values: object
+    derived: object
+    encoded: object
+
+
+class _Cell(msgspec.Struct):
+    values: object
+    headers: object
+    restored: object
+
+
+_OUTSIDE = _Cell(None, None, None)
+_active_cell: ContextVar[_Cell] = ContextVar("active_cell", default=_OUTSIDE)
 
 
 def _nothing(headers: Mapping[str, Any]) -> object:
@@ -54,8 +67,14 @@ def _held(headers: Mapping[str, Any]) -> object:
     values = _decode(headers["mqctx"])
     if not _known.issuperset(values):
         return None
-    held = _Values()
+    return _object(values)
+
+
+def _object(values: object) -> object:
+    held = _new(_Values)
     held.values = values
+    held.derived = None
+    held.encoded = None
     return held
 
 
@@ -74,8 +93,7 @@ def _remembered(headers: Mapping[str, Any]) -> object:
         return None
     if not _known.issuperset(values):
         return None
-    held = _Values()
-    held.values = values
+    held = _object(values)
     _memory[0] = text, held
     return held
 
@@ -111,9 +129,21 @@ def _inside_found(position: int, made_of: _MadeOf) -> Callable[..., Any]:
 
     def inside(handler: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         message = kwargs[name] if kwargs and name in kwargs else args[position]
+        _active.set(made_of(message.headers))
+        return handler(*args, **kwargs) if kwargs else handler(*args)
+
+    return inside
+
+
+def _inside_cell(position: int, made_of: _MadeOf) -> Callable[..., Any]:
+    name = "message"
+
+    def inside(handler: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        message = kwargs[name] if kwargs and name in kwargs else args[position]
         headers = message.headers
-        if headers is not _active.get():
-            _active.set(made_of(headers))
+        around = _active_cell.get()
+        values = around.restored if around.headers is headers else made_of(headers)
+        _active_cell.set(_Cell(values, headers, values))
         return handler(*args, **kwargs) if kwargs else handler(*args)
 
     return inside
@@ -138,7 +168,12 @@ def _wrapped_async(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 def _isolated_async(handler: Callable[..., Any]) -> Callable[..., Any]:
     async def isolated(*args: Any, **kwargs: Any) -> Any:
-        return await _in_steps(copy_context(), handler(*args, **kwargs))
+        space, coroutine = copy_context(), handler(*args, **kwargs)
+        try:
+            awaited = space.run(coroutine.send, None)
+        except StopIteration as finished:
+            return finished.value
+        return await _further_steps(space, coroutine, awaited)
 
     return isolated
 
@@ -147,7 +182,12 @@ def _with_async(inside: Callable[..., Any]) -> _Decorate:
     def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
         async def active(*args: Any, **kwargs: Any) -> Any:
             space = copy_context()
-            return await _in_steps(space, space.run(inside, handler, args, kwargs))
+            coroutine = space.run(inside, handler, args, kwargs)
+            try:
+                awaited = space.run(coroutine.send, None)
+            except StopIteration as finished:
+                return finished.value
+            return await _further_steps(space, coroutine, awaited)
 
         return active
 
@@ -155,13 +195,13 @@ def _with_async(inside: Callable[..., Any]) -> _Decorate:
 
 
 @types.coroutine
-def _in_steps(space: Any, coroutine: Any) -> Iterator[Any]:
+def _further_steps(space: Any, coroutine: Any, awaited: Any) -> Iterator[Any]:
     while True:
+        yield awaited
         try:
             awaited = space.run(coroutine.send, None)
         except StopIteration as finished:
             return finished.value
-        yield awaited
 
 
 _PLAIN, _ISOLATED, _ACTIVE = (
@@ -173,10 +213,11 @@ _STEPS = {
     _ACTIVE: (_inside, _nothing),
     "to what the header's JSON says": (_inside, _decoded),
     "whose names are all known": (_inside, _looked_up),
-    "held by an object": (_inside, _held),
+    "held by an object, with room for what it is encoded to": (_inside, _held),
     "of a bounded text, remembered in case it comes again": (_inside, _remembered),
-    "in a message given by position or name, if it is not being handled": (
-        _inside_found,
+    "in a message given by position or name": (_inside_found, _remembered),
+    "in a cell, for what is bound later, and to restore each message once": (
+        _inside_cell,
         _remembered,
     ),
 }
@@ -217,7 +258,7 @@ def tables(results: Results) -> list[Table]:
             "(quartiles). The copy of the context variables keeps what a handler sets from the "
             "next message, the check of names keeps out what could not have been set. The last "
             "line is mqctx, which does all that in functions of their own, takes a propagator and "
-            "formats by choice, and tells of what it cannot restore.",
+            "formats by choice, joins variables of others, and tells of what it cannot restore.",
             ("step", "sync handler", "async handler"),
             [(name, *_cells(found, name)) for name in names],
         )

@@ -39,23 +39,24 @@ def returned(result: R, space: Space, function: Callable[..., R]) -> R:
 
 
 async def _awaited(space: Space, coroutine: Coroutine[Any, Any, R]) -> R:
-    return await _in_steps(space, coroutine)
+    try:
+        awaited = space.run(coroutine.send, None)
+    except StopIteration as finished:
+        return finished.value  # type: ignore[no-any-return]  # the coroutine's own result
+    return await _further_steps(space, coroutine, awaited)
 
 
 @types.coroutine
-def _in_steps(space: Space, coroutine: Coroutine[Any, Any, R]) -> Generator[Any, Any, R]:
-    """Run a coroutine with every step of it in `space`, in whichever task awaits it.
+def _further_steps(
+    space: Space, coroutine: Coroutine[Any, Any, R], awaited: Any
+) -> Generator[Any, Any, R]:
+    """Go on with a coroutine, which waits, with every step of it in `space`.
 
-    The task stays the caller's (cancellation, timeouts and `asyncio.current_task` are as
-    ever); only the context variables are the space's.
+    The task stays that of whoever awaits it (cancellation, timeouts and `asyncio.current_task`
+    are as ever); only the context variables are the space's.
     """
     send: Callable[[Any], Any] = coroutine.send
-    step, value = send, None
     while True:
-        try:
-            awaited = space.run(step, value)
-        except StopIteration as finished:
-            return finished.value  # type: ignore[no-any-return]  # the coroutine's own result
         try:
             step, value = send, (yield awaited)
         except GeneratorExit:
@@ -63,6 +64,10 @@ def _in_steps(space: Space, coroutine: Coroutine[Any, Any, R]) -> Generator[Any,
             raise
         except BaseException as error:  # noqa: BLE001 - it is the coroutine's to handle
             step, value = coroutine.throw, error
+        try:
+            awaited = space.run(step, value)
+        except StopIteration as finished:
+            return finished.value  # type: ignore[no-any-return]  # the coroutine's own result
 
 
 Arguments: TypeAlias = tuple[Any, ...]
@@ -110,7 +115,13 @@ def _decorate_async(
         if use is None:
             return await function(*args, **kwargs)
         space = copy_context()
-        return await _in_steps(space, space.run(use, function, args, kwargs))
+        coroutine = space.run(use, function, args, kwargs)
+        # What `_awaited` does, without one more coroutine for each message.
+        try:
+            awaited = space.run(coroutine.send, None)
+        except StopIteration as finished:
+            return finished.value  # type: ignore[no-any-return]  # the coroutine's own result
+        return await _further_steps(space, coroutine, awaited)
 
     return decorated
 

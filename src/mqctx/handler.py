@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextvars import Context as Space
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, ParamSpec, TypeVar, overload
 
 from mqctx import calling
@@ -14,7 +14,6 @@ from mqctx.context import (
     Context,
     Scope,
     active_cell,
-    call_inside,
     restored_here,
     set_cell,
 )
@@ -121,26 +120,7 @@ class HandlerDecorator:
                 "a sync handler that starts the work: asyncio.run(work(...)) to wait for it, or "
                 "loop.create_task(work(...)) on a running loop (the task keeps the context)"
             )
-        position, name, property_of = self._position, self._name, self._property_of
-
-        def inside(function: Callable[..., Any], args: Arguments, kwargs: KeywordArguments) -> Any:
-            message = kwargs[name] if kwargs and name in kwargs else args[position]
-            headers = message.headers
-            # What `context_from` and `call_inside` do, without further calls for each message.
-            around = active_cell()
-            chosen = propagator or propagators.default
-            if around.headers is headers and headers is not None and propagator is None:
-                context = around.restored
-            elif headers or chosen.properties:
-                context = chosen.extract_from(headers, message, property_of)
-            else:
-                context = EMPTY
-            set_cell(Cell(context, headers, context))
-            if joined:
-                set_to(context)
-            return function(*args, **kwargs) if kwargs else function(*args)
-
-        return _decorated(handler, inside)
+        return _decorated(handler, self._inside(propagator))
 
     def hook(self, handler: Any, propagator_now: Callable[[], Propagator | None]) -> Any:
         """Decorate a handler of an application that knows nothing of it.
@@ -154,22 +134,37 @@ class HandlerDecorator:
         if not callable(handler) or unfit or _is_decorated(handler):
             return handler
 
-        def inside(
-            propagator: Propagator,
-            function: Callable[..., Any],
-            args: Arguments,
-            kwargs: KeywordArguments,
-        ) -> Any:
-            message = kwargs[self._name] if self._name in kwargs else args[self._position]
-            headers = message.headers
-            context = context_from(headers, propagator, message, self._property_of)
-            return call_inside(Cell(context, headers, context), function, args, kwargs)
+        inside = lru_cache(maxsize=1)(self._inside)  # not made anew for each message
 
         def inside_now() -> Inside | None:
             propagator = propagator_now()
-            return None if propagator is None else partial(inside, propagator)
+            return None if propagator is None else inside(propagator)
 
         return _decorated(handler, None, inside_now)
+
+    def _inside(self, propagator: Propagator | None) -> Inside:
+        """Return what calls a handler inside the context that its message brought."""
+        position, name, property_of = self._position, self._name, self._property_of
+
+        def inside(function: Callable[..., Any], args: Arguments, kwargs: KeywordArguments) -> Any:
+            message = kwargs[name] if kwargs and name in kwargs else args[position]
+            headers = message.headers
+            # What `context_from` and `call_inside` do, without further calls for each message.
+            around = active_cell()
+            chosen = propagator or propagators.default
+            if around.headers is headers and headers is not None and propagator is None:
+                context = around.restored
+            elif headers or chosen.properties:
+                extract = chosen.extract_from
+                context = extract(headers, message, property_of)
+            else:
+                context = EMPTY
+            set_cell(Cell(context, headers, context))
+            if joined:
+                set_to(context)
+            return function(*args, **kwargs) if kwargs else function(*args)
+
+        return inside
 
 
 def _decorated(

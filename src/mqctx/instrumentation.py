@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
+from mqctx import propagator as propagators
 from mqctx.errors import ConfigurationError
-from mqctx.propagator import Propagator, default_propagator
+from mqctx.propagator import Propagator
 from mqctx.values import type_name
 
 Method: TypeAlias = Callable[..., Any]
+_Chosen: TypeAlias = tuple[Propagator | None]
+"""The propagator that was given; None where the default one of the moment is meant."""
 
 
 class InjectedHeaders(dict[str, Any]):
@@ -41,8 +44,8 @@ class Instrumentation:
         self._kinds = targets
         self._busy = busy
         self._hooks: Sequence[Hook] = ()
-        self._whole: tuple[Propagator | None] | None = None
-        self._targets: WeakKeyDictionary[object, Propagator | None] = WeakKeyDictionary()
+        self._whole: _Chosen | None = None
+        self._targets: WeakKeyDictionary[object, _Chosen] = WeakKeyDictionary()
         self._placed: dict[Hook, tuple[Method, Method]] = {}
         self._placing = threading.Lock()
         self.in_place = False
@@ -74,7 +77,7 @@ class Instrumentation:
             if target is None:
                 self._whole = (propagator,)
             elif isinstance(target, self._kinds):
-                self._targets[target] = propagator
+                self._targets[target] = (propagator,)
             else:
                 kinds = ", ".join(type_name(kind) for kind in self._kinds)
                 raise ConfigurationError(f"{target!r} cannot be instrumented; give one of: {kinds}")
@@ -84,8 +87,8 @@ class Instrumentation:
 
     def adopt(self, heir: object, target: object) -> None:
         """Instrument `heir` like `target`, if that is instrumented."""
-        if target in self._targets:
-            self._targets[heir] = self._targets[target]
+        if chosen := self._targets.get(target):
+            self._targets[heir] = chosen
 
     def uninstrument(self, target: object = None) -> None:
         """Undo `instrument` for the same target. With the last one, every hook is gone."""
@@ -107,11 +110,14 @@ class Instrumentation:
 
         None where neither any of them is, nor the library as a whole.
         """
+        # What is found is kept at once: another thread may uninstrument meanwhile.
+        chosen = self._whole
         if self._targets:
             for each in objects:
-                if each in self._targets:
-                    return self._targets[each] or default_propagator()
-        return (self._whole[0] or default_propagator()) if self._whole else None
+                if each in self._targets and (own := self._targets.get(each)):
+                    chosen = own
+                    break
+        return (chosen[0] or propagators.default) if chosen else None
 
     def _place(self, hook: Hook) -> None:
         original = vars(hook.owner)[hook.name]

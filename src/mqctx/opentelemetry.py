@@ -17,12 +17,13 @@ from opentelemetry.propagators.textmap import (
 )
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
+from mqctx import propagator as propagators
 from mqctx.allow_list import allow_list
 from mqctx.context import EMPTY, Context, Scope, current, restored_here
 from mqctx.errors import MqctxError, OversizeError
 from mqctx.formats.json import JsonFormat, from_json, to_json
 from mqctx.opentelemetry_runtime import bringing, brought_by
-from mqctx.propagator import Propagator, default_propagator
+from mqctx.propagator import Propagator
 from mqctx.rejection import Reason, Rejection, log_rejection
 from mqctx.values import Plain, as_plain, declarations, escape
 
@@ -61,7 +62,7 @@ class ContextPropagator(TextMapPropagator):
             headers = _headers(context)
         except MqctxError as error:
             reason: Reason = "too-large" if isinstance(error, OversizeError) else "illegal-value"
-            header = default_propagator().formats[0].header
+            header = propagators.default.formats[0].header
             log_rejection(Rejection("inject", header, None, reason, escape(str(error))))
             return
         for header in headers.keys() - _left_to_opentelemetry(context):
@@ -79,17 +80,17 @@ class ContextPropagator(TextMapPropagator):
         """
         context = OtelContext() if context is None else context
         # What an adapter has already restored counts, with the propagator that it was given.
-        brought = restored_here(carrier) or default_propagator().extract(_Carried(carrier, getter))
+        brought = restored_here(carrier) or propagators.default.extract(_Carried(carrier, getter))
         return bringing(brought, context) if brought else context
 
     @property
     def fields(self) -> set[str]:
         """The headers that `inject` writes, as the default propagator's formats name them."""
-        return {each.header for each in default_propagator().formats}
+        return {each.header for each in propagators.default.formats}
 
 
 def _headers(context: OtelContext) -> dict[str, str]:
-    propagator = default_propagator()
+    propagator = propagators.default
     brought = brought_by(context)
     if brought is None or brought is brought_by(get_current()):
         headers = propagator.inject()

@@ -293,8 +293,3 @@ def configure(**settings: Unpack[Settings]) -> Propagator:
     global default  # noqa: PLW0603 - the default is one per process
     default = Propagator(**settings)
     return default
-
-
-def default_propagator() -> Propagator:
-    """Return the propagator that `configure` set last."""
-    return default

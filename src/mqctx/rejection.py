@@ -42,7 +42,7 @@ class Rejection(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         where = self.header if self.key is None else f"{self.key} in {self.header}"
         outcome = "not restored from" if self.during == "extract" else "not sent in"
-        return f"{where}: {outcome} the message headers ({self.reason}): {self.detail}"
+        return f"{where}: {outcome} the headers ({self.reason}): {self.detail}"
 
 
 Report: TypeAlias = Callable[[Rejection], None]

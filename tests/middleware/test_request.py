@@ -11,10 +11,10 @@ import pytest
 
 import mqctx
 from mqctx import Context, bind, current, scope
+from mqctx import propagator as propagators
 from mqctx.logging.stdlib import ContextFilter
 from mqctx.middleware import asgi, wsgi
 from mqctx.middleware.request import http_client, http_method, http_path, http_started
-from mqctx.propagator import default_propagator
 from tests.middleware.conftest import Lines
 from tests.middleware.protocols import Ask
 
@@ -197,7 +197,7 @@ class TestHeaders:
         assert "order" not in inside[0]
         assert inside[0]["request_id"] == "r-1"
         assert [(r.levelname, r.name) for r in caplog.records] == [("WARNING", "mqctx")]
-        assert f"order in X-Order: not restored from the message headers ({reason})" in caplog.text
+        assert f"order in X-Order: not restored from the headers ({reason})" in caplog.text
 
     def test_that_are_no_text_are_left_out(self, ask: Ask, inside: Inside) -> None:
         ask(inside, [("X-Tenant", "\xff")], headers={"tenant": "X-Tenant"})
@@ -243,7 +243,7 @@ class TestLocalValues:
 
     def test_never_leave_the_process(self, ask: Ask) -> None:
         def inside() -> None:
-            sent.append(default_propagator().extract(default_propagator().inject()))
+            sent.append(propagators.default.extract(propagators.default.inject()))
 
         sent: list[Context] = []
         ask(inside, [("X-Request-Id", "r-1")], trace=False)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import mqctx
 from mqctx import Context, JsonFormat, Propagator, Rejection, Variable, configure, scope
+from mqctx import propagator as propagators
 from mqctx.formats import Format
-from mqctx.propagator import default_propagator
 from mqctx.rejection import Report, log_rejection
 from mqctx.values import Plain
 
@@ -126,7 +126,7 @@ class TestOversize:
             ("bigger", "too-large", "inject"),
             ("big", "too-large", "inject"),
         ]
-        assert "bigger in mqctx: not sent in the message headers (too-large)" in str(rejected[0])
+        assert "bigger in mqctx: not sent in the headers (too-large)" in str(rejected[0])
 
     def test_drops_everything_when_nothing_fits(self, rejected: Rejections) -> None:
         propagator = rejected.propagator(max_bytes=3, on_oversize="drop")
@@ -319,7 +319,7 @@ class TestRejected:
             propagator.extract({"mqctx": 5})
         assert propagator.rejections == {"malformed": 3, "wrong-type": 3}
         assert [(r.levelno, r.name) for r in caplog.records] == [(logging.WARNING, "mqctx")] * 2
-        assert "mqctx: not restored from the message headers (wrong-type)" in caplog.text
+        assert "mqctx: not restored from the headers (wrong-type)" in caplog.text
 
     def test_is_logged_again_after_a_minute(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -457,7 +457,7 @@ def test_a_setting_that_cannot_work_is_refused(setting: Any, said: str) -> None:
 
 def test_configure_sets_the_default_and_without_settings_resets_it() -> None:
     configured = configure(max_bytes=100)
-    assert default_propagator() is configured
+    assert propagators.default is configured
     assert configured.max_bytes == 100
     assert configure().max_bytes == 4096
 

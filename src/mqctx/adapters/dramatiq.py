@@ -11,10 +11,11 @@ from typing import Any, cast
 from dramatiq import Broker, Message, MessageProxy, Middleware
 from dramatiq.middleware import MiddlewareError
 
+from mqctx import propagator as propagators
 from mqctx.context import Scope
 from mqctx.errors import MqctxError
 from mqctx.handler import scope_from
-from mqctx.propagator import Propagator, default_propagator
+from mqctx.propagator import Propagator
 
 __all__ = ["ContextMiddleware"]
 
@@ -57,7 +58,7 @@ class ContextMiddleware(Middleware):
             return
         options = message.options
         try:
-            injected = (self._propagator or default_propagator()).inject(options)
+            injected = (self._propagator or propagators.default).inject(options)
         except MqctxError as error:
             raise _let_through(error) if self._thread.space is None else error from None
         for stale in options.keys() - injected.keys():

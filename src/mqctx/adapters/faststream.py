@@ -13,9 +13,10 @@ from faststream.message import StreamMessage
 from faststream.rabbit.response import RabbitPublishCommand
 
 from mqctx import calling
+from mqctx import propagator as propagators
 from mqctx.context import Scope
 from mqctx.handler import scope_from
-from mqctx.propagator import Propagator, default_propagator
+from mqctx.propagator import Propagator
 
 __all__ = ["ContextMiddleware", "restored"]
 
@@ -78,7 +79,7 @@ class ContextMiddleware(BaseMiddleware[RabbitPublishCommand, Any]):
         call_next: Callable[[RabbitPublishCommand], Awaitable[Any]],
         cmd: RabbitPublishCommand,
     ) -> Awaitable[Any]:
-        inject = (self._propagator or default_propagator()).inject
+        inject = (self._propagator or propagators.default).inject
         if isinstance(cmd.body, Message):  # sent as it is, without the command's headers
             cmd.body = copy(cmd.body)
             cmd.body.headers = inject(cmd.body.headers)

@@ -15,9 +15,10 @@ from taskiq import (
 )
 
 from mqctx import calling
+from mqctx import propagator as propagators
 from mqctx.context import Scope, current
 from mqctx.handler import scope_from
-from mqctx.propagator import Propagator, default_propagator
+from mqctx.propagator import Propagator
 
 __all__ = ["ContextMiddleware"]
 
@@ -56,7 +57,7 @@ class ContextMiddleware(TaskiqMiddleware):
         """Write the active context into the labels, in place of any that they carry."""
         # The scheduler, in whose process nothing is active, sends on what was scheduled.
         if current() or "schedule_id" not in message.labels:
-            inject = (self._propagator or default_propagator()).inject
+            inject = (self._propagator or propagators.default).inject
             message.labels = inject(message.labels)
         return message
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from inspect import signature
-from operator import attrgetter
 from typing import Any, cast
 
 from kombu.connection import Connection
@@ -23,7 +22,6 @@ __all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstr
 _parameters = list(signature(cast("Any", Producer).publish).parameters)[2:]
 _HEADERS = _parameters.index("headers")
 _NAMES = _parameters[_HEADERS:]
-_publish: Any = attrgetter("publish")  # kombu leaves the method without types
 
 
 def publish(
@@ -46,7 +44,8 @@ def publish(
     inject = (propagator or propagators.default).inject_into
     headers = inject(options.get("headers"), options, _set_property)
     options["headers"] = InjectedHeaders(headers) if _instrumentation.in_place else headers
-    return _publish(producer)(body, *args, **options)
+    untyped: Any = producer  # kombu left the method so
+    return untyped.publish(body, *args, **options)
 
 
 def _set_property(options: KeywordArguments, name: str, text: str) -> None:

@@ -49,9 +49,9 @@ class Cost:
 
 
 PUBLISH = {"pika": Cost(6, 4), "kombu": Cost(6, 6), "aio-pika": Cost(5, 4)}
-CONSUME = {"pika": Cost(13, 6), "kombu": Cost(13, 6), "aio-pika": Cost(15, 9)}
-CONSUME_AGAIN = {"pika": Cost(8, 6), "kombu": Cost(8, 6), "aio-pika": Cost(10, 9)}
-CONSUME_WITHOUT = {"pika": Cost(6, 6), "kombu": Cost(6, 6), "aio-pika": Cost(8, 9)}
+CONSUME = {"pika": Cost(13, 6), "kombu": Cost(13, 6), "aio-pika": Cost(14, 8)}
+CONSUME_AGAIN = {"pika": Cost(8, 6), "kombu": Cost(8, 6), "aio-pika": Cost(9, 8)}
+CONSUME_WITHOUT = {"pika": Cost(6, 6), "kombu": Cost(6, 6), "aio-pika": Cost(7, 8)}
 
 _held: list[int] = []
 

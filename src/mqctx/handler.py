@@ -150,15 +150,14 @@ class HandlerDecorator:
             message = kwargs[name] if kwargs and name in kwargs else args[position]
             headers = message.headers
             # What `context_from` and `call_inside` do, without further calls for each message.
-            around = active_cell()
             chosen = propagator or propagators.default
-            if around.headers is headers and headers is not None and propagator is None:
-                context = around.restored
-            elif headers or chosen.properties:
+            if not headers and not chosen.properties:
+                context = EMPTY
+            elif headers and propagator is None and active_cell().headers is headers:
+                context = active_cell().restored
+            else:
                 extract = chosen.extract_from
                 context = extract(headers, message, property_of)
-            else:
-                context = EMPTY
             set_cell(Cell(context, headers, context))
             if joined:
                 set_to(context)

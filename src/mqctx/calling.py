@@ -74,8 +74,6 @@ Arguments: TypeAlias = tuple[Any, ...]
 KeywordArguments: TypeAlias = dict[str, Any]
 Inside: TypeAlias = Callable[[Callable[..., Any], Arguments, KeywordArguments], Any]
 """Calls a function with these arguments, after it set context variables; they stay set."""
-
-
 InsideNow: TypeAlias = Callable[[], Inside | None]
 """Returns what calls a function at this moment; None where it is to be called as it is."""
 

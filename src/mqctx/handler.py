@@ -156,8 +156,7 @@ class HandlerDecorator:
             elif headers and propagator is None and active_cell().headers is headers:
                 context = active_cell().restored
             else:
-                extract = chosen.extract_from
-                context = extract(headers, message, property_of)
+                context = chosen.extract_from(headers, message, property_of)
             set_cell(Cell(context, headers, context))
             if joined:
                 set_to(context)

@@ -27,7 +27,7 @@ _Decorate: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 _decode = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).decode
 _known = set(ways.values(5))
 _new = object.__new__
-_active: ContextVar[object] = ContextVar("active", default=None)
+_active: ContextVar[object] = ContextVar("active")
 _memory: list[tuple[str, object]] = [("", None)]
 _MOST = 4096
 

@@ -6,11 +6,13 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.broker import NoBrokerError, find_broker
 from tests.integration.clients import pika_channel
+from tests.integration.conftest import broker
 
 from .docker import Container, engine_answers, started
 from .proxy import Proxy
+
+__all__ = ["broker"]
 
 
 @pytest.fixture(scope="session")
@@ -30,16 +32,10 @@ def container(engine: None) -> Iterator[Container]:
 
 
 @pytest.fixture(scope="session")
-def amqp_url(request: pytest.FixtureRequest) -> Iterator[str]:
+def amqp_url(request: pytest.FixtureRequest) -> str:
     """The URL of a broker that keeps running: the container, unless another is asked for."""
-    if _may_be_container() and engine_answers():
-        yield request.getfixturevalue("container").url
-        return
-    try:
-        with find_broker() as found:
-            yield found.url
-    except NoBrokerError as error:
-        raise pytest.fail.Exception(str(error), pytrace=False) from None
+    name = "container" if _may_be_container() and engine_answers() else "broker"
+    return str(request.getfixturevalue(name).url)
 
 
 def _may_be_container() -> bool:

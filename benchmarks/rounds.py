@@ -2,16 +2,18 @@
 
 A shared machine has quiet and busy phases that differ by more than what is measured here. So
 every round times each variant once, shortly one after the other and in a new order, and what is
-compared is what happened in the same round.
+compared is what happened in the same round. The rounds count from which the machine's other guests
+took least: what they take, they take from one variant more than from another.
 """
 
 import asyncio
-import itertools
 import math
+import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -23,6 +25,9 @@ Times: TypeAlias = Mapping[str, Sequence[float]]
 
 BATCH = 25
 """How many calls are timed together: shorter than a slice of time on a busy machine."""
+_STAT = Path("/proc/stat")
+_LEAST = 4
+"""How many rounds there are, however long they take: two of them count at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +42,42 @@ class Variant:
 
 def time_in_turn(variants: Mapping[str, Variant], seconds: float) -> Times:
     """Return seconds per call of each variant, in as many rounds as fit in so many seconds."""
-    times: dict[str, list[float]] = {name: [] for name in variants}
+    times: dict[str, list[float]] = {}
     order = list(variants)
     with asyncio.Runner() as runner:
-        for number in rounds(seconds):
+        for took in rounds(seconds, times):
             random.shuffle(order)
             for name in order:
-                took = _time(variants[name], runner)
-                if number > 0:  # the first round only warms up
-                    times[name].append(took / BATCH)
+                took[name] = _time(variants[name], runner) / BATCH
     return times
 
 
-def rounds(seconds: float) -> Iterator[int]:
-    """Count rounds for so many seconds; there are at least three."""
+def rounds(seconds: float, times: dict[str, list[float]]) -> Iterator[dict[str, float]]:
+    """Yield, for so many seconds, a round to fill with what was measured, by name.
+
+    In the end, `times` gets the rounds that count: but for the first, which only warms up, the
+    half from which other guests of the machine took the least of its CPUs.
+    """
+    done: list[tuple[float, dict[str, float]]] = []
     deadline = perf_counter() + seconds
-    for number in itertools.count():
-        if number >= 3 and perf_counter() > deadline:
-            return
-        yield number
+    while len(done) < _LEAST or perf_counter() < deadline:
+        start, stolen = perf_counter(), _stolen()
+        took: dict[str, float] = {}
+        yield took
+        done.append(((_stolen() - stolen) / (perf_counter() - start), took))
+    most = median(share for share, _ in done[1:])
+    for share, took in done[1:]:
+        if share <= most:
+            for name, value in took.items():
+                times.setdefault(name, []).append(value)
+
+
+def _stolen() -> float:
+    """Return the seconds for which CPUs were wanted here and given to other guests."""
+    if not _STAT.exists():  # it is Linux that tells
+        return 0
+    total, _ = _STAT.read_text().split("\n", 1)
+    return int(total.split()[8]) / os.sysconf("SC_CLK_TCK")
 
 
 def _time(variant: Variant, runner: asyncio.Runner) -> float:

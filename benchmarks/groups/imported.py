@@ -24,14 +24,12 @@ BEYOND = {
 
 def measure(part: str, seconds: float) -> Measured:
     """Import each in turn, in an interpreter of its own."""
-    times: dict[str, list[float]] = {name: [] for name in BEYOND}
+    times: dict[str, list[float]] = {}
     order = list(BEYOND)
-    for number in rounds(seconds):
+    for took in rounds(seconds, times):
         random.shuffle(order)
         for name in order:
-            took = _import(BEYOND[name], name)
-            if number > 0:  # the first round only fills the caches
-                times[name].append(took)
+            took[name] = _import(BEYOND[name], name)
     return times
 
 

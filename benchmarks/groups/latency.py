@@ -31,15 +31,15 @@ def measure(part: str, seconds: float) -> Measured:
         queues = {way: session.queue for way, session in sessions.items()}
         consumer = spawn.Process(target=_consume, args=(part, queues, there), daemon=True)
         consumer.start()
-        for _ in rounds(seconds):
+        for took in rounds(seconds, found):
             random.shuffle(order)
             for way in order:
                 here.send(way)
                 here.recv()
                 sessions[way].publish(MESSAGES, ways.values(5), RATE, _stamp)
                 latencies = here.recv()[_WARM_UP:]
-                found.setdefault(P50 + way, []).append(percentile(latencies, 50))
-                found.setdefault(P99 + way, []).append(percentile(latencies, 99))
+                took[P50 + way] = percentile(latencies, 50)
+                took[P99 + way] = percentile(latencies, 99)
         here.send("")
         consumer.join()
     return found

@@ -36,15 +36,13 @@ def measure(part: str, seconds: float) -> Measured:
         one_by_one = [f"{kind}/{case}" for kind in KINDS for case in CASES.values()]
         steady = [f"{kind}/{case}" for kind in KINDS for case in STEADY.values()]
         with closing(socket.create_connection(address)) as connection:
-            for number in rounds(seconds / 2):
+            for took in rounds(seconds / 2, times):
                 for path in random.sample(one_by_one, len(one_by_one)):
-                    took = _ask(connection, path)
-                    if number > 0:  # the first round only warms up
-                        times.setdefault(path, []).append(took)
-        for _ in rounds(seconds / 2):
+                    took[path] = _ask(connection, path)
+        for took in rounds(seconds / 2, times):
             for path in random.sample(steady, len(steady)):
                 latencies = asyncio.run(_ask_steadily(address, path))
-                times.setdefault(P99 + path, []).append(percentile(latencies, 99))
+                took[P99 + path] = percentile(latencies, 99)
     return times
 
 

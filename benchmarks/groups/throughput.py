@@ -32,12 +32,10 @@ def measure(part: str, seconds: float) -> Measured:
     os.sched_setaffinity(0, {0})  # the broker has another CPU, where there is one
     times: dict[str, list[float]] = {}
     with opened(client, compared, confirms=confirms) as sessions:
-        for number in rounds(seconds / 3 if confirms else seconds):
+        for took in rounds(seconds / 3 if confirms else seconds, times):
             for way in random.sample(compared, len(compared)):
-                took = _take_turn(sessions[way], confirms=confirms)
-                if number > 0:  # the first round only warms up
-                    for doing, each in took.items():
-                        times.setdefault(doing + way, []).append(each / MESSAGES)
+                for doing, each in _take_turn(sessions[way], confirms=confirms).items():
+                    took[doing + way] = each / MESSAGES
     return times
 
 

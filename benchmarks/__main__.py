@@ -30,9 +30,9 @@ PLANS = {
     "consume": Plan(12, 2, processes=2),
     "floor": Plan(12, 2),
     "throughput": Plan(60, 6),
-    "latency": Plan(25, 4),
+    "latency": Plan(40, 4),
     "memory": Plan(10, 1),
-    "request": Plan(50, 6),
+    "request": Plan(80, 6),
     "imported": Plan(25, 4),
     # Other processes change no count.
     "instructions": Plan(60, 1, at_a_time=2),

@@ -3,9 +3,10 @@
 import functools
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
+
+import msgspec
 
 from mqctx import propagator as propagators
 from mqctx.errors import ConfigurationError
@@ -21,8 +22,7 @@ class InjectedHeaders(dict[str, Any]):
     """Headers that need no injecting any more, for a hook further down to send as a plain dict."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
+class Hook(msgspec.Struct, frozen=True):
     """One method of a client's class, and what takes its place, made of the original."""
 
     owner: type

@@ -3,9 +3,8 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Final, Literal, TypedDict, Unpack
 
 from mqctx.allow_list import allow_list
 from mqctx.context import EMPTY, Context, active_cell
@@ -36,7 +35,6 @@ _MOST_BYTES = 130_000
 _counting = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Propagator:
     """Decide what leaves, what is accepted, in which formats and within which limits.
 
@@ -56,68 +54,59 @@ class Propagator:
         ConfigurationError: a setting cannot work.
     """
 
-    formats: Sequence[Format] = (JsonFormat(),)
-    send: Iterable[str] | None = None
-    accept: Iterable[str] | None = None
-    max_bytes: int = 4096
-    on_oversize: Literal["raise", "drop"] = "raise"
-    on_rejected: Callable[[Rejection], object] = log_rejection
-    rejections: Counter[Reason] = field(default_factory=Counter[Reason], init=False, repr=False)
-    """How many rejections there were, by reason."""
-    properties: frozenset[str] = field(init=False, repr=False)
-    """AMQP properties that the formats use besides headers, as `property:correlation_id`."""
-    inject_into: Inject = field(init=False, repr=False)
-    """For adapters: `inject`, and set those properties of the message."""
-    extract_from: Extract = field(init=False, repr=False)
-    """For adapters: `extract`, with those properties of the message."""
-    _readers: Sequence[tuple[Format, bool]] = field(init=False, repr=False)
-    _writer: Writer = field(init=False, repr=False)
-    _tell: Report = field(init=False, repr=False)
-    _may_leave: Callable[[str], bool] = field(init=False, repr=False)
-    _may_enter: Callable[[str], bool] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        formats = tuple(self.formats)
+    def __init__(
+        self,
+        *,
+        formats: Sequence[Format] = (JsonFormat(),),
+        send: Iterable[str] | None = None,
+        accept: Iterable[str] | None = None,
+        max_bytes: int = 4096,
+        on_oversize: Literal["raise", "drop"] = "raise",
+        on_rejected: Callable[[Rejection], object] = log_rejection,
+    ) -> None:
+        formats = tuple(formats)
         _check_formats(formats)
-        self._check_limit()
-        set_once = partial(object.__setattr__, self)
-        set_once("formats", formats)
-        properties = frozenset(key for each in formats for key in each.properties)
-        set_once("properties", properties)
-        inject, extract = self._least(formats)
-        set_once("inject_into", inject)
-        set_once("extract_from", extract)
+        _check_limit(max_bytes, on_oversize)
+        self.formats: Final = formats
+        self.send: Final = send
+        self.accept: Final = accept
+        self.max_bytes: Final = max_bytes
+        self.on_oversize: Final = on_oversize
+        self.on_rejected: Final = on_rejected
+        self.rejections: Final = Counter[Reason]()
+        """How many rejections there were, by reason."""
+        self.properties: Final = frozenset(key for each in formats for key in each.properties)
+        """AMQP properties that the formats use besides headers, as `property:correlation_id`."""
+        self.inject_into: Inject
+        """For adapters: `inject`, and set those properties of the message."""
+        self.extract_from: Extract
+        """For adapters: `extract`, with those properties of the message."""
+        self.inject_into, self.extract_from = self._least()
         # What a format alone writes counts before what another brings under the same name.
         # Trusted is one whose values have exact types, where each name may enter.
         readers = sorted(formats, key=lambda each: not each.names)
-        set_once("_readers", [(each, each.exact and self.accept is None) for each in readers])
-        set_once("_tell", self._report)  # bound once, not for each message
-        may_drop = self.on_oversize == "drop"
-        set_once("_writer", Writer(formats, self.max_bytes, self._tell, may_drop=may_drop))
+        self._readers = [(each, each.exact and accept is None) for each in readers]
+        self._tell: Report = self._report  # bound once, not for each message
+        self._writer = Writer(formats, max_bytes, self._tell, may_drop=on_oversize == "drop")
         groups = {each.header: each.names for each in formats if each.names}
-        set_once("_may_leave", allow_list("send", self.send, groups))
-        set_once("_may_enter", allow_list("accept", self.accept, groups))
+        self._may_leave = allow_list("send", send, groups)
+        self._may_enter = allow_list("accept", accept, groups)
 
-    def _least(self, formats: Sequence[Format]) -> tuple[Inject, Extract]:
+    def __repr__(self) -> str:
+        settings = (f"{name}={getattr(self, name)!r}" for name in Settings.__annotations__)
+        return f"Propagator({', '.join(settings)})"
+
+    def _least(self) -> tuple[Inject, Extract]:
         """Return how to inject and extract without a step that these formats do not need."""
         if self.properties:
             both = WithProperties(self.properties, self._inject, self._extract)
             return both.inject, both.extract
-        first, *others = formats
+        first, *others = self.formats
         if others or type(first) is not JsonFormat or self.accept is not None:
             return self._inject, self._extract
         restore = partial(self._restore, first, True)
         shortcut = Shortcut(first.header, self.max_bytes, restore, self._extract)
         return self._inject, shortcut.extract
-
-    def _check_limit(self) -> None:
-        if not 0 < self.max_bytes <= _MOST_BYTES:
-            raise ConfigurationError(
-                f"max_bytes: {self.max_bytes} is not between 1 and {_MOST_BYTES}; RabbitMQ "
-                "closes the connection when the headers are larger than a frame"
-            )
-        if self.on_oversize not in ("raise", "drop"):
-            raise ConfigurationError(f"on_oversize: {self.on_oversize!r} is not 'raise' or 'drop'")
 
     def inject(self, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return a new dict: `headers`, and the active context in place of any that they carry.
@@ -264,6 +253,16 @@ def _check_formats(formats: Sequence[Format]) -> None:
 
 def _covers(header: str, other: str) -> bool:
     return other.startswith(header[:-1]) if header.endswith("*") else other == header
+
+
+def _check_limit(max_bytes: int, on_oversize: str) -> None:
+    if not 0 < max_bytes <= _MOST_BYTES:
+        raise ConfigurationError(
+            f"max_bytes: {max_bytes} is not between 1 and {_MOST_BYTES}; RabbitMQ "
+            "closes the connection when the headers are larger than a frame"
+        )
+    if on_oversize not in ("raise", "drop"):
+        raise ConfigurationError(f"on_oversize: {on_oversize!r} is not 'raise' or 'drop'")
 
 
 class Settings(TypedDict, total=False):

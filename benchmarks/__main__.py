@@ -29,6 +29,7 @@ PLANS = {
     "publish": Plan(12, 2, processes=2),
     "consume": Plan(12, 2, processes=2),
     "floor": Plan(12, 2),
+    "publish_floor": Plan(12, 2),
     "throughput": Plan(60, 6),
     "latency": Plan(40, 4),
     "memory": Plan(10, 1),

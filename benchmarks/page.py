@@ -9,8 +9,8 @@ from benchmarks.results import Results
 from benchmarks.tables import Table
 
 _ORDER = (
-    *("instructions", "throughput", "latency", "publish", "consume", "floor"),
-    *("request", "memory", "imported"),
+    *("instructions", "throughput", "latency", "publish", "publish_floor"),
+    *("consume", "floor", "request", "memory", "imported"),
 )
 _HEAD = """\
 # Benchmarks

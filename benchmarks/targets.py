@@ -52,7 +52,7 @@ def table(results: Results) -> Table:
         "machine that the targets come from: what was measured here, divided by how much longer "
         "OpenTelemetry took in the same rounds than there (with pika, 13.0 us for a publish and "
         "21.9 us for a consume). What stands in the way where one is not met: see what the "
-        "instructions leave, for throughput, and what could not be left out, for consuming.",
+        "instructions leave, for throughput, and what could not be left out, for own work.",
         ("what", ways.ONE, ways.FIVE, ways.OTEL, "target", ways.MQCTX, "met"),
         [each.row() for each in reached],
     )

@@ -54,6 +54,12 @@ class Propagator:
         ConfigurationError: a setting cannot work.
     """
 
+    __slots__ = (
+        *("formats", "send", "accept", "max_bytes", "on_oversize", "on_rejected", "rejections"),
+        *("properties", "inject_into", "extract_from"),
+        *("_readers", "_tell", "_writer", "_may_leave", "_may_enter"),
+    )
+
     def __init__(
         self,
         *,
@@ -91,6 +97,11 @@ class Propagator:
         groups = {each.header: each.names for each in formats if each.names}
         self._may_leave = allow_list("send", send, groups)
         self._may_enter = allow_list("accept", accept, groups)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if hasattr(self, name):
+            raise AttributeError(f"{name}: a propagator does not change; make another one")
+        super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         settings = (f"{name}={getattr(self, name)!r}" for name in Settings.__annotations__)

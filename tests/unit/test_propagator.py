@@ -455,6 +455,15 @@ def test_a_setting_that_cannot_work_is_refused(setting: Any, said: str) -> None:
             make(**setting)
 
 
+@pytest.mark.parametrize("name", ["max_bytes", "accept", "extract_from", "max_byte"])
+def test_a_propagator_does_not_change(name: str) -> None:
+    propagator = Propagator(max_bytes=100)
+    with pytest.raises(AttributeError, match=name):
+        setattr(propagator, name, 1)
+    assert (propagator.max_bytes, propagator.accept) == (100, None)
+    assert propagator.extract(wire_of("ada")) == {"user": "ada"}
+
+
 def test_configure_sets_the_default_and_without_settings_resets_it() -> None:
     configured = configure(max_bytes=100)
     assert propagators.default is configured

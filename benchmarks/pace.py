@@ -15,6 +15,6 @@ _ADDED_THERE: Mapping[str, Mapping[str, float]] = {
 """Microseconds that its usual way with a client added to a publish and to a consume."""
 
 
-def slower(times: Times, doing: str, client: str, otel: str, raw: str) -> float:
-    """Return how many times longer it took here, of the variants with these names."""
-    return added(times, otel, raw).median * 1e6 / _ADDED_THERE[doing][client]
+def scale_to_there(times: Times, doing: str, client: str, otel: str, raw: str) -> float:
+    """Return what turns seconds here into microseconds there, by the variants of these names."""
+    return _ADDED_THERE[doing][client] / added(times, otel, raw).median

@@ -6,7 +6,7 @@ from statistics import median
 
 from benchmarks import ways
 from benchmarks.groups import consume, imported, instructions, publish, throughput
-from benchmarks.pace import slower
+from benchmarks.pace import scale_to_there
 from benchmarks.results import Results
 from benchmarks.rounds import added, ratio
 from benchmarks.tables import Row, Table
@@ -113,7 +113,9 @@ def _publish(results: Results) -> Iterator[Reached]:
     base = publish.name(ways.RAW)
     for client in results.parts("publish"):
         times = results.of("publish", client)
-        scale = 1e6 / slower(times, "publish", client, publish.name(ways.usual_otel(client)), base)
+        scale = scale_to_there(
+            times, "publish", client, publish.name(ways.usual_otel(client)), base
+        )
         most = 1.0 if client == "aio-pika" else 0.7
         measured = (added(times, publish.name(way), base).median for way in _compared(client))
         yield _time(f"own work of a publish, context unchanged, {client}", most, scale, *measured)
@@ -128,7 +130,9 @@ def _consume(results: Results) -> Iterator[Reached]:
         kind, most = ("async", 1.6) if client == "aio-pika" else ("sync", 1.2)
         chosen = _compared(client)
         base = publish.name(ways.RAW)
-        scale = 1e6 / slower(times, "consume", client, publish.name(ways.usual_otel(client)), base)
+        scale = scale_to_there(
+            times, "consume", client, publish.name(ways.usual_otel(client)), base
+        )
         measured = (added(times, publish.name(way), base).median for way in chosen)
         yield _time(f"own work of a consume, {kind}, {client}", most, scale, *measured)
         for start, what, limit in (

@@ -13,7 +13,7 @@ import msgspec
 
 from benchmarks import on_aio_pika, ways
 from benchmarks.own_work import CLIENTS, consuming, handling
-from benchmarks.pace import slower
+from benchmarks.pace import scale_to_there
 from benchmarks.results import Measured, Results
 from benchmarks.rounds import added, time_in_turn
 from benchmarks.tables import Table
@@ -268,5 +268,5 @@ def tables(results: Results) -> list[Table]:
 def _cells(found: Mapping[str, Measured], name: str) -> Iterable[str]:
     for part in PARTS:
         times = found[part]
-        scale = 1e6 / slower(times, "consume", _CLIENTS[part], ways.OTEL, ways.RAW)
+        scale = scale_to_there(times, "consume", _CLIENTS[part], ways.OTEL, ways.RAW)
         yield added(times, name, ways.RAW).text(scale)

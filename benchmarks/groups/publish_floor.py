@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from benchmarks import ways
 from benchmarks.own_work import CLIENTS, publishing
-from benchmarks.pace import slower
+from benchmarks.pace import scale_to_there
 from benchmarks.results import Measured, Results
 from benchmarks.rounds import Variant, added, time_in_turn
 from benchmarks.tables import Table
@@ -90,7 +90,7 @@ def tables(results: Results) -> list[Table]:
     if len(found) < len(PARTS):
         return []
     scales = {
-        part: 1e6 / slower(times, "publish", part, ways.usual_otel(part), ways.RAW)
+        part: scale_to_there(times, "publish", part, ways.usual_otel(part), ways.RAW)
         for part, times in found.items()
     }
     return [

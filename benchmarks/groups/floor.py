@@ -194,6 +194,44 @@ def _with_async(inside: Callable[..., Any]) -> _Decorate:
     return decorate
 
 
+def _of_own_arguments(handler: Callable[..., Any]) -> Callable[..., Any]:
+    made_of = _remembered
+
+    def inside(channel: Any, method: Any, properties: Any, body: Any) -> Any:
+        headers = properties.headers
+        around = _active_cell.get()
+        values = around.restored if around.headers is headers else made_of(headers)
+        _active_cell.set(_Cell(values, headers, values))
+        return handler(channel, method, properties, body)
+
+    def active(channel: Any, method: Any, properties: Any, body: Any) -> Any:
+        return copy_context().run(inside, channel, method, properties, body)
+
+    return active
+
+
+def _of_own_arguments_async(handler: Callable[..., Any]) -> Callable[..., Any]:
+    made_of = _remembered
+
+    def inside(message: Any) -> Any:
+        headers = message.headers
+        around = _active_cell.get()
+        values = around.restored if around.headers is headers else made_of(headers)
+        _active_cell.set(_Cell(values, headers, values))
+        return handler(message)
+
+    async def active(message: Any) -> Any:
+        space = copy_context()
+        coroutine = space.run(inside, message)
+        try:
+            awaited = space.run(coroutine.send, None)
+        except StopIteration as finished:
+            return finished.value
+        return await _further_steps(space, coroutine, awaited)
+
+    return active
+
+
 @types.coroutine
 def _further_steps(space: Any, coroutine: Any, awaited: Any) -> Iterator[Any]:
     while True:
@@ -221,19 +259,21 @@ _STEPS = {
         _remembered,
     ),
 }
+_OWN_ARGUMENTS = "the same for this handler's own arguments alone"
 
 
 def measure(part: str, seconds: float) -> Measured:
     """Time each step together with those before it, and mqctx, on the same kind of messages."""
     client = CLIENTS[_CLIENTS[part]]
     handler = ways.quiet if part == "sync" else on_aio_pika.quiet
-    plain, isolated, using, position = (
-        (_wrapped, _isolated, _with, -2)
+    plain, isolated, using, own, position = (
+        (_wrapped, _isolated, _with, _of_own_arguments, -2)
         if part == "sync"
-        else (_wrapped_async, _isolated_async, _with_async, -1)
+        else (_wrapped_async, _isolated_async, _with_async, _of_own_arguments_async, -1)
     )
     decorators: dict[str, _Decorate] = {_PLAIN: plain, _ISOLATED: isolated}
     decorators |= {name: using(inside(position, of)) for name, (inside, of) in _STEPS.items()}
+    decorators[_OWN_ARGUMENTS] = own
     variants = {ways.OTEL: consuming(client, ways.OTEL)}
     for name, decorate in {ways.RAW: lambda handler: handler, **decorators}.items():
         variants[name] = handling(client, decorate(handler), _headers)
@@ -246,7 +286,7 @@ def _headers() -> dict[str, str] | None:
 
 def tables(results: Results) -> list[Table]:
     """Return what the steps add to the handler's bare call, together with those before them."""
-    names = (_PLAIN, _ISOLATED, *_STEPS, ways.MQCTX)
+    names = (_PLAIN, _ISOLATED, *_STEPS, _OWN_ARGUMENTS, ways.MQCTX)
     found = {part: results.of("floor", part) for part in results.parts("floor")}
     if len(found) < len(PARTS):
         return []
@@ -257,8 +297,10 @@ def tables(results: Results) -> list[Table]:
             "(see there), by the least code for each step together with those before it: median "
             "(quartiles). The copy of the context variables keeps what a handler sets from the "
             "next message, the check of names keeps out what could not have been set. The last "
-            "line is mqctx, which does all that in functions of their own, takes a propagator and "
-            "formats by choice, joins variables of others, and tells of what it cannot restore.",
+            "line but one would need a wrapper for each signature, code that is generated. The "
+            "last line is mqctx, which does all that in functions of their own for any arguments, "
+            "takes a propagator and formats by choice, joins variables of others, and tells of "
+            "what it cannot restore.",
             ("step", "sync handler", "async handler"),
             [(name, *_cells(found, name)) for name in names],
         )

@@ -74,46 +74,33 @@ Arguments: TypeAlias = tuple[Any, ...]
 KeywordArguments: TypeAlias = dict[str, Any]
 Inside: TypeAlias = Callable[[Callable[..., Any], Arguments, KeywordArguments], Any]
 """Calls a function with these arguments, after it set context variables; they stay set."""
-InsideNow: TypeAlias = Callable[[], Inside | None]
-"""Returns what calls a function at this moment; None where it is to be called as it is."""
 
 
-def decorate(
-    function: Callable[P, R], inside: Inside | None, inside_now: InsideNow | None = None
-) -> Callable[P, R]:
+def decorate(function: Callable[P, R], inside: Inside) -> Callable[P, R]:
     """Return `function` with each call `inside` something, in a space of its own.
 
-    With `inside_now`, that is asked at each call. A sync function stays sync, an `async def` stays
-    one; name, docstring and signature stay.
+    A sync function stays sync, an `async def` stays one; name, docstring and signature stay.
     """
     refuse_generator_function(function)
     if is_async(function):
-        return cast("Callable[P, R]", _decorate_async(cast("Any", function), inside, inside_now))
+        return cast("Callable[P, R]", _decorate_async(cast("Any", function), inside))
 
     @functools.wraps(function)
     def decorated(*args: P.args, **kwargs: P.kwargs) -> R:
-        use = inside if inside_now is None else inside_now()
-        if use is None:
-            return function(*args, **kwargs)
         space = copy_context()
-        result: R = space.run(use, function, args, kwargs)
+        result: R = space.run(inside, function, args, kwargs)
         return result if result is None else returned(result, space, function)
 
     return decorated
 
 
 def _decorate_async(
-    function: Callable[P, Coroutine[Any, Any, R]],
-    inside: Inside | None,
-    inside_now: InsideNow | None,
+    function: Callable[P, Coroutine[Any, Any, R]], inside: Inside
 ) -> Callable[P, Coroutine[Any, Any, R]]:
     @functools.wraps(function)
     async def decorated(*args: P.args, **kwargs: P.kwargs) -> R:
-        use = inside if inside_now is None else inside_now()
-        if use is None:
-            return await function(*args, **kwargs)
         space = copy_context()
-        coroutine = space.run(use, function, args, kwargs)
+        coroutine = space.run(inside, function, args, kwargs)
         # What `_awaited` does, without one more coroutine for each message.
         try:
             awaited = space.run(coroutine.send, None)
@@ -122,6 +109,27 @@ def _decorate_async(
         return await _further_steps(space, coroutine, awaited)
 
     return decorated
+
+
+def choose_at_call(
+    function: Callable[P, R], choose: Callable[[], Callable[P, R]]
+) -> Callable[P, R]:
+    """Return a stand-in for `function`: each call goes to what `choose` returns at that moment.
+
+    That is of the same kind, sync or async. Name, docstring and signature stay.
+    """
+    if is_async(function):
+
+        async def chosen_async(*args: P.args, **kwargs: P.kwargs) -> Any:
+            return await cast("Any", choose())(*args, **kwargs)
+
+        return cast("Callable[P, R]", functools.wraps(function)(chosen_async))
+
+    @functools.wraps(function)
+    def chosen(*args: P.args, **kwargs: P.kwargs) -> R:
+        return choose()(*args, **kwargs)
+
+    return chosen
 
 
 def is_async(function: Callable[..., Any]) -> bool:

@@ -152,7 +152,8 @@ EMPTY = Context()
 class Cell(msgspec.Struct):
     """What is active in one run or scope; `bind` replaces its context.
 
-    A Struct, since one is made for each message.
+    A Struct, since one is made for each message; one that the garbage collector follows, since a
+    local value may refer to it.
     """
 
     context: Context

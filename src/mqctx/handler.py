@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from mqctx import calling
 from mqctx import propagator as propagators
-from mqctx.calling import Arguments, Inside, InsideNow, KeywordArguments
+from mqctx.calling import Arguments, Inside, KeywordArguments
 from mqctx.context import (
     EMPTY,
     Cell,
@@ -120,7 +120,7 @@ class HandlerDecorator:
                 "a sync handler that starts the work: asyncio.run(work(...)) to wait for it, or "
                 "loop.create_task(work(...)) on a running loop (the task keeps the context)"
             )
-        return _decorated(handler, self._inside(propagator))
+        return _marked(calling.decorate(handler, self._inside(propagator)), handler)
 
     def hook(self, handler: Any, propagator_now: Callable[[], Propagator | None]) -> Any:
         """Decorate a handler of an application that knows nothing of it.
@@ -134,13 +134,15 @@ class HandlerDecorator:
         if not callable(handler) or unfit or _is_decorated(handler):
             return handler
 
-        inside = lru_cache(maxsize=1)(self._inside)  # not made anew for each message
+        @lru_cache(maxsize=1)  # not decorated anew for each message
+        def decorated(propagator: Propagator) -> Callable[..., Any]:
+            return self._decorate(propagator, handler)
 
-        def inside_now() -> Inside | None:
+        def choose() -> Callable[..., Any]:
             propagator = propagator_now()
-            return None if propagator is None else inside(propagator)
+            return handler if propagator is None else decorated(propagator)
 
-        return _decorated(handler, None, inside_now)
+        return _marked(calling.choose_at_call(handler, choose), handler)
 
     def _inside(self, propagator: Propagator | None) -> Inside:
         """Return what calls a handler inside the context that its message brought."""
@@ -165,10 +167,7 @@ class HandlerDecorator:
         return inside
 
 
-def _decorated(
-    handler: Callable[P, R], inside: Inside | None, inside_now: InsideNow | None = None
-) -> Callable[P, R]:
-    decorated = calling.decorate(handler, inside, inside_now)
+def _marked(decorated: Callable[P, R], handler: Callable[P, R]) -> Callable[P, R]:
     setattr(decorated, _HANDLER, handler)
     return decorated
 

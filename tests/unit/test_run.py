@@ -3,9 +3,11 @@
 import asyncio
 import contextvars
 import functools
+import gc
 import inspect
 import pickle
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -101,6 +103,19 @@ def test_an_exception_passes_through_run_and_leaves_nothing_active() -> None:
 def test_no_context_variable_that_a_function_sets_reaches_its_caller() -> None:
     run({}, other.set, "inside")
     assert other.get() == "outside"
+
+
+def test_a_local_value_that_refers_to_its_own_run_is_freed() -> None:
+    mqctx.Variable("worker", Worker, local=True)
+
+    def refer_to_run() -> weakref.ref[Worker]:
+        worker = current()["worker"]
+        worker.variables = contextvars.copy_context()
+        return weakref.ref(worker)
+
+    reference = run({"worker": Worker()}, refer_to_run)
+    gc.collect()
+    assert reference() is None
 
 
 @pytest.mark.asyncio

@@ -25,6 +25,8 @@ Times: TypeAlias = Mapping[str, Sequence[float]]
 
 BATCH = 25
 """How many calls are timed together: shorter than a slice of time on a busy machine."""
+_WARM_UP = 10
+"""How many calls go before them, untimed: what ran last may have been another variant."""
 _STAT = Path("/proc/stat")
 _LEAST = 4
 """How many rounds there are, however long they take: two of them count at least."""
@@ -81,23 +83,27 @@ def _stolen() -> float:
 
 
 def _time(variant: Variant, runner: asyncio.Runner) -> float:
-    items = variant.items(BATCH)
+    first, items = variant.items(_WARM_UP), variant.items(BATCH)
     if variant.awaited:
-        return runner.run(_time_awaited(variant, items))
+        return runner.run(_time_awaited(variant, first, items))
     with variant.block():
-        return _time_called(variant.call, items)
+        return _time_called(variant.call, first, items)
 
 
-def _time_called(call: Callable[..., Any], items: Items) -> float:
+def _time_called(call: Callable[..., Any], first: Items, items: Items) -> float:
+    for item in first:
+        call(*item)
     start = perf_counter()
     for item in items:
         call(*item)
     return perf_counter() - start
 
 
-async def _time_awaited(variant: Variant, items: Items) -> float:
+async def _time_awaited(variant: Variant, first: Items, items: Items) -> float:
     call = variant.call
     with variant.block():
+        for item in first:
+            await call(*item)
         start = perf_counter()
         for item in items:
             await call(*item)

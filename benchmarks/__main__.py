@@ -30,7 +30,7 @@ PLANS = {
     "consume": Plan(12, 2, processes=2),
     "floor": Plan(12, 2),
     "publish_floor": Plan(12, 2),
-    "throughput": Plan(60, 6),
+    "throughput": Plan(60, 6, processes=2),
     "latency": Plan(40, 4),
     "memory": Plan(10, 1),
     "request": Plan(80, 6),

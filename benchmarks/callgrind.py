@@ -99,6 +99,7 @@ def _serve(client: str, *chosen: str) -> None:
         gc.freeze()  # or a full collection, of all that was imported, falls into some counts
         print("ready", flush=True)
         for line in sys.stdin:
+            gc.collect()  # or it depends on what went before how often the collector runs
             doing, count, way = line.strip().split(" ", 2)
             if doing == "publish":
                 sessions[way].publish(int(count), ways.values(5))

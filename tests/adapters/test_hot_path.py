@@ -51,6 +51,7 @@ class Cost:
 PUBLISH = {"pika": Cost(6, 4), "kombu": Cost(6, 6), "aio-pika": Cost(5, 4)}
 CONSUME = {"pika": Cost(13, 6), "kombu": Cost(13, 6), "aio-pika": Cost(14, 8)}
 CONSUME_AGAIN = {"pika": Cost(8, 6), "kombu": Cost(8, 6), "aio-pika": Cost(9, 8)}
+CONSUME_HOOKED = {"pika": Cost(15, 7), "aio-pika": Cost(17, 9)}
 CONSUME_WITHOUT = {"pika": Cost(6, 6), "kombu": Cost(6, 6), "aio-pika": Cost(7, 8)}
 
 _held: list[int] = []
@@ -106,17 +107,24 @@ def publishing(client: str) -> tuple[Call, Call]:
     )
 
 
-def consuming(client: str, *headers: dict[str, Any] | None) -> tuple[Call, Call]:
+def consuming(
+    client: str, *headers: dict[str, Any] | None, hooked: bool = False
+) -> tuple[Call, Call]:
     """Return the raw call of a handler, and that of a decorated one, with these in turn."""
     handler = take_over_async if client == "aio-pika" else take_over
-    decorated = CLIENTS[client].adapter.consume_with_context(handler)
+    decorate = CLIENTS[client].adapter.consume_with_context
+    if hooked:  # as `instrument` decorates it
+        propagator = mqctx.Propagator()
+        decorated = decorate.hook(handler, lambda: propagator)
+    else:
+        decorated = decorate(handler)
     deliveries = cycle([CLIENTS[client].delivery(each) for each in headers])
     return lambda: handler(*next(deliveries)), lambda: decorated(*next(deliveries))
 
 
-def added_to_consuming(client: str, *headers: dict[str, Any] | None) -> Cost:
+def added_to_consuming(client: str, *headers: dict[str, Any] | None, hooked: bool = False) -> Cost:
     """Return what ours adds where no other context variable makes a copy of them larger."""
-    return Space().run(added, *consuming(client, *headers))
+    return Space().run(added, *consuming(client, *headers, hooked=hooked))
 
 
 def added(raw: Call, ours: Call) -> Cost:
@@ -233,6 +241,11 @@ def test_consuming_a_context_stays_cheap(client: str) -> None:
 def test_consuming_the_same_context_again_stays_cheaper(client: str) -> None:
     same, _ = two_contexts()
     assert_within(added_to_consuming(client, same), CONSUME_AGAIN[client])
+
+
+@pytest.mark.parametrize("client", CONSUME_HOOKED)
+def test_consuming_by_a_handler_that_is_hooked_stays_cheap(client: str) -> None:
+    assert_within(added_to_consuming(client, *two_contexts(), hooked=True), CONSUME_HOOKED[client])
 
 
 def test_consuming_a_context_of_declared_values_stays_cheap(client: str) -> None:

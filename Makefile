@@ -58,7 +58,7 @@ tests: $(VENV)/.dev redis
 
 # With the lowest versions of the clients that pyproject.toml allows.
 tests-lowest: $(LOWEST)/.dev redis
-	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(LOWEST)/bin/pytest -q $(AT_ONCE) tests/unit tests/adapters tests/clients tests/integration $(addprefix tests/opentelemetry/test_,$(addsuffix .py,propagator runtime baggage spans trace_context))
+	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(LOWEST)/bin/pytest -q $(AT_ONCE) tests/unit tests/adapters tests/http_clients tests/integration $(addprefix tests/opentelemetry/test_,$(addsuffix .py,propagator runtime baggage spans trace_context))
 
 # Everything that takes long too: each cell of the conformance matrix, the cluster, the soak.
 test-full: $(VENV)/.full redis

@@ -48,7 +48,7 @@ class Session:
         await channel.set_qos(PREFETCH)
         self._queue = await (channel.get_queue(queue) if queue else channel.declare_queue())
         with ways.installed(AioPikaInstrumentor(), self._installed):
-            # Bound while it is instrumented, it stays so.
+            # Wrapped while it is instrumented, it stays so.
             exchange = SimpleNamespace(publish=channel.default_exchange.publish)
         self._publish = on_aio_pika.publisher(self._way, exchange, self._queue.name)
         return self._queue.name

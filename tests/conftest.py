@@ -7,8 +7,9 @@ import hypothesis
 import pytest
 
 import mqctx
-from mqctx import joined, propagator, rejection, values
-from mqctx.middleware import request as _request  # noqa: F401 - what it declares is there throughout
+from mqctx._core import linked_vars, rejection, values
+from mqctx._propagation import propagator
+from mqctx.middleware import _request  # noqa: F401 - what it declares is there throughout
 
 # How long an example takes says nothing where several tests run at a time.
 hypothesis.settings.register_profile("mqctx", deadline=None)
@@ -17,7 +18,7 @@ hypothesis.settings.load_profile("mqctx")
 
 @pytest.fixture(autouse=True)
 def _clean_process() -> Iterator[None]:
-    declared, others = dict(values.declarations), dict(joined.joined)
+    declared, others = dict(values.declarations), dict(linked_vars.linked)
     local = set(values.local)
     rejection.forget_logged()
     values.undeclared.clear()
@@ -32,7 +33,7 @@ def _clean_process() -> Iterator[None]:
     values.declarations.update(declared)
     values.local.clear()
     values.local.update(local)
-    joined.joined.clear()
-    joined.joined.update(others)
+    linked_vars.linked.clear()
+    linked_vars.linked.update(others)
     propagator.configure()
     assert mqctx.current() == {}, "a context is still active after the test"

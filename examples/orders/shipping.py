@@ -10,7 +10,7 @@ from log import log_as
 from settings import BROKER, PARTNER, SHIPPING
 
 from mqctx.adapters.kombu import consume_with_context
-from mqctx.clients.httpx import ContextTransport
+from mqctx.http_clients.httpx import ContextTransport
 
 log_as("shipping")
 log = logging.getLogger("orders.shipping")

@@ -1,6 +1,9 @@
 """Your request context, on the other side of the queue."""
 
-from mqctx.context import Context, Scope, bind, current, run, scope, wrap
+from mqctx._core.context import Context, Scope, bind, current, run, scope, wrap
+from mqctx._core.rejection import Rejection
+from mqctx._core.variable import Variable
+from mqctx._propagation.propagator import Propagator, configure
 from mqctx.errors import (
     ConfigurationError,
     HandlerError,
@@ -15,9 +18,6 @@ from mqctx.errors import (
 )
 from mqctx.formats import Format
 from mqctx.formats.json import JsonFormat
-from mqctx.propagator import Propagator, configure
-from mqctx.rejection import Rejection
-from mqctx.variable import Variable
 
 __all__ = [
     "ConfigurationError",

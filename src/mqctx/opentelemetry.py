@@ -17,19 +17,20 @@ from opentelemetry.propagators.textmap import (
 )
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
-from mqctx import propagator as propagators
-from mqctx.allow_list import allow_list
-from mqctx.context import EMPTY, Context, Scope, current, restored_here
+from mqctx._core.context import EMPTY, Context, Scope, current, restored_here
+from mqctx._core.name_filter import name_filter
+from mqctx._core.rejection import Reason, Rejection, log_rejection
+from mqctx._core.values import JSONValue, as_plain, declarations, escape
+from mqctx._opentelemetry_runtime import get_from_context, set_in_context
+from mqctx._propagation import propagator as propagators
+from mqctx._propagation.propagator import Propagator
 from mqctx.errors import MqctxError, OversizeError
+from mqctx.formats._format import header_label
 from mqctx.formats.json import JsonFormat, from_json, to_json
-from mqctx.opentelemetry_runtime import bringing, brought_by
-from mqctx.propagator import Propagator
-from mqctx.rejection import Reason, Rejection, log_rejection
-from mqctx.values import Plain, as_plain, declarations, escape
 
 __all__ = [
-    "ContextPropagator",
     "ContextSpanProcessor",
+    "MqctxTextMapPropagator",
     "from_baggage",
     "mirrored_to_baggage",
     "restored",
@@ -38,7 +39,7 @@ __all__ = [
 _INT64: Final = range(-(2**63), 2**63)
 
 
-class ContextPropagator(TextMapPropagator):
+class MqctxTextMapPropagator(TextMapPropagator):
     """Carry the context with everything that OpenTelemetry instruments.
 
     Chosen as `mqctx` in OTEL_PROPAGATORS, beside OpenTelemetry's own. The default propagator
@@ -62,7 +63,7 @@ class ContextPropagator(TextMapPropagator):
             headers = _headers(context)
         except MqctxError as error:
             reason: Reason = "too-large" if isinstance(error, OversizeError) else "illegal-value"
-            header = propagators.default.formats[0].header
+            header = header_label(propagators.default.formats[0])
             log_rejection(Rejection("inject", header, None, reason, escape(str(error))))
             return
         for header in headers.keys() - _left_to_opentelemetry(context):
@@ -81,18 +82,18 @@ class ContextPropagator(TextMapPropagator):
         context = OtelContext() if context is None else context
         # What an adapter has already restored counts, with the propagator that it was given.
         brought = restored_here(carrier) or propagators.default.extract(_Carried(carrier, getter))
-        return bringing(brought, context) if brought else context
+        return set_in_context(brought, context) if brought else context
 
     @property
     def fields(self) -> set[str]:
         """The headers that `inject` writes, as the default propagator's formats name them."""
-        return {each.header for each in propagators.default.formats}
+        return {header for each in propagators.default.formats for header in each.headers}
 
 
 def _headers(context: OtelContext) -> dict[str, str]:
     propagator = propagators.default
-    brought = brought_by(context)
-    if brought is None or brought is brought_by(get_current()):
+    brought = get_from_context(context)
+    if brought is None or brought is get_from_context(get_current()):
         headers = propagator.inject()
     else:
         headers = brought.run(propagator.inject)
@@ -139,7 +140,7 @@ def restored(context: OtelContext | None = None) -> Scope:
     current one if none is given; the block is empty if it brought nothing.
     """
     otel = get_current() if context is None else context
-    return (brought_by(otel) or EMPTY).scope()
+    return (get_from_context(otel) or EMPTY).scope()
 
 
 @contextmanager
@@ -155,9 +156,9 @@ def mirrored_to_baggage(names: Iterable[str]) -> Generator[None]:
     Raises:
         ConfigurationError: `names` is text.
     """
-    chosen = allow_list("names", names)
+    chosen = name_filter("names", names)
     otel = get_current()
-    for name, value in current().travelling().items():
+    for name, value in current().propagated().items():
         if chosen(name):
             otel = baggage.set_baggage(name, _text(as_plain(name, value)), otel)
     token = attach(otel)
@@ -183,7 +184,7 @@ def from_baggage(names: Iterable[str], context: OtelContext | None = None) -> Co
     Raises:
         ConfigurationError: `names` is text.
     """
-    chosen = allow_list("names", names)
+    chosen = name_filter("names", names)
     entries = {str(key): str(value) for key, value in baggage.get_all(context).items()}
     plain = {name: _meant(name, text) for name, text in entries.items() if chosen(name)}
     return _from_baggage.extract({"baggage": to_json(plain)})
@@ -206,7 +207,7 @@ class ContextSpanProcessor(SpanProcessor):
     """
 
     def __init__(self, names: Iterable[str] | None = None, *, prefix: str = "mqctx.") -> None:
-        self._chosen = allow_list("names", names)
+        self._chosen = name_filter("names", names)
         self._local_too = names is not None
         self._prefix = prefix
 
@@ -214,14 +215,14 @@ class ContextSpanProcessor(SpanProcessor):
         """Put the values on `span`; never raises."""
         del parent_context
         context = current()
-        values = context if self._local_too else context.travelling()
+        values = context if self._local_too else context.propagated()
         for name, value in values.items():
             if self._chosen(name):
                 with suppress(Exception):  # the code of a local value may raise anything
                     span.set_attribute(self._prefix + name, _attribute(name, value))
 
 
-def _text(plain: Plain) -> str:
+def _text(plain: JSONValue) -> str:
     return plain if isinstance(plain, str) else to_json(plain)
 
 

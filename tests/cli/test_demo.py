@@ -14,11 +14,11 @@ from click.testing import CliRunner, Result
 import mqctx
 from mqctx.adapters import kombu as adapter
 from mqctx.cli import main
-from mqctx.cli.demo import on_kombu, play
-from mqctx.cli.demo.broker import Broker
-from mqctx.cli.demo.check import judge
-from mqctx.cli.demo.journal import HandlerRun, Journal, Service
-from mqctx.cli.demo.story import LEGACY_ORDER, SENT_IN, WORKERS
+from mqctx.cli._demo import on_kombu, play
+from mqctx.cli._demo.broker import Broker
+from mqctx.cli._demo.check import judge
+from mqctx.cli._demo.journal import HandlerRun, Journal, Service
+from mqctx.cli._demo.story import LEGACY_ORDER, SENT_IN, WORKERS
 
 ADA = ("r-1", "ada", "acme")
 GRACE = ("r-2", "grace", "initech")

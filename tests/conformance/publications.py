@@ -212,9 +212,9 @@ async def _call(_: Send, url: str, queue: str) -> None:
         rpc = await JsonRPC.create(channel)
         for number, context in enumerate((SENT, EMPTY), 1):
             with context.scope():
-                calling = asyncio.create_task(rpc.call(queue, {"order": 1}))
+                call = asyncio.create_task(rpc.call(queue, {"order": 1}))
             await _filled(channel, queue, number)
-            calling.cancel()
+            call.cancel()
 
 
 async def _filled(channel: Any, queue: str, count: int) -> None:

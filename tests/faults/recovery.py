@@ -9,9 +9,9 @@ from typing import Any
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustConnection
 
 from mqctx import Context, JsonFormat, current
+from mqctx._core.rejection import Report
+from mqctx._core.values import JSONValue
 from mqctx.adapters.aio_pika import consume_with_context
-from mqctx.rejection import Report
-from mqctx.values import Plain
 from tests.integration.clients import CLIENTS, pika_channel
 
 from .flow import SECONDS, context_of
@@ -30,26 +30,23 @@ class Run:
 class CountingFormat:
     """The default format, which counts how often a context is read."""
 
-    names = ()
+    headers = ("mqctx",)
+    header_prefix = None
+    owned_names = ()
     properties = ()
-    exact = True
+    yields_plain_json = True
 
     def __init__(self) -> None:
         self.reads = 0
         self._inner = JsonFormat()
 
-    @property
-    def header(self) -> str:
-        """The header of the default format."""
-        return self._inner.header
-
-    def encode(self, values: Mapping[str, Plain]) -> Mapping[str, str]:
+    def encode(self, values: Mapping[str, JSONValue]) -> Mapping[str, str]:
         """Encode as the default format does."""
         return self._inner.encode(values)
 
     def decode(
         self, headers: Mapping[str, Any], max_bytes: int, report: Report
-    ) -> Mapping[str, Plain]:
+    ) -> Mapping[str, JSONValue]:
         """Count, and decode as the default format does."""
         self.reads += 1
         return self._inner.decode(headers, max_bytes, report)

@@ -10,10 +10,10 @@ import aio_pika
 import kombu
 import pika
 
+from mqctx._core.context import as_context
 from mqctx.adapters import aio_pika as aio_pika_adapter
 from mqctx.adapters import kombu as kombu_adapter
 from mqctx.adapters import pika as pika_adapter
-from mqctx.context import as_context
 
 SECONDS = 30.0
 """How long anything here waits before it is a failure."""

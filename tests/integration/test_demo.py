@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from pika.exceptions import ChannelClosedByBroker
 
 from mqctx.cli import main
-from mqctx.cli.demo import on_aio_pika
+from mqctx.cli._demo import on_aio_pika
 
 CAST = {("web", "aio-pika"), ("legacy", "aio-pika"), ("billing", "pika"), ("shipping", "kombu")}
 

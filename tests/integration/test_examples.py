@@ -10,7 +10,7 @@ from typing import get_args
 import celery
 import pytest
 
-from mqctx import rejection
+from mqctx._core import rejection
 from mqctx.adapters import celery as celery_adapter
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ import pytest
 
 import mqctx
 from mqctx import scope
-from mqctx.logging import RECORD_NAMES
+from mqctx.logging._fields import RECORD_NAMES
 from mqctx.logging.stdlib import ContextFilter
 
 SECONDS = 10.0

@@ -11,10 +11,10 @@ import pytest
 
 import mqctx
 from mqctx import Context, bind, current, scope
-from mqctx import propagator as propagators
+from mqctx._propagation import propagator as propagators
 from mqctx.logging.stdlib import ContextFilter
 from mqctx.middleware import asgi, wsgi
-from mqctx.middleware.request import http_client, http_method, http_path, http_started
+from mqctx.middleware._request import http_client, http_method, http_path, http_started
 from tests.middleware.conftest import Lines
 from tests.middleware.protocols import Ask
 
@@ -25,7 +25,7 @@ PARENT = f"00-{TRACE}-{SPAN}-01"
 other: contextvars.ContextVar[str] = contextvars.ContextVar("other", default="outside")
 
 
-class Inside(list[Context]):
+class CallInside(list[Context]):
     """The contexts that the application saw, one for each request."""
 
     def __call__(self) -> None:
@@ -33,8 +33,8 @@ class Inside(list[Context]):
 
 
 @pytest.fixture
-def inside() -> Inside:
-    return Inside()
+def inside() -> CallInside:
+    return CallInside()
 
 
 class TestRequestId:
@@ -42,13 +42,13 @@ class TestRequestId:
         "given", ["r-1", "a" * 128, "Root=1-67891233-abcdef012345678912345678", "JKJa+m/Lv=:~.@_"]
     )
     def test_of_the_client_is_taken_and_shown_on_the_response(
-        self, ask: Ask, inside: Inside, given: str
+        self, ask: Ask, inside: CallInside, given: str
     ) -> None:
         answer = ask(inside, [("X-Request-Id", given)])
         assert inside[0]["request_id"] == answer["x-request-id"] == given
         assert (answer.status, answer.body) == (200, b"ok")
 
-    def test_is_new_for_each_request_that_brings_none(self, ask: Ask, inside: Inside) -> None:
+    def test_is_new_for_each_request_that_brings_none(self, ask: Ask, inside: CallInside) -> None:
         shown = [ask(inside)["x-request-id"], ask(inside, [("X-Request-Id", "")])["x-request-id"]]
         assert [context["request_id"] for context in inside] == shown
         assert len({str(UUID(text)) for text in shown}) == 2
@@ -57,7 +57,7 @@ class TestRequestId:
         "given", ["a" * 129, "two words", "a,b", "r\n", "\r\nSet-Cookie: a=b", "ü", "<b>", "${x}"]
     )
     def test_is_new_where_the_clients_could_be_taken_for_more_than_an_id(
-        self, ask: Ask, inside: Inside, caplog: pytest.LogCaptureFixture, given: str
+        self, ask: Ask, inside: CallInside, caplog: pytest.LogCaptureFixture, given: str
     ) -> None:
         answer = ask(inside, [("X-Request-Id", given)])
         assert inside[0]["request_id"] == answer["x-request-id"]
@@ -65,11 +65,11 @@ class TestRequestId:
         assert "request_id in X-Request-Id" in caplog.text
         assert "(malformed)" in caplog.text
 
-    def test_is_new_where_the_client_sends_two(self, ask: Ask, inside: Inside) -> None:
+    def test_is_new_where_the_client_sends_two(self, ask: Ask, inside: CallInside) -> None:
         ask(inside, [("X-Request-Id", "r-1"), ("X-Request-Id", "r-2")])
         assert UUID(inside[0]["request_id"])
 
-    def test_is_new_where_the_client_is_not_trusted(self, ask: Ask, inside: Inside) -> None:
+    def test_is_new_where_the_client_is_not_trusted(self, ask: Ask, inside: CallInside) -> None:
         headers = [("X-Request-Id", "r-1"), ("traceparent", PARENT)]
         named_too = {"id": "X-Request-Id", "parent": "traceparent"}
         answer = ask(inside, headers, trust_client=False, headers=named_too)
@@ -77,20 +77,20 @@ class TestRequestId:
         assert inside[0]["trace_id"] != TRACE
         assert (inside[0]["id"], inside[0]["parent"]) == ("r-1", PARENT)
 
-    def test_may_have_a_header_of_another_name(self, ask: Ask, inside: Inside) -> None:
+    def test_may_have_a_header_of_another_name(self, ask: Ask, inside: CallInside) -> None:
         headers = [("X-Correlation-Id", "c-1"), ("X-Request-Id", "r-1")]
         answer = ask(inside, headers, request_id_header="X-Correlation-Id")
         assert inside[0]["request_id"] == answer["x-correlation-id"] == "c-1"
         assert len(answer.headers) == 1
 
-    def test_that_the_application_shows_by_itself_stays(self, ask: Ask, inside: Inside) -> None:
+    def test_that_the_application_shows_by_itself_stays(self, ask: Ask, inside: CallInside) -> None:
         assert ask(inside, answered=[("X-REQUEST-ID", "own")])["x-request-id"] == "own"
 
-    def test_joins_what_the_application_answers(self, ask: Ask, inside: Inside) -> None:
+    def test_joins_what_the_application_answers(self, ask: Ask, inside: CallInside) -> None:
         answer = ask(inside, answered=[("Content-Type", "text/plain")])
         assert [name.lower() for name, _ in answer.headers] == ["content-type", "x-request-id"]
 
-    def test_is_of_the_declared_type(self, ask: Ask, inside: Inside) -> None:
+    def test_is_of_the_declared_type(self, ask: Ask, inside: CallInside) -> None:
         mqctx.Variable("request_id", UUID)
         given = "12345678-1234-5678-1234-567812345678"
         shown = [
@@ -102,7 +102,7 @@ class TestRequestId:
 
 
 class TestTrace:
-    def test_of_the_client_is_taken(self, ask: Ask, inside: Inside) -> None:
+    def test_of_the_client_is_taken(self, ask: Ask, inside: CallInside) -> None:
         headers = [("traceparent", PARENT), ("tracestate", "a=1"), ("tracestate", "b=2")]
         ask(inside, headers)
         trace = {name: inside[0][name] for name in ("trace_id", "span_id", "trace_flags")}
@@ -115,37 +115,37 @@ class TestTrace:
         ids=["none", "malformed", "two"],
     )
     def test_starts_where_the_client_has_none(
-        self, ask: Ask, inside: Inside, headers: list[tuple[str, str]]
+        self, ask: Ask, inside: CallInside, headers: list[tuple[str, str]]
     ) -> None:
         ask(inside, headers)
         assert int(inside[0]["trace_id"], 16) not in (0, int(TRACE, 16))
         assert int(inside[0]["span_id"], 16)
         assert "tracestate" not in inside[0]
 
-    def test_state_that_is_huge_is_left_out(self, ask: Ask, inside: Inside) -> None:
+    def test_state_that_is_huge_is_left_out(self, ask: Ask, inside: CallInside) -> None:
         state = ",".join(f"k{n}={'v' * 200}" for n in range(25))
         ask(inside, [("traceparent", PARENT), ("tracestate", state)])
         assert inside[0]["trace_id"] == TRACE
         assert "tracestate" not in inside[0]
 
-    def test_is_of_the_declared_types(self, ask: Ask, inside: Inside) -> None:
+    def test_is_of_the_declared_types(self, ask: Ask, inside: CallInside) -> None:
         mqctx.Variable("trace_id", UUID)
         mqctx.Variable("span_id", datetime)
         ask(inside, [("traceparent", PARENT)])
         assert inside[0]["trace_id"] == UUID(TRACE)
         assert "span_id" not in inside[0]
 
-    def test_can_be_left_out(self, ask: Ask, inside: Inside) -> None:
+    def test_can_be_left_out(self, ask: Ask, inside: CallInside) -> None:
         ask(inside, [("traceparent", PARENT)], trace=False)
         assert {name for name in inside[0] if not name.startswith("http.")} == {"request_id"}
 
 
 class TestHeaders:
-    def test_that_are_not_chosen_are_not_taken(self, ask: Ask, inside: Inside) -> None:
+    def test_that_are_not_chosen_are_not_taken(self, ask: Ask, inside: CallInside) -> None:
         ask(inside, [("X-Tenant-Id", "acme"), ("mqctx", '{"user":"eve"}')])
         assert not {"tenant", "user"} & set(inside[0])
 
-    def test_that_are_chosen_are_text(self, ask: Ask, inside: Inside) -> None:
+    def test_that_are_chosen_are_text(self, ask: Ask, inside: CallInside) -> None:
         chosen = {"tenant": "X-Tenant-Id", "again": "x-tenant-id", "kind": "Content-Type"}
         headers = [("x-tenant-ID", "acme"), ("Content-Type", "text/plain")]
         ask(inside, headers, headers={**chosen, "absent": "X-Absent"})
@@ -156,11 +156,11 @@ class TestHeaders:
             "absent": None,
         }
 
-    def test_that_come_twice_are_joined(self, ask: Ask, inside: Inside) -> None:
+    def test_that_come_twice_are_joined(self, ask: Ask, inside: CallInside) -> None:
         ask(inside, [("X-Tag", "a"), ("X-Tag", "b")], headers={"tags": "X-Tag"})
         assert inside[0]["tags"] == "a,b"
 
-    def test_are_utf_8(self, ask: Ask, inside: Inside) -> None:
+    def test_are_utf_8(self, ask: Ask, inside: CallInside) -> None:
         ask(inside, [("X-Tenant", "Müller".encode().decode("latin-1"))], headers={"t": "X-Tenant"})
         assert inside[0]["t"] == "Müller"
 
@@ -175,7 +175,7 @@ class TestHeaders:
         ],
     )
     def test_are_of_the_declared_type(
-        self, ask: Ask, inside: Inside, kind: Any, text: str, value: object
+        self, ask: Ask, inside: CallInside, kind: Any, text: str, value: object
     ) -> None:
         mqctx.Variable("order", kind)
         ask(inside, [("X-Order", text)], headers={"order": "X-Order"})
@@ -187,7 +187,7 @@ class TestHeaders:
         [("many", "illegal-value"), ("\xff", "illegal-value"), ("1" * 513, "too-large")],
     )
     def test_that_do_not_fit_are_left_out_with_a_warning(
-        self, ask: Ask, inside: Inside, caplog: pytest.LogCaptureFixture, text: str, reason: str
+        self, ask: Ask, inside: CallInside, caplog: pytest.LogCaptureFixture, text: str, reason: str
     ) -> None:
         mqctx.Variable("order", int)
         answer = ask(
@@ -199,11 +199,11 @@ class TestHeaders:
         assert [(r.levelname, r.name) for r in caplog.records] == [("WARNING", "mqctx")]
         assert f"order in X-Order: not restored from the headers ({reason})" in caplog.text
 
-    def test_that_are_no_text_are_left_out(self, ask: Ask, inside: Inside) -> None:
+    def test_that_are_no_text_are_left_out(self, ask: Ask, inside: CallInside) -> None:
         ask(inside, [("X-Tenant", "\xff")], headers={"tenant": "X-Tenant"})
         assert "tenant" not in inside[0]
 
-    def test_whose_types_code_raises_are_left_out(self, ask: Ask, inside: Inside) -> None:
+    def test_whose_types_code_raises_are_left_out(self, ask: Ask, inside: CallInside) -> None:
         class Picky(dict[str, str]):
             def __init__(self, *_: object) -> None:
                 raise ZeroDivisionError
@@ -232,12 +232,12 @@ class TestLocalValues:
         ],
     )
     def test_have_the_path_as_in_the_url(
-        self, ask: Ask, inside: Inside, path: str, shown: str
+        self, ask: Ask, inside: CallInside, path: str, shown: str
     ) -> None:
         ask(inside, path=path)
         assert inside[0]["http.path"] == shown
 
-    def test_have_no_client_where_the_server_knows_none(self, ask: Ask, inside: Inside) -> None:
+    def test_have_no_client_where_the_server_knows_none(self, ask: Ask, inside: CallInside) -> None:
         ask(inside, client=None)
         assert "http.client" not in inside[0]
 
@@ -251,7 +251,7 @@ class TestLocalValues:
 
 
 class TestRun:
-    def test_is_exactly_the_requests_context(self, ask: Ask, inside: Inside) -> None:
+    def test_is_exactly_the_requests_context(self, ask: Ask, inside: CallInside) -> None:
         with scope(user="ada"):
             ask(inside)
             assert current() == {"user": "ada"}
@@ -283,14 +283,14 @@ class TestRun:
 
 class TestMountedTwice:
     def test_makes_one_context_one_id_and_one_line(
-        self, ask: Ask, inside: Inside, lines: Lines
+        self, ask: Ask, inside: CallInside, lines: Lines
     ) -> None:
         answer = ask(inside, layers=3)
         assert inside[0]["request_id"] == answer["x-request-id"]
         assert len(lines.records) == 1
 
     def test_serves_a_request_anew_that_is_sent_again(
-        self, ask: Ask, inside: Inside, lines: Lines
+        self, ask: Ask, inside: CallInside, lines: Lines
     ) -> None:
         ask(inside, layers=2, times=2)
         first, second = inside
@@ -300,7 +300,7 @@ class TestMountedTwice:
 
 class TestAccessLog:
     def test_has_one_line_with_method_path_status_and_duration(
-        self, ask: Ask, inside: Inside, lines: Lines
+        self, ask: Ask, inside: CallInside, lines: Lines
     ) -> None:
         ask(inside)
         (record,) = lines.records
@@ -311,7 +311,7 @@ class TestAccessLog:
         assert unit == "ms"
         assert (record.levelname, record.name) == ("INFO", "mqctx.access")
 
-    def test_has_fields_beside_the_text(self, ask: Ask, inside: Inside, lines: Lines) -> None:
+    def test_has_fields_beside_the_text(self, ask: Ask, inside: CallInside, lines: Lines) -> None:
         ask(inside)
         (fields,) = lines.fields
         assert float(str(fields.pop("http.duration_ms"))) > 0
@@ -353,17 +353,19 @@ class TestAccessLog:
         ("path", "expected"), [("/health", 0), ("/healthy", 1), ("/static/app.css", 0), ("/", 1)]
     )
     def test_leaves_out_quiet_paths(
-        self, ask: Ask, inside: Inside, lines: Lines, path: str, expected: int
+        self, ask: Ask, inside: CallInside, lines: Lines, path: str, expected: int
     ) -> None:
         ask(inside, path=path, quiet_paths=["/health", "/static/*"])
         assert len(lines.records) == expected
         assert len(inside) == 1
 
-    def test_can_be_off(self, ask: Ask, inside: Inside, lines: Lines) -> None:
+    def test_can_be_off(self, ask: Ask, inside: CallInside, lines: Lines) -> None:
         ask(inside, access_log=False)
         assert lines.records == []
 
-    def test_obeys_the_level_of_its_logger(self, ask: Ask, inside: Inside, lines: Lines) -> None:
+    def test_obeys_the_level_of_its_logger(
+        self, ask: Ask, inside: CallInside, lines: Lines
+    ) -> None:
         logging.getLogger("mqctx.access").setLevel(logging.WARNING)
         ask(inside)
         assert lines.records == []

@@ -14,8 +14,8 @@ from opentelemetry.trace import Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from mqctx import configure
-from mqctx.opentelemetry import ContextPropagator
-from mqctx.opentelemetry_runtime import RuntimeContext
+from mqctx._opentelemetry_runtime import RuntimeContext
+from mqctx.opentelemetry import MqctxTextMapPropagator
 from tests.integration.conftest import amqp_url, broker, queue, queue_name
 from tests.opentelemetry.messages import FORMATS
 
@@ -54,7 +54,7 @@ def tracer(provider: TracerProvider) -> Tracer:
 @pytest.fixture
 def propagated() -> Iterator[None]:
     """As with OTEL_PROPAGATORS=tracecontext,baggage,mqctx."""
-    each = [TraceContextTextMapPropagator(), W3CBaggagePropagator(), ContextPropagator()]
+    each = [TraceContextTextMapPropagator(), W3CBaggagePropagator(), MqctxTextMapPropagator()]
     before = propagate.get_global_textmap()
     propagate.set_global_textmap(CompositePropagator(each))
     yield

@@ -13,14 +13,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from mqctx import Propagator, scope
 from mqctx.formats.trace_context import TraceContextFormat
-from tests.clients.clients import (
+from tests.http_clients.clients import (
     OURS,
     aiohttp_get,
     httpx_async_client,
     httpx_client,
     requests_session,
 )
-from tests.clients.server import Seen, Server, serving
+from tests.http_clients.server import Seen, Server, serving
 
 IN_TRACE = {"request_id": "r-1", "trace_id": "1" * 32, "span_id": "2" * 16, "trace_flags": "01"}
 

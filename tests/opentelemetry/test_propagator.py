@@ -15,13 +15,13 @@ from opentelemetry.trace import Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from mqctx import Context, JsonFormat, Propagator, Rejection, Variable, configure, current, scope
+from mqctx._core.rejection import Report
+from mqctx.adapters._handler import scope_from
 from mqctx.formats.trace_context import TraceContextFormat
-from mqctx.handler import scope_from
-from mqctx.opentelemetry import ContextPropagator, restored
-from mqctx.rejection import Report
+from mqctx.opentelemetry import MqctxTextMapPropagator, restored
 
 ADA = '{"user":"ada"}'
-propagator = ContextPropagator()
+propagator = MqctxTextMapPropagator()
 
 
 def written(context: OtelContext | None = None) -> dict[str, str]:
@@ -105,7 +105,9 @@ class TestInject:
     ) -> None:
         configure(**settings)
         Variable("unfit", int)
-        unfit = Context.of_checked({"unfit": object()} if reason == "illegal-value" else {"a": 1})
+        unfit = Context._from_checked(
+            {"unfit": object()} if reason == "illegal-value" else {"a": 1}
+        )
         with caplog.at_level(logging.WARNING, "mqctx"):
             assert unfit.run(written) == {}
         assert [f"({reason})" in line for line in caplog.messages] == [True]
@@ -114,9 +116,10 @@ class TestInject:
 class WithProperty:
     """A format that uses an AMQP property besides its header."""
 
-    header = "plain"
-    names = ()
-    exact = False
+    headers = ("plain",)
+    header_prefix = None
+    owned_names = ()
+    yields_plain_json = False
     properties = ("property:correlation_id",)
 
     def encode(self, values: Mapping[str, Any]) -> Mapping[str, str]:

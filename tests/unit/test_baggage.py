@@ -18,8 +18,8 @@ from mqctx import (
     run,
     scope,
 )
+from mqctx._core.values import UntypedText
 from mqctx.formats.baggage import BaggageFormat
-from mqctx.values import Text
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ class TestRead:
 
     def test_values_are_text_whose_type_nobody_wrote(self) -> None:
         values = BaggageFormat().decode({"baggage": "a=5,b=5;mqctx=json"}, 4096, print)
-        assert [type(value) for value in values.values()] == [Text, int]
+        assert [type(value) for value in values.values()] == [UntypedText, int]
 
     @pytest.mark.parametrize(
         ("member", "key"),

@@ -7,10 +7,10 @@ from uuid import UUID
 import pytest
 
 from mqctx import ConfigurationError, OversizeError, Propagator, Rejection, Variable, run, scope
+from mqctx._core.rejection import log_rejection
+from mqctx._core.values import UntypedText
 from mqctx.formats.baggage import BaggageFormat
 from mqctx.formats.flat import CORRELATION_ID, MESSAGE_ID, FlatFormat
-from mqctx.rejection import log_rejection
-from mqctx.values import Text
 
 IDS = {"request_id": CORRELATION_ID, "tenant": "Tenant-Id", "user": "user"}
 
@@ -65,7 +65,7 @@ class TestText:
 
     def test_of_others_may_be_meant_as_a_number(self) -> None:
         values = FlatFormat().decode({"mqctx-a": "5", "mqctx-b": "json:5"}, 4096, print)
-        assert [type(value) for value in values.values()] == [Text, int]
+        assert [type(value) for value in values.values()] == [UntypedText, int]
 
     @pytest.mark.parametrize(
         ("raw", "reason"),

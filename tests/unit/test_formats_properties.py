@@ -14,12 +14,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mqctx import Context, JsonFormat, OversizeError, Propagator, Rejection, Variable
+from mqctx._core.values import JSONValue
 from mqctx.formats import Format
 from mqctx.formats.baggage import BaggageFormat
 from mqctx.formats.flat import CORRELATION_ID, FlatFormat
 from mqctx.formats.signed import SignedFormat
 from mqctx.formats.trace_context import TraceContextFormat
-from mqctx.values import Plain
 
 KEYS = {"k": "sixteen bytes or more"}
 FORMATS: list[Format] = [
@@ -61,7 +61,7 @@ members = st.sampled_from(
 anything = raw | st.none() | st.integers() | st.lists(texts) | st.lists(members).map(",".join)
 
 
-def written(layout: Format, values: Mapping[str, Plain]) -> dict[str, str]:
+def written(layout: Format, values: Mapping[str, JSONValue]) -> dict[str, str]:
     """Return the headers of one message."""
     try:
         encoded = layout.encode(values)
@@ -71,7 +71,7 @@ def written(layout: Format, values: Mapping[str, Plain]) -> dict[str, str]:
     return dict(encoded() if callable(encoded) else encoded)
 
 
-def check_round_trip(layout: Format, values: dict[str, Plain]) -> None:
+def check_round_trip(layout: Format, values: dict[str, JSONValue]) -> None:
     rejected: list[Rejection] = []
     headers = written(layout, values)
     for name, text in headers.items():
@@ -96,7 +96,7 @@ def check_round_trip(layout: Format, values: dict[str, Plain]) -> None:
 @settings(max_examples=50)
 @given(values=contexts)
 def test_what_is_written_is_short_ascii_and_arrives(
-    layout: Format, values: dict[str, Plain]
+    layout: Format, values: dict[str, JSONValue]
 ) -> None:
     check_round_trip(layout, values)
 
@@ -105,7 +105,7 @@ def test_what_is_written_is_short_ascii_and_arrives(
 @each_format
 @settings(max_examples=1000, deadline=None)
 @given(values=contexts)
-def test_what_is_written_arrives_at_length(layout: Format, values: dict[str, Plain]) -> None:
+def test_what_is_written_arrives_at_length(layout: Format, values: dict[str, JSONValue]) -> None:
     check_round_trip(layout, values)
 
 
@@ -195,7 +195,7 @@ BAGGAGE = re.compile(rf"{MEMBER}({OWS},{OWS}{MEMBER})*")
 
 @settings(max_examples=100)
 @given(header=st.lists(members, max_size=5).map(",".join) | st.text(), values=contexts)
-def test_what_is_sent_as_baggage_is_w3c_baggage(header: str, values: dict[str, Plain]) -> None:
+def test_what_is_sent_as_baggage_is_w3c_baggage(header: str, values: dict[str, JSONValue]) -> None:
     propagator = Propagator(formats=[BaggageFormat()], max_bytes=130_000, on_rejected=repr)
     context = propagator.extract({"baggage": header}) | values
     written(BaggageFormat(), dict(context))
@@ -219,4 +219,4 @@ def test_a_format_that_is_not_in_use_is_not_even_loaded() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True
     )
-    assert loaded.stdout.split() == ["mqctx.formats", "mqctx.formats.json"]
+    assert loaded.stdout.split() == ["mqctx.formats", "mqctx.formats._format", "mqctx.formats.json"]

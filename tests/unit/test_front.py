@@ -4,8 +4,10 @@ import inspect
 import subprocess
 import sys
 
+import pytest
+
 import mqctx
-from mqctx import errors
+from mqctx import errors, formats
 
 LOADED = """
 import sys
@@ -45,3 +47,10 @@ def test_every_error_is_an_mqctx_error_and_drawn_in_the_tree() -> None:
     for name in names:
         assert issubclass(getattr(mqctx, name), mqctx.MqctxError)
         assert name in str(errors.__doc__)
+
+
+def test_the_formats_offer_what_all_says() -> None:
+    assert dir(formats) == sorted(formats.__all__)
+    assert all(getattr(formats, name) is not None for name in formats.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'XmlFormat'"):
+        _ = formats.XmlFormat

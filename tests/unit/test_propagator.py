@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 import mqctx
 from mqctx import Context, JsonFormat, Propagator, Rejection, Variable, configure, scope
-from mqctx import propagator as propagators
+from mqctx._core.rejection import Report, log_rejection
+from mqctx._core.values import JSONValue
+from mqctx._propagation import propagator as propagators
 from mqctx.formats import Format
-from mqctx.rejection import Report, log_rejection
-from mqctx.values import Plain
 
 
 class Rejections(list[Rejection]):
@@ -159,9 +159,9 @@ class TestExtract:
     def test_encodes_once_what_is_sent_on_from_many_messages_of_the_same_text(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        encoded: list[Mapping[str, Plain]] = []
+        encoded: list[Mapping[str, JSONValue]] = []
 
-        def encode(_: JsonFormat, values: Mapping[str, Plain]) -> Mapping[str, str]:
+        def encode(_: JsonFormat, values: Mapping[str, JSONValue]) -> Mapping[str, str]:
             encoded.append(values)
             return {"mqctx": json.dumps(values)}
 
@@ -325,7 +325,7 @@ class TestRejected:
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = 1000.0
-        monkeypatch.setattr("mqctx.rejection.time.monotonic", lambda: now)
+        monkeypatch.setattr("mqctx._core.rejection.time.monotonic", lambda: now)
         rejection = Rejection("extract", "mqctx", None, "malformed", "")
         for seconds, lines in ((0, 1), (59.9, 1), (60.1, 2)):
             now = 1000.0 + seconds
@@ -338,7 +338,7 @@ class CountingFormat(JsonFormat):
 
     encoded = 0
 
-    def encode(self, values: Mapping[str, Plain]) -> Mapping[str, str]:
+    def encode(self, values: Mapping[str, JSONValue]) -> Mapping[str, str]:
         self.encoded += 1
         return super().encode(values)
 
@@ -359,7 +359,7 @@ class BrokenFormat(JsonFormat):
 
     def decode(
         self, headers: Mapping[str, Any], max_bytes: int, report: Report
-    ) -> Mapping[str, Plain]:
+    ) -> Mapping[str, JSONValue]:
         raise ZeroDivisionError("a\nb")
 
 

@@ -147,7 +147,7 @@ def test_what_fits_not_is_rejected_by_key_and_the_rest_restored(
     for name, headers in unfit_headers(layout):
         arrived = propagator.extract(headers)
         assert name not in arrived
-        if not isinstance(layout, FlatFormat) or "h-" not in layout.header:
+        if not isinstance(layout, FlatFormat) or not layout.headers:
             assert arrived == {"user": "ada"}
         assert [(r.key, r.reason) for r in rejected] == [(name, "illegal-value")]
         assert str(rejected.pop()).isprintable()

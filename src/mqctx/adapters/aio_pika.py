@@ -11,11 +11,11 @@ from aio_pika.message import ProcessContext
 from aio_pika.queue import QueueIterator
 from aio_pika.robust_queue import RobustQueueIterator
 
-from mqctx import propagator as propagators
-from mqctx.context import Scope, restored_here
-from mqctx.handler import HandlerDecorator, scope_from
-from mqctx.instrumentation import Hook, Instrumentation, Method
-from mqctx.propagator import Propagator
+from mqctx._core.context import Scope, restored_here
+from mqctx._propagation import propagator as propagators
+from mqctx._propagation.propagator import Propagator
+from mqctx.adapters._handler import HandlerDecorator, scope_from
+from mqctx.adapters._instrumentation import Hook, Instrumentation, Method
 
 __all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
 

@@ -16,9 +16,9 @@ from celery.app.task import Task
 from celery.local import Proxy
 from celery.worker.request import Request
 
-from mqctx.handler import space_from
-from mqctx.instrumentation import Hook, InjectedHeaders, Instrumentation, Method
-from mqctx.propagator import Propagator
+from mqctx._propagation.propagator import Propagator
+from mqctx.adapters._handler import snapshot_from
+from mqctx.adapters._instrumentation import Hook, InjectedHeaders, Instrumentation, Method
 
 __all__ = ["instrument", "uninstrument"]
 
@@ -111,7 +111,7 @@ def _in_context_of(request: Any, app: Celery, call: Method, *args: Any, **option
         return call(*args, **options)
     # In message protocol 2, which alone has a "lang", the headers are the request.
     headers = request if "lang" in request else request.get("headers")
-    return space_from(headers, propagator).run(call, *args, **options)
+    return snapshot_from(headers, propagator).run(call, *args, **options)
 
 
 _instrumentation.use(

@@ -1,9 +1,9 @@
 """Context through dramatiq, on each of its brokers: a middleware."""
 # ruff: noqa: ARG002 - the hooks have the arguments that dramatiq gives them
 
+import contextvars
 import threading
 from collections.abc import Callable
-from contextvars import Context as Space
 from contextvars import copy_context
 from functools import wraps
 from typing import Any, cast
@@ -11,11 +11,11 @@ from typing import Any, cast
 from dramatiq import Broker, Message, MessageProxy, Middleware
 from dramatiq.middleware import MiddlewareError
 
-from mqctx import propagator as propagators
-from mqctx.context import Scope
+from mqctx._core.context import Scope
+from mqctx._propagation import propagator as propagators
+from mqctx._propagation.propagator import Propagator
+from mqctx.adapters._handler import scope_from
 from mqctx.errors import MqctxError
-from mqctx.handler import scope_from
-from mqctx.propagator import Propagator
 
 __all__ = ["ContextMiddleware"]
 
@@ -25,7 +25,7 @@ class _Thread(threading.local):
 
     scope: Scope | None = None
     """Around the message under way, and the retries, callbacks and next steps that follow it."""
-    space: Space | None = None
+    snapshot: contextvars.Context | None = None
     """For the actor, while dramatiq is at work on a message and the actor is not."""
     forwards: bool = False
     """It hands on messages that were enqueued before, and enqueues none of its own."""
@@ -60,7 +60,7 @@ class ContextMiddleware(Middleware):
         try:
             injected = (self._propagator or propagators.default).inject(options)
         except MqctxError as error:
-            raise _let_through(error) if self._thread.space is None else error from None
+            raise _let_through(error) if self._thread.snapshot is None else error from None
         for stale in options.keys() - injected.keys():
             del options[stale]
         options.update(injected)
@@ -69,32 +69,32 @@ class ContextMiddleware(Middleware):
         """Enter the message's context."""
         self._thread.scope = scope_from(message.options, self._propagator)
         self._thread.scope.__enter__()
-        self._thread.space = copy_context()
+        self._thread.snapshot = copy_context()
 
     def before_ack(self, broker: Broker, message: MessageProxy) -> None:
         """Leave it. dramatiq comes here or to `before_nack` last, whatever happened before."""
-        scope, self._thread.scope, self._thread.space = self._thread.scope, None, None
+        scope, self._thread.scope, self._thread.snapshot = self._thread.scope, None, None
         if scope is not None:
             scope.__exit__(None, None, None)
 
     before_nack = before_ack
 
     def after_declare_actor(self, broker: Broker, actor: Any) -> None:
-        """Let the actor's function run in a space of its own: the thread goes on to the next."""
+        """Let the actor's function run in a snapshot of its own: the thread goes on to the next."""
         if isinstance(actor, str):  # from `add_middleware` of dramatiq 1.18
             actor = cast("Any", broker).actors[actor]
-        actor.fn = self._spaced(actor.fn)
+        actor.fn = self._isolated(actor.fn)
 
-    def _spaced(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _isolated(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def spaced(*args: Any, **kwargs: Any) -> Any:
-            space, self._thread.space = self._thread.space, None
-            if space is None:  # the application calls the actor itself
+            snapshot, self._thread.snapshot = self._thread.snapshot, None
+            if snapshot is None:  # the application calls the actor itself
                 return function(*args, **kwargs)
             try:
-                return space.run(function, *args, **kwargs)
+                return snapshot.run(function, *args, **kwargs)
             finally:
-                self._thread.space = space
+                self._thread.snapshot = snapshot
 
         return spaced
 

@@ -1,7 +1,7 @@
 """Context through FastStream's RabbitBroker: a broker middleware."""
 
+import contextvars
 from collections.abc import Awaitable, Callable
-from contextvars import Context as Space
 from contextvars import copy_context
 from copy import copy
 from types import TracebackType
@@ -12,11 +12,11 @@ from faststream import BaseMiddleware, ContextRepo
 from faststream.message import StreamMessage
 from faststream.rabbit.response import RabbitPublishCommand
 
-from mqctx import calling
-from mqctx import propagator as propagators
-from mqctx.context import Scope
-from mqctx.handler import scope_from
-from mqctx.propagator import Propagator
+from mqctx._core import isolation
+from mqctx._core.context import Scope
+from mqctx._propagation import propagator as propagators
+from mqctx._propagation.propagator import Propagator
+from mqctx.adapters._handler import scope_from
 
 __all__ = ["ContextMiddleware", "restored"]
 
@@ -33,7 +33,7 @@ class ContextMiddleware(BaseMiddleware[RabbitPublishCommand, Any]):
         HeadersError: the headers given are not a mapping.
     """
 
-    __slots__ = ("_propagator", "_scope", "_space")
+    __slots__ = ("_propagator", "_scope", "_snapshot")
 
     _scope: Scope
 
@@ -42,7 +42,7 @@ class ContextMiddleware(BaseMiddleware[RabbitPublishCommand, Any]):
     ) -> None:
         super().__init__(msg, context=context)
         self._propagator = propagator
-        self._space: Space | None = None
+        self._snapshot: contextvars.Context | None = None
 
     async def on_receive(self) -> None:
         """Enter the message's context, in whichever task processes it."""
@@ -61,18 +61,18 @@ class ContextMiddleware(BaseMiddleware[RabbitPublishCommand, Any]):
     async def consume_scope(
         self, call_next: Callable[..., Awaitable[Any]], msg: StreamMessage[Any]
     ) -> Any:
-        """Call the handler in a space of its own: TestRabbitBroker has no task for it."""
-        self._space = copy_context()
-        return await calling.call(self._space, call_next, msg)
+        """Call the handler in a snapshot of its own: TestRabbitBroker has no task for it."""
+        self._snapshot = copy_context()
+        return await isolation.call(self._snapshot, call_next, msg)
 
     async def publish_scope(
         self,
         call_next: Callable[[RabbitPublishCommand], Awaitable[Any]],
         cmd: RabbitPublishCommand,
     ) -> Any:
-        """Publish; what a handler returned, in that handler's space."""
+        """Publish; what a handler returned, in that handler's snapshot."""
         # Other middlewares (FastStream's telemetry) end here what they began in consume_scope.
-        return await calling.call(self._space, self._publish, call_next, cmd)
+        return await isolation.call(self._snapshot, self._publish, call_next, cmd)
 
     def _publish(
         self,

@@ -9,12 +9,12 @@ from kombu.message import Message
 from kombu.messaging import Consumer, Producer
 from kombu.transport.base import StdChannel
 
-from mqctx import propagator as propagators
-from mqctx.calling import Arguments, KeywordArguments
-from mqctx.context import Scope
-from mqctx.handler import HandlerDecorator, scope_from, space_from
-from mqctx.instrumentation import Hook, InjectedHeaders, Instrumentation, Method
-from mqctx.propagator import Propagator
+from mqctx._core.context import Scope
+from mqctx._core.isolation import Arguments, KeywordArguments
+from mqctx._propagation import propagator as propagators
+from mqctx._propagation.propagator import Propagator
+from mqctx.adapters._handler import HandlerDecorator, scope_from, snapshot_from
+from mqctx.adapters._instrumentation import Hook, InjectedHeaders, Instrumentation, Method
 
 __all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
 
@@ -104,8 +104,8 @@ def _around_receive(original: Method) -> Method:
         if propagator is None:
             return original(self, message)
         # On py-amqp it is amqp's own kind of message as yet, with headers of the same name.
-        space = space_from(message.headers, propagator, message, _property_of)
-        return space.run(original, self, message)
+        snapshot = snapshot_from(message.headers, propagator, message, _property_of)
+        return snapshot.run(original, self, message)
 
     return _receive_callback
 

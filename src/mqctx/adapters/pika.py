@@ -8,11 +8,11 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.channel import Channel
 from pika.connection import Connection
 
-from mqctx import propagator as propagators
-from mqctx.context import Scope
-from mqctx.handler import HandlerDecorator, scope_from
-from mqctx.instrumentation import Hook, Instrumentation, Method
-from mqctx.propagator import Propagator
+from mqctx._core.context import Scope
+from mqctx._propagation import propagator as propagators
+from mqctx._propagation.propagator import Propagator
+from mqctx.adapters._handler import HandlerDecorator, scope_from
+from mqctx.adapters._instrumentation import Hook, Instrumentation, Method
 
 __all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
 

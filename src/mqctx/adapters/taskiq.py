@@ -14,11 +14,11 @@ from taskiq import (
     TaskiqResult,
 )
 
-from mqctx import calling
-from mqctx import propagator as propagators
-from mqctx.context import Scope, current
-from mqctx.handler import scope_from
-from mqctx.propagator import Propagator
+from mqctx._core import isolation
+from mqctx._core.context import Scope, current
+from mqctx._propagation import propagator as propagators
+from mqctx._propagation.propagator import Propagator
+from mqctx.adapters._handler import scope_from
 
 __all__ = ["ContextMiddleware"]
 
@@ -49,7 +49,7 @@ class ContextMiddleware(TaskiqMiddleware):
             kick = broker.kick
 
             def in_place(message: BrokerMessage) -> Coroutine[Any, Any, None]:
-                return calling.call(copy_context(), kick, message)
+                return isolation.call(copy_context(), kick, message)
 
             setattr(broker, "kick", in_place)  # noqa: B010 - to a type checker, it is a method
 

@@ -2,7 +2,7 @@
 
 import click
 
-from mqctx.cli.demo.command import command as demo_command
+from mqctx.cli._demo.command import command as demo_command
 
 __all__ = ["main"]
 

@@ -1,134 +1,58 @@
-"""Layouts of a context on the wire, and what they have in common."""
+"""Layouts of a context on the wire, and what the author of another one needs."""
 
-import re
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
-from mqctx.errors import ConfigurationError
-from mqctx.rejection import Rejection, Report
-from mqctx.values import Plain, type_name
+from mqctx._core.rejection import Rejection, Report
+from mqctx._core.values import JSONValue, UntypedText
+from mqctx.formats._format import PROPERTY, Format, check_header, check_prefix, raw_in, text_in
 
-__all__ = ["PROPERTY", "Format", "check_header", "check_prefix", "raw_in", "text_in"]
+if TYPE_CHECKING:
+    from mqctx.formats.baggage import BaggageFormat
+    from mqctx.formats.flat import CORRELATION_ID, MESSAGE_ID, FlatFormat
+    from mqctx.formats.json import JsonFormat
+    from mqctx.formats.signed import SignedFormat
+    from mqctx.formats.trace_context import TraceContextFormat, start_trace
 
-PROPERTY: Final = "property:"
-"""What the keys of AMQP properties among headers begin with: `property:correlation_id`."""
+__all__ = [
+    "CORRELATION_ID",
+    "MESSAGE_ID",
+    "PROPERTY",
+    "BaggageFormat",
+    "FlatFormat",
+    "Format",
+    "JSONValue",
+    "JsonFormat",
+    "Rejection",
+    "Report",
+    "SignedFormat",
+    "TraceContextFormat",
+    "UntypedText",
+    "check_header",
+    "check_prefix",
+    "raw_in",
+    "start_trace",
+    "text_in",
+]
 
-_ABSENT: Final = object()
-_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
-# Names to which a broker, a client or Celery gives a meaning of its own. Celery: the fields of
-# its message protocol 2 (docs.celeryq.dev, "Message Protocol") and of its stamping.
-_TAKEN = frozenset(
-    (
-        *("cc", "bcc", "compression", "redelivered", "from"),
-        *("lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries"),
-        *("timelimit", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin"),
-        *("replaced_task_nesting", "ignore_result", "stamped_headers", "stamps"),
-        *("meth", "args", "kwargs", "reply_to", "correlation_id"),
-    )
-)
-
-
-class Format(Protocol):
-    """One layout of a context on the wire."""
-
-    @property
-    def header(self) -> str:
-        """The header that the format writes, for reports; `a, b` if several, `a*` for a prefix."""
-        ...
-
-    @property
-    def names(self) -> Collection[str]:
-        """Names that this format alone writes, and reads before all others. Mostly none."""
-        ...
-
-    @property
-    def properties(self) -> Collection[str]:
-        """AMQP properties that it uses besides headers, as `property:correlation_id`."""
-        ...
-
-    @property
-    def exact(self) -> bool:
-        """Whether `decode` gives a dict of exact JSON types, not deeper than 32 levels.
-
-        Then nobody looks at its values again, nor changes it: `decode` may give it once more.
-        """
-        ...
-
-    def encode(
-        self, values: Mapping[str, Plain]
-    ) -> Mapping[str, str] | Callable[[], Mapping[str, str]]:
-        """Return the headers that carry `values`: ASCII keys and ASCII text; none for no values.
-
-        Called once for a context. Where each message has headers of its own, return a function:
-        it is called for each message.
-
-        Raises:
-            OversizeError: a limit of the format's own; its `names` are those of the values to
-                leave out.
-        """
-        ...
-
-    def decode(
-        self, headers: Mapping[str, Any], max_bytes: int, report: Report
-    ) -> Mapping[str, Plain]:
-        """Return the values that `headers` carry, nothing where there are none.
-
-        What cannot be read, and what takes more than `max_bytes`, is given to `report`. Text of
-        which nobody said that it is no number is a `values.Text`.
-        """
-        ...
-
-    def strip(self, headers: dict[str, Any]) -> None:
-        """Remove this format's headers from `headers`, in place."""
-        ...
+# A format that is not in use is not loaded; SignedFormat needs an extra.
+_MODULES: Final = {
+    "BaggageFormat": "baggage",
+    "CORRELATION_ID": "flat",
+    "FlatFormat": "flat",
+    "JsonFormat": "json",
+    "MESSAGE_ID": "flat",
+    "SignedFormat": "signed",
+    "TraceContextFormat": "trace_context",
+    "start_trace": "trace_context",
+}
 
 
-def check_header(header: str) -> None:
-    """Raise `ConfigurationError` if a broker, a client or Celery would misread that header."""
-    if not _HEADER.fullmatch(header):
-        raise ConfigurationError(
-            f"header {header!r}: use a letter, then letters, digits, _ . or -, all ASCII, "
-            "at most 64 in all"
-        )
-    if header.lower().startswith("x-") or header.lower() in _TAKEN:
-        raise ConfigurationError(
-            f"header {header!r}: brokers, clients or Celery give that name a meaning of their own; "
-            "choose another"
-        )
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
-def check_prefix(prefix: str) -> None:
-    """Raise `ConfigurationError` if a header that begins so could be one to misread."""
-    check_header(prefix)
-    if any(taken.startswith(prefix.lower()) for taken in ("x-", *_TAKEN)):
-        raise ConfigurationError(
-            f"prefix {prefix!r}: brokers, clients or Celery give headers that begin so a meaning "
-            "of their own; choose another, such as 'mqctx-'"
-        )
-
-
-def raw_in(
-    headers: Mapping[str, Any], header: str, max_bytes: int, report: Report
-) -> str | bytes | bytearray | None:
-    """Return the text in a header, as bytes where a stream handed out bytes; None if absent.
-
-    What is no text, or takes more than `max_bytes`, is given to `report` and None.
-    """
-    raw = headers.get(header, _ABSENT)
-    if raw is _ABSENT:
-        return None
-    if not isinstance(raw, str | bytes | bytearray):
-        detail = f"expected text, got {type_name(type(raw))}"
-        report(Rejection("extract", header, None, "wrong-type", detail))
-        return None
-    if len(header) + len(raw) > max_bytes:
-        detail = f"{len(raw)} bytes, max_bytes is {max_bytes}"
-        report(Rejection("extract", header, None, "too-large", detail))
-        return None
-    return raw
-
-
-def text_in(headers: Mapping[str, Any], header: str, max_bytes: int, report: Report) -> str | None:
-    """Return what `raw_in` does as str; what is not UTF-8 becomes U+FFFD."""
-    raw = raw_in(headers, header, max_bytes, report)
-    return raw.decode(errors="replace") if isinstance(raw, bytes | bytearray) else raw
+def __dir__() -> list[str]:
+    return __all__

@@ -7,11 +7,11 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from mqctx._core.rejection import Rejection, Report
+from mqctx._core.values import JSONValue, UntypedText, check_name, declarations, escape, to_plain
 from mqctx.errors import InvalidNameError, OversizeError
-from mqctx.formats import text_in
+from mqctx.formats._format import text_in
 from mqctx.formats.json import from_json
-from mqctx.rejection import Rejection, Report
-from mqctx.values import Plain, Text, check_name, declarations, escape, to_plain
 
 __all__ = ["BaggageFormat"]
 
@@ -25,7 +25,7 @@ _PAIR = re.compile(
     r"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*(?:(=)[ \t]*([!#-+\--:<-\[\]-~]*)[ \t]*)?"
 )
 # What is written as it is, besides letters and digits. A + would do, but OpenTelemetry for Python
-# reads it as a space.
+# reads it as a snapshot.
 _SAFE = "!#$&'()*-./:<=>?@[]^_`{|}~"
 _TYPED: Final = "mqctx=json"
 
@@ -43,12 +43,13 @@ class BaggageFormat:
 
     __slots__ = ()
 
-    header = _HEADER
-    names = (_OTHERS,)
+    headers = (_HEADER,)
+    header_prefix = None
+    owned_names = (_OTHERS,)
     properties = ()
-    exact = False
+    yields_plain_json = False
 
-    def encode(self, values: Mapping[str, Plain]) -> Mapping[str, str]:
+    def encode(self, values: Mapping[str, JSONValue]) -> Mapping[str, str]:
         """Return the one header that carries `values`, or none if there are no values.
 
         Raises:
@@ -61,14 +62,14 @@ class BaggageFormat:
 
     def decode(
         self, headers: Mapping[str, Any], max_bytes: int, report: Report
-    ) -> Mapping[str, Plain]:
+    ) -> Mapping[str, JSONValue]:
         """Return the values of the members; what is no member, or past the 64th, is left out."""
         text = text_in(headers, _HEADER, max_bytes, report)
         parts = _parts(text or "")
         if len(parts) > _MAX_MEMBERS:
             detail = f"{len(parts)} members, of which {_MAX_MEMBERS} are read"
             report(Rejection("extract", _HEADER, None, "too-large", detail))
-        values: dict[str, Plain] = {}
+        values: dict[str, JSONValue] = {}
         others: dict[str, str] = {}
         for part in parts[:_MAX_MEMBERS]:
             try:
@@ -89,13 +90,13 @@ class BaggageFormat:
 
 
 class _Member(NamedTuple):
-    """A member, its value still encoded; of its properties, the white space removed."""
+    """A member, its value still encoded; of its properties, the white snapshot removed."""
 
     key: str
     value: str
     properties: list[str]
 
-    def plain(self) -> Plain:
+    def plain(self) -> JSONValue:
         """Return the value; raise `ValueError` if it is not the JSON that it should be."""
         text = unquote(self.value, errors="replace")
         if _TYPED in self.properties:
@@ -103,10 +104,10 @@ class _Member(NamedTuple):
         # OpenTelemetry for Python takes properties for a part of the value, and passes it on so.
         if text.endswith(f";{_TYPED}"):
             return from_json(text.removesuffix(f";{_TYPED}"))
-        return Text(text)
+        return UntypedText(text)
 
 
-def _written(name: str, value: Plain) -> str:
+def _written(name: str, value: JSONValue) -> str:
     if isinstance(value, str) and not value.endswith(f";{_TYPED}"):
         return f"{name}={quote(value, safe=_SAFE)}"
     return f"{name}={quote(msgspec.json.encode(value), safe=_SAFE)};{_TYPED}"
@@ -126,7 +127,7 @@ def _parse(part: str) -> _Member:
     return _Member(key, value, ["".join(pair) for pair in pairs[1:]])
 
 
-def _take(part: str, values: dict[str, Plain], others: dict[str, str]) -> None:
+def _take(part: str, values: dict[str, JSONValue], others: dict[str, str]) -> None:
     """Add what a member says to one of these, or both; raise `ValueError` if it is none."""
     member = _parse(part)
     if not _is_name(member.key):
@@ -139,7 +140,7 @@ def _take(part: str, values: dict[str, Plain], others: dict[str, str]) -> None:
         others[member.key] = part
 
 
-def _members(text: Plain) -> list[tuple[str, _Member]]:
+def _members(text: JSONValue) -> list[tuple[str, _Member]]:
     """Return each member in a text, as it stands there and parsed; leave out what is none."""
     found: list[tuple[str, _Member]] = []
     for part in _parts(text) if isinstance(text, str) else ():
@@ -150,7 +151,7 @@ def _members(text: Plain) -> list[tuple[str, _Member]]:
     return found
 
 
-def _add_others(members: dict[str, str], values: Mapping[str, Plain]) -> None:
+def _add_others(members: dict[str, str], values: Mapping[str, JSONValue]) -> None:
     """Write as it came what others wrote, unless the context no longer has it so."""
     others: list[str] = []
     for text, member in _members(values.get(_OTHERS)):
@@ -171,14 +172,14 @@ def _is_name(key: str) -> bool:
     return key != _OTHERS
 
 
-def _says(member: _Member, value: Plain) -> bool:
+def _says(member: _Member, value: JSONValue) -> bool:
     """Whether the context still has what a member brought."""
     declaration = declarations.get(member.key)
     try:
         brought = member.plain()
         plain = to_plain(member.key, brought)
         if declaration is not None:
-            restored = declaration.restore(plain, lax=isinstance(brought, Text))
+            restored = declaration.restore(plain, lax=isinstance(brought, UntypedText))
             plain = declaration.to_plain(restored)
     except Exception:  # noqa: BLE001 - a declared type's own code may raise anything
         return False

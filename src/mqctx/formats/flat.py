@@ -7,11 +7,11 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from mqctx._core.rejection import Rejection, Report
+from mqctx._core.values import JSONValue, UntypedText, check_name, escape
 from mqctx.errors import ConfigurationError, InvalidNameError, OversizeError
-from mqctx.formats import PROPERTY, check_header, check_prefix, text_in
+from mqctx.formats._format import PROPERTY, check_header, check_prefix, header_label, text_in
 from mqctx.formats.json import from_json, to_json
-from mqctx.rejection import Rejection, Report
-from mqctx.values import Plain, Text, check_name, escape
 
 __all__ = ["CORRELATION_ID", "MESSAGE_ID", "FlatFormat"]
 
@@ -40,40 +40,41 @@ class FlatFormat:
             gives a header another meaning; two names have one header; or both are given.
     """
 
-    __slots__ = ("_headers", "_prefix", "header", "properties")
+    __slots__ = ("_headers", "header_prefix", "headers", "properties")
 
-    names = ()
-    exact = False
+    owned_names = ()
+    yields_plain_json = False
 
     def __init__(
         self, headers: Mapping[str, str] | None = None, *, prefix: str | None = None
     ) -> None:
         if headers is not None and prefix is not None:
             raise ConfigurationError("headers and prefix: give one of them")
-        self._prefix = "mqctx-" if prefix is None else prefix
-        check_prefix(self._prefix)
-        self._headers = None if headers is None else _checked(headers)
-        written = [f"{self._prefix}*"] if self._headers is None else self._headers.values()
-        self.header = ", ".join(written)
-        self.properties = tuple(header for header in written if header in _PROPERTIES)
+        self._headers = {} if headers is None else _checked(headers)
+        self.headers = tuple(self._headers.values())
+        self.header_prefix = prefix
+        if headers is None:
+            self.header_prefix = "mqctx-" if prefix is None else prefix
+            check_prefix(self.header_prefix)
+        self.properties = tuple(header for header in self.headers if header in _PROPERTIES)
 
-    def encode(self, values: Mapping[str, Plain]) -> Mapping[str, str]:
+    def encode(self, values: Mapping[str, JSONValue]) -> Mapping[str, str]:
         """Return a header for each of the values.
 
         Raises:
             OversizeError: a value is too long for the property that is to carry it.
         """
-        if self._headers is None:
-            return {self._prefix + name: _written(value) for name, value in values.items()}
+        if self.header_prefix is not None:
+            return {self.header_prefix + name: _written(value) for name, value in values.items()}
         written = {h: _written(values[n]) for n, h in self._headers.items() if n in values}
         _check_room(self._headers, written)
         return written
 
     def decode(
         self, headers: Mapping[str, Any], max_bytes: int, report: Report
-    ) -> Mapping[str, Plain]:
+    ) -> Mapping[str, JSONValue]:
         """Return the values of all headers that are ours, as long as they fit."""
-        values: dict[str, Plain] = {}
+        values: dict[str, JSONValue] = {}
         for name, header in self._found(headers):
             tell = partial(self._tell, report, name)
             text = text_in(headers, header, max_bytes, tell)
@@ -88,7 +89,7 @@ class FlatFormat:
 
     def _tell(self, report: Report, name: str, rejection: Rejection) -> None:
         # Behind a prefix anything may come, and a kind of rejection is remembered by its header.
-        header = self.header if self._headers is None else rejection.header
+        header = rejection.header if self.header_prefix is None else header_label(self)
         report(msgspec.structs.replace(rejection, header=header, key=escape(name)))
 
     def strip(self, headers: dict[str, Any]) -> None:
@@ -98,15 +99,15 @@ class FlatFormat:
 
     def _found(self, headers: Mapping[Any, Any]) -> list[tuple[str, str]]:
         """Return names and headers of ours, where they are in `headers`."""
-        if self._headers is not None:
+        start = self.header_prefix
+        if start is None:
             return [(name, h) for name, h in self._headers.items() if h in headers]
-        start = self._prefix
         texts = (header for header in headers if isinstance(header, str))
         return [(text.removeprefix(start), text) for text in texts if text.startswith(start)]
 
     def __repr__(self) -> str:
-        if self._headers is None:
-            return f"FlatFormat(prefix={self._prefix!r})"
+        if self.header_prefix is not None:
+            return f"FlatFormat(prefix={self.header_prefix!r})"
         return f"FlatFormat({self._headers!r})"
 
 
@@ -141,15 +142,15 @@ def _check_room(headers: Mapping[str, str], written: Mapping[str, str]) -> None:
         )
 
 
-def _written(value: Plain) -> str:
+def _written(value: JSONValue) -> str:
     if not isinstance(value, str):
         return _JSON + to_json(value)
     text = quote(value, safe=_SAFE)
     return f"%6A{text[1:]}" if text.startswith(_JSON) else text
 
 
-def _read(text: str) -> Plain:
+def _read(text: str) -> JSONValue:
     """Return the value; raise `ValueError` if it is not the JSON that it should be."""
     if text.startswith(_JSON):
         return from_json(text.removeprefix(_JSON))
-    return Text(unquote(text, errors="replace"))
+    return UntypedText(unquote(text, errors="replace"))

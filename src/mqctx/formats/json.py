@@ -1,14 +1,14 @@
 """The default layout: one header with a compact JSON object, all ASCII."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from mqctx._core.rejection import Reason, Rejection, Report
+from mqctx._core.values import JSONValue, escape, to_plain
 from mqctx.errors import InvalidValueError
-from mqctx.formats import check_header, raw_in
-from mqctx.rejection import Reason, Rejection, Report
-from mqctx.values import Plain, escape, to_plain
+from mqctx.formats._format import check_header, raw_in
 
 __all__ = ["JsonFormat", "from_json", "to_json"]
 
@@ -31,10 +31,10 @@ def _escaped(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def from_json(text: str) -> Plain:
+def from_json(text: str) -> JSONValue:
     """Return what JSON says; raise `ValueError` if it is none."""
     try:
-        value: Plain = _decode(text)
+        value: JSONValue = _decode(text)
     except RecursionError as error:
         raise ValueError(str(error)) from None
     return value
@@ -50,24 +50,26 @@ class JsonFormat:
         ConfigurationError: a broker, a client or Celery gives that header another meaning.
     """
 
-    __slots__ = ("_size", "header")
+    __slots__ = ("_size", "header", "headers")
 
-    names = ()
+    header_prefix = None
+    owned_names = ()
     properties = ()
-    exact = True
+    yields_plain_json = True
 
     def __init__(self, header: str = "mqctx") -> None:
         check_header(header)
-        self.header = header
+        self.header: Final = header
+        self.headers = (header,)
         self._size = len(header)
 
-    def encode(self, values: Mapping[str, Plain]) -> Mapping[str, str]:
+    def encode(self, values: Mapping[str, JSONValue]) -> Mapping[str, str]:
         """Return the one header that carries `values`, or none if there are no values."""
         return {self.header: to_json(values)} if values else {}
 
     def decode(
         self, headers: Mapping[str, Any], max_bytes: int, report: Report
-    ) -> Mapping[str, Plain]:
+    ) -> Mapping[str, JSONValue]:
         """Return the values in the header. Streams may hand it out as bytes; a bytearray too."""
         try:
             text = headers[self.header]
@@ -81,12 +83,12 @@ class JsonFormat:
 
     def _decode_unusual(
         self, headers: Mapping[str, Any], max_bytes: int, report: Report
-    ) -> dict[str, Plain]:
+    ) -> dict[str, JSONValue]:
         text = self._unusual_text(headers, max_bytes, report)
         if text is None:
             return {}
         try:
-            decoded: Plain = _decode(text)
+            decoded: JSONValue = _decode(text)
         except (RecursionError, ValueError) as error:
             return self._reject(None, "malformed", str(error), report)
         return self._checked(decoded, report)
@@ -101,10 +103,10 @@ class JsonFormat:
             self._reject(None, "malformed", str(error), report)
             return None
 
-    def _checked(self, decoded: Plain, report: Report) -> dict[str, Plain]:
+    def _checked(self, decoded: JSONValue, report: Report) -> dict[str, JSONValue]:
         if not isinstance(decoded, dict):
             return self._reject(None, "malformed", "not an object", report)
-        values: dict[str, Plain] = {}
+        values: dict[str, JSONValue] = {}
         for name, value in decoded.items():
             try:
                 values[name] = to_plain(name, value)
@@ -114,7 +116,7 @@ class JsonFormat:
 
     def _reject(
         self, name: str | None, reason: Reason, detail: str, report: Report
-    ) -> dict[str, Plain]:
+    ) -> dict[str, JSONValue]:
         key = None if name is None else escape(name)
         report(Rejection("extract", self.header, key, reason, escape(detail)))
         return {}

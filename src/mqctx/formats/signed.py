@@ -8,10 +8,10 @@ from typing import Any, Final, NoReturn, cast
 
 from itsdangerous import Signer
 
+from mqctx._core.rejection import Reason, Rejection, Report
+from mqctx._core.values import JSONValue, type_name
 from mqctx.errors import ConfigurationError
-from mqctx.formats import Format, text_in
-from mqctx.rejection import Reason, Rejection, Report
-from mqctx.values import Plain, type_name
+from mqctx.formats._format import Format, text_in
 
 __all__ = ["SignedFormat"]
 
@@ -43,8 +43,18 @@ class SignedFormat:
         ConfigurationError: a setting cannot work, or a secret is too short.
     """
 
-    __slots__ = ("_format", "_sign_with", "_signers", "exact", "header", "max_age", "names")
+    __slots__ = (
+        "_format",
+        "_header",
+        "_sign_with",
+        "_signers",
+        "headers",
+        "max_age",
+        "owned_names",
+        "yields_plain_json",
+    )
 
+    header_prefix = None
     properties = ()
 
     def __init__(
@@ -63,14 +73,14 @@ class SignedFormat:
         if max_age is not None and not max_age > 0:
             raise ConfigurationError(f"max_age: {max_age} is not a number of seconds above 0")
         self._format = format
-        self.header = format.header
-        self.names: Collection[str] = format.names
-        self.exact = format.exact
+        self.headers = (self._header,) = tuple(format.headers)
+        self.owned_names: Collection[str] = format.owned_names
+        self.yields_plain_json = format.yields_plain_json
         self.max_age = max_age
         self._signers = {
             name: Signer(
                 secret,
-                salt=f"mqctx {self.header}",
+                salt=f"mqctx {self._header}",
                 key_derivation="hmac",
                 digest_method=sha256,
             )
@@ -78,13 +88,13 @@ class SignedFormat:
         }
 
     def encode(
-        self, values: Mapping[str, Plain]
+        self, values: Mapping[str, JSONValue]
     ) -> Mapping[str, str] | Callable[[], Mapping[str, str]]:
         """Return a function that signs the header anew each second; no header for no values."""
         written = cast("Mapping[str, str]", self._format.encode(values))
         if not written:
             return written
-        text = written[self.header]
+        text = written[self._header]
         latest = (0, "")
 
         def headers() -> Mapping[str, str]:
@@ -92,7 +102,7 @@ class SignedFormat:
             now, signed = int(time.time()), latest
             if signed[0] != now:
                 latest = signed = (now, self._sign(text, now))
-            return {self.header: signed[1]}
+            return {self._header: signed[1]}
 
         return headers
 
@@ -103,17 +113,17 @@ class SignedFormat:
 
     def decode(
         self, headers: Mapping[str, Any], max_bytes: int, report: Report
-    ) -> Mapping[str, Plain]:
+    ) -> Mapping[str, JSONValue]:
         """Return the values in the header, if its signature counts."""
-        signed = text_in(headers, self.header, max_bytes, report)
+        signed = text_in(headers, self._header, max_bytes, report)
         if signed is None:
             return {}
         try:
             text = self._verified(signed)
         except _RefusedError as refused:
-            report(Rejection("extract", self.header, None, refused.reason, str(refused)))
+            report(Rejection("extract", self._header, None, refused.reason, str(refused)))
             return {}
-        return self._format.decode({self.header: text}, max_bytes, report)
+        return self._format.decode({self._header: text}, max_bytes, report)
 
     def _verified(self, signed: str) -> str:
         """Return the text of a header; raise `_RefusedError` unless its signature counts."""
@@ -159,7 +169,7 @@ class _RefusedError(Exception):
 
 def _check_single(format: Format) -> None:
     written = format.encode({"name": "value"})
-    if callable(written) or set(written) != {format.header} or format.properties:
+    if callable(written) or set(written) != {*format.headers} or format.properties:
         raise ConfigurationError(
             f"format: {format!r} does not write one header for all values, as JsonFormat and "
             "BaggageFormat do; several that are signed apart could be mixed with others"

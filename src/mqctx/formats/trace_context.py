@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from mqctx.formats import text_in
-from mqctx.rejection import Rejection, Report
-from mqctx.values import Plain, escape
+from mqctx._core.rejection import Rejection, Report
+from mqctx._core.values import JSONValue, escape
+from mqctx.formats._format import text_in
 
 __all__ = ["TraceContextFormat", "start_trace"]
 
@@ -67,15 +67,16 @@ class TraceContextFormat:
 
     __slots__ = ("sampled",)
 
-    header = _PARENT
-    names = ("trace_id", "span_id", "parent_span_id", "trace_flags", "tracestate")
+    headers = (_PARENT, _STATE)
+    header_prefix = None
+    owned_names = ("trace_id", "span_id", "parent_span_id", "trace_flags", "tracestate")
     properties = ()
-    exact = True
+    yields_plain_json = True
 
     def __init__(self, *, sampled: bool = True) -> None:
         self.sampled = sampled
 
-    def encode(self, values: Mapping[str, Plain]) -> Callable[[], Mapping[str, str]]:
+    def encode(self, values: Mapping[str, JSONValue]) -> Callable[[], Mapping[str, str]]:
         """Return a function that makes the headers of one message: each is a new span."""
         trace = _active(values)
         if trace is None and values:
@@ -89,7 +90,7 @@ class TraceContextFormat:
 
     def decode(
         self, headers: Mapping[str, Any], max_bytes: int, report: Report
-    ) -> Mapping[str, Plain]:
+    ) -> Mapping[str, JSONValue]:
         """Return the trace that the headers carry; a bad `tracestate` does not affect the rest."""
         text = text_in(headers, _PARENT, max_bytes, report)
         if text is None:
@@ -151,7 +152,7 @@ class _Trace(NamedTuple):
     flags: str
 
 
-def _active(values: Mapping[str, Plain]) -> _Trace | None:
+def _active(values: Mapping[str, JSONValue]) -> _Trace | None:
     """Return the trace in `values`, None where a context has none, or something else there."""
     trace_id, span_id, flags = map(values.get, ("trace_id", "span_id", "trace_flags"))
     if not _is_id(trace_id, 32):
@@ -175,11 +176,11 @@ def _headers(trace: _Trace, others: Mapping[str, str]) -> Mapping[str, str]:
     return {**written, _STATE: state} if state else written
 
 
-def _is_id(value: Plain, length: int) -> bool:
+def _is_id(value: JSONValue, length: int) -> bool:
     return isinstance(value, str) and len(value) == length and _ID.fullmatch(value) is not None
 
 
-def _members(text: Plain) -> dict[str, str] | None:
+def _members(text: JSONValue) -> dict[str, str] | None:
     """Return the members of a `tracestate` by key, None where it is malformed or no text."""
     if not isinstance(text, str):
         return None

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from mqctx.logging import Fields
+from mqctx.logging._fields import Fields
 
 if TYPE_CHECKING:
     from loguru import Record

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mqctx.errors import ConfigurationError
-from mqctx.logging import RECORD_NAMES, Fields
+from mqctx.logging._fields import RECORD_NAMES, Fields
 
 __all__ = ["ContextFilter"]
 

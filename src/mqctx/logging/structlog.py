@@ -3,7 +3,7 @@
 from collections.abc import Iterable, MutableMapping
 from typing import Any, Final
 
-from mqctx.logging import RECORD_NAMES, Fields
+from mqctx.logging._fields import RECORD_NAMES, Fields
 
 __all__ = ["ContextProcessor"]
 

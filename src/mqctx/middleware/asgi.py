@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, Unpack
 
-from mqctx.middleware.exchange import EXCHANGES, Exchange
-from mqctx.middleware.request import UNDER_WAY, Edge, Settings
+from mqctx.middleware._asgi_events import EVENTS, AsgiEvents
+from mqctx.middleware._request import UNDER_WAY, RequestContextBuilder, Settings
 
 __all__ = ["ContextMiddleware"]
 
@@ -23,7 +23,7 @@ class ContextMiddleware:
     The response shows the request id. Once it is complete, one line is logged. Other scopes
     (lifespan) pass untouched, and so does a request that another instance already serves.
 
-    Takes the arguments of `mqctx.middleware.request.Edge` besides the application.
+    Takes the arguments of `RequestContextBuilder` besides the application.
 
     Raises:
         ConfigurationError: a setting cannot work.
@@ -31,26 +31,26 @@ class ContextMiddleware:
 
     def __init__(self, app: App, **settings: Unpack[Settings]) -> None:
         self.app = app
-        self._edge = Edge(**settings)
-        self._wanted = {header.encode(): header for header in self._edge.wanted}
+        self._builder = RequestContextBuilder(**settings)
+        self._wanted = {header.encode(): header for header in self._builder.wanted}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request, websocket, or lifespan."""
-        exchange = EXCHANGES.get(scope["type"])
-        if exchange is None or UNDER_WAY in scope:
+        events = EVENTS.get(scope["type"])
+        if events is None or UNDER_WAY in scope:
             await self.app(scope, receive, send)
             return
         client = scope.get("client") or (None,)
-        request = self._edge.begin(
+        request = self._builder.build(
             self._found(scope),
             # The request that opens a websocket is a GET (RFC 6455 4.1).
             scope.get("method", "GET"),
             scope["path"].encode(errors="replace"),
             client[0],
         )
-        id_header = (self._edge.id_header.lower().encode(), request.id.encode())
+        id_header = (self._builder.id_header.lower().encode(), request.id.encode())
         # A run, not a scope: some servers call the application in a task that others use too.
-        await request.context.run(self._serve, scope, exchange(request, id_header, receive, send))
+        await request.context.run(self._serve, scope, events(request, id_header, receive, send))
 
     def _found(self, scope: Any) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -61,15 +61,15 @@ class ContextMiddleware:
                 found[name] = f"{found[name]},{text}" if name in found else text
         return found
 
-    async def _serve(self, scope: Any, exchange: Exchange) -> None:
+    async def _serve(self, scope: Any, events: AsgiEvents) -> None:
         scope[UNDER_WAY] = True
         try:
-            await self.app(scope, exchange.receive, exchange.send)
+            await self.app(scope, events.receive, events.send)
         except BaseException as error:
-            exchange.end(error)
+            events.end(error)
             raise
         else:
-            exchange.end(None)
+            events.end(None)
         finally:
             # Not kept for who calls an application again with the same scope.
             scope.pop(UNDER_WAY, None)

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeAlias, Unpack, cast
 
-from mqctx.middleware.access_log import GONE
-from mqctx.middleware.request import UNDER_WAY, Edge, Request, Settings
-from mqctx.values import type_name
+from mqctx._core.values import type_name
+from mqctx.middleware._access_log import GONE
+from mqctx.middleware._request import UNDER_WAY, Request, RequestContextBuilder, Settings
 
 __all__ = ["ContextMiddleware"]
 
@@ -29,7 +29,7 @@ class ContextMiddleware:
     The response shows the request id. Once it is complete, one line is logged. A request that
     another instance already serves passes untouched.
 
-    Takes the arguments of `mqctx.middleware.request.Edge` besides the application.
+    Takes the arguments of `RequestContextBuilder` besides the application.
 
     Raises:
         ConfigurationError: a setting cannot work.
@@ -37,31 +37,31 @@ class ContextMiddleware:
 
     def __init__(self, app: App, **settings: Unpack[Settings]) -> None:
         self.app = app
-        self._edge = Edge(**settings)
-        self._wanted = [(_environ_key(header), header) for header in self._edge.wanted]
+        self._builder = RequestContextBuilder(**settings)
+        self._wanted = [(_environ_key(header), header) for header in self._builder.wanted]
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
         if UNDER_WAY in environ:
             return cast("Iterable[bytes]", self.app(environ, start_response))
         path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-        request = self._edge.begin(
+        request = self._builder.build(
             {header: _text(environ[key]) for key, header in self._wanted if key in environ},
             environ["REQUEST_METHOD"],
             path.encode("latin-1", "replace"),
             environ.get("REMOTE_ADDR"),
         )
-        response = _Response(request, self._edge.id_header, environ, start_response)
-        # In a space, not a scope: the server comes back for the body after this has returned.
-        return response.space.run(response.call, self.app)
+        response = _Response(request, self._builder.id_header, environ, start_response)
+        # In a snapshot, not a scope: the server comes back for the body after this has returned.
+        return response.snapshot.run(response.call, self.app)
 
 
 class _Response:
-    """A response under way; also its body, each step of which runs in the request's space."""
+    """A response under way; also its body, each step of which runs in the request's snapshot."""
 
     __slots__ = (
         *("_begun", "_body", "_environ", "_id_header", "_iterator", "_line", "_start_response"),
-        *("_status", "space"),
+        *("_status", "snapshot"),
     )
 
     _body: Iterable[bytes]
@@ -74,7 +74,7 @@ class _Response:
         environ: Environ,
         start_response: StartResponse,
     ) -> None:
-        self.space = request.context.space()
+        self.snapshot = request.context.snapshot()
         self._line = request.line
         self._id_header = (id_header, request.id)
         self._environ = environ
@@ -118,7 +118,7 @@ class _Response:
         return self
 
     def __next__(self) -> bytes:
-        return self.space.run(self._step)
+        return self.snapshot.run(self._step)
 
     def _step(self) -> bytes:
         try:
@@ -136,7 +136,7 @@ class _Response:
 
     def close(self) -> None:
         """Close the application's body; called by the server in any case."""
-        self.space.run(self._close)
+        self.snapshot.run(self._close)
 
     def _close(self) -> None:
         try:

@@ -1,0 +1,169 @@
+"""Call a function in a snapshot: a copy of the context variables that nothing leaves again.
+
+Here, and nowhere else in mqctx, sync and async part ways.
+"""
+
+import contextvars
+import functools
+import inspect
+import types
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import copy_context
+from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
+
+from mqctx.errors import HandlerError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def call(
+    snapshot: contextvars.Context | None,
+    function: Callable[P, R],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> R:
+    """Call `function` in `space`; what an `async def` returns runs there too, when awaited.
+
+    Without a snapshot, just call it.
+    """
+    if snapshot is None:
+        return function(*args, **kwargs)
+    result = snapshot.run(function, *args, **kwargs)
+    return result if result is None else returned(result, snapshot, function)
+
+
+def returned(result: R, snapshot: contextvars.Context, function: Callable[..., R]) -> R:
+    """Return what `function` returned in `space`; what has only begun there goes on there."""
+    # The usual kind is known at sight; to ask the abstract class takes ten times as long.
+    if type(result) is types.CoroutineType or isinstance(result, Coroutine):
+        return cast("R", _awaited(snapshot, cast("Coroutine[Any, Any, Any]", result)))
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        refuse_generator_function(function)
+    return result
+
+
+async def _awaited(snapshot: contextvars.Context, coroutine: Coroutine[Any, Any, R]) -> R:
+    try:
+        awaited = snapshot.run(coroutine.send, None)
+    except StopIteration as finished:
+        return finished.value  # type: ignore[no-any-return]  # the coroutine's own result
+    return await _further_steps(snapshot, coroutine, awaited)
+
+
+@types.coroutine
+def _further_steps(
+    snapshot: contextvars.Context, coroutine: Coroutine[Any, Any, R], awaited: Any
+) -> Generator[Any, Any, R]:
+    """Go on with a coroutine, which waits, with every step of it in `space`.
+
+    The task stays that of whoever awaits it (cancellation, timeouts and `asyncio.current_task`
+    are as ever); only the context variables are the space's.
+    """
+    send: Callable[[Any], Any] = coroutine.send
+    while True:
+        try:
+            step, value = send, (yield awaited)
+        except GeneratorExit:
+            snapshot.run(coroutine.close)
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is the coroutine's to handle
+            step, value = coroutine.throw, error
+        try:
+            awaited = snapshot.run(step, value)
+        except StopIteration as finished:
+            return finished.value  # type: ignore[no-any-return]  # the coroutine's own result
+
+
+Arguments: TypeAlias = tuple[Any, ...]
+KeywordArguments: TypeAlias = dict[str, Any]
+CallInside: TypeAlias = Callable[[Callable[..., Any], Arguments, KeywordArguments], Any]
+"""Calls a function with these arguments, after it set context variables; they stay set."""
+
+
+def decorate(function: Callable[P, R], inside: CallInside) -> Callable[P, R]:
+    """Return `function` with each call `inside` something, in a snapshot of its own.
+
+    A sync function stays sync, an `async def` stays one; name, docstring and signature stay.
+    """
+    refuse_generator_function(function)
+    if is_async(function):
+        return cast("Callable[P, R]", _decorate_async(cast("Any", function), inside))
+
+    @functools.wraps(function)
+    def decorated(*args: P.args, **kwargs: P.kwargs) -> R:
+        snapshot = copy_context()
+        result: R = snapshot.run(inside, function, args, kwargs)
+        return result if result is None else returned(result, snapshot, function)
+
+    return decorated
+
+
+def _decorate_async(
+    function: Callable[P, Coroutine[Any, Any, R]], inside: CallInside
+) -> Callable[P, Coroutine[Any, Any, R]]:
+    @functools.wraps(function)
+    async def decorated(*args: P.args, **kwargs: P.kwargs) -> R:
+        snapshot = copy_context()
+        coroutine = snapshot.run(inside, function, args, kwargs)
+        # What `_awaited` does, without one more coroutine for each message.
+        try:
+            awaited = snapshot.run(coroutine.send, None)
+        except StopIteration as finished:
+            return finished.value  # type: ignore[no-any-return]  # the coroutine's own result
+        return await _further_steps(snapshot, coroutine, awaited)
+
+    return decorated
+
+
+def choose_at_call(
+    function: Callable[P, R], choose: Callable[[], Callable[P, R]]
+) -> Callable[P, R]:
+    """Return a stand-in for `function`: each call goes to what `choose` returns at that moment.
+
+    That is of the same kind, sync or async. Name, docstring and signature stay.
+    """
+    if is_async(function):
+
+        async def chosen_async(*args: P.args, **kwargs: P.kwargs) -> Any:
+            return await cast("Any", choose())(*args, **kwargs)
+
+        return cast("Callable[P, R]", functools.wraps(function)(chosen_async))
+
+    @functools.wraps(function)
+    def chosen(*args: P.args, **kwargs: P.kwargs) -> R:
+        return choose()(*args, **kwargs)
+
+    return chosen
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling `function` gives a coroutine: an `async def`, a partial or object of one."""
+    return _is_kind(function, inspect.iscoroutinefunction)
+
+
+def is_generator_function(function: Callable[..., Any]) -> bool:
+    """Whether calling `function` only makes a generator, sync or async."""
+    return _is_kind(function, inspect.isgeneratorfunction) or _is_kind(
+        function, inspect.isasyncgenfunction
+    )
+
+
+def refuse_generator_function(function: Callable[..., Any]) -> None:
+    """Raise `HandlerError` if calling `function` only makes a generator.
+
+    Its body would run wherever the generator is iterated, outside the context.
+    """
+    if is_generator_function(function):
+        raise HandlerError(
+            f"{function!r} is a generator function: its body would run where it is iterated, "
+            "outside the context; iterate inside `with scope(...):` or `with restored(...):`, "
+            "or give a function that iterates it"
+        )
+
+
+def _is_kind(function: Callable[..., Any], test: Callable[[object], bool]) -> bool:
+    if isinstance(function, functools.partial):
+        return _is_kind(function.func, test)
+    return test(function) or test(type(function).__call__)

@@ -1,0 +1,39 @@
+"""Which names are meant: as they are, or by a prefix."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from types import MappingProxyType
+
+from mqctx.errors import ConfigurationError
+
+
+def name_filter(
+    setting: str,
+    allowed: Iterable[str] | None,
+    groups: Mapping[str, Iterable[str]] = MappingProxyType({}),
+) -> Callable[[str], bool]:
+    """Return whether a name is one of those, a trailing `*` for a prefix. None: each name is.
+
+    An entry that is in `groups` stands for the names there too. The result can be pickled.
+
+    Raises:
+        ConfigurationError: `allowed` is text, of which each letter would be taken for a name.
+    """
+    if allowed is None:
+        return _any_name
+    if isinstance(allowed, str):
+        raise ConfigurationError(
+            f"{setting}: expected names or prefixes such as ['tenant', 'order.*'], got {allowed!r}"
+        )
+    entries = tuple(allowed)
+    names = frozenset(name for entry in entries for name in (entry, *groups.get(entry, ())))
+    prefixes = tuple(entry[:-1] for entry in entries if entry.endswith("*"))
+    return partial(_is_among, names, prefixes)
+
+
+def _any_name(_: str) -> bool:
+    return True
+
+
+def _is_among(names: frozenset[str], prefixes: tuple[str, ...], name: str) -> bool:
+    return name in names or name.startswith(prefixes)

@@ -1,0 +1,269 @@
+"""What may travel: names, plain values, and the types that variables declare."""
+
+import re
+from enum import Enum
+from math import isfinite
+from typing import Any, TypeAlias, cast
+
+import msgspec
+
+from mqctx.errors import ConfigurationError, InvalidNameError, InvalidValueError
+
+JSONValue: TypeAlias = "str | int | float | bool | list[JSONValue] | dict[str, JSONValue] | None"
+
+
+class UntypedText(str):
+    """A value whose type nobody wrote down: "5" may be meant as a number."""
+
+    __slots__ = ()
+
+
+MAX_NAME_LENGTH = 64
+MAX_DEPTH = 32
+# CPython converts at most 4,300 digits between int and str, and a reader would refuse them.
+_MAX_INT_BITS = 14_284
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+_CANNOT_TRAVEL = (
+    "{name}: a value of type {type} cannot travel in a message; "
+    "use str, int, float, bool, None, or lists and string-keyed dicts of them, "
+    "declare the type with Variable({name!r}, {type}), "
+    "or keep it in the process with Variable({name!r}, {type}, local=True)"
+)
+
+
+class Declaration(msgspec.Struct, frozen=True, eq=False):
+    """What a variable says of its name."""
+
+    name: str
+    type: Any
+    local: bool = False
+
+    def check(self, value: object) -> object:
+        """Return `value` as the context keeps it; raise `InvalidValueError` if it does not fit."""
+        if self.local:
+            if isinstance(self.type, type) and not isinstance(value, self.type):
+                raise InvalidValueError(self._does_not_fit(value))
+            return value
+        if type(value) is self.type in _SCALARS:
+            return to_plain(self.name, value)
+        plain = self.to_plain(value)
+        try:
+            back = self._from_plain(plain)
+        except (TypeError, ValueError) as error:
+            raise InvalidValueError(f"{self._does_not_fit(value)}: {error}") from None
+        if _differ(back, value):
+            raise InvalidValueError(
+                f"{self.name}: {value!r} becomes {back!r} on the way through a message; "
+                f"use a type whose values compare equal after {type_name(self.type)} is "
+                "written as JSON and read again"
+            )
+        return back
+
+    def to_plain(self, value: object) -> JSONValue:
+        """Turn a value of the declared type into what JSON can say."""
+        if type(value) is self.type in _SCALARS:
+            return to_plain(self.name, value)
+        try:
+            plain = msgspec.json.decode(msgspec.json.encode(value, enc_hook=_dump_model))
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            raise InvalidValueError(cannot_travel(self.name, value)) from None
+        return to_plain(self.name, plain)
+
+    def restore(self, plain: JSONValue, *, lax: bool = False) -> object:
+        """Turn what JSON says into the declared type; if `lax`, text such as "5" into numbers too.
+
+        Raises `ValueError`, `InvalidValueError`, or what the type's own code raises, if it does
+        not fit. What could not be set here (a Decimal NaN) is not restored either.
+        """
+        try:
+            value = self._from_plain(plain)
+        except ValueError:
+            if not lax:
+                raise
+            value = self._from_plain(plain, strict=False)
+        return value if value is plain else self.check(value)
+
+    def _from_plain(self, plain: JSONValue, *, strict: bool = True) -> object:
+        return msgspec.convert(
+            plain, self.type, strict=strict, str_keys=True, dec_hook=_validate_model
+        )
+
+    def agrees_with(self, other: "Declaration") -> bool:
+        """Whether both say the same of the name. A reloaded module's types count as the same."""
+        return repr(self.type) == repr(other.type) and self.local == other.local
+
+    def _does_not_fit(self, value: object) -> str:
+        return f"{self.name}: expected {type_name(self.type)}, got {type_name(type(value))}"
+
+
+def _dump_model(value: Any) -> Any:
+    """Turn a pydantic model, which msgspec does not know, into what JSON can say."""
+    try:
+        dump = value.model_dump
+    except AttributeError:
+        raise TypeError from None
+    return dump(mode="json", by_alias=True, round_trip=True, warnings=False)
+
+
+def _validate_model(kind: Any, plain: Any) -> Any:
+    """Turn what JSON says into a pydantic model; leave to msgspec what is none."""
+    if not hasattr(kind, "model_validate_json"):
+        return plain
+    return kind.model_validate_json(msgspec.json.encode(plain))
+
+
+def _differ(back: object, value: object) -> bool:
+    try:
+        return bool(back != value)
+    except ArithmeticError:  # a signalling NaN is not even to be compared
+        return True
+
+
+declarations: dict[str, Declaration] = {}
+local: set[str] = set()
+"""Names that are declared local."""
+undeclared: set[str] = set()
+"""Names that were found legal, and that nobody has declared: a shortcut, of bounded size."""
+all_undeclared = undeclared.issuperset
+"""Whether all names of some values are among them."""
+_MAX_UNDECLARED = 1000
+_SCALARS = (str, int, bool)
+
+
+def declare(declaration: Declaration) -> None:
+    """Make `declaration` hold for its name; raise `ConfigurationError` if another contradicts."""
+    check_name(declaration.name)
+    earlier = declarations.get(declaration.name)
+    if earlier is not None and not earlier.agrees_with(declaration):
+        raise ConfigurationError(
+            f"{declaration.name}: already declared as {type_name(earlier.type)} "
+            f"(local={earlier.local}); share one Variable, or choose another name"
+        )
+    declarations[declaration.name] = declaration
+    if declaration.local:
+        local.add(declaration.name)
+    undeclared.discard(declaration.name)
+
+
+def check_name(name: object) -> None:
+    """Raise `InvalidNameError` if `name` cannot be the name of a value."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidNameError(
+            f"{escape(str(name), 80)}: a name starts with a letter or _, goes on with letters, "
+            f"digits, _ . or -, all ASCII, and has at most {MAX_NAME_LENGTH} characters"
+        )
+
+
+def check(name: str, value: object) -> object:
+    """Return `value` as a context keeps it under `name`; raise a `MqctxError` if it must not."""
+    if name not in undeclared:
+        declaration = declarations.get(name)
+        if declaration is not None:
+            return declaration.check(value)
+        check_undeclared(name)
+    return to_plain(name, value)
+
+
+def check_undeclared(name: str) -> None:
+    """Do as `check_name`, and remember a name that is legal and that nobody has declared."""
+    if name in undeclared:
+        return
+    check_name(name)
+    if name not in declarations:
+        if len(undeclared) >= _MAX_UNDECLARED:  # strangers may send any number of names
+            undeclared.clear()
+        undeclared.add(name)
+
+
+def is_settled(name: str, plain: JSONValue) -> bool:
+    """Whether a value of an exact JSON type needs no further look: the usual, known case."""
+    declaration = declarations.get(name)
+    if declaration is None:
+        return name in undeclared
+    return type(plain) is declaration.type in _SCALARS and not declaration.local
+
+
+def as_plain(name: str, value: object) -> JSONValue:
+    """Return what JSON can say of a value in a context; raise `InvalidValueError` if nothing."""
+    declaration = declarations.get(name)
+    return to_plain(name, value) if declaration is None else declaration.to_plain(value)
+
+
+def to_plain(name: str, value: object, depth: int = 0) -> JSONValue:
+    """Return `value` made of exact JSON types only, containers copied.
+
+    Subclasses (a str that a template engine marks as safe, an OrderedDict) become what they
+    are on the other side of the queue. An Enum is not one of them: it needs a declared type.
+    """
+    if isinstance(value, str) and not isinstance(value, Enum):
+        return _checked_text(name, value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, list | dict):
+        return _checked_container(name, cast("list[object] | dict[object, object]", value), depth)
+    return _checked_number(name, value)
+
+
+def _checked_container(
+    name: str, value: list[object] | dict[object, object], depth: int
+) -> list[JSONValue] | dict[str, JSONValue]:
+    if depth == MAX_DEPTH:
+        raise InvalidValueError(f"{name}: nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, list):
+        return [to_plain(name, item, depth + 1) for item in value]
+    return {_checked_key(name, key): to_plain(name, item, depth + 1) for key, item in value.items()}
+
+
+def _checked_text(name: str, value: str) -> str:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidValueError(
+                f"{name}: the text holds a lone surrogate, which no message can carry; "
+                "decode the text it came from with errors='replace'"
+            ) from None
+    return value if type(value) is str else str.__str__(value)
+
+
+def _checked_key(name: str, key: object) -> str:
+    if not isinstance(key, str) or isinstance(key, Enum):
+        raise InvalidValueError(
+            f"{name}: a dict in it has a key of type {type_name(type(key))}; keys are str"
+        )
+    return _checked_text(name, key)
+
+
+def _checked_number(name: str, value: object) -> int | float:
+    if isinstance(value, int) and not isinstance(value, Enum):
+        if value.bit_length() > _MAX_INT_BITS:
+            raise InvalidValueError(
+                f"{name}: an int of over {_MAX_INT_BITS:,} bits (some 4,300 digits) cannot travel"
+            )
+        return value if type(value) is int else int(value)
+    if isinstance(value, float) and not isinstance(value, Enum):
+        if not isfinite(value):
+            raise InvalidValueError(
+                f"{name}: {value!r} cannot travel; JSON has finite numbers only"
+            )
+        return value if type(value) is float else float(value)
+    raise InvalidValueError(cannot_travel(name, value))
+
+
+def cannot_travel(name: str, value: object) -> str:
+    """Say that a value of this type cannot travel, and what to do."""
+    return _CANNOT_TRAVEL.format(name=name, type=type_name(type(value)))
+
+
+def type_name(kind: Any) -> str:
+    """Return the name of a type as its user writes it."""
+    if not isinstance(kind, type):
+        return str(kind)
+    if kind.__module__ == "builtins":
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def escape(text: str, limit: int = 200) -> str:
+    """Return `text` fit for a log line: ASCII, no control characters, of bounded length."""
+    return ascii(text[:limit])[1:-1] + ("..." if len(text) > limit else "")

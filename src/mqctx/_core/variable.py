@@ -1,0 +1,110 @@
+"""A typed accessor for one name of the context."""
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, Final, Generic, ParamSpec, TypeVar, cast, overload
+
+from mqctx._core.context import Scope, current, scope
+from mqctx._core.linked_vars import link
+from mqctx._core.values import Declaration, declare
+from mqctx.errors import MissingValueError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+_NO_DEFAULT: Final = object()
+
+
+class Variable(Generic[T]):
+    """A typed accessor for one name of the context. Declare it once, at module level.
+
+    Values of the type travel as JSON and are that type again on arrival: what JSON can say,
+    and UUID, date and time types, Decimal, Enum, Literal, a dataclass, a msgspec Struct,
+    a pydantic model.
+
+    Args:
+        name: An identifier (`.` and `-` allowed inside) of at most 64 characters.
+        type: What the values are. Checked where a value is set, and on arrival.
+        default: What `get` returns where there is no value; without it, `get` raises.
+        local: The values never leave the process, and may be of any type.
+        contextvar: Another library's ContextVar that holds the value: read when the context
+            is captured, set and reset when one is restored. Where there is no value it holds
+            its own default, or None.
+
+    Raises:
+        InvalidNameError: `name` cannot be a name.
+        ConfigurationError: `name` is already declared with another type or locality.
+    """
+
+    __slots__ = ("_declaration", "_default")
+
+    @overload
+    def __init__(
+        self,
+        name: str,
+        type: type[T],
+        *,
+        default: T = ...,
+        local: bool = ...,
+        contextvar: ContextVar[Any] | None = ...,
+    ) -> None: ...
+
+    # Unions, Literal and other forms that are no classes.
+    @overload
+    def __init__(
+        self: "Variable[Any]",
+        name: str,
+        type: object,
+        *,
+        default: object = ...,
+        local: bool = ...,
+        contextvar: ContextVar[Any] | None = ...,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        name: str,
+        type: Any,
+        *,
+        default: Any = _NO_DEFAULT,
+        local: bool = False,
+        contextvar: ContextVar[Any] | None = None,
+    ) -> None:
+        self._declaration = Declaration(name, type, local)
+        self._default = default
+        declare(self._declaration)
+        if contextvar is not None:
+            link(name, contextvar)
+
+    @property
+    def name(self) -> str:
+        """The name of the value in the context."""
+        return self._declaration.name
+
+    def get(self) -> T:
+        """Return the value in the active context, or the default.
+
+        Raises:
+            MissingValueError: there is neither.
+        """
+        value = current().get(self.name, self._default)
+        if value is _NO_DEFAULT:
+            raise MissingValueError(
+                f"{self.name}: the active context has no such value; set it at the edge with "
+                f"scope({self.name}=...), or give Variable({self.name!r}, ...) a default"
+            )
+        return cast("T", value)
+
+    def run(self, value: T, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call `function` inside the active context plus this value, and return what it returns."""
+        return (current() | {self.name: value}).run(function, *args, **kwargs)
+
+    def scope(self, value: T) -> Scope:
+        """Return a `with` block, or decorator, in which the value is added to the context."""
+        return scope({self.name: value})
+
+    def __repr__(self) -> str:
+        declared = self._declaration
+        local = ", local=True" if declared.local else ""
+        return f"Variable({declared.name!r}, {declared.type!r}{local})"

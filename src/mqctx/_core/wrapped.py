@@ -1,0 +1,48 @@
+"""A callable bound to a context: what `wrap` returns. A class, not a closure, to be picklable."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Binding(Protocol):
+    """What a function is bound to: a context."""
+
+    def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a function inside."""
+        ...
+
+    def wrap(self, function: Callable[P, R], /) -> Callable[P, R]:
+        """Bind a function."""
+        ...
+
+
+class Wrapped(Generic[P, R]):
+    """A function that runs inside a context, wherever it is called."""
+
+    __wrapped__: Callable[P, R]
+
+    def __init__(self, context: Binding, function: Callable[P, R]) -> None:
+        functools.update_wrapper(self, function)
+        self._context = context
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function inside the context."""
+        return self._context.run(self.__wrapped__, *args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._context.wrap, (self.__wrapped__,)
+
+    def __repr__(self) -> str:
+        return f"<{self.__wrapped__!r} in {self._context!r}>"
+
+
+class AsyncWrapped(Wrapped[P, R]):
+    """The same for an `async def`: calling it gives a coroutine."""
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:  # type: ignore[override]  # the awaited kind of the same call
+        """Call the function inside the context, and await what it returns."""
+        return await cast("Any", self._context.run(self.__wrapped__, *args, **kwargs))

@@ -1,0 +1,1 @@
+"""Context to headers and back: settings, encoder, extractor."""

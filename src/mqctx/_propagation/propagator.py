@@ -1,0 +1,308 @@
+"""Context to headers, headers to context: what leaves, what is accepted, within which limits."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Literal, TypedDict, Unpack
+
+from mqctx._core.context import EMPTY, Context, active_store
+from mqctx._core.linked_vars import linked
+from mqctx._core.name_filter import name_filter
+from mqctx._core.rejection import Reason, Rejection, Report, log_rejection, logger
+from mqctx._core.values import (
+    JSONValue,
+    UntypedText,
+    all_undeclared,
+    as_plain,
+    check_undeclared,
+    declarations,
+    escape,
+    is_settled,
+    to_plain,
+    type_name,
+)
+from mqctx._propagation.encoder import Encoded, HeaderEncoder
+from mqctx._propagation.extractor import CachingExtractor
+from mqctx._propagation.properties import Extract, Inject, PropertyOf, SetProperty, WithProperties
+from mqctx.errors import ConfigurationError, HeadersError, InvalidNameError
+from mqctx.formats._format import Format, header_label
+from mqctx.formats.json import JsonFormat
+
+# RabbitMQ closes the connection over a header frame of 131,072 bytes (its default frame_max), which
+# also holds how AMQP frames our text, and the other properties.
+_MOST_BYTES = 130_000
+_counting = threading.Lock()
+
+
+class Propagator:
+    """Decide what leaves, what is accepted, in which formats and within which limits.
+
+    Args:
+        formats: All are written and all are read; where two have a name, the first one counts.
+        send: Names that may leave, a trailing `*` for a prefix (`"order.*"`). None: all. Where
+            a format writes a fixed set of names, its header stands for them: `"traceparent"`.
+        accept: Names that are restored, in the same way. None: all.
+        max_bytes: The most that names and values of all our headers together may take, in
+            bytes, on the way out and on the way in. A format may have limits of its own.
+        on_oversize: What `inject` does with more: `"raise"` an `OversizeError`, or `"drop"`
+            values, the largest first, each a rejection, until the rest fits.
+        on_rejected: Called with each `Rejection`, in the thread of the message. By default
+            one WARNING per kind and minute goes to the logger `mqctx`.
+
+    Raises:
+        ConfigurationError: a setting cannot work.
+    """
+
+    __slots__ = (
+        *("formats", "send", "accept", "max_bytes", "on_oversize", "on_rejected", "rejections"),
+        *("properties", "inject_into", "extract_from"),
+        *("_readers", "_tell", "_writer", "_may_leave", "_may_enter"),
+    )
+
+    def __init__(
+        self,
+        *,
+        formats: Sequence[Format] = (JsonFormat(),),
+        send: Iterable[str] | None = None,
+        accept: Iterable[str] | None = None,
+        max_bytes: int = 4096,
+        on_oversize: Literal["raise", "drop"] = "raise",
+        on_rejected: Callable[[Rejection], object] = log_rejection,
+    ) -> None:
+        formats = tuple(formats)
+        _check_formats(formats)
+        _check_limit(max_bytes, on_oversize)
+        self.formats: Final = formats
+        self.send: Final = send
+        self.accept: Final = accept
+        self.max_bytes: Final = max_bytes
+        self.on_oversize: Final = on_oversize
+        self.on_rejected: Final = on_rejected
+        self.rejections: Final = Counter[Reason]()
+        """How many rejections there were, by reason."""
+        self.properties: Final = frozenset(key for each in formats for key in each.properties)
+        """AMQP properties that the formats use besides headers, as `property:correlation_id`."""
+        self.inject_into: Inject
+        """For adapters: `inject`, and set those properties of the message."""
+        self.extract_from: Extract
+        """For adapters: `extract`, with those properties of the message."""
+        self.inject_into, self.extract_from = self._least()
+        # What a format alone writes counts before what another brings under the same name.
+        # Trusted is one whose values have exact types, where each name may enter.
+        readers = sorted(formats, key=lambda each: not each.owned_names)
+        self._readers = [(each, each.yields_plain_json and accept is None) for each in readers]
+        self._tell: Report = self._report  # bound once, not for each message
+        self._writer = HeaderEncoder(formats, max_bytes, self._tell, may_drop=on_oversize == "drop")
+        groups = {h: each.owned_names for each in formats for h in each.headers if each.owned_names}
+        self._may_leave = name_filter("send", send, groups)
+        self._may_enter = name_filter("accept", accept, groups)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if hasattr(self, name):
+            raise AttributeError(f"{name}: a propagator does not change; make another one")
+        super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
+        settings = (f"{name}={getattr(self, name)!r}" for name in Settings.__annotations__)
+        return f"Propagator({', '.join(settings)})"
+
+    def _least(self) -> tuple[Inject, Extract]:
+        """Return how to inject and extract without a step that these formats do not need."""
+        if self.properties:
+            both = WithProperties(self.properties, self._inject, self._extract)
+            return both.inject, both.extract
+        first, *others = self.formats
+        if others or type(first) is not JsonFormat or self.accept is not None:
+            return self._inject, self._extract
+        restore = partial(self._restore, first, True)
+        shortcut = CachingExtractor(first.headers[0], self.max_bytes, restore, self._extract)
+        return self._inject, shortcut.extract
+
+    def inject(self, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return a new dict: `headers`, and the active context in place of any that they carry.
+
+        A key that is in `properties` is no header: `inject_into` sets the AMQP property that it
+        names instead.
+
+        Raises:
+            OversizeError: the context takes more than `max_bytes`, or than a format has room
+                for, and `on_oversize="raise"`.
+            InvalidValueError: a joined ContextVar holds a value that cannot travel.
+            HeadersError: `headers` are not a mapping.
+        """
+        return self._inject(headers)
+
+    def extract(self, headers: Mapping[str, Any] | None) -> Context:
+        """Return the context that `headers` carry, the empty one if they carry none.
+
+        Never raises: what cannot be restored is a `Rejection`, and the rest is restored.
+        """
+        return self.extract_from(headers, None, getattr)
+
+    def _inject(
+        self,
+        headers: Mapping[str, Any] | None,
+        _message: object = None,
+        _set_property: SetProperty = setattr,
+    ) -> dict[str, Any]:
+        context = active_store().context
+        if linked:
+            context = context.captured()
+        encoded = context.encoded
+        if encoded is None or encoded[0] is not self:
+            encoded = context.encoded = (self, self._encode(context))
+        if not headers:
+            return encoded[1].copy()
+        if not isinstance(headers, dict) and not _is_mapping(headers):
+            raise HeadersError(f"headers: expected a mapping, got {type_name(type(headers))}")
+        injected = dict(headers)
+        for format in self.formats:
+            format.strip(injected)
+        injected.update(encoded[1].copy())
+        return injected
+
+    def _extract(
+        self, headers: Mapping[str, Any] | None, _message: object, _property_of: PropertyOf
+    ) -> Context:
+        if not headers:
+            return EMPTY
+        if not isinstance(headers, dict) and not _is_mapping(headers):
+            detail = f"expected headers in a mapping, got {type_name(type(headers))}"
+            self._tell(Rejection("extract", "headers", None, "wrong-type", detail))
+            return EMPTY
+        values: Mapping[str, Any] | None = None
+        for format, is_trusted in self._readers:
+            try:
+                decoded = format.decode(headers, self.max_bytes, self._tell)
+                if is_trusted and all_undeclared(decoded):
+                    values = {**decoded, **values} if values else decoded
+                else:
+                    values = self._restore(format, is_trusted, decoded, values)
+            except Exception as error:  # noqa: BLE001 - a format may be anybody's
+                detail = f"{format!r} raised {type_name(type(error))}: {escape(str(error))}"
+                self._tell(Rejection("extract", header_label(format), None, "error", detail))
+        return Context._from_checked(values) if values else EMPTY
+
+    def _restore(
+        self,
+        format: Format,
+        is_trusted: bool,
+        decoded: Mapping[str, JSONValue],
+        known: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Return what is `known`, and of `decoded` what may be restored besides."""
+        values = {**known} if known else {}
+        for name, plain in decoded.items():
+            if name in values:
+                continue
+            if is_trusted and is_settled(name, plain):
+                values[name] = plain
+                continue
+            try:
+                values[name] = self._restored(name, plain)
+            except _RefusedError as refused:
+                key = escape(str(name))
+                self._tell(
+                    Rejection("extract", header_label(format), key, refused.reason, refused.detail)
+                )
+        return values
+
+    def _encode(self, context: Context) -> Encoded:
+        values = context.propagated()
+        # What nobody declared is plain since it was set; a joined ContextVar may hold anything.
+        if self.send is not None or linked or not all_undeclared(values):
+            values = {
+                name: as_plain(name, values[name]) for name in values if self._may_leave(name)
+            }
+        return self._writer.write(values)
+
+    def _restored(self, name: str, plain: JSONValue) -> Any:
+        try:
+            check_undeclared(name)
+        except InvalidNameError as error:
+            raise _RefusedError("illegal-name", str(error)) from None
+        if not self._may_enter(name):
+            raise _RefusedError("not-accepted", "its name is not on the accept list")
+        declaration = declarations.get(name)
+        if declaration is not None and declaration.local:
+            raise _RefusedError("local", "its name is declared local in this process")
+        try:
+            checked = to_plain(name, plain)
+            if declaration is None:
+                return checked
+            return declaration.restore(checked, lax=isinstance(plain, UntypedText))
+        except Exception as error:  # noqa: BLE001 - a declared type's own code may raise anything
+            raise _RefusedError("illegal-value", escape(str(error))) from None
+
+    def _report(self, rejection: Rejection) -> None:
+        with _counting:
+            self.rejections[rejection.reason] += 1
+        try:
+            self.on_rejected(rejection)
+        except Exception:  # noqa: BLE001 - it is the user's; the message must not be lost to it
+            logger().exception("on_rejected failed for: %s", rejection)
+
+
+class _RefusedError(Exception):
+    """A value of a message is not restored. Never leaves this module."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        self.reason: Reason = reason
+        self.detail = detail
+
+
+def _is_mapping(headers: object) -> bool:
+    return isinstance(headers, Mapping)
+
+
+def _check_formats(formats: Sequence[Format]) -> None:
+    if not formats:
+        raise ConfigurationError("formats: give at least one, such as JsonFormat()")
+    headers = [header for each in formats for header in each.headers]
+    prefixes = [each.header_prefix for each in formats if each.header_prefix is not None]
+    twice = len(set(headers)) < len(headers) or any(
+        sum(other.startswith(prefix) for other in [*headers, *prefixes]) > 1 for prefix in prefixes
+    )
+    if twice:
+        labels = [header_label(each) for each in formats]
+        raise ConfigurationError(f"formats: two of them write the same header, of {labels}")
+
+
+def _check_limit(max_bytes: int, on_oversize: str) -> None:
+    if not 0 < max_bytes <= _MOST_BYTES:
+        raise ConfigurationError(
+            f"max_bytes: {max_bytes} is not between 1 and {_MOST_BYTES}; RabbitMQ "
+            "closes the connection when the headers are larger than a frame"
+        )
+    if on_oversize not in ("raise", "drop"):
+        raise ConfigurationError(f"on_oversize: {on_oversize!r} is not 'raise' or 'drop'")
+
+
+class Settings(TypedDict, total=False):
+    """What `configure` takes: the arguments of `Propagator`."""
+
+    formats: Sequence[Format]
+    send: Iterable[str] | None
+    accept: Iterable[str] | None
+    max_bytes: int
+    on_oversize: Literal["raise", "drop"]
+    on_rejected: Callable[[Rejection], object]
+
+
+default = Propagator()
+"""The propagator that `configure` set last: to be asked of this module when it is needed."""
+
+
+def configure(**settings: Unpack[Settings]) -> Propagator:
+    """Make `Propagator(**settings)` the default one, and return it.
+
+    It holds at once for all that was not given a propagator of its own, handlers that are
+    already decorated included. Without settings, the defaults are back.
+
+    Raises:
+        ConfigurationError: a setting cannot work.
+    """
+    global default  # noqa: PLW0603 - the default is one per process
+    default = Propagator(**settings)
+    return default

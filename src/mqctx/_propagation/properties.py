@@ -1,0 +1,47 @@
+"""AMQP properties of a message that formats use beside headers, such as its correlation_id."""
+
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+from mqctx._core.context import Context
+from mqctx.formats._format import PROPERTY
+
+PropertyOf: TypeAlias = Callable[[Any, str], object]
+"""Gives of a message the property of that AMQP name (`message_id`), None where it has none."""
+SetProperty: TypeAlias = Callable[[Any, str, str], object]
+"""Sets the property of that AMQP name in an outgoing message, unless the caller did."""
+Inject: TypeAlias = Callable[[Mapping[str, Any] | None, Any, SetProperty], dict[str, Any]]
+"""Returns what `Propagator.inject` does, for a message with these headers."""
+Extract: TypeAlias = Callable[[Mapping[str, Any] | None, Any, PropertyOf], Context]
+"""Returns what `Propagator.extract` does, of a message with these headers; None for no message."""
+
+
+class WithProperties:
+    """What a propagator does with headers, done with headers and AMQP properties."""
+
+    def __init__(self, keys: Collection[str], inject: Inject, extract: Extract) -> None:
+        self._names = {key: key.removeprefix(PROPERTY) for key in keys}
+        self._inject = inject
+        self._extract = extract
+
+    def inject(
+        self, headers: Mapping[str, Any] | None, message: Any, set_property: SetProperty
+    ) -> dict[str, Any]:
+        """Take what are properties out of the injected headers, into `message`."""
+        injected = self._inject(headers, message, set_property)
+        for key, name in self._names.items():
+            if key in injected:
+                set_property(message, name, injected.pop(key))
+        return injected
+
+    def extract(
+        self, headers: Mapping[str, Any] | None, message: Any, property_of: PropertyOf
+    ) -> Context:
+        """Put the properties of `message` among its headers, and extract from all of them."""
+        if message is not None:
+            found = {key: property_of(message, name) for key, name in self._names.items()}
+            present = {key: text for key, text in found.items() if text is not None}
+            with suppress(TypeError):  # headers that are no mapping are rejected below
+                headers = {**(headers or {}), **present}
+        return self._extract(headers, message, property_of)

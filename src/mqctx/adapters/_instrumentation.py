@@ -1,0 +1,138 @@
+"""Hook a client library's classes, for the whole library or for some of its objects."""
+
+import functools
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
+
+import msgspec
+
+from mqctx._core.values import type_name
+from mqctx._propagation import propagator as propagators
+from mqctx._propagation.propagator import Propagator
+from mqctx.errors import ConfigurationError
+
+Method: TypeAlias = Callable[..., Any]
+_Chosen: TypeAlias = tuple[Propagator | None]
+"""The propagator that was given; None where the default one of the moment is meant."""
+
+
+class InjectedHeaders(dict[str, Any]):
+    """Headers that need no injecting any more, for a hook further down to send as a plain dict."""
+
+
+class Hook(msgspec.Struct, frozen=True):
+    """One method of a client's class, and what takes its place, made of the original."""
+
+    owner: type
+    name: str
+    around: Callable[[Method], Method]
+
+
+class Instrumentation:
+    """The hooks of one client library: in place while anything of it is instrumented.
+
+    A hook asks `propagator_for` at each call, and leaves the call alone where it gets None.
+    """
+
+    def __init__(self, *targets: type, busy: Callable[[], bool] = lambda: False) -> None:
+        """Accept objects of `targets` besides the library as a whole.
+
+        While `busy()`, the hooks stay: they still have to undo what they did.
+        """
+        self._kinds = targets
+        self._busy = busy
+        self._hooks: Sequence[Hook] = ()
+        self._whole: _Chosen | None = None
+        self._targets: WeakKeyDictionary[object, _Chosen] = WeakKeyDictionary()
+        self._placed: dict[Hook, tuple[Method, Method]] = {}
+        self._placing = threading.Lock()
+        self.in_place = False
+        """Whether hooks are in place."""
+
+    def use(self, *hooks: Hook) -> None:
+        """Set the hooks, which refer to this object and are therefore made after it."""
+        self._hooks = hooks
+
+    @property
+    def targets(self) -> tuple[object, ...]:
+        """The objects that are instrumented."""
+        return tuple(self._targets)
+
+    def instrument(self, target: object = None, *, propagator: Propagator | None = None) -> None:
+        """Let the client's own calls carry the context, with no change in the application.
+
+        Call it as often as you like, before or after connections exist. Consumers that are
+        already under way go on as they were started.
+
+        Args:
+            target: A connection or channel. None: the client library as a whole.
+            propagator: Injects and extracts. None: the default one of the moment.
+
+        Raises:
+            ConfigurationError: `target` is nothing that can be instrumented.
+        """
+        with self._placing:
+            if target is None:
+                self._whole = (propagator,)
+            elif isinstance(target, self._kinds):
+                self._targets[target] = (propagator,)
+            else:
+                kinds = ", ".join(type_name(kind) for kind in self._kinds)
+                raise ConfigurationError(f"{target!r} cannot be instrumented; give one of: {kinds}")
+            for hook in self._hooks:
+                if hook not in self._placed:
+                    self._place(hook)
+
+    def adopt(self, heir: object, target: object) -> None:
+        """Instrument `heir` like `target`, if that is instrumented."""
+        if chosen := self._targets.get(target):
+            self._targets[heir] = chosen
+
+    def uninstrument(self, target: object = None) -> None:
+        """Undo `instrument` for the same target. With the last one, every hook is gone."""
+        if target is None:
+            self._whole = None
+        else:
+            self._targets.pop(target, None)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove the hooks if nothing is instrumented any more, and they have nothing to undo."""
+        with self._placing:
+            if self._whole is None and not self._targets and not self._busy():
+                for hook in tuple(self._placed):
+                    self._remove(hook)
+
+    def propagator_for(self, objects: Iterable[object]) -> Propagator | None:
+        """Return the propagator for a call on the first of `objects` that is instrumented.
+
+        None where neither any of them is, nor the library as a whole.
+        """
+        # What is found is kept at once: another thread may uninstrument meanwhile.
+        chosen = self._whole
+        if self._targets:
+            for each in objects:
+                if each in self._targets and (own := self._targets.get(each)):
+                    chosen = own
+                    break
+        return (chosen[0] or propagators.default) if chosen else None
+
+    def _place(self, hook: Hook) -> None:
+        original = vars(hook.owner)[hook.name]
+        # Taken from the class, not out of its dict: what wrapt made of a method, for OpenTelemetry
+        # and others, finds the instance among the arguments only then.
+        method = getattr(hook.owner, hook.name)
+        hooked = functools.wraps(method)(hook.around(method))
+        setattr(hook.owner, hook.name, hooked)
+        self._placed[hook] = (original, hooked)
+        self.in_place = True
+
+    def _remove(self, hook: Hook) -> None:
+        original, hooked = self._placed[hook]
+        # Who wrapped it after us still calls it: there it stays, and lets each call pass.
+        if vars(hook.owner)[hook.name] is hooked:
+            setattr(hook.owner, hook.name, original)
+            del self._placed[hook]
+            self.in_place = bool(self._placed)

@@ -1,0 +1,51 @@
+"""Judge what the handlers saw against what was sent."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from mqctx.cli._demo.journal import HandlerRun, Journal
+from mqctx.cli._demo.story import SENT_IN, WORKERS
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How it went in one line, and a line for each thing that is wrong."""
+
+    summary: str
+    problems: list[str]
+
+
+def judge(journal: Journal) -> Verdict:
+    """Compare the journal with the story."""
+    right = [run for run in journal.runs if run.context == SENT_IN[run.order]]
+    wrong = [run for run in journal.runs if run.context != SENT_IN[run.order]]
+    owned = sum(1 for run in right if run.context)
+    summary = (
+        f"{len(journal.runs)} handler runs: {owned} in the context of their request, "
+        f"{len(right) - owned} without context as they should, {len(wrong)} mixed up"
+    )
+    return Verdict(summary, [*map(_mixed_up, wrong), *_missing(journal), *_left_behind(journal)])
+
+
+def _mixed_up(run: HandlerRun) -> str:
+    return (
+        f"{run.service} handled {run.order} with {_described(run.context)}; "
+        f"it was sent with {_described(SENT_IN[run.order])}"
+    )
+
+
+def _missing(journal: Journal) -> Iterator[str]:
+    handled = {(run.service, run.order) for run in journal.runs}
+    for worker in WORKERS:
+        for order in SENT_IN:
+            if (worker, order) not in handled:
+                yield f"{worker} did not get {order} in time"
+
+
+def _left_behind(journal: Journal) -> Iterator[str]:
+    for service, context in journal.leftovers:
+        yield f"{service} still had {_described(context)} after a message"
+
+
+def _described(context: Mapping[str, object]) -> str:
+    return " ".join(map(str, context.values())) or "no context"

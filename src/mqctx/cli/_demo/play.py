@@ -1,0 +1,50 @@
+"""Play the story: a thread for each worker, and the requests in the main thread."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mqctx.cli._demo.stage import Stage
+
+PATIENCE_SECONDS: Final = 10.0
+"""How long the requests may take, and after them the handling of what they sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who plays the three roles."""
+
+    web: Callable[[Stage], Coroutine[Any, Any, None]]
+    billing: Callable[[Stage], None]
+    shipping: Callable[[Stage], None]
+
+
+def play(stage: Stage, cast: Cast) -> None:
+    """Return when every order is handled, or patience is at an end, and all roles have stopped.
+
+    What a role raises comes out here.
+    """
+    over = stage.journal.over
+
+    def work(role: Callable[[Stage], None]) -> None:
+        try:
+            role(stage)
+        finally:
+            over.set()  # Without this worker the rest would wait for nothing.
+
+    with ThreadPoolExecutor() as threads:
+        workers = [threads.submit(work, role) for role in (cast.billing, cast.shipping)]
+        try:
+            asyncio.run(_patiently(cast.web(stage)))
+            over.wait(PATIENCE_SECONDS)
+        finally:
+            over.set()
+    for worker in workers:
+        worker.result()
+
+
+async def _patiently(requests: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await requests

@@ -1,0 +1,47 @@
+"""The queues, and the way to them with kombu, which knows both brokers: memory and RabbitMQ."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import kombu
+from kombu.exceptions import OperationalError
+from kombu.transport.pyamqp import Transport
+
+from mqctx.cli._demo.stage import Stage
+
+# What kombu annotates is incomplete; as Any it passes the type checkers.
+_kombu: Any = kombu
+
+KOMBU_ERRORS: Final[tuple[type[Exception], ...]] = (
+    OperationalError,
+    *Transport.connection_errors,
+    *Transport.channel_errors,
+)
+_CONNECT_SECONDS: Final = 5.0
+_EXPIRE_SECONDS: Final = 60.0  # Should this process be killed, the broker deletes the queues.
+
+
+def connect(url: str) -> Any:
+    """Return an open connection, for a `with` block."""
+    connection = _kombu.Connection(url, connect_timeout=_CONNECT_SECONDS)
+    return connection.ensure_connection(max_retries=1, interval_start=0)
+
+
+def queue(name: str) -> Any:
+    """Return the description of a queue, with which it is declared and consumed from."""
+    return _kombu.Queue(name, expires=_EXPIRE_SECONDS)
+
+
+@contextmanager
+def queues(stage: Stage) -> Generator[None, None, None]:
+    """Declare both queues; delete them after the block, however it ends."""
+    with connect(stage.url) as connection:
+        bound = [queue(name)(connection.default_channel) for name in (stage.orders, stage.shipping)]
+        try:
+            for each in bound:
+                each.declare()
+            yield
+        finally:
+            for each in bound:
+                each.delete()

@@ -1,0 +1,190 @@
+"""Which calls may carry the context, and what of it: what the HTTP clients have in common."""
+
+import json
+import logging
+import re
+import time
+from collections.abc import Container, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Required, TypedDict
+from urllib.parse import urlsplit
+
+from mqctx._core.context import current
+from mqctx._core.rejection import Rejection, log_rejection
+from mqctx._core.values import as_plain, check_name, escape
+from mqctx.errors import ConfigurationError, InvalidValueError
+from mqctx.formats.trace_context import TraceContextFormat
+
+__all__ = ["Answer", "OutgoingCallPolicy", "Settings"]
+
+_HOST = re.compile(
+    r"(\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::([0-9]+))?", re.IGNORECASE
+)
+# RFC 9110: a name is a token (5.6.2); a value is printable, without snapshot at its ends (5.5).
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
+_PORTS: Final = {"http": 80, "https": 443}
+_TRACE: Final = ("traceparent", "tracestate")
+_trace = TraceContextFormat()
+_logger = logging.getLogger("mqctx.calls")
+
+
+class Settings(TypedDict, total=False):
+    """What each client's class takes: the arguments of `OutgoingCallPolicy`."""
+
+    hosts: Required[Iterable[str]]
+    headers: Mapping[str, str]
+    log: bool
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came back from a call: nothing yet, or the status of a response."""
+
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingCallPolicy:
+    """Decide for each call, and for each redirect anew, what of the context it carries.
+
+    That is the values of `headers`, and the active trace as W3C Trace Context, in which each
+    call is a span of its own. Nothing outside of a run; no trace where none is active. A header
+    that the caller set is the caller's, and stays.
+
+    Args:
+        hosts: Who may see the context. Exactly these hosts, whatever the port unless one is
+            given (`"api.internal:8443"`); `"*.example.com"` is every host below example.com, not
+            itself; `"*"` is everyone. An IPv6 address goes in brackets.
+        headers: The header for each name in the context; those not named here stay. A value
+            that is no text goes as JSON, one that no header can hold is left out with a WARNING.
+        log: Write an INFO line for each call, allowed or not, to the logger `mqctx.calls`:
+            method, host, path, status or type of the error, and the milliseconds until the
+            response's headers were there.
+
+    Raises:
+        ConfigurationError: a setting cannot work.
+        InvalidNameError: `headers` has a name that no context can have.
+    """
+
+    hosts: Iterable[str]
+    headers: Mapping[str, str] = field(default_factory=lambda: {"request_id": "X-Request-Id"})
+    log: bool = False
+    _allowed: tuple[tuple[str, int | None], ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.hosts, str):  # each of its letters would be taken for a host
+            raise ConfigurationError(
+                "hosts: expected hosts such as ['api.internal', '*.example.com'], "
+                f"got {self.hosts!r}"
+            )
+        _check_headers(self.headers)
+        object.__setattr__(self, "headers", dict(self.headers))
+        object.__setattr__(self, "hosts", tuple(self.hosts))
+        object.__setattr__(self, "_allowed", tuple(map(_host_and_port, self.hosts)))
+
+    def headers_for(self, url: str, present: Container[str]) -> dict[str, str]:
+        """Return what to add to the headers that are `present` in a call to `url`."""
+        if not self._allows(_target(url)):
+            return {}
+        values = current().propagated()
+        added: dict[str, str] = {}
+        for name, header in self.headers.items():
+            if values.get(name) is not None and header not in present:
+                added |= _written(name, header, values[name])
+        if "trace_id" in values and not any(header in present for header in _TRACE):
+            added |= _trace.encode(values)()
+        return added
+
+    @contextmanager
+    def logged(self, method: str, url: str) -> Generator[Answer]:
+        """Log, if so set, the call that is made inside; fill in the answer there."""
+        answer, error, start = Answer(), None, time.perf_counter()
+        try:
+            yield answer
+        except BaseException as raised:
+            error = type(raised).__name__
+            raise
+        finally:
+            if self.log:
+                _log(method, _target(url), answer.status, error, time.perf_counter() - start)
+
+    def _allows(self, target: "_Target") -> bool:
+        return any(
+            port in (None, target.port)
+            and (target.host.endswith(host[1:]) if host[0] == "*" else target.host == host)
+            for host, port in self._allowed
+        )
+
+
+class _Target(NamedTuple):
+    """Where a call goes."""
+
+    host: str
+    port: int | None
+    path: str
+
+
+def _target(url: str) -> _Target:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS.get(parts.scheme)
+    except ValueError:  # the client will say so in its own way
+        return _Target("", None, "")
+    return _Target(parts.hostname or "", port, parts.path)
+
+
+def _host_and_port(allowed: str) -> tuple[str, int | None]:
+    match = _HOST.fullmatch(allowed)
+    if match is None:
+        raise ConfigurationError(
+            f"hosts: {allowed!r} is no host; give its name or address, with no scheme or path, "
+            "such as 'api.internal', '*.example.com', '[::1]:8443', in ASCII (xn--...)"
+        )
+    return match[1].lower().strip("[]"), int(match[2]) if match[2] else None
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    taken: set[str] = set(_TRACE)
+    for name, header in headers.items():
+        check_name(name)
+        if not _NAME.fullmatch(header):
+            raise ConfigurationError(f"headers: {header!r}, for {name}, is no name of a header")
+        if header.lower() in taken:
+            raise ConfigurationError(
+                f"headers: {header!r}, for {name}, is written already; choose another"
+            )
+        taken.add(header.lower())
+
+
+def _written(name: str, header: str, value: Any) -> dict[str, str]:
+    """Return the header with that value, or none where no header can hold it."""
+    try:
+        plain = as_plain(name, value)
+    except InvalidValueError as error:  # a joined ContextVar may hold anything
+        log_rejection(Rejection("inject", header, name, "illegal-value", escape(str(error))))
+        return {}
+    text = plain if isinstance(plain, str) else json.dumps(plain, separators=(",", ":"))
+    if not _VALUE.fullmatch(text):
+        detail = "a header holds printable ASCII only, without snapshot at its ends"
+        log_rejection(Rejection("inject", header, name, "illegal-value", detail))
+        return {}
+    return {header: text}
+
+
+def _log(
+    method: str, target: _Target, status: int | None, error: str | None, seconds: float
+) -> None:
+    fields = {
+        "method": method,
+        "host": target.host,
+        "path": target.path,
+        "status": status,
+        "error": error,
+        "duration_ms": round(seconds * 1000, 1),
+    }
+    place = escape(target.host + target.path)
+    _logger.info(
+        "%s %s: %s in %s ms", method, place, error or status, fields["duration_ms"], extra=fields
+    )

@@ -1,0 +1,75 @@
+"""Context through httpx: transports for `httpx.Client` and `httpx.AsyncClient`."""
+
+from typing import Unpack
+
+import httpx
+
+from mqctx.http_clients._policy import OutgoingCallPolicy, Settings
+
+__all__ = ["AsyncContextTransport", "ContextTransport"]
+
+# A transport, because it is asked for each redirect and sees errors. Event hooks see no errors, and
+# what they write into a request goes on to wherever it is redirected.
+
+
+class ContextTransport(httpx.BaseTransport):
+    """A transport that sends through another one, with the context in the headers.
+
+    `httpx.Client(transport=ContextTransport(httpx.HTTPTransport(), hosts=["api.internal"]))`.
+    What a client with a transport of its own ignores (`verify`, `http2`, `limits`, proxies of
+    the environment), and what would go around it (`proxy=`), is for the inner transport to be
+    told. For the settings, see `OutgoingCallPolicy`.
+
+    Raises:
+        ConfigurationError: a setting cannot work.
+    """
+
+    def __init__(self, transport: httpx.BaseTransport, **settings: Unpack[Settings]) -> None:
+        self._transport = transport
+        self._policy = OutgoingCallPolicy(**settings)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a copy of `request` that carries the context, if its host may see it."""
+        with self._policy.logged(request.method, str(request.url)) as answer:
+            response = self._transport.handle_request(_with_context(request, self._policy))
+            answer.status = response.status_code
+            return response
+
+    def close(self) -> None:
+        """Close the inner transport."""
+        self._transport.close()
+
+
+class AsyncContextTransport(httpx.AsyncBaseTransport):
+    """What `ContextTransport` is, for `httpx.AsyncClient` and around an async transport."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, **settings: Unpack[Settings]) -> None:
+        self._transport = transport
+        self._policy = OutgoingCallPolicy(**settings)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a copy of `request` that carries the context, if its host may see it."""
+        with self._policy.logged(request.method, str(request.url)) as answer:
+            sent = _with_context(request, self._policy)
+            response = await self._transport.handle_async_request(sent)
+            answer.status = response.status_code
+            return response
+
+    async def aclose(self) -> None:
+        """Close the inner transport."""
+        await self._transport.aclose()
+
+
+def _with_context(request: httpx.Request, outbound: OutgoingCallPolicy) -> httpx.Request:
+    added = outbound.headers_for(str(request.url), request.headers)
+    if not added:
+        return request
+    headers = request.headers.copy()
+    headers.update(added)
+    return httpx.Request(
+        request.method,
+        request.url,
+        headers=headers,
+        stream=request.stream,
+        extensions=request.extensions,
+    )

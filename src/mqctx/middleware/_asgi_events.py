@@ -1,0 +1,140 @@
+"""What an ASGI server and an application say to each other in one request, or one websocket."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any, Final, Protocol, TypeAlias
+
+from mqctx._core.values import type_name
+from mqctx.middleware._access_log import GONE
+from mqctx.middleware._request import Request
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Any]]
+Send: TypeAlias = Callable[[Any], Awaitable[None]]
+
+_BODIES: Final = frozenset(
+    ("http.response.body", "http.response.zerocopysend", "http.response.pathsend")
+)
+
+
+class AsgiEvents(Protocol):
+    """What goes back and forth, by the ASGI specification, and is looked at for the log."""
+
+    async def receive(self) -> Any:
+        """Give the application the server's next message."""
+        ...
+
+    async def send(self, message: Message) -> None:
+        """Give the server a message of the application, the first one with the request id."""
+        ...
+
+    def end(self, error: BaseException | None) -> None:
+        """Log how it ended, if nobody has: the application has returned, or raised `error`."""
+        ...
+
+
+class _HttpEvents:
+    __slots__ = ("_complete", "_gone", "_id_header", "_line", "_receive", "_send", "_status")
+
+    def __init__(
+        self, request: Request, id_header: tuple[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
+        self._line = request.line
+        self._id_header = id_header
+        self._receive = receive
+        self._send = send
+        self._status = 0
+        self._complete = False
+        self._gone = False
+
+    async def receive(self) -> Any:
+        message = await self._receive()
+        # After the response, this is all that a server has to say.
+        if message["type"] == "http.disconnect" and not self._complete:
+            self._gone = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.start":
+            self._status = message["status"]
+            message = _with_id(message, self._id_header)
+        elif kind in _BODIES:
+            self._complete = not message.get("more_body", False)
+        try:
+            await self._send(message)
+        except OSError:  # what a server raises where the client is gone (ASGI 2.4)
+            self._gone = True
+            raise
+        # Who answers an exception with a 5xx raises it after: the line waits for it.
+        if self._complete and self._status < 500:
+            self._line.completed(self._status, GONE if self._gone else None)
+
+    def end(self, error: BaseException | None) -> None:
+        nobody_waits = self._gone or (error is not None and not isinstance(error, Exception))
+        status = self._status or (499 if nobody_waits else 500)
+        note = GONE if self._gone else _name(error)
+        self._line.completed(status, note or (None if self._complete else "no complete response"))
+
+
+class _WebSocketEvents:
+    __slots__ = ("_code", "_id_header", "_line", "_open", "_receive", "_send", "_status")
+
+    def __init__(
+        self, request: Request, id_header: tuple[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
+        self._line = request.line
+        self._id_header = id_header
+        self._receive = receive
+        self._send = send
+        self._open = False
+        self._code = 0
+        self._status = 0
+
+    async def receive(self) -> Any:
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            self._ended(message.get("code", 1005), 499)
+        return message
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "websocket.accept":
+            self._open = True
+            message = _with_id(message, self._id_header)
+        elif kind == "websocket.http.response.start":
+            self._status = message["status"]
+            message = _with_id(message, self._id_header)
+        elif kind == "websocket.close":
+            self._ended(message.get("code", 1000), 403)
+        await self._send(message)
+
+    def _ended(self, code: int, status: int) -> None:
+        self._code = self._code or code
+        self._status = self._status or status
+
+    def end(self, error: BaseException | None) -> None:
+        if self._open:
+            # Where nobody names a code, servers close: RFC 6455 7.4.1.
+            self._line.closed(self._code or (1011 if error else 1000), _name(error))
+        else:
+            self._line.completed(self._status or 500, _name(error))
+
+
+EVENTS: Final[Mapping[str, Callable[..., AsgiEvents]]] = {
+    "http": _HttpEvents,
+    "websocket": _WebSocketEvents,
+}
+"""The kinds of events that get a context, by the type in their scope."""
+
+
+def _name(error: BaseException | None) -> str | None:
+    return None if error is None else type_name(type(error))
+
+
+def _with_id(message: Message, id_header: tuple[bytes, bytes]) -> Message:
+    """Return a start of a response with the request id, if it has none of the application's."""
+    headers: Iterable[tuple[bytes, bytes]] = message.get("headers") or ()
+    kept = list(headers)
+    if any(name.lower() == id_header[0] for name, _ in kept):
+        return message
+    return {**message, "headers": [*kept, id_header]}

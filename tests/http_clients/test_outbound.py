@@ -1,0 +1,190 @@
+"""Which hosts may see the context, and how its values are written; the clients share that."""
+
+import enum
+import uuid
+from contextvars import ContextVar
+from typing import Any
+
+import httpx
+import pytest
+
+from mqctx import ConfigurationError, InvalidNameError, Variable, current, run, scope
+from mqctx.http_clients.httpx import ContextTransport
+
+MANY = {"value": "X-Value", "other": "X-Other"}
+
+
+def sent(url: str = "https://api.internal/", **settings: Any) -> httpx.Headers:
+    """Return the headers of a call to `url`."""
+    transport = ContextTransport(httpx.MockTransport(answer), **settings)
+    with httpx.Client(transport=transport) as client:
+        return httpx.Headers(client.get(url).json())
+
+
+def answer(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, json=dict(request.headers))
+
+
+class TestHosts:
+    @pytest.mark.parametrize(
+        ("host", "url"),
+        [
+            ("api.internal", "https://api.internal/orders"),
+            ("api.internal", "http://api.internal:8080"),
+            ("API.internal", "https://api.INTERNAL/"),
+            ("api.internal:443", "https://api.internal/"),
+            ("api.internal:80", "http://api.internal/"),
+            ("api.internal:8443", "https://api.internal:8443/"),
+            ("*.example.com", "https://api.example.com/"),
+            ("*.example.com", "https://eu.api.example.com/"),
+            ("*.example.com:8443", "https://api.example.com:8443/"),
+            ("xn--bcher-kva.de", "https://bücher.de/"),
+            ("127.0.0.1", "http://127.0.0.1:5000/"),
+            ("[::1]", "http://[::1]:5000/"),
+            ("[2001:DB8::1]:5000", "http://[2001:db8::1]:5000/"),
+            ("my_service", "http://my_service/"),
+            ("*", "https://anyone.org/"),
+            ("*:8443", "https://anyone.org:8443/"),
+        ],
+    )
+    def test_that_are_allowed(self, host: str, url: str) -> None:
+        with scope(request_id="r-1"):
+            assert sent(url, hosts=["other.org", host])["X-Request-Id"] == "r-1"
+
+    @pytest.mark.parametrize(
+        ("host", "url"),
+        [
+            ("api.internal", "https://api.internal.evil.org/"),
+            ("api.internal", "https://evil-api.internal/"),
+            ("api.internal", "https://sub.api.internal/"),
+            ("api.internal", "https://api.internal@evil.org/"),
+            ("api.internal", "https://evil.org/?api.internal"),
+            ("api.internal", "https://evil.org#@api.internal/"),
+            ("api.internal", "https://apixinternal/"),
+            ("api.internal", "https://api.internal./"),
+            ("api.internal:443", "https://api.internal:8443/"),
+            ("api.internal:443", "http://api.internal/"),
+            ("*.example.com", "https://example.com/"),
+            ("*.example.com", "https://example.com.evil.org/"),
+            ("*.example.com", "https://api.example.com.evil.org/"),
+            ("*.example.com", "https://evilexample.com/"),
+            ("[::1]", "http://[::2]/"),
+            ("*:8443", "https://anyone.org/"),
+        ],
+    )
+    def test_that_are_not(self, host: str, url: str) -> None:
+        with scope(request_id="r-1"):
+            assert "X-Request-Id" not in sent(url, hosts=[host])
+
+    def test_may_be_none_at_all(self) -> None:
+        with scope(request_id="r-1"):
+            assert "X-Request-Id" not in sent(hosts=[])
+
+    def test_have_to_be_named(self) -> None:
+        with pytest.raises(TypeError, match="hosts"):
+            ContextTransport(httpx.MockTransport(answer))  # type: ignore[call-arg]
+
+    @pytest.mark.parametrize(
+        "host",
+        [
+            *("", "https://api.internal", "api.internal/orders", "ada@api.internal", "api.*"),
+            *("*example.com", "a.*.com", "**", "*.", ".example.com", "bücher.de", "::1", "a:b"),
+            *("api.internal\n", "api internal"),
+        ],
+    )
+    def test_that_are_none_are_refused(self, host: str) -> None:
+        with pytest.raises(ConfigurationError, match="hosts: .* is no host; give its name"):
+            sent(hosts=[host])
+
+    def test_given_as_one_text_are_refused(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"hosts: .*\['api.internal'"):
+            sent(hosts="api.internal")
+
+
+class TestHeaders:
+    @pytest.mark.parametrize("header", ["", "X Tenant", "X-Tenant:", "X-Ténant", "X\r\nY"])
+    def test_that_are_none_are_refused(self, header: str) -> None:
+        with pytest.raises(ConfigurationError, match="headers: .* is no name of a header"):
+            sent(hosts=[], headers={"tenant": header})
+
+    @pytest.mark.parametrize(
+        "headers", [{"a": "X-Id", "b": "x-id"}, {"a": "Traceparent"}, {"a": "tracestate"}]
+    )
+    def test_that_are_written_already_are_refused(self, headers: dict[str, str]) -> None:
+        with pytest.raises(ConfigurationError, match="headers: .* is written already"):
+            sent(hosts=[], headers=headers)
+
+    def test_of_a_name_that_no_context_can_have_are_refused(self) -> None:
+        with pytest.raises(InvalidNameError):
+            sent(hosts=[], headers={"no name": "X-Id"})
+
+    def test_given_are_copied(self) -> None:
+        headers = {"value": "X-Value"}
+        transport = ContextTransport(httpx.MockTransport(answer), hosts=["*"], headers=headers)
+        headers.clear()
+        with httpx.Client(transport=transport) as client, scope(value="v"):
+            assert client.get("https://api.internal/").json()["x-value"] == "v"
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [
+            *(("acme & co; 50%", "acme & co; 50%"), ("", "")),
+            *((7, "7"), (1.5, "1.5"), (True, "true"), (["é", 1], '["\\u00e9",1]'), ({}, "{}")),
+        ],
+    )
+    def test_go_as_text_or_as_json(self, value: object, text: str) -> None:
+        with scope(value=value):
+            assert sent(hosts=["*"], headers=MANY)["X-Value"] == text
+
+    def test_none_and_absent_ones_are_no_header(self) -> None:
+        with scope(value=None):
+            assert not {"X-Value", "X-Other"} & sent(hosts=["*"], headers=MANY).keys()
+
+    def test_of_a_declared_type_go_as_what_they_are_in_json(self) -> None:
+        value, other = Variable("value", uuid.UUID), Variable("other", Colour)
+        number = uuid.UUID(int=7)
+        with value.scope(number), other.scope(Colour.RED):
+            headers = sent(hosts=["*"], headers=MANY)
+        assert (headers["X-Value"], headers["X-Other"]) == (str(number), "red")
+
+    def test_that_are_local_stay(self) -> None:
+        secret = Variable("value", str, local=True)
+        with secret.scope("secret"), scope(other="1"):
+            headers = sent(hosts=["*"], headers=MANY)
+        assert "X-Value" not in headers
+        assert headers["X-Other"] == "1"
+
+    def test_of_a_joined_contextvar_are_those_of_now(self) -> None:
+        other = ContextVar("other", default="")
+        Variable("value", str, contextvar=other)
+        with scope(value="before"):
+            other.set("now")
+            assert sent(hosts=["*"], headers=MANY)["X-Value"] == "now"
+
+    def test_that_cannot_travel_are_left_out_with_a_warning(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        joined: ContextVar[object] = ContextVar("joined", default=None)
+        Variable("value", str, contextvar=joined)
+
+        def call() -> httpx.Headers:
+            joined.set(object())
+            return sent(hosts=["*"], headers=MANY)
+
+        headers = run({"other": "1"}, call)
+        assert "X-Value" not in headers
+        assert headers["X-Other"] == "1"
+        assert "value in X-Value: not sent" in caplog.text
+
+    def test_are_those_of_the_moment_of_the_call(self) -> None:
+        with scope(request_id="r-1"):
+            assert current() == {"request_id": "r-1"}
+            transport = ContextTransport(httpx.MockTransport(answer), hosts=["*"])
+        with httpx.Client(transport=transport) as client, scope(request_id="r-2"):
+            assert client.get("https://api.internal/").json()["x-request-id"] == "r-2"

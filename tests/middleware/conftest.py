@@ -39,7 +39,7 @@ class Lines(logging.Handler):
 
 
 def _note(record: logging.LogRecord) -> str:
-    error = vars(record).get("http.error")
+    error = vars(record).get("error.type")
     return f" ({error})" if error else ""
 
 

@@ -338,7 +338,7 @@ class TestWebSocket:
         assert lines.texts == ["websocket closed: GET /live 4000"]
         assert lines.contexts[0]["user"] == "ada"
         assert lines.fields[0]["websocket.code"] == 4000
-        assert "http.duration_ms" in lines.fields[0]
+        assert "http.request.duration_ms" in lines.fields[0]
 
     @pytest.mark.asyncio
     async def test_closed_by_the_client_has_the_clients_code(self, lines: Lines) -> None:

@@ -227,7 +227,7 @@ async def test_a_mounted_application_with_a_middleware_of_its_own_keeps_the_requ
     lines: Lines,
 ) -> None:
     async def endpoint(request: Request) -> Response:
-        assert current()["http.path"] == "/inner/orders"
+        assert current()["url.path"] == "/inner/orders"
         return PlainTextResponse(current()["request_id"])
 
     class Rewriting:

@@ -189,7 +189,7 @@ def test_a_status_that_is_none_is_for_the_server_to_refuse(lines: Lines) -> None
 def test_the_path_is_the_whole_one_where_the_application_is_mounted() -> None:
     def app(environ: Any, start_response: Any) -> Any:
         start_response("200 OK", [])
-        return [str(current()["http.path"]).encode()]
+        return [str(current()["url.path"]).encode()]
 
     environ = wsgi_environ("/orders") | {"SCRIPT_NAME": "/shop"}
     assert call_wsgi(ContextMiddleware(app), environ).body == b"/shop/orders"

@@ -8,7 +8,7 @@ from typing import Any, Final
 GONE: Final = "client disconnected"
 """The note where nobody is there to take the rest of the response."""
 
-_SHOWN: Final = ("http.method", "http.path", "http.client")
+_SHOWN: Final = ("http.request.method", "url.path", "client.address")
 _logger = logging.getLogger("mqctx.access")
 
 
@@ -28,7 +28,9 @@ class AccessLine:
 
     def completed(self, status: int, error: str | None = None) -> None:
         """Say that the request was answered, or what kept it from an answer."""
-        self._write("request completed: %s %s %d in %.1f ms%s", "http.status", status, error)
+        self._write(
+            "request completed: %s %s %d in %.1f ms%s", "http.response.status_code", status, error
+        )
 
     def closed(self, code: int, error: str | None = None) -> None:
         """Say that a websocket that was open is closed."""
@@ -40,12 +42,12 @@ class AccessLine:
         self._settled = True
         milliseconds = (perf_counter() - self._began) * 1000
         shown = {name: self._request[name] for name in _SHOWN if name in self._request}
-        ended = {field: number, "http.duration_ms": round(milliseconds, 3)}
-        noted = {"http.error": error} if error else {}
+        ended = {field: number, "http.request.duration_ms": round(milliseconds, 3)}
+        noted = {"error.type": error} if error else {}
         _logger.info(
             text,
-            shown["http.method"],
-            shown["http.path"],
+            shown["http.request.method"],
+            shown["url.path"],
             number,
             milliseconds,
             f" ({error})" if error else "",

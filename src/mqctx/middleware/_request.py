@@ -16,10 +16,10 @@ from mqctx.errors import ConfigurationError, InvalidNameError
 from mqctx.formats.trace_context import TraceContextFormat, new_id, start_trace
 from mqctx.middleware._access_log import AccessLine
 
-http_method = Variable("http.method", str, local=True)
-http_path = Variable("http.path", str, local=True)
-http_client = Variable("http.client", str, local=True)
-http_started = Variable("http.started", datetime, local=True)
+request_method = Variable("http.request.method", str, local=True)
+url_path = Variable("url.path", str, local=True)
+client_address = Variable("client.address", str, local=True)
+request_start_time = Variable("http.request.start_time", datetime, local=True)
 
 UNDER_WAY: Final = "mqctx.under_way"
 """Key in an ASGI scope or WSGI environ: a middleware further out has made the context."""
@@ -37,7 +37,7 @@ _trace_context = TraceContextFormat()
 _OURS: Final = frozenset(
     (
         *("request_id", *_trace_context.owned_names),
-        *(each.name for each in (http_method, http_path, http_client, http_started)),
+        *(each.name for each in (request_method, url_path, client_address, request_start_time)),
     )
 )
 
@@ -115,11 +115,12 @@ class RequestContextBuilder:
         Where a header came more than once, `found` has its values joined by commas (RFC 9110
         5.3): so a doubled id or traceparent is none.
         """
-        values: dict[str, Any] = {"http.method": method, "http.started": datetime.now(UTC)}
+        now = datetime.now(UTC)
+        values: dict[str, Any] = {"http.request.method": method, "http.request.start_time": now}
         # Percent-encoded, as in the URL: no path can break a line of a log.
-        values["http.path"] = encoded = quote(path, _PATH_SAFE)
+        values["url.path"] = encoded = quote(path, _PATH_SAFE)
         if client:
-            values["http.client"] = client
+            values["client.address"] = client
         request_id = self._identify(found, values)
         if self._trace:
             self._trace_into(values, found)

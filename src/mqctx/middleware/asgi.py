@@ -16,9 +16,10 @@ class ContextMiddleware:
     """Run each request and websocket inside a context of its own.
 
     The context has `request_id`, the trace, the chosen headers, and what stays in the process:
-    `http.method`, `http.path`, `http.client`, `http.started`. It is active for all that the
-    application does until it returns, background tasks included; `bind` adds to it. What was
-    active outside is active again after, and no context variable that is set inside gets out.
+    `http.request.method`, `url.path`, `client.address`, `http.request.start_time`. It is active
+    for all that the application does until it returns, background tasks included; `bind` adds to
+    it. What was active outside is active again after, and no context variable that is set inside
+    gets out.
 
     The response shows the request id. Once it is complete, one line is logged. Other scopes
     (lifespan) pass untouched, and so does a request that another instance already serves.

@@ -21,8 +21,9 @@ class ContextMiddleware:
     """Run each request inside a context of its own.
 
     The context has `request_id`, the trace, the chosen headers, and what stays in the process:
-    `http.method`, `http.path`, `http.client`, `http.started`. It is active for all that the
-    application does, also while a streamed response is iterated and closed; `bind` adds to it.
+    `http.request.method`, `url.path`, `client.address`, `http.request.start_time`. It is active
+    for all that the application does, also while a streamed response is iterated and closed;
+    `bind` adds to it.
     What was active outside is active again after, and no context variable that is set inside
     gets out, to the next request of the thread for one.
 

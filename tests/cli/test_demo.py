@@ -13,12 +13,12 @@ from click.testing import CliRunner, Result
 
 import mqctx
 from mqctx.adapters import kombu as adapter
-from mqctx.cli import main
 from mqctx.cli._demo import on_kombu, play
 from mqctx.cli._demo.broker import Broker
 from mqctx.cli._demo.check import judge
 from mqctx.cli._demo.journal import HandlerRun, Journal, Service
 from mqctx.cli._demo.story import LEGACY_ORDER, SENT_IN, WORKERS
+from mqctx.cli._group import commands
 
 ADA = ("r-1", "ada", "acme")
 GRACE = ("r-2", "grace", "initech")
@@ -36,7 +36,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def demo(*arguments: str, color: bool = False) -> Result:
-    return CliRunner().invoke(main, ["demo", *arguments], color=color)
+    return CliRunner().invoke(commands, ["demo", *arguments], color=color)
 
 
 def rows(output: str) -> list[list[str]]:
@@ -90,7 +90,7 @@ def test_the_header_says_where_it_runs_and_the_end_how_it_went() -> None:
 
 
 def test_piped_it_is_plain_narrow_and_without_warnings() -> None:
-    command = [sys.executable, "-W", "error", "-m", "mqctx.cli", "demo"]
+    command = [sys.executable, "-W", "error", "-m", "mqctx", "demo"]
     piped = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     assert (piped.returncode, piped.stderr) == (0, "")
@@ -100,7 +100,7 @@ def test_piped_it_is_plain_narrow_and_without_warnings() -> None:
 
 
 def test_a_reader_that_leaves_early_causes_no_traceback() -> None:
-    command = [sys.executable, "-m", "mqctx.cli", "demo"]
+    command = [sys.executable, "-m", "mqctx", "demo"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None

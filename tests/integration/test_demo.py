@@ -9,14 +9,14 @@ import pytest
 from click.testing import CliRunner
 from pika.exceptions import ChannelClosedByBroker
 
-from mqctx.cli import main
 from mqctx.cli._demo import on_aio_pika
+from mqctx.cli._group import commands
 
 CAST = {("web", "aio-pika"), ("legacy", "aio-pika"), ("billing", "pika"), ("shipping", "kombu")}
 
 
 def test_each_handler_sees_its_request_across_three_clients(amqp_url: str) -> None:
-    result = CliRunner().invoke(main, ["demo", "--broker", amqp_url])
+    result = CliRunner().invoke(commands, ["demo", "--broker", amqp_url])
 
     cast = re.findall(r"^ *\d+ ms +(\S+) +(\S+)", result.output, re.MULTILINE)
     assert set(cast) == CAST
@@ -40,7 +40,7 @@ def test_no_queue_stays_on_the_broker(
     if interruption is not None:
         monkeypatch.setattr(on_aio_pika, "serve", Mock(side_effect=interruption))
 
-    result = CliRunner().invoke(main, ["demo", "--broker", amqp_url])
+    result = CliRunner().invoke(commands, ["demo", "--broker", amqp_url])
 
     assert bool(result.exit_code) is (interruption is not None)
     with pika.BlockingConnection(pika.URLParameters(amqp_url)) as connection:
@@ -52,7 +52,7 @@ def test_no_queue_stays_on_the_broker(
 def test_a_wrong_password_is_one_line_without_it(amqp_url: str) -> None:
     address = amqp_url.rpartition("@")[2]
 
-    result = CliRunner().invoke(main, ["demo", "--broker", f"amqp://guest:s3cret@{address}"])
+    result = CliRunner().invoke(commands, ["demo", "--broker", f"amqp://guest:s3cret@{address}"])
 
     assert result.exit_code == 2
     assert len(result.output.splitlines()) == 1

@@ -1,15 +1,21 @@
-"""The command line: `mqctx demo`."""
+"""The command line: `mqctx`, or `python -m mqctx`."""
 
-import click
-
-from mqctx.cli._demo.command import command as demo_command
+import sys
 
 __all__ = ["main"]
 
 
-@click.group()
 def main() -> None:
-    """Your request context, on the other side of the queue."""
+    """Run the command that the program's arguments name.
 
+    Exits with one line that names the extra if a library is missing that the command needs.
+    """
+    try:
+        from mqctx.cli._group import commands  # noqa: PLC0415 - needs the extra
 
-main.add_command(demo_command)
+        commands(prog_name="mqctx")
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing == "mqctx":
+            raise
+        sys.exit(f"mqctx: no module named {missing!r}; install it with: pip install 'mqctx[cli]'")

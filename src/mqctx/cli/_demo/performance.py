@@ -1,15 +1,14 @@
-"""The command `mqctx demo`."""
+"""Play the story on the clients, and show it."""
 
 from typing import Final
 
-import click
 from aio_pika.exceptions import AMQPError as AioPikaError
 from aio_pika.exceptions import ChannelInvalidStateError
 from pika.exceptions import AMQPError as PikaError
 
 from mqctx.cli._demo import on_aio_pika, on_kombu, on_pika
 from mqctx.cli._demo.broker import Broker
-from mqctx.cli._demo.check import judge
+from mqctx.cli._demo.check import Verdict, judge
 from mqctx.cli._demo.journal import Journal
 from mqctx.cli._demo.play import Cast, play
 from mqctx.cli._demo.queues import KOMBU_ERRORS, queues
@@ -30,32 +29,15 @@ _BROKER_ERRORS: Final[tuple[type[Exception], ...]] = (
 )
 
 
-class _BrokerFailedError(click.ClickException):
-    exit_code = 2
+class BrokerFailedError(Exception):
+    """RabbitMQ could not be used. The message says what to do, without the password."""
 
 
-def _parse(_: click.Context, __: click.Parameter, url: str | None) -> Broker | None:
-    try:
-        return Broker.parse(url) if url else None
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+def perform(broker: Broker | None) -> Verdict:
+    """Play the story, print it, and return how it went.
 
-
-@click.command("demo")
-@click.option(
-    "--broker",
-    metavar="URL",
-    envvar="MQCTX_BROKER_URL",
-    show_envvar=True,
-    callback=_parse,
-    help="The RabbitMQ to run on, amqp://USER:PASSWORD@HOST:PORT/VHOST. Without it: in memory.",
-)
-@click.pass_context
-def command(context: click.Context, broker: Broker | None) -> None:
-    """Watch two requests keep their contexts apart across two queues.
-
-    The exit code is 1 if a handler saw any other context than the one its order was sent in,
-    or an order was lost, and 2 if RabbitMQ cannot be used.
+    Raises:
+        BrokerFailedError: the broker that was given cannot be used.
     """
     verdict = judge(_on_rabbitmq(broker) if broker else _in_memory())
     echo()
@@ -63,7 +45,7 @@ def command(context: click.Context, broker: Broker | None) -> None:
     if broker is None:
         echo("On RabbitMQ, with three clients: make demo BROKER=docker, or mqctx demo --broker URL")
     echo("In your own code: see README.md.")
-    context.exit(1 if verdict.problems else 0)
+    return verdict
 
 
 def _in_memory() -> Journal:
@@ -76,7 +58,7 @@ def _on_rabbitmq(broker: Broker) -> Journal:
     try:
         return _played(broker.url, _ON_RABBITMQ, where)
     except _BROKER_ERRORS as error:
-        raise _BrokerFailedError(broker.explain(error)) from error
+        raise BrokerFailedError(broker.explain(error)) from error
 
 
 def _played(url: str, cast: Cast, where: str) -> Journal:

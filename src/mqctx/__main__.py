@@ -1,0 +1,5 @@
+"""Let `python -m mqctx` be the command `mqctx`."""
+
+from mqctx.cli import main
+
+main()

@@ -1,5 +1,0 @@
-"""Let `python -m mqctx.cli` be the command `mqctx`."""
-
-from mqctx.cli import main
-
-main(prog_name="mqctx")

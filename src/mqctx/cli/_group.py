@@ -1,0 +1,14 @@
+"""The commands, each in a module of its own that loads what it needs when it runs."""
+
+import click
+
+from mqctx.cli.demo import demo
+
+
+@click.group()
+@click.version_option(package_name="mqctx", message="%(prog)s %(version)s")
+def commands() -> None:
+    """Your request context, on the other side of the queue."""
+
+
+commands.add_command(demo)

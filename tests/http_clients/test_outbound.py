@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mqctx import ConfigurationError, InvalidNameError, Variable, current, run, scope
+from mqctx import ConfigurationError, Variable, current, run, scope
 from mqctx.http_clients.httpx import ContextTransport
 
 MANY = {"value": "X-Value", "other": "X-Other"}
@@ -89,22 +89,25 @@ class TestHosts:
         [
             *("", "https://api.internal", "api.internal/orders", "ada@api.internal", "api.*"),
             *("*example.com", "a.*.com", "**", "*.", ".example.com", "bücher.de", "::1", "a:b"),
-            *("api.internal\n", "api internal"),
+            *("api.internal\n", "api internal", "a:0", "a:65536", "a:123456"),
         ],
     )
     def test_that_are_none_are_refused(self, host: str) -> None:
         with pytest.raises(ConfigurationError, match="hosts: .* is no host; give its name"):
             sent(hosts=[host])
 
-    def test_given_as_one_text_are_refused(self) -> None:
+    @pytest.mark.parametrize("hosts", ["api.internal", b"api.internal", None, [5], 5])
+    def test_that_are_no_list_of_texts_are_refused(self, hosts: Any) -> None:
         with pytest.raises(ConfigurationError, match=r"hosts: .*\['api.internal'"):
-            sent(hosts="api.internal")
+            sent(hosts=hosts)
 
 
 class TestHeaders:
     @pytest.mark.parametrize("header", ["", "X Tenant", "X-Tenant:", "X-Ténant", "X\r\nY"])
     def test_that_are_none_are_refused(self, header: str) -> None:
-        with pytest.raises(ConfigurationError, match="headers: .* is no name of a header"):
+        with pytest.raises(
+            ConfigurationError, match="headers: .* cannot be the name of an HTTP header"
+        ):
             sent(hosts=[], headers={"tenant": header})
 
     @pytest.mark.parametrize(
@@ -114,9 +117,30 @@ class TestHeaders:
         with pytest.raises(ConfigurationError, match="headers: .* is written already"):
             sent(hosts=[], headers=headers)
 
-    def test_of_a_name_that_no_context_can_have_are_refused(self) -> None:
-        with pytest.raises(InvalidNameError):
-            sent(hosts=[], headers={"no name": "X-Id"})
+    @pytest.mark.parametrize(
+        ("headers", "said"),
+        [
+            ({"no name": "X-Id"}, "headers: no name: a name starts with"),
+            ({"X-Tenant-Id": "tenant"}, r"names come first, {'tenant': 'X-Tenant-Id'}"),
+            ({"x-tenant": "tenant-id"}, r"names come first, {'tenant-id': 'x-tenant'}"),
+            ({"Tenant-Id": "tenant"}, "names come first"),
+            ({"Authorization": "user"}, "names come first"),
+            ({"tenant": "HTTP_X_TENANT_ID"}, "give the header as it is sent, 'X-Tenant-Id'"),
+            ({"size": "Content-Length"}, "has a meaning in HTTP itself"),
+            ({"peer": "host"}, "has a meaning in HTTP itself"),
+            ({"tenant": None}, "headers: None cannot be the name"),
+            (["X-Tenant-Id"], "headers: expected a mapping of names to headers"),
+        ],
+    )
+    def test_that_cannot_be_meant_are_refused(self, headers: Any, said: str) -> None:
+        with pytest.raises(ConfigurationError, match=said):
+            sent(hosts=[], headers=headers)
+
+    @pytest.mark.parametrize(
+        "headers", [{"tenant": "Tenant"}, {"tenant-id": "X-Tenant"}, {"userId": "user"}]
+    )
+    def test_of_unusual_names_are_taken(self, headers: dict[str, str]) -> None:
+        sent(hosts=[], headers=headers)
 
     def test_given_are_copied(self) -> None:
         headers = {"value": "X-Value"}
@@ -124,6 +148,12 @@ class TestHeaders:
         headers.clear()
         with httpx.Client(transport=transport) as client, scope(value="v"):
             assert client.get("https://api.internal/").json()["x-value"] == "v"
+
+
+@pytest.mark.parametrize("log", ["false", 1, None])
+def test_a_flag_that_is_neither_true_nor_false_is_refused(log: Any) -> None:
+    with pytest.raises(ConfigurationError, match="log: expected True or False"):
+        sent(hosts=[], log=log)
 
 
 class Colour(enum.Enum):

@@ -26,9 +26,14 @@ def name_filter(
             f"{setting}: expected names or prefixes such as ['tenant', 'order.*'], got {allowed!r}"
         )
     entries = tuple(allowed)
-    names = frozenset(name for entry in entries for name in (entry, *groups.get(entry, ())))
-    prefixes = tuple(entry[:-1] for entry in entries if entry.endswith("*"))
-    return partial(_is_among, names, prefixes)
+    return any_of(name for entry in entries for name in (entry, *groups.get(entry, ())))
+
+
+def any_of(entries: Iterable[str]) -> Callable[[str], bool]:
+    """Return whether a text is one of `entries`, a trailing `*` for a prefix."""
+    texts = frozenset(entries)
+    prefixes = tuple(entry[:-1] for entry in texts if entry.endswith("*"))
+    return partial(_is_among, texts, prefixes)
 
 
 def _any_name(_: str) -> bool:

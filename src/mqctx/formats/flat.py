@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import quote, unquote
 
 import msgspec
 
 from mqctx._core.rejection import Rejection, Report
-from mqctx._core.values import JSONValue, UntypedText, check_name, escape
-from mqctx.errors import ConfigurationError, InvalidNameError, OversizeError
+from mqctx._core.settings import checked_table, refuse_shared
+from mqctx._core.values import JSONValue, UntypedText, escape
+from mqctx.errors import ConfigurationError, OversizeError
 from mqctx.formats._format import PROPERTY, check_header, check_prefix, header_label, text_in
 from mqctx.formats.json import from_json, to_json
 
@@ -112,22 +113,16 @@ class FlatFormat:
 
 
 def _checked(given: object) -> dict[str, str]:
-    if not isinstance(given, Mapping):
-        raise ConfigurationError(
-            f"headers: expected a mapping of names to headers, got {given!r}; "
-            "what all begin with is prefix=..."
-        )
-    headers = dict(cast("Mapping[str, str]", given))
-    for name, header in headers.items():
-        try:
-            check_name(name)
-        except InvalidNameError as error:
-            raise ConfigurationError(f"headers: {error}") from None
-        if header not in _PROPERTIES:
-            check_header(header)
-    if not headers or len(set(headers.values())) < len(headers):
-        raise ConfigurationError(f"headers: give each name a header of its own, not {headers}")
+    headers = checked_table("headers", given, _check_header, "; what all begin with is prefix=...")
+    refuse_shared("headers", headers.values())
+    if not headers:
+        raise ConfigurationError("headers: give each name a header of its own, not {}")
     return headers
+
+
+def _check_header(_: str, header: str) -> None:
+    if header not in _PROPERTIES:
+        check_header(header)
 
 
 def _check_room(headers: Mapping[str, str], written: Mapping[str, str]) -> None:

@@ -12,18 +12,25 @@ from urllib.parse import urlsplit
 
 from mqctx._core.context import current
 from mqctx._core.rejection import Rejection, log_rejection
-from mqctx._core.values import as_plain, check_name, escape
+from mqctx._core.settings import (
+    check_flag,
+    check_written_http_header,
+    checked_entries,
+    checked_table,
+    refuse_shared,
+)
+from mqctx._core.values import as_plain, escape
 from mqctx.errors import ConfigurationError, InvalidValueError
 from mqctx.formats.trace_context import TraceContextFormat
 
 __all__ = ["Answer", "OutgoingCallPolicy", "Settings"]
 
 _HOST = re.compile(
-    r"(\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::([0-9]+))?", re.IGNORECASE
+    r"(\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", re.IGNORECASE
 )
-# RFC 9110: a name is a token (5.6.2); a value is printable, without snapshot at its ends (5.5).
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# RFC 9110 5.5: printable, without spaces at its ends.
 _VALUE = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
+_HOSTS_MEANT: Final = "hosts such as ['api.internal', '*.example.com']"
 _PORTS: Final = {"http": 80, "https": 443}
 _TRACE: Final = ("traceparent", "tracestate")
 _trace = TraceContextFormat()
@@ -31,11 +38,22 @@ _logger = logging.getLogger("mqctx.calls")
 
 
 class Settings(TypedDict, total=False):
-    """What each client's class takes: the arguments of `OutgoingCallPolicy`."""
+    """Which calls carry the context, and what of it. All clients take these keyword arguments."""
 
     hosts: Required[Iterable[str]]
+    """Who may see the context. Exactly these hosts, whatever the port unless one is given
+    (`"api.internal:8443"`); `"*.example.com"` is every host below example.com, not itself; `"*"`
+    is everyone. An IPv6 address goes in brackets."""
+
     headers: Mapping[str, str]
+    """The header for each name in the context, by default `{"request_id": "X-Request-Id"}`. Other
+    values stay. A value that is not text goes as JSON; one that no header can hold is left out
+    with a WARNING of the logger `mqctx`."""
+
     log: bool
+    """Write an INFO line for each call, allowed or not, to the logger `mqctx.calls`: method, host,
+    path, status or type of the error, and the milliseconds until the response's headers were
+    there. By default no line."""
 
 
 @dataclass(slots=True)
@@ -52,20 +70,6 @@ class OutgoingCallPolicy:
     That is the values of `headers`, and the active trace as W3C Trace Context, in which each
     call is a span of its own. Nothing outside of a run; no trace where none is active. A header
     that the caller set is the caller's, and stays.
-
-    Args:
-        hosts: Who may see the context. Exactly these hosts, whatever the port unless one is
-            given (`"api.internal:8443"`); `"*.example.com"` is every host below example.com, not
-            itself; `"*"` is everyone. An IPv6 address goes in brackets.
-        headers: The header for each name in the context; those not named here stay. A value
-            that is no text goes as JSON, one that no header can hold is left out with a WARNING.
-        log: Write an INFO line for each call, allowed or not, to the logger `mqctx.calls`:
-            method, host, path, status or type of the error, and the milliseconds until the
-            response's headers were there.
-
-    Raises:
-        ConfigurationError: a setting cannot work.
-        InvalidNameError: `headers` has a name that no context can have.
     """
 
     hosts: Iterable[str]
@@ -74,14 +78,11 @@ class OutgoingCallPolicy:
     _allowed: tuple[tuple[str, int | None], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.hosts, str):  # each of its letters would be taken for a host
-            raise ConfigurationError(
-                "hosts: expected hosts such as ['api.internal', '*.example.com'], "
-                f"got {self.hosts!r}"
-            )
-        _check_headers(self.headers)
-        object.__setattr__(self, "headers", dict(self.headers))
-        object.__setattr__(self, "hosts", tuple(self.hosts))
+        headers = checked_table("headers", self.headers, check_written_http_header)
+        refuse_shared("headers", (*_TRACE, *map(str.lower, headers.values())))
+        check_flag("log", self.log)
+        object.__setattr__(self, "headers", headers)
+        object.__setattr__(self, "hosts", checked_entries("hosts", self.hosts, _HOSTS_MEANT))
         object.__setattr__(self, "_allowed", tuple(map(_host_and_port, self.hosts)))
 
     def headers_for(self, url: str, present: Container[str]) -> dict[str, str]:
@@ -137,25 +138,12 @@ def _target(url: str) -> _Target:
 
 def _host_and_port(allowed: str) -> tuple[str, int | None]:
     match = _HOST.fullmatch(allowed)
-    if match is None:
+    if match is None or (match[2] is not None and not 0 < int(match[2]) < 65536):
         raise ConfigurationError(
             f"hosts: {allowed!r} is no host; give its name or address, with no scheme or path, "
             "such as 'api.internal', '*.example.com', '[::1]:8443', in ASCII (xn--...)"
         )
     return match[1].lower().strip("[]"), int(match[2]) if match[2] else None
-
-
-def _check_headers(headers: Mapping[str, str]) -> None:
-    taken: set[str] = set(_TRACE)
-    for name, header in headers.items():
-        check_name(name)
-        if not _NAME.fullmatch(header):
-            raise ConfigurationError(f"headers: {header!r}, for {name}, is no name of a header")
-        if header.lower() in taken:
-            raise ConfigurationError(
-                f"headers: {header!r}, for {name}, is written already; choose another"
-            )
-        taken.add(header.lower())
 
 
 def _written(name: str, header: str, value: Any) -> dict[str, str]:
@@ -167,7 +155,7 @@ def _written(name: str, header: str, value: Any) -> dict[str, str]:
         return {}
     text = plain if isinstance(plain, str) else json.dumps(plain, separators=(",", ":"))
     if not _VALUE.fullmatch(text):
-        detail = "a header holds printable ASCII only, without snapshot at its ends"
+        detail = "a header holds printable ASCII only, without spaces at its ends"
         log_rejection(Rejection("inject", header, name, "illegal-value", detail))
         return {}
     return {header: text}

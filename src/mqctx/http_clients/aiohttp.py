@@ -14,10 +14,10 @@ class ContextMiddleware:
 
     `ClientSession(middlewares=[ContextMiddleware(hosts=["api.internal"])])`. aiohttp asks it for
     each redirect, and for none of the calls that bring `middlewares=` of their own. Where others
-    send a request again, put it last. For the settings, see `OutgoingCallPolicy`.
+    send a request again, put it last. The settings: `mqctx.http_clients.Settings`.
 
     Raises:
-        ConfigurationError: a setting cannot work.
+        ConfigurationError: a setting cannot be meant; it says what to write instead.
     """
 
     def __init__(self, **settings: Unpack[Settings]) -> None:

@@ -18,10 +18,10 @@ class ContextTransport(httpx.BaseTransport):
     `httpx.Client(transport=ContextTransport(httpx.HTTPTransport(), hosts=["api.internal"]))`.
     What a client with a transport of its own ignores (`verify`, `http2`, `limits`, proxies of
     the environment), and what would go around it (`proxy=`), is for the inner transport to be
-    told. For the settings, see `OutgoingCallPolicy`.
+    told. The settings: `mqctx.http_clients.Settings`.
 
     Raises:
-        ConfigurationError: a setting cannot work.
+        ConfigurationError: a setting cannot be meant; it says what to write instead.
     """
 
     def __init__(self, transport: httpx.BaseTransport, **settings: Unpack[Settings]) -> None:

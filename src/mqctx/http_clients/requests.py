@@ -15,10 +15,10 @@ class ContextAdapter(BaseAdapter):
 
     `session.mount("https://", ContextAdapter(HTTPAdapter(), hosts=["api.internal"]))`, and the
     same for `"http://"`. Who may see the context is decided by `hosts` and not by the prefix: a
-    prefix of requests matches more than one host. For the settings, see `OutgoingCallPolicy`.
+    prefix of requests matches more than one host. The settings: `mqctx.http_clients.Settings`.
 
     Raises:
-        ConfigurationError: a setting cannot work.
+        ConfigurationError: a setting cannot be meant; it says what to write instead.
     """
 
     def __init__(self, adapter: BaseAdapter, **settings: Unpack[Settings]) -> None:

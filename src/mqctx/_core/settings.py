@@ -1,0 +1,115 @@
+"""Checks of settings that several of mqctx's classes take: tables of headers, lists, flags."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, cast
+
+from mqctx._core.values import check_name
+from mqctx.errors import ConfigurationError, InvalidNameError
+
+_HTTP_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token: RFC 9110 5.6.2
+# What frames a message or belongs to one connection: RFC 9110 7.6.1 and 8, RFC 9112 6. Cookies have
+# a syntax of their own.
+_OF_HTTP: Final = frozenset(
+    (
+        *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding"),
+        *("upgrade", "host", "content-length", "content-type", "content-encoding"),
+        *("cookie", "set-cookie"),
+    )
+)
+
+
+def checked_table(
+    setting: str, given: object, check_header: Callable[[str, str], object], hint: str = ""
+) -> dict[str, str]:
+    """Return a copy of a table of headers by name, each checked by `check_header(setting, header)`.
+
+    Raises:
+        ConfigurationError: it is no such table, or one with names and headers swapped.
+    """
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(
+            f"{setting}: expected a mapping of names to headers such as "
+            f"{{'tenant': 'X-Tenant-Id'}}, got {given!r}{hint}"
+        )
+    table = dict(cast("Mapping[str, str]", given))
+    for name, header in table.items():
+        _check_name(setting, name)
+        _refuse_swapped(setting, name, header)
+        check_header(setting, header)
+    return table
+
+
+def refuse_shared(setting: str, headers: Iterable[str]) -> None:
+    """Raise `ConfigurationError` if one of the headers comes twice."""
+    seen: set[str] = set()
+    for header in headers:
+        if header in seen:
+            raise ConfigurationError(
+                f"{setting}: give each name a header of its own; {header!r} is written already"
+            )
+        seen.add(header)
+
+
+def checked_entries(setting: str, given: object, meant: str) -> tuple[str, ...]:
+    """Return the texts of a collection; raise `ConfigurationError` if it is something else.
+
+    One text is refused too, of which each letter would be taken for an entry.
+    """
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes):
+        entries = tuple(cast("Iterable[object]", given))
+        if all(isinstance(entry, str) for entry in entries):
+            return cast("tuple[str, ...]", entries)
+    raise ConfigurationError(f"{setting}: expected {meant}, got {given!r}")
+
+
+def check_flag(setting: str, given: object) -> None:
+    """Raise `ConfigurationError` unless it is True or False: the text "false" counts as true."""
+    if not isinstance(given, bool):
+        raise ConfigurationError(f"{setting}: expected True or False, got {given!r}")
+
+
+def check_http_header(setting: str, header: object) -> str:
+    """Return the name of an HTTP header; raise `ConfigurationError` if it cannot be one."""
+    if not isinstance(header, str) or not _HTTP_HEADER.fullmatch(header):
+        raise ConfigurationError(
+            f"{setting}: {header!r} cannot be the name of an HTTP header; give one such as "
+            "'X-Tenant-Id'"
+        )
+    if header.upper().startswith("HTTP_"):
+        sent = header[5:].replace("_", "-").title()
+        raise ConfigurationError(
+            f"{setting}: {header!r} is a key of WSGI; give the header as it is sent, {sent!r}"
+        )
+    return header
+
+
+def check_written_http_header(setting: str, header: object) -> str:
+    """Do as `check_http_header`, and refuse headers whose meaning HTTP itself defines."""
+    checked = check_http_header(setting, header)
+    if checked.lower() in _OF_HTTP:
+        raise ConfigurationError(
+            f"{setting}: {checked!r} has a meaning in HTTP itself; choose another header"
+        )
+    return checked
+
+
+def _check_name(setting: str, name: object) -> None:
+    try:
+        check_name(name)
+    except InvalidNameError as error:
+        raise ConfigurationError(f"{setting}: {error}") from None
+
+
+def _refuse_swapped(setting: str, name: str, header: object) -> None:
+    if not isinstance(header, str):
+        return
+    if name.lower().startswith("x-") or (_like_header(name) and not _like_header(header)):
+        raise ConfigurationError(
+            f"{setting}: {name!r} looks like a header and {header!r} like a name; "
+            f"names come first, {{{header!r}: {name!r}}}"
+        )
+
+
+def _like_header(text: str) -> bool:
+    return "-" in text or text[:1].isupper()

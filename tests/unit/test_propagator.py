@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
@@ -133,6 +134,27 @@ class TestOversize:
         with scope(a=1, b=2):
             assert propagator.inject({"kept": 1}) == {"kept": 1}
         assert len(rejected) == 2
+
+    def test_a_framework_that_publishes_by_itself_trims_instead_of_raising(
+        self, rejected: Rejections
+    ) -> None:
+        propagator = rejected.propagator(max_bytes=60)
+        with scope(user="ada", big="x" * 100):
+            assert json.loads(propagator.inject(trim=True)["mqctx"]) == {"user": "ada"}
+            assert [(r.key, r.reason) for r in rejected] == [("big", "too-large")]
+            with pytest.raises(mqctx.OversizeError):  # what was trimmed is not remembered
+                propagator.inject()
+
+    def test_trimming_leaves_out_what_cannot_travel_in_a_linked_variable(
+        self, rejected: Rejections
+    ) -> None:
+        foreign: ContextVar[object] = ContextVar("foreign")
+        Variable("foreign", str, contextvar=foreign)
+        with scope(user="ada"):
+            foreign.set(object())
+            injected = rejected.propagator().inject({"kept": 1}, trim=True)
+        assert injected == {"kept": 1, "mqctx": '{"user":"ada"}'}
+        assert [(r.key, r.reason) for r in rejected] == [("foreign", "illegal-value")]
 
     @given(
         values=st.dictionaries(st.from_regex("[a-z]{1,8}", fullmatch=True), st.text(max_size=60)),

@@ -1,7 +1,8 @@
 """Write values in all formats of a propagator, within its limit."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import NamedTuple, TypeAlias
 
 from mqctx._core.rejection import Rejection, Report
 from mqctx._core.values import JSONValue, escape
@@ -30,30 +31,39 @@ class PerMessageHeaders:
 
 
 class HeaderEncoder:
-    """What a propagator writes with: its formats, its limit, and what it does with more."""
+    """What a propagator writes with: its formats, and its limit."""
 
-    def __init__(
-        self, formats: Sequence[Format], max_bytes: int, report: Report, *, may_drop: bool
-    ) -> None:
+    def __init__(self, formats: Sequence[Format], max_bytes: int, report: Report) -> None:
         self._formats = formats
         self._owners = {name: each for each in formats for name in each.owned_names}
         self._max_bytes = max_bytes
         self._report = report
-        self._may_drop = may_drop
 
-    def write(self, values: Mapping[str, JSONValue]) -> Encoded:
+    def encode(
+        self, values: Mapping[str, JSONValue], brought: Collection[str] = (), *, trim: bool = False
+    ) -> Encoded:
         """Return the headers that carry `values`, or as many of them as fit.
 
+        What a message `brought` is dropped first; what was set in this process only with `trim`.
+        Of each the largest values go first, and each is a rejection.
+
         Raises:
-            OversizeError: they do not fit, and none may be dropped.
+            OversizeError: what was set in this process does not fit by itself, without `trim`.
         """
-        values, encoded = self._with_room(values)
-        size = _size(encoded)
-        if size <= self._max_bytes:
+        encoded, surplus = self._try(values)
+        if surplus is None:
             return encoded
-        if not self._may_drop:
-            raise OversizeError(self._advice(values, size))
-        return self._trim({**values}, encoded)
+        ours = {name: value for name, value in values.items() if name not in brought}
+        theirs = {name: value for name, value in values.items() if name in brought}
+        if trim:
+            ours = self._reduced(ours, ours)
+        elif surplus := self._try(ours)[1]:
+            raise surplus.error or OversizeError(self._advice(ours, surplus.bytes))
+        encoded, surplus = self._try(self._reduced({**ours, **theirs}, theirs))
+        if surplus is None:
+            return encoded
+        self._tell(None, f"not even without values: {surplus.detail}")
+        return {}
 
     def _write(self, values: Mapping[str, JSONValue]) -> Encoded:
         owners = self._owners
@@ -70,55 +80,74 @@ class HeaderEncoder:
                 headers.update(written)
         return PerMessageHeaders(headers, each_message) if each_message else headers
 
-    def _with_room(
-        self, values: Mapping[str, JSONValue]
-    ) -> tuple[Mapping[str, JSONValue], Encoded]:
-        """Write; drop whole values until each format has room for the rest, by its own limits."""
-        while True:
-            try:
-                return values, self._write(values)
-            except OversizeError as error:
-                too_many = [name for name in error.names if name in values]
-                if not self._may_drop or not too_many:
-                    raise
-                values = {**values}
-                for name in too_many:
-                    self._drop(values, name, escape(str(error)))
-
-    def _trim(self, values: dict[str, JSONValue], encoded: Encoded) -> Encoded:
-        """Drop whole values, the largest first, until the rest fits in `max_bytes`."""
-        sizes = self._sizes(values)
-        while (excess := _size(encoded) - self._max_bytes) > 0:
-            if not values:
-                self._tell(None, f"not even without values does it fit in {self._max_bytes} bytes")
-                return {}
-            while values and excess > 0:
-                name = max(values, key=sizes.__getitem__)
-                excess -= sizes[name]
-                detail = f"{sizes[name]} bytes; all must fit in max_bytes, {self._max_bytes}"
-                self._drop(values, name, detail)
+    def _try(self, values: Mapping[str, JSONValue]) -> "tuple[Encoded, _Surplus | None]":
+        """Return the headers that carry `values`, and by how much they are too large."""
+        try:
             encoded = self._write(values)
-        return encoded
+        except OversizeError as error:
+            return {}, _Surplus(escape(str(error)), error=error)
+        excess = _size(encoded) - self._max_bytes
+        if excess <= 0:
+            return encoded, None
+        return {}, _Surplus(f"all must fit in max_bytes, {self._max_bytes}", excess)
 
-    def _drop(self, values: dict[str, JSONValue], name: str, detail: str) -> None:
-        del values[name]
-        self._tell(name, detail)
+    def _reduced(
+        self, values: Mapping[str, JSONValue], droppable: Iterable[str]
+    ) -> dict[str, JSONValue]:
+        """Return `values` without as many of the `droppable` as it takes for the rest to fit."""
+        kept = {**values}
+        sizes = self._sizes({name: values[name] for name in droppable})
+        while sizes and (surplus := self._try(kept)[1]):
+            for name in surplus.dropped_from(sizes):
+                del kept[name]
+                self._tell(name, f"{sizes.pop(name)} bytes; {surplus.detail}")
+        return kept
+
+    def _sizes(self, values: Mapping[str, JSONValue]) -> dict[str, int]:
+        """Return how many bytes each of `values` takes, the largest last."""
+        least = _size(self._write({}))
+        sizes = {name: self._size_alone(name, value) - least for name, value in values.items()}
+        return dict(sorted(sizes.items(), key=itemgetter(1)))
+
+    def _size_alone(self, name: str, value: JSONValue) -> int:
+        try:
+            return _size(self._write({name: value}))
+        except OversizeError:
+            return self._max_bytes  # a format has no room for it
+
+    def _advice(self, values: Mapping[str, JSONValue], excess: int) -> str:
+        name, size = next(reversed((self._sizes(values) or {"": 0}).items()))
+        return (
+            f"the context takes {self._max_bytes + excess} bytes of headers, max_bytes is "
+            f"{self._max_bytes}; the largest value is {name!r} with {size} bytes: keep it out with "
+            "Variable(..., local=True) or send=[...], raise max_bytes, or set on_oversize='drop'"
+        )
 
     def _tell(self, name: str | None, detail: str) -> None:
         self._report(Rejection("inject", header_label(self._formats[0]), name, "too-large", detail))
 
-    def _sizes(self, values: Mapping[str, JSONValue]) -> dict[str, int]:
-        least = _size(self._write({}))
-        return {n: _size(self._write({n: value})) - least for n, value in values.items()}
 
-    def _advice(self, values: Mapping[str, JSONValue], size: int) -> str:
-        sizes = self._sizes(values) or {"": 0}
-        largest = max(sizes, key=sizes.__getitem__)
-        return (
-            f"the context takes {size} bytes of headers, max_bytes is {self._max_bytes}; the "
-            f"largest value is {largest!r} with {sizes[largest]} bytes: keep it out with "
-            "Variable(..., local=True) or send=[...], raise max_bytes, or set on_oversize='drop'"
-        )
+class _Surplus(NamedTuple):
+    """Why values do not fit: by so many bytes, or because a format has no room for them."""
+
+    detail: str
+    bytes: int = 0
+    error: OversizeError | None = None
+
+    def dropped_from(self, sizes: dict[str, int]) -> Sequence[str]:
+        """Return the names to drop, of values that may be, whose `sizes` grow."""
+        names = self.error.names if self.error else ()
+        if names and sizes.keys() >= {*names}:
+            return names
+        # As many, and as large, as it takes: what stays is not the cause, or is not to be dropped.
+        dropped: list[str] = []
+        excess = self.bytes
+        for name, size in reversed(sizes.items()):
+            if len(dropped) >= max(len(names), 1) and excess <= 0:
+                break
+            dropped.append(name)
+            excess -= size
+        return dropped
 
 
 def _size(encoded: Encoded) -> int:

@@ -25,7 +25,13 @@ from mqctx._core.values import (
 from mqctx._propagation.encoder import Encoded, HeaderEncoder
 from mqctx._propagation.extractor import CachingExtractor
 from mqctx._propagation.properties import Extract, Inject, PropertyOf, SetProperty, WithProperties
-from mqctx.errors import ConfigurationError, HeadersError, InvalidNameError
+from mqctx.errors import (
+    ConfigurationError,
+    HeadersError,
+    InvalidNameError,
+    InvalidValueError,
+    MqctxError,
+)
 from mqctx.formats._format import Format, header_label
 from mqctx.formats.json import JsonFormat
 
@@ -57,7 +63,7 @@ class Propagator:
     __slots__ = (
         *("formats", "send", "accept", "max_bytes", "on_oversize", "on_rejected", "rejections"),
         *("properties", "inject_into", "extract_from"),
-        *("_readers", "_tell", "_writer", "_may_leave", "_may_enter"),
+        *("_readers", "_tell", "_encoder", "_may_leave", "_may_enter"),
     )
 
     def __init__(
@@ -93,7 +99,7 @@ class Propagator:
         readers = sorted(formats, key=lambda each: not each.owned_names)
         self._readers = [(each, each.yields_plain_json and accept is None) for each in readers]
         self._tell: Report = self._report  # bound once, not for each message
-        self._writer = HeaderEncoder(formats, max_bytes, self._tell, may_drop=on_oversize == "drop")
+        self._encoder = HeaderEncoder(formats, max_bytes, self._tell)
         groups = {h: each.owned_names for each in formats for h in each.headers if each.owned_names}
         self._may_leave = name_filter("send", send, groups)
         self._may_enter = name_filter("accept", accept, groups)
@@ -119,19 +125,26 @@ class Propagator:
         shortcut = CachingExtractor(first.headers[0], self.max_bytes, restore, self._extract)
         return self._inject, shortcut.extract
 
-    def inject(self, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def inject(
+        self, headers: Mapping[str, Any] | None = None, *, trim: bool = False
+    ) -> dict[str, Any]:
         """Return a new dict: `headers`, and the active context in place of any that they carry.
 
         A key that is in `properties` is no header: `inject_into` sets the AMQP property that it
         names instead.
 
+        Args:
+            headers: What the message has already.
+            trim: Drop and report what cannot be sent, whatever `on_oversize` says, for where a
+                framework publishes by itself and nobody could catch an error.
+
         Raises:
-            OversizeError: the context takes more than `max_bytes`, or than a format has room
-                for, and `on_oversize="raise"`.
-            InvalidValueError: a joined ContextVar holds a value that cannot travel.
+            OversizeError: what was set in this process takes more than `max_bytes`, or than a
+                format has room for, and `on_oversize="raise"`.
+            InvalidValueError: a linked ContextVar holds a value that cannot travel.
             HeadersError: `headers` are not a mapping.
         """
-        return self._inject(headers)
+        return self._inject(headers, trim=trim)
 
     def extract(self, headers: Mapping[str, Any] | None) -> Context:
         """Return the context that `headers` carry, the empty one if they carry none.
@@ -145,21 +158,22 @@ class Propagator:
         headers: Mapping[str, Any] | None,
         _message: object = None,
         _set_property: SetProperty = setattr,
+        *,
+        trim: bool = False,
     ) -> dict[str, Any]:
         context = active_store().context
         if linked:
             context = context.captured()
-        encoded = context.encoded
-        if encoded is None or encoded[0] is not self:
-            encoded = context.encoded = (self, self._encode(context))
+        known = context.encoded
+        encoded = known[1] if known and known[0] is self else self._encode(context, trim)
         if not headers:
-            return encoded[1].copy()
+            return encoded.copy()
         if not isinstance(headers, dict) and not _is_mapping(headers):
             raise HeadersError(f"headers: expected a mapping, got {type_name(type(headers))}")
         injected = dict(headers)
         for format in self.formats:
             format.strip(injected)
-        injected.update(encoded[1].copy())
+        injected.update(encoded.copy())
         return injected
 
     def _extract(
@@ -208,14 +222,34 @@ class Propagator:
                 )
         return values
 
-    def _encode(self, context: Context) -> Encoded:
+    def _encode(self, context: Context, trim: bool) -> Encoded:
+        """Return the headers of `context`; remember them if nothing but a setting trimmed them."""
+        try:
+            values = self._plain(context)
+            encoded = self._encoder.encode(values, trim=self.on_oversize == "drop")
+        except MqctxError:
+            if not trim:
+                raise
+            return self._encoder.encode(self._plain(context, trim=True), trim=True)
+        context.encoded = (self, encoded)
+        return encoded
+
+    def _plain(self, context: Context, *, trim: bool = False) -> Mapping[str, JSONValue]:
+        """Return what may leave, as JSON has it; with `trim` leave out and report what it lacks."""
         values = context.propagated()
-        # What nobody declared is plain since it was set; a joined ContextVar may hold anything.
-        if self.send is not None or linked or not all_undeclared(values):
-            values = {
-                name: as_plain(name, values[name]) for name in values if self._may_leave(name)
-            }
-        return self._writer.write(values)
+        # What nobody declared is plain since it was set; a linked ContextVar may hold anything.
+        if self.send is None and not linked and all_undeclared(values):
+            return values
+        plain: dict[str, JSONValue] = {}
+        for name in filter(self._may_leave, values):
+            try:
+                plain[name] = as_plain(name, values[name])
+            except InvalidValueError as error:
+                if not trim:
+                    raise
+                label = header_label(self.formats[0])
+                self._tell(Rejection("inject", label, name, "illegal-value", escape(str(error))))
+        return plain
 
     def _restored(self, name: str, plain: JSONValue) -> Any:
         try:

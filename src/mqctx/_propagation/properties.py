@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from mqctx._core.context import Context
 from mqctx.formats._format import PROPERTY
@@ -11,10 +11,24 @@ PropertyOf: TypeAlias = Callable[[Any, str], object]
 """Gives of a message the property of that AMQP name (`message_id`), None where it has none."""
 SetProperty: TypeAlias = Callable[[Any, str, str], object]
 """Sets the property of that AMQP name in an outgoing message, unless the caller did."""
-Inject: TypeAlias = Callable[[Mapping[str, Any] | None, Any, SetProperty], dict[str, Any]]
-"""Returns what `Propagator.inject` does, for a message with these headers."""
 Extract: TypeAlias = Callable[[Mapping[str, Any] | None, Any, PropertyOf], Context]
 """Returns what `Propagator.extract` does, of a message with these headers; None for no message."""
+
+
+class Inject(Protocol):
+    """What `Propagator.inject` does, for a message with these headers."""
+
+    def __call__(
+        self,
+        headers: Mapping[str, Any] | None,
+        message: Any,
+        set_property: SetProperty,
+        /,
+        *,
+        trim: bool = False,
+    ) -> dict[str, Any]:
+        """Return the headers; set what are properties in `message`."""
+        ...
 
 
 class WithProperties:
@@ -26,10 +40,15 @@ class WithProperties:
         self._extract = extract
 
     def inject(
-        self, headers: Mapping[str, Any] | None, message: Any, set_property: SetProperty
+        self,
+        headers: Mapping[str, Any] | None,
+        message: Any,
+        set_property: SetProperty,
+        *,
+        trim: bool = False,
     ) -> dict[str, Any]:
         """Take what are properties out of the injected headers, into `message`."""
-        injected = self._inject(headers, message, set_property)
+        injected = self._inject(headers, message, set_property, trim=trim)
         for key, name in self._names.items():
             if key in injected:
                 set_property(message, name, injected.pop(key))

@@ -3,10 +3,13 @@
 import asyncio
 import contextvars
 import functools
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -529,6 +532,28 @@ class TestAsync:
             with pytest.raises(mqctx.HandlerError, match=r"with restored\(...\)"):
                 consume_with_context(refused)
 
+    @pytest.mark.parametrize("cancelled", [False, True])
+    def test_that_fails_or_is_cancelled_frees_its_message_at_once(self, cancelled: bool) -> None:
+        @consume_with_context
+        async def handler(message: object) -> None:
+            await (asyncio.sleep(SECONDS) if cancelled else asyncio.to_thread(int, "no number"))
+
+        async def consume() -> weakref.ref[object]:
+            message = Message(headers=ADA)
+            task = asyncio.create_task(handler(message))
+            await asyncio.sleep(0)
+            if cancelled:
+                task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled() or isinstance(task.exception(), ValueError)
+            return weakref.ref(message)
+
+        gc.disable()
+        try:
+            assert asyncio.run(consume())() is None
+        finally:
+            gc.enable()
+
     def test_that_never_runs_can_be_closed(self) -> None:
         @consume_with_context
         async def handler(message: object) -> None:
@@ -538,6 +563,10 @@ class TestAsync:
         waiting.close()
         with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
             waiting.send(None)
+
+
+class Message(SimpleNamespace):
+    """As much of a message as a handler needs, and one that may be watched as it goes."""
 
 
 async def by_name(handler: Callable[..., Any], message: object) -> Any:

@@ -6,6 +6,7 @@ Here, and nowhere else in mqctx, sync and async part ways.
 import contextvars
 import functools
 import inspect
+import sys
 import types
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import copy_context
@@ -24,7 +25,7 @@ def call(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> R:
-    """Call `function` in `space`; what an `async def` returns runs there too, when awaited.
+    """Call `function` in `snapshot`; what an `async def` returns runs there too, when awaited.
 
     Without a snapshot, just call it.
     """
@@ -35,7 +36,7 @@ def call(
 
 
 def returned(result: R, snapshot: contextvars.Context, function: Callable[..., R]) -> R:
-    """Return what `function` returned in `space`; what has only begun there goes on there."""
+    """Return what `function` returned in `snapshot`; what has only begun there goes on there."""
     # The usual kind is known at sight; to ask the abstract class takes ten times as long.
     if type(result) is types.CoroutineType or isinstance(result, Coroutine):
         return cast("R", _awaited(snapshot, cast("Coroutine[Any, Any, Any]", result)))
@@ -45,24 +46,30 @@ def returned(result: R, snapshot: contextvars.Context, function: Callable[..., R
 
 
 async def _awaited(snapshot: contextvars.Context, coroutine: Coroutine[Any, Any, R]) -> R:
-    try:
-        awaited = snapshot.run(coroutine.send, None)
-    except StopIteration as finished:
-        return finished.value  # type: ignore[no-any-return]  # the coroutine's own result
-    return await _further_steps(snapshot, coroutine, awaited)
+    return await _in_steps(snapshot, coroutine)
 
 
 @types.coroutine
-def _further_steps(
-    snapshot: contextvars.Context, coroutine: Coroutine[Any, Any, R], awaited: Any
+def _in_steps(
+    snapshot: contextvars.Context, coroutine: Coroutine[Any, Any, R]
 ) -> Generator[Any, Any, R]:
-    """Go on with a coroutine, which waits, with every step of it in `space`.
+    """Run a coroutine with every step of it in `snapshot`.
 
     The task stays that of whoever awaits it (cancellation, timeouts and `asyncio.current_task`
-    are as ever); only the context variables are the space's.
+    are as ever); only the context variables are the snapshot's.
     """
     send: Callable[[Any], Any] = coroutine.send
+    step, value = send, None
     while True:
+        try:
+            awaited = snapshot.run(step, value)
+        except StopIteration as finished:
+            return finished.value  # type: ignore[no-any-return]  # the coroutine's own result
+        except BaseException:
+            # The error's traceback has this frame: led it back to the error, both would stay
+            # until the garbage collector runs, and the message with them.
+            awaited = value = None
+            raise
         try:
             step, value = send, (yield awaited)
         except GeneratorExit:
@@ -70,10 +77,6 @@ def _further_steps(
             raise
         except BaseException as error:  # noqa: BLE001 - it is the coroutine's to handle
             step, value = coroutine.throw, error
-        try:
-            awaited = snapshot.run(step, value)
-        except StopIteration as finished:
-            return finished.value  # type: ignore[no-any-return]  # the coroutine's own result
 
 
 Arguments: TypeAlias = tuple[Any, ...]
@@ -106,13 +109,11 @@ def _decorate_async(
     @functools.wraps(function)
     async def decorated(*args: P.args, **kwargs: P.kwargs) -> R:
         snapshot = copy_context()
-        coroutine = snapshot.run(inside, function, args, kwargs)
-        # What `_awaited` does, without one more coroutine for each message.
-        try:
-            awaited = snapshot.run(coroutine.send, None)
-        except StopIteration as finished:
-            return finished.value  # type: ignore[no-any-return]  # the coroutine's own result
-        return await _further_steps(snapshot, coroutine, awaited)
+        coroutine: Coroutine[Any, Any, R] = snapshot.run(inside, function, args, kwargs)
+        kind: object = type(coroutine)
+        if kind is types.CoroutineType:  # as mostly, and without one more around it
+            return await _in_steps(snapshot, coroutine)
+        return await returned(coroutine, snapshot, function)
 
     return decorated
 
@@ -138,9 +139,35 @@ def choose_at_call(
     return chosen
 
 
+_ASYNCIO = "asyncio.coroutines"
+
+
 def is_async(function: Callable[..., Any]) -> bool:
-    """Whether calling `function` gives a coroutine: an `async def`, a partial or object of one."""
-    return _is_kind(function, inspect.iscoroutinefunction)
+    """Whether calling `function` gives a coroutine: an `async def`, a partial or object of one.
+
+    Or what says so of itself by the mark of `mark_async`, of `inspect` or of asyncio.
+    """
+    return _is_kind(function, inspect.iscoroutinefunction) or _is_kind(function, _has_asyncio_mark)
+
+
+def _has_asyncio_mark(function: object) -> bool:
+    mark = getattr(function, "_is_coroutine", None)
+    # Where nobody loaded asyncio, nobody has its mark.
+    return mark is not None and mark is getattr(sys.modules.get(_ASYNCIO), "_is_coroutine", None)
+
+
+def _mark_for_asyncio(function: Any) -> Any:
+    from asyncio import coroutines  # noqa: PLC0415 - large, and loaded where there are coroutines
+
+    vars(function)["_is_coroutine"] = vars(coroutines)["_is_coroutine"]
+    return function
+
+
+mark_async: Callable[[Any], Any] = getattr(inspect, "markcoroutinefunction", _mark_for_asyncio)
+"""Let a plain `def` that returns a coroutine be known as what it stands for, an `async def`.
+
+Python 3.11 has no mark of its own, but asyncio's, which Django and `unittest.mock` ask for too.
+"""
 
 
 def is_generator_function(function: Callable[..., Any]) -> bool:

@@ -2,22 +2,13 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+
+if TYPE_CHECKING:
+    from mqctx._core.context import Context
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Binding(Protocol):
-    """What a function is bound to: a context."""
-
-    def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call a function inside."""
-        ...
-
-    def wrap(self, function: Callable[P, R], /) -> Callable[P, R]:
-        """Bind a function."""
-        ...
 
 
 class Wrapped(Generic[P, R]):
@@ -25,7 +16,7 @@ class Wrapped(Generic[P, R]):
 
     __wrapped__: Callable[P, R]
 
-    def __init__(self, context: Binding, function: Callable[P, R]) -> None:
+    def __init__(self, context: "Context", function: Callable[P, R]) -> None:
         functools.update_wrapper(self, function)
         self._context = context
 
@@ -40,9 +31,19 @@ class Wrapped(Generic[P, R]):
         return f"<{self.__wrapped__!r} in {self._context!r}>"
 
 
+async def _async_def(*args: Any, **kwargs: Any) -> Any: ...
+
+
 class AsyncWrapped(Wrapped[P, R]):
     """The same for an `async def`: calling it gives a coroutine."""
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:  # type: ignore[override]  # the awaited kind of the same call
         """Call the function inside the context, and await what it returns."""
         return await cast("Any", self._context.run(self.__wrapped__, *args, **kwargs))
+
+    # `inspect` takes whatever has all of these for a function, and by its code for an `async def`.
+    # So do asyncio, asgiref, `unittest.mock` and schedulers, which ask it.
+    __name__ = "AsyncWrapped"  # of a function that has no name of its own
+    __code__ = _async_def.__code__
+    __defaults__ = None
+    __kwdefaults__ = None

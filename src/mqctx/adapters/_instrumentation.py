@@ -2,12 +2,13 @@
 
 import functools
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import msgspec
 
+from mqctx._core.isolation import is_async, mark_async
 from mqctx._core.values import type_name
 from mqctx._propagation import propagator as propagators
 from mqctx._propagation.propagator import Propagator
@@ -43,7 +44,7 @@ class Instrumentation:
         """
         self._kinds = targets
         self._busy = busy
-        self._hooks: Sequence[Hook] = ()
+        self._own: dict[Hook, Method] = {}
         self._whole: _Chosen | None = None
         self._targets: WeakKeyDictionary[object, _Chosen] = WeakKeyDictionary()
         self._placed: dict[Hook, tuple[Method, Method]] = {}
@@ -53,12 +54,14 @@ class Instrumentation:
 
     def use(self, *hooks: Hook) -> None:
         """Set the hooks, which refer to this object and are therefore made after it."""
-        self._hooks = hooks
+        self._own = {hook: vars(hook.owner)[hook.name] for hook in hooks}
 
     @property
     def targets(self) -> tuple[object, ...]:
         """The objects that are instrumented."""
-        return tuple(self._targets)
+        # The references are copied in one step; to iterate fails where a thread adds one meanwhile.
+        known = (reference() for reference in self._targets.keyrefs())
+        return tuple(target for target in known if target is not None)
 
     def instrument(self, target: object = None, *, propagator: Propagator | None = None) -> None:
         """Let the client's own calls carry the context, with no change in the application.
@@ -81,14 +84,13 @@ class Instrumentation:
             else:
                 kinds = ", ".join(type_name(kind) for kind in self._kinds)
                 raise ConfigurationError(f"{target!r} cannot be instrumented; give one of: {kinds}")
-            for hook in self._hooks:
-                if hook not in self._placed:
-                    self._place(hook)
+            for hook in self._own:
+                self._place(hook)
 
-    def adopt(self, heir: object, target: object) -> None:
-        """Instrument `heir` like `target`, if that is instrumented."""
-        if chosen := self._targets.get(target):
-            self._targets[heir] = chosen
+    def share(self, source: object, clone: object) -> None:
+        """Instrument `clone` like `source`, if that is instrumented."""
+        if chosen := self._targets.get(source):
+            self._targets[clone] = chosen
 
     def uninstrument(self, target: object = None) -> None:
         """Undo `instrument` for the same target. With the last one, every hook is gone."""
@@ -120,19 +122,27 @@ class Instrumentation:
         return (chosen[0] or propagators.default) if chosen else None
 
     def _place(self, hook: Hook) -> None:
-        original = vars(hook.owner)[hook.name]
+        there = vars(hook.owner)[hook.name]
+        if hook in self._placed and not self._is_put_back(hook, there):
+            return  # in place, or below another's
         # Taken from the class, not out of its dict: what wrapt made of a method, for OpenTelemetry
         # and others, finds the instance among the arguments only then.
         method = getattr(hook.owner, hook.name)
-        hooked = functools.wraps(method)(hook.around(method))
+        hooked: Method = functools.wraps(method)(hook.around(method))
+        if is_async(method) and not is_async(hooked):
+            mark_async(hooked)  # as an `async def` it would take the context when first awaited
         setattr(hook.owner, hook.name, hooked)
-        self._placed[hook] = (original, hooked)
+        self._placed[hook] = (there, hooked)
         self.in_place = True
+
+    def _is_put_back(self, hook: Hook, there: object) -> bool:
+        """Whether somebody put back what was there without us, as the end of a `mock.patch`."""
+        return there is self._own[hook] or there is self._placed[hook][0]
 
     def _remove(self, hook: Hook) -> None:
         original, hooked = self._placed[hook]
         # Who wrapped it after us still calls it: there it stays, and lets each call pass.
-        if vars(hook.owner)[hook.name] is hooked:
+        if vars(hook.owner).get(hook.name) is hooked:
             setattr(hook.owner, hook.name, original)
             del self._placed[hook]
             self.in_place = bool(self._placed)

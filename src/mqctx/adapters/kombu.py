@@ -114,7 +114,7 @@ def _around_clone(original: Method) -> Method:
     # ConsumerMixin and the pools work on clones of the connection that they are given.
     def clone(self: Connection, *args: Any, **options: Any) -> Any:
         cloned = original(self, *args, **options)
-        _instrumentation.adopt(cloned, self)
+        _instrumentation.share(self, cloned)
         return cloned
 
     return clone

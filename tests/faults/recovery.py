@@ -35,6 +35,7 @@ class CountingFormat:
     owned_names = ()
     properties = ()
     yields_plain_json = True
+    verifies = False
 
     def __init__(self) -> None:
         self.reads = 0

@@ -120,6 +120,7 @@ class WithProperty:
     header_prefix = None
     owned_names = ()
     yields_plain_json = False
+    verifies = False
     properties = ("property:correlation_id",)
 
     def encode(self, values: Mapping[str, Any]) -> Mapping[str, str]:

@@ -7,10 +7,10 @@ store, and sees what `bind` adds.
 
 import contextvars
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar, Token, copy_context
 from types import TracebackType
-from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
+from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -18,12 +18,16 @@ from mqctx._core import isolation, linked_vars
 from mqctx._core.isolation import Arguments, KeywordArguments
 from mqctx._core.values import check, local, undeclared
 from mqctx._core.wrapped import AsyncWrapped, Wrapped
-from mqctx.errors import InactiveError, ScopeError
+from mqctx.errors import InactiveError, MissingValueError, ScopeError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
+Origin: TypeAlias = Literal["here", "signed", "unsigned"]
+"""Whose word a value is: this process's, or somebody else's, signed or not."""
+
+_NONE: frozenset[str] = frozenset()
 _new = object.__new__  # half the time of asking the class for it
 
 
@@ -31,16 +35,21 @@ class Context(Mapping[str, Any]):
     """An immutable mapping of names to values.
 
     Lists and dicts among the values are copied where they are set; treat them as read-only.
+    Values of another `Context` keep their `origin`; all other values are this process's own word.
 
     Raises:
         InvalidNameError: a name is not an identifier (`.` and `-` allowed) of 64 characters.
         InvalidValueError: a value cannot travel, or does not fit its declared variable.
     """
 
-    __slots__ = ("_derived", "_values", "encoded")
+    __slots__ = ("_derived", "_values", "encoded", "signed", "unsigned")
 
     _values: Mapping[str, Any]
     _derived: "Context | None"
+    unsigned: Collection[str]
+    """Names whose values were read without a signature: anybody may have written them."""
+    signed: Collection[str]
+    """Names whose values were read with a signature that counts."""
     encoded: tuple[object, Any] | None
     """The propagator that encoded this context last, and what it made."""
 
@@ -53,14 +62,27 @@ class Context(Mapping[str, Any]):
             else check(name, value)
             for name, value in given.items()
         }
+        self.unsigned = self.signed = _NONE
+        if isinstance(values, Context):
+            self.unsigned = _left_of(values.unsigned, more)
+            self.signed = _left_of(values.signed, more)
         self._derived = None
         self.encoded = None
 
     @staticmethod
-    def _from_checked(values: Mapping[str, Any]) -> "Context":
-        """Make a context of values that were checked before."""
+    def _from_checked(
+        values: Mapping[str, Any],
+        unsigned: Collection[str] = _NONE,
+        signed: Collection[str] = _NONE,
+    ) -> "Context":
+        """Make a context of values that were checked before, and say which others wrote.
+
+        Where all are unsigned, `unsigned` may be `values` itself, which costs nothing.
+        """
         context = _new(Context)
         context._values = values
+        context.unsigned = unsigned
+        context.signed = signed
         context._derived = None
         context.encoded = None
         return context
@@ -77,7 +99,10 @@ class Context(Mapping[str, Any]):
     def __or__(self, other: Mapping[str, object]) -> "Context":
         """Return a context with the values of both; where both have a name, `other`'s."""
         added = as_context(other)
-        return Context._from_checked({**self._values, **added._values})
+        values = {**self._values, **added._values}
+        unsigned = _left_of(self.unsigned, added._values, added.unsigned)
+        signed = _left_of(self.signed, added._values, added.signed)
+        return Context._from_checked(values, unsigned, signed)
 
     def __ror__(self, other: Mapping[str, object]) -> "Context":
         return as_context(other) | self
@@ -92,7 +117,25 @@ class Context(Mapping[str, Any]):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Context._from_checked, (self.propagated(),)
+        values = self.propagated()
+        unsigned, signed = (frozenset(values) & set(m) for m in (self.unsigned, self.signed))
+        return Context._from_checked, (values, unsigned, signed)
+
+    def origin(self, name: str) -> Origin:
+        """Return whose word the value of `name` is.
+
+        `"here"`: this process set it. `"signed"`: it was read from a header whose signature
+        counts. `"unsigned"`: it was read from one that anybody may have written, so it is never
+        signed onward, and nothing should be allowed because of it.
+
+        Raises:
+            MissingValueError: there is no such value.
+        """
+        if name not in self._values:
+            raise MissingValueError(f"{name}: the context has no such value")
+        if name in self.unsigned:
+            return "unsigned"
+        return "signed" if name in self.signed else "here"
 
     def propagated(self) -> Mapping[str, Any]:
         """Return the names and values that may leave the process: all but the local ones."""
@@ -142,11 +185,25 @@ class Context(Mapping[str, Any]):
         for known in (self, self._derived):
             if known is not None and linked_vars.matches(known._values):
                 return known
-        self._derived = Context._from_checked(linked_vars.captured(self._values))
+        values = linked_vars.captured(self._values)
+        replaced = {name for name in values if values[name] is not self._values.get(name)}
+        unsigned, signed = (_left_of(m, replaced) for m in (self.unsigned, self.signed))
+        self._derived = Context._from_checked(values, unsigned, signed)
         return self._derived
 
 
 EMPTY = Context()
+from_checked = Context._from_checked  # pyright: ignore[reportPrivateUsage]  # in its own module
+"""Makes a context of values that were checked before, and of the names that others wrote."""
+
+
+def _left_of(
+    marked: Collection[str], replaced: Collection[str], added: Collection[str] = _NONE
+) -> Collection[str]:
+    """Return the names that are still marked where some values were replaced, and those `added`."""
+    if not marked and not added:
+        return _NONE
+    return frozenset([*(name for name in marked if name not in replaced), *added])
 
 
 class Store(msgspec.Struct):

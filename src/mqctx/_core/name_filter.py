@@ -20,7 +20,7 @@ def name_filter(
         ConfigurationError: `allowed` is text, of which each letter would be taken for a name.
     """
     if allowed is None:
-        return _any_name
+        return any_name
     if isinstance(allowed, str):
         raise ConfigurationError(
             f"{setting}: expected names or prefixes such as ['tenant', 'order.*'], got {allowed!r}"
@@ -36,7 +36,8 @@ def any_of(entries: Iterable[str]) -> Callable[[str], bool]:
     return partial(_is_among, texts, prefixes)
 
 
-def _any_name(_: str) -> bool:
+def any_name(_: str) -> bool:
+    """Whether a name is meant where all are."""
     return True
 
 

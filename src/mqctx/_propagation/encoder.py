@@ -33,8 +33,16 @@ class PerMessageHeaders:
 class HeaderEncoder:
     """What a propagator writes with: its formats, and its limit."""
 
-    def __init__(self, formats: Sequence[Format], max_bytes: int, report: Report) -> None:
+    def __init__(
+        self,
+        formats: Sequence[Format],
+        max_bytes: int,
+        report: Report,
+        unsigned: Collection[str] = (),
+    ) -> None:
+        """Leave out what was read `unsigned` from the formats that verify."""
         self._formats = formats
+        self._unsigned = unsigned
         self._owners = {name: each for each in formats for name in each.owned_names}
         self._max_bytes = max_bytes
         self._report = report
@@ -73,6 +81,8 @@ class HeaderEncoder:
             own = values
             if owners:
                 own = {name: values[name] for name in values if owners.get(name, format) is format}
+            if self._unsigned and format.verifies:
+                own = {name: own[name] for name in own if name not in self._unsigned}
             written = format.encode(own)
             if callable(written):
                 each_message.append(written)

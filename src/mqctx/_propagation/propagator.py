@@ -3,35 +3,17 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any, Final, Literal, TypedDict, Unpack
 
-from mqctx._core.context import EMPTY, Context, active_store
+from mqctx._core.context import Context, active_store
 from mqctx._core.linked_vars import linked
 from mqctx._core.name_filter import name_filter
 from mqctx._core.rejection import Reason, Rejection, Report, log_rejection, logger
-from mqctx._core.values import (
-    JSONValue,
-    UntypedText,
-    all_undeclared,
-    as_plain,
-    check_undeclared,
-    declarations,
-    escape,
-    is_settled,
-    to_plain,
-    type_name,
-)
+from mqctx._core.values import JSONValue, all_undeclared, as_plain, escape, type_name
+from mqctx._propagation.decoder import Accepted, HeaderDecoder, is_mapping
 from mqctx._propagation.encoder import Encoded, HeaderEncoder
-from mqctx._propagation.extractor import CachingExtractor
-from mqctx._propagation.properties import Extract, Inject, PropertyOf, SetProperty, WithProperties
-from mqctx.errors import (
-    ConfigurationError,
-    HeadersError,
-    InvalidNameError,
-    InvalidValueError,
-    MqctxError,
-)
+from mqctx._propagation.properties import Extract, Inject, SetProperty, WithProperties
+from mqctx.errors import ConfigurationError, HeadersError, InvalidValueError, MqctxError
 from mqctx.formats._format import Format, header_label
 from mqctx.formats.json import JsonFormat
 
@@ -46,9 +28,12 @@ class Propagator:
 
     Args:
         formats: All are written and all are read; where two have a name, the first one counts.
+            A format that verifies what it reads (`SignedFormat`) writes no value that was read
+            unsigned: see `Context.origin`.
         send: Names that may leave, a trailing `*` for a prefix (`"order.*"`). None: all. Where
             a format writes a fixed set of names, its header stands for them: `"traceparent"`.
-        accept: Names that are restored, in the same way. None: all.
+        accept: Names that are restored, in the same way. None: all. A mapping has a list for each
+            of some formats, `{json_format: ["request_id"]}`; of the others all names are restored.
         max_bytes: The most that names and values of all our headers together may take, in
             bytes, on the way out and on the way in. A format may have limits of its own.
         on_oversize: What `inject` does with more: `"raise"` an `OversizeError`, or `"drop"`
@@ -63,7 +48,7 @@ class Propagator:
     __slots__ = (
         *("formats", "send", "accept", "max_bytes", "on_oversize", "on_rejected", "rejections"),
         *("properties", "inject_into", "extract_from"),
-        *("_readers", "_tell", "_encoder", "_may_leave", "_may_enter"),
+        *("_decoder", "_tell", "_encoder", "_verifies", "_may_leave"),
     )
 
     def __init__(
@@ -71,7 +56,7 @@ class Propagator:
         *,
         formats: Sequence[Format] = (JsonFormat(),),
         send: Iterable[str] | None = None,
-        accept: Iterable[str] | None = None,
+        accept: Accepted = None,
         max_bytes: int = 4096,
         on_oversize: Literal["raise", "drop"] = "raise",
         on_rejected: Callable[[Rejection], object] = log_rejection,
@@ -93,16 +78,13 @@ class Propagator:
         """For adapters: `inject`, and set those properties of the message."""
         self.extract_from: Extract
         """For adapters: `extract`, with those properties of the message."""
-        self.inject_into, self.extract_from = self._least()
-        # What a format alone writes counts before what another brings under the same name.
-        # Trusted is one whose values have exact types, where each name may enter.
-        readers = sorted(formats, key=lambda each: not each.owned_names)
-        self._readers = [(each, each.yields_plain_json and accept is None) for each in readers]
         self._tell: Report = self._report  # bound once, not for each message
         self._encoder = HeaderEncoder(formats, max_bytes, self._tell)
+        self._verifies = any(each.verifies for each in formats)
         groups = {h: each.owned_names for each in formats for h in each.headers if each.owned_names}
         self._may_leave = name_filter("send", send, groups)
-        self._may_enter = name_filter("accept", accept, groups)
+        self._decoder = HeaderDecoder(formats, accept, groups, max_bytes, self._tell)
+        self.inject_into, self.extract_from = self._least()
 
     def __setattr__(self, name: str, value: object) -> None:
         if hasattr(self, name):
@@ -115,15 +97,11 @@ class Propagator:
 
     def _least(self) -> tuple[Inject, Extract]:
         """Return how to inject and extract without a step that these formats do not need."""
+        extract = self._decoder.extract
         if self.properties:
-            both = WithProperties(self.properties, self._inject, self._extract)
+            both = WithProperties(self.properties, self._inject, extract)
             return both.inject, both.extract
-        first, *others = self.formats
-        if others or type(first) is not JsonFormat or self.accept is not None:
-            return self._inject, self._extract
-        restore = partial(self._restore, first, True)
-        shortcut = CachingExtractor(first.headers[0], self.max_bytes, restore, self._extract)
-        return self._inject, shortcut.extract
+        return self._inject, self._decoder.shortcut() or extract
 
     def inject(
         self, headers: Mapping[str, Any] | None = None, *, trim: bool = False
@@ -168,7 +146,7 @@ class Propagator:
         encoded = known[1] if known and known[0] is self else self._encode(context, trim)
         if not headers:
             return encoded.copy()
-        if not isinstance(headers, dict) and not _is_mapping(headers):
+        if not isinstance(headers, dict) and not is_mapping(headers):
             raise HeadersError(f"headers: expected a mapping, got {type_name(type(headers))}")
         injected = dict(headers)
         for format in self.formats:
@@ -176,61 +154,19 @@ class Propagator:
         injected.update(encoded.copy())
         return injected
 
-    def _extract(
-        self, headers: Mapping[str, Any] | None, _message: object, _property_of: PropertyOf
-    ) -> Context:
-        if not headers:
-            return EMPTY
-        if not isinstance(headers, dict) and not _is_mapping(headers):
-            detail = f"expected headers in a mapping, got {type_name(type(headers))}"
-            self._tell(Rejection("extract", "headers", None, "wrong-type", detail))
-            return EMPTY
-        values: Mapping[str, Any] | None = None
-        for format, is_trusted in self._readers:
-            try:
-                decoded = format.decode(headers, self.max_bytes, self._tell)
-                if is_trusted and all_undeclared(decoded):
-                    values = {**decoded, **values} if values else decoded
-                else:
-                    values = self._restore(format, is_trusted, decoded, values)
-            except Exception as error:  # noqa: BLE001 - a format may be anybody's
-                detail = f"{format!r} raised {type_name(type(error))}: {escape(str(error))}"
-                self._tell(Rejection("extract", header_label(format), None, "error", detail))
-        return Context._from_checked(values) if values else EMPTY
-
-    def _restore(
-        self,
-        format: Format,
-        is_trusted: bool,
-        decoded: Mapping[str, JSONValue],
-        known: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
-        """Return what is `known`, and of `decoded` what may be restored besides."""
-        values = {**known} if known else {}
-        for name, plain in decoded.items():
-            if name in values:
-                continue
-            if is_trusted and is_settled(name, plain):
-                values[name] = plain
-                continue
-            try:
-                values[name] = self._restored(name, plain)
-            except _RefusedError as refused:
-                key = escape(str(name))
-                self._tell(
-                    Rejection("extract", header_label(format), key, refused.reason, refused.detail)
-                )
-        return values
-
     def _encode(self, context: Context, trim: bool) -> Encoded:
         """Return the headers of `context`; remember them if nothing but a setting trimmed them."""
+        unsigned, brought = context.unsigned, frozenset([*context.unsigned, *context.signed])
+        encoder = self._encoder
+        if unsigned and self._verifies:
+            encoder = HeaderEncoder(self.formats, self.max_bytes, self._tell, unsigned)
         try:
             values = self._plain(context)
-            encoded = self._encoder.encode(values, trim=self.on_oversize == "drop")
+            encoded = encoder.encode(values, brought, trim=self.on_oversize == "drop")
         except MqctxError:
             if not trim:
                 raise
-            return self._encoder.encode(self._plain(context, trim=True), trim=True)
+            return encoder.encode(self._plain(context, trim=True), brought, trim=True)
         context.encoded = (self, encoded)
         return encoded
 
@@ -251,24 +187,6 @@ class Propagator:
                 self._tell(Rejection("inject", label, name, "illegal-value", escape(str(error))))
         return plain
 
-    def _restored(self, name: str, plain: JSONValue) -> Any:
-        try:
-            check_undeclared(name)
-        except InvalidNameError as error:
-            raise _RefusedError("illegal-name", str(error)) from None
-        if not self._may_enter(name):
-            raise _RefusedError("not-accepted", "its name is not on the accept list")
-        declaration = declarations.get(name)
-        if declaration is not None and declaration.local:
-            raise _RefusedError("local", "its name is declared local in this process")
-        try:
-            checked = to_plain(name, plain)
-            if declaration is None:
-                return checked
-            return declaration.restore(checked, lax=isinstance(plain, UntypedText))
-        except Exception as error:  # noqa: BLE001 - a declared type's own code may raise anything
-            raise _RefusedError("illegal-value", escape(str(error))) from None
-
     def _report(self, rejection: Rejection) -> None:
         with _counting:
             self.rejections[rejection.reason] += 1
@@ -276,18 +194,6 @@ class Propagator:
             self.on_rejected(rejection)
         except Exception:  # noqa: BLE001 - it is the user's; the message must not be lost to it
             logger().exception("on_rejected failed for: %s", rejection)
-
-
-class _RefusedError(Exception):
-    """A value of a message is not restored. Never leaves this module."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        self.reason: Reason = reason
-        self.detail = detail
-
-
-def _is_mapping(headers: object) -> bool:
-    return isinstance(headers, Mapping)
 
 
 def _check_formats(formats: Sequence[Format]) -> None:
@@ -318,7 +224,7 @@ class Settings(TypedDict, total=False):
 
     formats: Sequence[Format]
     send: Iterable[str] | None
-    accept: Iterable[str] | None
+    accept: Accepted
     max_bytes: int
     on_oversize: Literal["raise", "drop"]
     on_rejected: Callable[[Rejection], object]

@@ -67,6 +67,14 @@ class Format(Protocol):
         """
         ...
 
+    @property
+    def verifies(self) -> bool:
+        """Whether what `decode` gives was written by somebody whom this process trusts.
+
+        Values that others read unsigned are left out of what such a format encodes.
+        """
+        ...
+
     def encode(
         self, values: Mapping[str, JSONValue]
     ) -> Mapping[str, str] | Callable[[], Mapping[str, str]]:

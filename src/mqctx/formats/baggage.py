@@ -48,6 +48,7 @@ class BaggageFormat:
     owned_names = (_OTHERS,)
     properties = ()
     yields_plain_json = False
+    verifies = False
 
     def encode(self, values: Mapping[str, JSONValue]) -> Mapping[str, str]:
         """Return the one header that carries `values`, or none if there are no values.

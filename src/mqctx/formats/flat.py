@@ -45,6 +45,7 @@ class FlatFormat:
 
     owned_names = ()
     yields_plain_json = False
+    verifies = False
 
     def __init__(
         self, headers: Mapping[str, str] | None = None, *, prefix: str | None = None

@@ -56,6 +56,7 @@ class JsonFormat:
     owned_names = ()
     properties = ()
     yields_plain_json = True
+    verifies = False
 
     def __init__(self, header: str = "mqctx") -> None:
         check_header(header)

@@ -56,6 +56,7 @@ class SignedFormat:
 
     header_prefix = None
     properties = ()
+    verifies = True
 
     def __init__(
         self,

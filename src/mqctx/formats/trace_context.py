@@ -72,6 +72,7 @@ class TraceContextFormat:
     owned_names = ("trace_id", "span_id", "parent_span_id", "trace_flags", "tracestate")
     properties = ()
     yields_plain_json = True
+    verifies = False
 
     def __init__(self, *, sampled: bool = True) -> None:
         self.sampled = sampled

@@ -1,0 +1,182 @@
+"""Read the values of all formats of a propagator, and say whose word they are."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias, cast
+
+from mqctx._core.context import EMPTY, Context, from_checked
+from mqctx._core.name_filter import any_name, name_filter
+from mqctx._core.rejection import Reason, Rejection, Report
+from mqctx._core.values import (
+    JSONValue,
+    UntypedText,
+    all_undeclared,
+    check_undeclared,
+    declarations,
+    escape,
+    is_settled,
+    to_plain,
+    type_name,
+)
+from mqctx._propagation.extractor import CachingExtractor
+from mqctx._propagation.properties import Extract, PropertyOf
+from mqctx.errors import ConfigurationError, InvalidNameError
+from mqctx.formats._format import Format, header_label
+from mqctx.formats.json import JsonFormat
+
+_NameFilter: TypeAlias = Callable[[str], bool]
+Accepted: TypeAlias = Iterable[str] | Mapping[Any, Iterable[str] | None] | None
+"""Names that are restored: from all formats, or a list for each of some formats. None: all.
+
+Any, since a mapping's keys are invariant: one of `JsonFormat`s is none of `Format`s.
+"""
+
+
+class _Reader(NamedTuple):
+    """A format, and what is restored of what it decodes."""
+
+    format: Format
+    accepts: _NameFilter
+    is_exact: bool
+    """Whether its values have exact types, and each name may enter: nobody looks at them again."""
+
+
+class HeaderDecoder:
+    """What a propagator reads with: its formats, what is accepted of each, and its limit."""
+
+    def __init__(
+        self,
+        formats: Sequence[Format],
+        accept: Accepted,
+        groups: Mapping[str, Iterable[str]],
+        max_bytes: int,
+        report: Report,
+    ) -> None:
+        self._readers = _readers(formats, accept, groups)
+        self._max_bytes = max_bytes
+        self._report = report
+
+    def shortcut(self) -> Extract | None:
+        """Return what reads the usual message faster, None where these formats have no such."""
+        reader, *others = self._readers
+        format = reader.format
+        if others or type(format) is not JsonFormat or not reader.is_exact:
+            return None
+        restore = partial(self._restore, reader)
+        return CachingExtractor(format.headers[0], self._max_bytes, restore, self.extract).extract
+
+    def extract(
+        self, headers: Mapping[str, Any] | None, _message: object, _property_of: PropertyOf
+    ) -> Context:
+        """Return the context that `headers` carry; never raises."""
+        if not headers:
+            return EMPTY
+        if not isinstance(headers, dict) and not is_mapping(headers):
+            detail = f"expected headers in a mapping, got {type_name(type(headers))}"
+            self._report(Rejection("extract", "headers", None, "wrong-type", detail))
+            return EMPTY
+        values: Mapping[str, Any] = {}
+        signed: set[str] = set()
+        for reader in self._readers:
+            format = reader.format
+            try:
+                decoded = format.decode(headers, self._max_bytes, self._report)
+                if not values and reader.is_exact and all_undeclared(decoded):
+                    restored: Mapping[str, Any] = decoded
+                else:
+                    restored = self._restore(reader, decoded, values)
+            except Exception as error:  # noqa: BLE001 - a format may be anybody's
+                detail = f"{format!r} raised {type_name(type(error))}: {escape(str(error))}"
+                self._report(Rejection("extract", header_label(format), None, "error", detail))
+                continue
+            values = {**values, **restored} if values else restored
+            change_signed = signed.update if format.verifies else signed.difference_update
+            change_signed(restored)
+        if not values:
+            return EMPTY
+        unsigned = values.keys() - signed if signed else values
+        return from_checked(values, unsigned, signed)
+
+    def _restore(
+        self,
+        reader: _Reader,
+        decoded: Mapping[str, JSONValue],
+        known: Mapping[str, Any] = MappingProxyType({}),
+    ) -> dict[str, Any]:
+        """Return of `decoded` what may be restored, and is not `known` from an earlier format.
+
+        The names that a format owns are its own, though, whatever an earlier one says of them.
+        """
+        values: dict[str, Any] = {}
+        owned = reader.format.owned_names
+        for name, plain in decoded.items():
+            if name in known and name not in owned:
+                continue
+            if reader.is_exact and is_settled(name, plain):
+                values[name] = plain
+                continue
+            try:
+                values[name] = _restored(name, plain, reader.accepts)
+            except _RefusedError as refused:
+                header, key = header_label(reader.format), escape(str(name))
+                self._report(Rejection("extract", header, key, refused.reason, refused.detail))
+        return values
+
+
+class _RefusedError(Exception):
+    """A value of a message is not restored. Never leaves this module."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        self.reason: Reason = reason
+        self.detail = detail
+
+
+def _restored(name: str, plain: JSONValue, accepts: _NameFilter) -> Any:
+    """Return a value as the context has it; raise `_RefusedError` if it is not restored."""
+    try:
+        check_undeclared(name)
+    except InvalidNameError as error:
+        raise _RefusedError("illegal-name", str(error)) from None
+    if not accepts(name):
+        raise _RefusedError("not-accepted", "its name is not on the accept list")
+    declaration = declarations.get(name)
+    if declaration is not None and declaration.local:
+        raise _RefusedError("local", "its name is declared local in this process")
+    try:
+        checked = to_plain(name, plain)
+        if declaration is None:
+            return checked
+        return declaration.restore(checked, lax=isinstance(plain, UntypedText))
+    except Exception as error:  # noqa: BLE001 - a declared type's own code may raise anything
+        raise _RefusedError("illegal-value", escape(str(error))) from None
+
+
+def _readers(
+    formats: Sequence[Format], accept: Accepted, groups: Mapping[str, Iterable[str]]
+) -> list[_Reader]:
+    """Return the formats with what is accepted of each.
+
+    Raises:
+        ConfigurationError: `accept` is text, or names a format that is not among them.
+    """
+    if isinstance(accept, Mapping):
+        lists = cast("Mapping[Format, Iterable[str] | None]", accept)
+        strange = [each for each in lists if each not in formats]
+        if strange:
+            raise ConfigurationError(
+                f"accept: {strange[0]!r} is none of the formats; a mapping has a list of names for "
+                "each of some formats, as accept={json_format: ['request_id']}"
+            )
+        filters = [name_filter("accept", lists.get(each), groups) for each in formats]
+    else:
+        filters = [name_filter("accept", accept, groups)] * len(formats)
+    return [
+        _Reader(each, accepts, each.yields_plain_json and accepts is any_name)
+        for each, accepts in zip(formats, filters, strict=True)
+    ]
+
+
+def is_mapping(headers: object) -> bool:
+    """Whether `headers` can be read by name."""
+    return isinstance(headers, Mapping)

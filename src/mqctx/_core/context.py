@@ -219,6 +219,11 @@ class Store(msgspec.Struct):
     restored: Context = EMPTY
     """What was extracted from `headers`."""
 
+    @property
+    def live(self) -> "Store":
+        """Itself; what stands in place of a store has here the one that it stands for."""
+        return self
+
 
 _OUTSIDE = Store(EMPTY)
 _store: ContextVar[Store] = ContextVar("mqctx", default=_OUTSIDE)
@@ -290,7 +295,7 @@ def bind(values: Mapping[str, object] | None = None, /, **more: object) -> None:
         InvalidValueError: a value cannot travel, or does not fit its declared variable.
     """
     added = Context(values, **more)
-    store = _store.get()
+    store = _store.get().live
     if store is _OUTSIDE:
         raise InactiveError(
             f"bind({', '.join(added)}) outside a run would leak to whatever comes next; "

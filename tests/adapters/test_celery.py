@@ -1,12 +1,14 @@
 """What is particular to Celery: on its in-memory transport, with the worker's own code."""
 
 import contextvars
+import copy
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any, cast
-from unittest.mock import MagicMock
+from unittest.mock import MagicMock, patch
 from uuid import uuid4
 
 import celery
@@ -458,6 +460,101 @@ class TestRetry:
         assert seen == [{}, {}]
 
 
+class TestContextThatGrewTooLarge:
+    """In a task, nobody could catch what Celery's own sends raise: the rest goes on without it."""
+
+    @pytest.fixture
+    def grow(self, app: Any, seen: list[Context]) -> Any:
+        """A task that binds more than fits, and ends as it is told."""
+
+        @app.task(bind=True, max_retries=1, default_retry_delay=0)
+        def grow(self: Any, end: str = "") -> None:
+            seen.append(current())
+            mqctx.bind(basket="x" * 5000)
+            if end == "retry":
+                raise self.retry()
+            if end == "fail":
+                raise LookupError
+
+        return grow
+
+    def test_loses_no_retry(self, app: Any, grow: Any, seen: list[Context]) -> None:
+        rejections = configure(on_rejected=lambda _: None).rejections
+        with scope(user="ada"):
+            grow.delay("retry")
+        work(app)
+        assert seen == [{"user": "ada"}] * 2
+        assert rejections == {"too-large": 1}
+
+    @pytest.mark.parametrize("follows", ["link", "chain", "link_error", "chord"])
+    def test_loses_nothing_that_follows(
+        self, app: Any, grow: Any, note: Any, errback: Any, seen: list[Context], follows: str
+    ) -> None:
+        configure(on_rejected=lambda _: None)
+        with scope(user="ada"):
+            if follows == "link":
+                grow.apply_async(link=note.si())
+            elif follows == "chain":
+                chain(grow.si(), note.si(), app=app).delay()
+            elif follows == "link_error":
+                grow.apply_async(("fail",), link_error=errback.s())
+            else:
+                chord([grow.si()], note.si(), app=app).delay()
+        work(app)
+        assert seen == [{"user": "ada"}] * 2
+
+
+class TestBatch:
+    """Work that a message gives rise to, and that is not its own: celery-batches' flush is such."""
+
+    def test_in_the_solo_pool_is_in_none_of_its_messages_contexts(
+        self, app: Any, seen: list[Context]
+    ) -> None:
+        kombu_adapter.instrument()
+
+        def flush() -> None:
+            seen.append(current())
+
+        with app.connection() as connection:
+            with scope(user="ada"):
+                connection.Producer().publish("42", routing_key=queue_of(app))
+
+            def on_message(message: Any) -> None:
+                seen.append(current())
+                TaskPool(app=app).apply_async(flush, callback=nothing)
+                seen.append(current())
+
+            queue = app.amqp.queues[queue_of(app)]
+            with connection.Consumer([queue], on_message=on_message, no_ack=True):
+                connection.drain_events(timeout=1)
+                celery_adapter.uninstrument()
+                connection.Producer().publish("43", routing_key=queue_of(app))
+                connection.drain_events(timeout=1)
+        assert seen == [{"user": "ada"}, {}, {"user": "ada"}, {}, {}, {}]
+
+    def test_has_the_context_of_each_request(self, app: Any, note: Any) -> None:
+        """As celery-batches hands them over: with the fields of the worker's request."""
+        requests: list[Any] = []
+        for user in ("ada", None):
+            with scope({"user": user} if user else {}):
+                note.delay()
+        consumer = MagicMock(on_task_request=requests.append, disable_rate_limits=True)
+        consumer.controller.state.revoked = set()
+        for message in sent(app):
+            payload = None if "task" in message.headers else message.decode()
+            note.start_strategy(app, consumer)(message, payload, nothing, nothing, [])
+        for each, context in zip(requests, ({"user": "ada"}, {}), strict=True):
+            simple = SimpleNamespace(request_dict=each.request_dict)
+            with scope(user="ambient"):
+                for request in (each, simple, celery.app.task.Context(each.request_dict)):
+                    with celery_adapter.restored(request):
+                        assert current() == context
+        with scope(user="ambient"), celery_adapter.restored(None):
+            assert current() == {}
+        with celery_adapter.restored(requests[0], propagator=Propagator(accept=[])):
+            assert current() == {}
+
+
 class TestInTheMainProcess:
     """What the worker does for a task whose process is gone, or that never ran."""
 
@@ -639,12 +736,63 @@ class TestInstrument:
             mqctx.run({}, work, app)
         assert seen == [{"user": "ada"}, {"user": "ada"}, {}]
 
-    def test_lets_a_test_replace_what_sends(self, app: Any, note: Any) -> None:
-        app.amqp.send_task_message = MagicMock()
+    @pytest.mark.parametrize("known", [True, False])
+    def test_lets_a_test_replace_what_sends(self, app: Any, note: Any, known: bool) -> None:
+        """It sees what would be sent; afterwards, tasks are sent with their context as ever."""
+        if known:
+            assert app.amqp.send_task_message.__name__ == "send_task_message"
+        with patch.object(app.amqp, "send_task_message") as replacement, scope(user="ada"):
+            assert app.amqp.send_task_message is replacement
+            note.delay()
+        (message,) = replacement.call_args.args[2:]
+        assert message.headers["mqctx"] == CARRIED["mqctx"]
         with scope(user="ada"):
             note.delay()
-        (message,) = app.amqp.__dict__["send_task_message"].call_args.args[2:]
-        assert message.headers["mqctx"] == CARRIED["mqctx"]
+        assert contexts(app) == [CARRIED["mqctx"]]
+
+    def test_lets_anything_else_that_sends_be_read_and_deleted(self, app: Any, note: Any) -> None:
+        app.amqp.send_task_message = other = MagicMock()
+        assert app.amqp.send_task_message is other
+        celery_adapter.uninstrument()
+        assert app.amqp.send_task_message is other
+        celery_adapter.instrument()
+        del app.amqp.send_task_message
+        with pytest.raises(AttributeError, match="send_task_message"):
+            del app.amqp.send_task_message
+        with scope(user="ada"):
+            note.delay()
+        assert contexts(app) == [CARRIED["mqctx"]]
+
+    def test_leaves_a_message_of_no_known_kind_to_celery(self, app: Any) -> None:
+        with pytest.raises(TypeError, match="NoneType"), scope(user="ada"):
+            app.amqp.send_task_message(None, "note", None)
+
+    def test_lets_a_test_replace_what_traces(
+        self, app: Any, note: Any, seen: list[Context]
+    ) -> None:
+        def tracer(owner: Any = note) -> Any:
+            return owner.__trace__
+
+        assert tracer(celery.Task) is None
+        with scope(user="ada"):
+            note.delay()
+
+        def traced(*_: object) -> tuple[None, ...]:
+            seen.append(current())
+            return None, None, None, None
+
+        with patch.object(note, "__trace__", traced):
+            assert tracer() is traced
+            work(app)
+        assert tracer() is None
+        trace_task(note, "id", (), {}, app=app)
+        made = tracer()
+        assert copy.copy(made).__name__ == made.__name__ == "trace_task"
+        note.__trace__ = made
+        assert tracer().original is made.original
+        del note.__trace__
+        assert tracer() is None
+        assert seen == [{"user": "ada"}, {}]
 
     def test_asks_for_the_default_propagator_at_each_call(
         self, app: Any, note: Any, seen: list[Context]

@@ -344,22 +344,78 @@ def test_more_than_the_limit_is_refused_before_anything_is_sent(broker: StubBrok
     assert type(error.value).__name__ == "OversizeError"
 
 
-def test_a_retry_is_not_lost_to_a_context_that_grew_too_large(
-    broker: StubBroker, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_retry_is_not_lost_to_a_context_that_grew_too_large(broker: StubBroker) -> None:
+    rejections = mqctx.configure(on_rejected=lambda _: None).rejections
     seen: Seen = []
 
     @dramatiq.actor(broker=broker, max_retries=1, min_backoff=1)
     def work() -> None:
         seen.append(current())
-        bind(text="x" * 5000)
+        bind(text="x" * 5000, step="pay")
         raise LookupError
 
     with Context(user="ada").scope(), worked(broker):
         work.send()
-    assert seen == [{"user": "ada"}] * 2
-    assert "Unexpected failure in before_enqueue" in caplog.text
-    assert "OversizeError: the context takes" in caplog.text
+    assert seen == [{"user": "ada"}, {"user": "ada", "step": "pay"}]
+    assert rejections == {"too-large": 1}
+
+
+@pytest.mark.parametrize("kind", ["callback", "pipeline"])
+def test_what_follows_is_not_lost_to_a_context_that_grew_too_large(
+    broker: StubBroker, kind: str
+) -> None:
+    mqctx.configure(on_rejected=lambda _: None)
+    seen: Seen = []
+
+    @dramatiq.actor(broker=broker)
+    def work() -> None:
+        bind(text="x" * 5000)
+
+    @dramatiq.actor(broker=broker)
+    def follow(*_: object) -> None:
+        seen.append(current())
+
+    with Context(user="ada").scope(), worked(broker):
+        if kind == "callback":
+            options: Any = {"on_success": follow}
+            work.send_with_options(**options)
+        else:
+            dramatiq.pipeline([work.message(), follow.message()], broker=broker).run()
+    assert seen == [{"user": "ada"}]
+
+
+class Setting(dramatiq.Middleware):
+    """Sets a context variable for the actor, as dramatiq's CurrentMessage does."""
+
+    def before_process_message(self, broker: Any, message: Any) -> None:
+        other.set("set for the actor")
+
+    def after_process_message(
+        self, broker: Any, message: Any, *, result: Any = None, exception: Any = None
+    ) -> None:
+        other.set("outside")
+
+
+@pytest.mark.parametrize("position", ["before", "after"])
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_an_actor_has_what_middlewares_before_and_after_set_for_it(
+    broker: StubBroker, position: str, kind: str
+) -> None:
+    broker.add_middleware(AsyncIO())
+    broker.add_middleware(Setting(), **{position: ContextMiddleware})
+    seen: list[tuple[Mapping[str, object], str]] = []
+
+    def note() -> None:
+        seen.append((current(), other.get()))
+        other.set("set by the actor")
+
+    async def note_async() -> None:
+        note()
+
+    actor = dramatiq.actor(broker=broker)
+    work: Any = actor(note) if kind == "sync" else actor(note_async)
+    handled(broker, *(Context(user=user).wrap(work.send) for user in ("ada", "eve")))
+    assert seen == [({"user": user}, "set for the actor") for user in ("ada", "eve")]
 
 
 def test_a_propagator_of_its_own_injects_and_extracts() -> None:

@@ -301,6 +301,31 @@ async def test_more_than_the_limit_is_refused_before_anything_is_sent() -> None:
     assert seen == []
 
 
+async def test_a_result_and_a_reply_are_not_lost_to_a_context_that_does_not_fit() -> None:
+    rejections = mqctx.configure(on_rejected=lambda _: None).rejections
+    broker = rabbit()
+    seen = received(broker, "results")
+    replies = received(broker, "replies")
+
+    @broker.subscriber("orders")
+    @broker.publisher("results")
+    async def handler(body: str) -> str:
+        bind(text="x" * 5000)
+        with pytest.raises(mqctx.OversizeError, match="'text'"):
+            await broker.publish(body, "results")
+        return body
+
+    async with TestRabbitBroker(broker):
+        await publish(broker, {"user": "ada"}, reply_to="replies")
+    assert [context for context, _ in (*seen, *replies)] == [{"user": "ada"}] * 2
+    assert rejections == {"too-large": 2}
+
+
+async def test_there_is_nothing_to_restore_where_no_message_came() -> None:
+    with undisturbed(), restored(cast("Any", None)):
+        assert current() == {}
+
+
 async def test_a_propagator_of_its_own_injects_and_extracts() -> None:
     narrow = Propagator(send=["user"], accept=["user"])
     mqctx.configure(send=[], accept=[])

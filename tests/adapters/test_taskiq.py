@@ -1,6 +1,7 @@
 """taskiq, without a broker: its InMemoryBroker, with asyncio tasks of their own and in place."""
 
 import asyncio
+import inspect
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextvars import ContextVar
@@ -405,11 +406,96 @@ async def test_two_of_them_leave_in_the_order_in_which_they_came() -> None:
             seen.append(current())
 
     broker = InMemoryBroker(await_inplace=True)
-    broker.add_middlewares(ContextMiddleware(), old, Witness())
+    broker.add_middlewares(Witness(), ContextMiddleware(), Witness(), old, Witness())
 
     @broker.task
     async def work() -> None:
         seen.append(current())
 
     await deliver(broker, work, old='{"user":"old"}', mqctx='{"user":"new"}')
-    assert seen == [{"user": "old"}, {"user": "ambient"}]
+    assert seen == [{"user": "old"}, {"user": "old"}, {"user": "new"}, {"user": "ambient"}]
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_task_has_what_middlewares_before_and_after_set_for_it(
+    broker: InMemoryBroker, kind: str, first: bool
+) -> None:
+    class Setting(TaskiqMiddleware):
+        async def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
+            other.set("set for the task")
+            return message
+
+    broker.middlewares.insert(0 if first else 1, Setting())
+    seen: list[tuple[Mapping[str, object], str]] = []
+
+    def note() -> None:
+        seen.append((current(), other.get()))
+
+    async def note_async() -> None:
+        note()
+
+    await sent({"user": "ada"}, broker.register_task(note if kind == "sync" else note_async, "w"))
+    assert seen == [({"user": "ada"}, "set for the task")]
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_retry_is_not_lost_to_a_context_that_grew_too_large(
+    broker: InMemoryBroker, first: bool
+) -> None:
+    rejections = mqctx.configure(on_rejected=lambda _: None).rejections
+    broker.middlewares.insert(0 if first else 1, retry := SimpleRetryMiddleware())
+    retry.set_broker(broker)
+    seen: Seen = []
+
+    @broker.task(retry_on_error=True, max_retries=2)
+    async def work() -> None:
+        seen.append(current())
+        bind(text="x" * 5000, step="pay")
+        raise LookupError
+
+    await sent({"user": "ada"}, work)
+    await broker.wait_all()
+    assert seen == [{"user": "ada"}, {"user": "ada", "step": "pay"}]
+    assert rejections == {"too-large": 1}
+
+
+async def test_the_next_step_of_a_pipeline_has_the_context_as_far_as_it_fits(
+    broker: InMemoryBroker,
+) -> None:
+    """As taskiq-pipelines sends it, once the result is saved."""
+    mqctx.configure(on_rejected=lambda _: None)
+    seen: Seen = []
+
+    @broker.task
+    async def work() -> None:
+        bind(text="x" * 5000, step="pay")
+
+    @broker.task
+    async def follow() -> None:
+        seen.append(current())
+
+    class Pipeline(TaskiqMiddleware):
+        async def post_save(self, message: TaskiqMessage, result: Any) -> None:
+            if message.task_name == work.task_name:
+                await follow.kiq()
+
+    broker.add_middlewares(Pipeline())
+    await sent({"user": "ada"}, work)
+    await broker.wait_all()
+    assert seen == [{"user": "ada", "step": "pay"}]
+
+
+async def test_a_task_may_send_what_does_not_fit_only_to_be_told(broker: InMemoryBroker) -> None:
+    @broker.task
+    async def work() -> None:
+        with scope(text="x" * 5000), pytest.raises(mqctx.OversizeError, match="'text'"):
+            await work.kiq()
+
+    await sent({}, work)
+    (result,) = broker.result_backend.results.values()
+    assert result.error is None
+
+
+async def test_the_kick_of_an_in_memory_broker_stays_an_async_def(broker: InMemoryBroker) -> None:
+    assert inspect.iscoroutinefunction(broker.kick)

@@ -1,28 +1,34 @@
 """Context through Celery: from where a task is sent to wherever it runs.
 
-`instrument` covers every way to send and to run a task, so there is nothing left for `publish`,
-`consume_with_context` or `restored` to do.
+`instrument` covers every way to send and to run a task, so there is nothing left for `publish` and
+`consume_with_context` to do; `restored` is for the requests of a batch.
 """
 
 # Celery comes without types.
 # pyright: reportMissingTypeStubs=false
 
-from functools import partial
-from typing import Any
+import inspect
+from contextvars import ContextVar
+from typing import Any, cast
+from weakref import WeakKeyDictionary
 
-from celery.app.amqp import AMQP
+from celery.app.amqp import AMQP, task_message
 from celery.app.base import Celery
 from celery.app.task import Task
+from celery.concurrency.base import BasePool
 from celery.local import Proxy
 from celery.worker.request import Request
 
+from mqctx._core.context import EMPTY, Scope
 from mqctx._propagation.propagator import Propagator
-from mqctx.adapters._handler import snapshot_from
+from mqctx.adapters._handler import scope_from, snapshot_from
 from mqctx.adapters._instrumentation import Hook, InjectedHeaders, Instrumentation, Method
 
-__all__ = ["instrument", "uninstrument"]
+__all__ = ["instrument", "restored", "uninstrument"]
 
 _instrumentation = Instrumentation(Celery)
+_in_worker: ContextVar[bool] = ContextVar("mqctx.adapters.celery", default=False)
+"""Whether a worker is at work on a task: nobody could catch there what Celery's own sends raise."""
 
 
 def instrument(app: Celery | Proxy | None = None, *, propagator: Propagator | None = None) -> None:
@@ -30,7 +36,9 @@ def instrument(app: Celery | Proxy | None = None, *, propagator: Propagator | No
 
     Call it in each process that sends or runs tasks, best beside the app; as often as you like,
     before or after tasks were sent or workers started. A task that is run eagerly stays in its
-    caller's context. An `OversizeError` is raised by `delay` and the like, before anything is sent.
+    caller's context. An `OversizeError` is raised by `delay` and the like, before anything is sent;
+    but not inside a task, where retries, callbacks and chains would be lost to it: there, values
+    that do not fit are left out, each a rejection.
 
     Args:
         app: The Celery app, or `celery.current_app`. None: every app of the process.
@@ -52,48 +60,105 @@ def _evaluated(app: Any) -> Any:
     return app._get_current_object() if hasattr(app, "_get_current_object") else app
 
 
-class _Kept(property):
-    """What each app or task keeps of its own, given out wrapped.
+def restored(request: Any, /, *, propagator: Propagator | None = None) -> Scope:
+    """Return a `with` block inside exactly the context that `request` was sent with.
 
-    Celery makes a sender for each app and a tracer for each task once, often before us. (And a
-    plain property cannot bear what `functools.wraps` writes on it.)
+    For each request of a batch, as celery-batches hands them to a task; a task's own `request`, or
+    a worker's, will do too.
     """
+    fields = getattr(request, "request_dict", None) or getattr(request, "__dict__", None)
+    return scope_from(_headers_of(fields), propagator)
+
+
+class _Wrapped:
+    """A function that Celery made, with what surrounds its calls; otherwise, as it is."""
+
+    def __init__(self, around: Method, app: Celery, original: Method) -> None:
+        self.around = around
+        self.app = app
+        self.original = original
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.around(self.app, self.original, *args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(object.__getattribute__(self, "original"), name)
+
+
+def _is_read_by_celery() -> bool:
+    """Whether the code that reads an attribute, two calls up, is Celery's that calls it."""
+    frame: Any = inspect.currentframe()
+    return frame.f_back.f_back.f_globals.get("__name__") in ("celery.app.base", "celery.app.trace")
+
+
+class _Made:
+    """An attribute for a function that Celery makes for each app or task, once, often before us.
+
+    It is read wrapped. What anybody else puts in its place is so only for Celery, and read by all
+    others as it was put there.
+    """
+
+    def __init__(self, name: str, around: Method, original: Any) -> None:
+        self._name = name
+        self._around = around
+        self._original = original
+        self._theirs: WeakKeyDictionary[Any, object] = WeakKeyDictionary()
+
+    def __get__(self, owner: Any, kind: Any = None) -> Any:
+        found: Any = self._found(owner, kind)
+        if owner is None or found is None:
+            return found
+        if self._theirs.get(owner) is found and not _is_read_by_celery():
+            return found
+        return _Wrapped(self._around, owner.app, found)
+
+    def _found(self, owner: Any, kind: Any) -> Any:
+        if self._name in getattr(owner, "__dict__", ()):
+            return vars(owner)[self._name]
+        bind: Any = getattr(self._original, "__get__", None)
+        return bind(owner, kind) if bind is not None else self._original
+
+    def __set__(self, owner: Any, value: Any) -> None:
+        if isinstance(value, _Wrapped):  # what was read here is put back
+            value = value.original
+        elif not str(getattr(value, "__module__", None)).startswith("celery."):
+            self._theirs[owner] = value
+        vars(owner)[self._name] = value
+
+    def __delete__(self, owner: Any) -> None:
+        if self._name not in vars(owner):
+            raise AttributeError(self._name)
+        del vars(owner)[self._name]
 
 
 def _around_sender(original: Any) -> Any:
     # Each task that is sent passes here, with the headers of its route: chains, chords, retries,
     # beat. Not a signal: Celery logs an error of its receiver, and sends the task all the same.
-    def send_task_message(self: Any) -> Method:
-        return partial(_send, self.app, original.__get__(self))
-
-    return _Kept(send_task_message, original.__set__)
+    return _Made("send_task_message", _send, original)
 
 
-def _send(app: Celery, send: Method, producer: Any, name: str, message: Any, **options: Any) -> Any:
+def _send(
+    app: Celery, send: Method, producer: Any, name: Any, message: Any, *args: Any, **options: Any
+) -> Any:
     propagator = _instrumentation.propagator_for((app,))
-    if propagator is not None:
-        headers = {**message.headers, **dict(options.pop("headers", None) or {})}
-        message = message._replace(headers=InjectedHeaders(propagator.inject(headers)))
-    return send(producer, name, message, **options)
+    if propagator is not None and type(message) is task_message:
+        own: dict[str, Any] = cast("Any", message).headers
+        headers = {**own, **dict(options.pop("headers", None) or {})}
+        injected = propagator.inject(headers, trim=_in_worker.get())
+        message = message._replace(headers=InjectedHeaders(injected))
+    return send(producer, name, message, *args, **options)
 
 
 def _around_tracer(original: Any) -> Any:
     # The tracer runs the task's body and all that follows: on_failure and the like, errbacks, the
     # next in the chain, the log line of success. An eager task has a tracer that is not kept.
-    def tracer(self: Any) -> Method | None:
-        kept: Method | None = self.__dict__.get("__trace__", original)
-        return kept and partial(_trace, self.app, kept)
-
-    def keep(self: Any, value: Any) -> None:
-        self.__dict__["__trace__"] = value
-
-    return _Kept(tracer, keep)
+    return _Made("__trace__", _trace, original)
 
 
 def _trace(
-    app: Celery, trace: Method, uuid: str, args: Any, kwargs: Any, request: Any = None
+    app: Celery, trace: Method, uuid: Any, args: Any, kwargs: Any, request: Any = None
 ) -> Any:
-    return _in_context_of(request or {}, app, trace, uuid, args, kwargs, request)
+    return _in_context_of(request, app, trace, uuid, args, kwargs, request)
 
 
 def _around_request(original: Method) -> Method:
@@ -109,9 +174,30 @@ def _in_context_of(request: Any, app: Celery, call: Method, *args: Any, **option
     propagator = _instrumentation.propagator_for((app,))
     if propagator is None:
         return call(*args, **options)
+
+    def at_work() -> Any:
+        _in_worker.set(True)
+        return call(*args, **options)
+
+    return snapshot_from(_headers_of(request), propagator).run(at_work)
+
+
+def _headers_of(request: Any) -> Any:
     # In message protocol 2, which alone has a "lang", the headers are the request.
-    headers = request if "lang" in request else request.get("headers")
-    return snapshot_from(headers, propagator).run(call, *args, **options)
+    if not isinstance(request, dict) or "lang" in request:
+        return cast("object", request)
+    return cast("dict[str, Any]", request).get("headers")
+
+
+def _around_pool(original: Method) -> Method:
+    # A task enters its context in the tracer. Other work that a message gives rise to may be that
+    # of many messages, as a batch is; kombu's hook has the last one's context active here.
+    def apply_async(self: Any, *args: Any, **options: Any) -> Any:
+        if _instrumentation.propagator_for((self.app,)) is None:
+            return original(self, *args, **options)
+        return EMPTY.snapshot().run(original, self, *args, **options)
+
+    return apply_async
 
 
 _instrumentation.use(
@@ -120,4 +206,5 @@ _instrumentation.use(
     Hook(Request, "on_failure", _around_request),
     Hook(Request, "on_timeout", _around_request),
     Hook(Request, "_announce_revoked", _around_request),
+    Hook(BasePool, "apply_async", _around_pool),
 )

@@ -1,7 +1,6 @@
 """Context through dramatiq, on each of its brokers: a middleware."""
 # ruff: noqa: ARG002 - the hooks have the arguments that dramatiq gives them
 
-import contextvars
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
@@ -25,10 +24,15 @@ class _Thread(threading.local):
 
     scope: Scope | None = None
     """Around the message under way, and the retries, callbacks and next steps that follow it."""
-    snapshot: contextvars.Context | None = None
-    """For the actor, while dramatiq is at work on a message and the actor is not."""
+    acts: bool = False
+    """The actor is at work on the message, not dramatiq."""
     forwards: bool = False
     """It hands on messages that were enqueued before, and enqueues none of its own."""
+
+    @property
+    def is_dramatiqs(self) -> bool:
+        """Whether dramatiq itself is at work on a message, before or after its actor."""
+        return self.scope is not None and not self.acts
 
 
 class ContextMiddleware(Middleware):
@@ -41,7 +45,7 @@ class ContextMiddleware(Middleware):
 
     Enqueueing raises:
         OversizeError: the context takes more bytes than the propagator allows. Where dramatiq
-            itself enqueues, it logs the error and sends the message as it is.
+            itself enqueues, values that do not fit are left out instead, each a rejection.
     """
 
     def __init__(self, *, propagator: Propagator | None = None) -> None:
@@ -57,23 +61,24 @@ class ContextMiddleware(Middleware):
         if self._thread.forwards:
             return
         options = message.options
+        inject = (self._propagator or propagators.default).inject
         try:
-            injected = (self._propagator or propagators.default).inject(options)
+            injected = inject(options, trim=self._thread.is_dramatiqs)
         except MqctxError as error:
-            raise _let_through(error) if self._thread.snapshot is None else error from None
+            raise _let_through(error) from None
         for stale in options.keys() - injected.keys():
             del options[stale]
         options.update(injected)
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
         """Enter the message's context."""
+        self._thread.acts = False
         self._thread.scope = scope_from(message.options, self._propagator)
         self._thread.scope.__enter__()
-        self._thread.snapshot = copy_context()
 
     def before_ack(self, broker: Broker, message: MessageProxy) -> None:
         """Leave it. dramatiq comes here or to `before_nack` last, whatever happened before."""
-        scope, self._thread.scope, self._thread.snapshot = self._thread.scope, None, None
+        scope, self._thread.scope = self._thread.scope, None
         if scope is not None:
             scope.__exit__(None, None, None)
 
@@ -87,16 +92,18 @@ class ContextMiddleware(Middleware):
 
     def _isolated(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
-        def spaced(*args: Any, **kwargs: Any) -> Any:
-            snapshot, self._thread.snapshot = self._thread.snapshot, None
-            if snapshot is None:  # the application calls the actor itself
+        def isolated(*args: Any, **kwargs: Any) -> Any:
+            thread = self._thread
+            if not thread.is_dramatiqs:  # the application calls the actor itself
                 return function(*args, **kwargs)
+            thread.acts = True
             try:
-                return snapshot.run(function, *args, **kwargs)
+                # A copy taken here has what middlewares before and after this one have set.
+                return copy_context().run(function, *args, **kwargs)
             finally:
-                self._thread.snapshot = snapshot
+                thread.acts = False
 
-        return spaced
+        return isolated
 
 
 def _let_through(error: MqctxError) -> MqctxError:

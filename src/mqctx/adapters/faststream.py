@@ -29,7 +29,9 @@ class ContextMiddleware(BaseMiddleware[RabbitPublishCommand, Any]):
     inside the context too: parsers, filters, other middlewares, the publishing of results.
 
     Publishing raises:
-        OversizeError: the context takes more bytes than the propagator allows.
+        OversizeError: the context takes more bytes than the propagator allows. What FastStream
+            itself publishes, results and replies, goes out without the values that do not fit,
+            each a rejection.
         HeadersError: the headers given are not a mapping.
     """
 
@@ -46,7 +48,7 @@ class ContextMiddleware(BaseMiddleware[RabbitPublishCommand, Any]):
 
     async def on_receive(self) -> None:
         """Enter the message's context, in whichever task processes it."""
-        self._scope = scope_from(self.msg.headers, self._propagator)
+        self._scope = scope_from(getattr(self.msg, "headers", None), self._propagator)
         self._scope.__enter__()
 
     async def after_processed(
@@ -80,11 +82,12 @@ class ContextMiddleware(BaseMiddleware[RabbitPublishCommand, Any]):
         cmd: RabbitPublishCommand,
     ) -> Awaitable[Any]:
         inject = (self._propagator or propagators.default).inject
+        trim = self.msg is not None  # FastStream itself publishes what came of a message
         if isinstance(cmd.body, Message):  # sent as it is, without the command's headers
             cmd.body = copy(cmd.body)
-            cmd.body.headers = inject(cmd.body.headers)
+            cmd.body.headers = inject(cmd.body.headers, trim=trim)
         else:
-            cmd.headers = inject(cmd.headers)
+            cmd.headers = inject(cmd.headers, trim=trim)
         return call_next(cmd)
 
 
@@ -94,4 +97,4 @@ def restored(message: StreamMessage[Any], /, *, propagator: Propagator | None = 
     For `subscriber.get_one()`, `async for message in subscriber`, and the reply that
     `broker.request()` returns.
     """
-    return scope_from(message.headers, propagator)
+    return scope_from(getattr(message, "headers", None), propagator)

@@ -1,14 +1,15 @@
 """Context through taskiq, on each of its brokers: a middleware."""
 # ruff: noqa: ARG002 - the hooks have the arguments that taskiq gives them
 
-from collections.abc import Coroutine
 from contextvars import ContextVar, copy_context
 from typing import Any
 
+import msgspec
 from taskiq import (
     AsyncBroker,
     BrokerMessage,
     InMemoryBroker,
+    NoResultError,
     TaskiqMessage,
     TaskiqMiddleware,
     TaskiqResult,
@@ -22,18 +23,30 @@ from mqctx.adapters._handler import scope_from
 
 __all__ = ["ContextMiddleware"]
 
-_scopes: ContextVar[tuple[Scope, ...]] = ContextVar("mqctx.adapters.taskiq", default=())
-"""Those that this asyncio task is in. One for a message, if nothing is executed in place."""
+
+class _Execution(msgspec.Struct):
+    """A message that is executed."""
+
+    task_id: str
+    scope: Scope
+    is_over: bool = False
+    """The task is done, and taskiq at work on what follows."""
+
+
+_executions: ContextVar[tuple[_Execution, ...]] = ContextVar("mqctx.adapters.taskiq", default=())
+"""Those of this asyncio task. One, if nothing is executed in place, and there is one middleware."""
 
 
 class ContextMiddleware(TaskiqMiddleware):
     """Send with the active context in a message's labels; execute a task in the one it brought.
 
-    For `broker.add_middlewares(ContextMiddleware())`. Retries are in the message's context too;
-    put it first, and the other middlewares' `pre_execute` and `post_execute` are as well.
+    For `broker.add_middlewares(ContextMiddleware())`. What taskiq sends after a task (retries, the
+    next step of a pipeline) is in the message's context too; put it first, and the other
+    middlewares' `pre_execute`, `post_execute` and `post_save` are as well.
 
     Sending raises:
-        OversizeError: the context takes more bytes than the propagator allows.
+        OversizeError: the context takes more bytes than the propagator allows. Where taskiq itself
+            sends, values that do not fit are left out instead, each a rejection.
     """
 
     def __init__(self, *, propagator: Propagator | None = None) -> None:
@@ -48,8 +61,8 @@ class ContextMiddleware(TaskiqMiddleware):
             # it sets would stay there; elsewhere, each message has an asyncio task of its own.
             kick = broker.kick
 
-            def in_place(message: BrokerMessage) -> Coroutine[Any, Any, None]:
-                return isolation.call(copy_context(), kick, message)
+            async def in_place(message: BrokerMessage) -> None:
+                await isolation.call(copy_context(), kick, message)
 
             setattr(broker, "kick", in_place)  # noqa: B010 - to a type checker, it is a method
 
@@ -58,18 +71,33 @@ class ContextMiddleware(TaskiqMiddleware):
         # The scheduler, in whose process nothing is active, sends on what was scheduled.
         if current() or "schedule_id" not in message.labels:
             inject = (self._propagator or propagators.default).inject
-            message.labels = inject(message.labels)
+            message.labels = inject(message.labels, trim=_is_taskiqs(message))
         return message
 
     def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
         """Enter the message's context."""
         scope = scope_from(message.labels, self._propagator)
         scope.__enter__()
-        _scopes.set((*_scopes.get(), scope))
+        _executions.set((*_executions.get(), _Execution(message.task_id, scope)))
         return message
 
     def post_execute(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:
+        """Leave it, if `post_save` will not come."""
+        _executions.get()[-1].is_over = True
+        if isinstance(result.error, NoResultError):
+            _leave()
+
+    def post_save(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:
         """Leave it."""
-        *outer, scope = _scopes.get()
-        _scopes.set(tuple(outer))
-        scope.__exit__(None, None, None)
+        _leave()
+
+
+def _is_taskiqs(message: TaskiqMessage) -> bool:
+    """Whether taskiq sends it after a task: a retry has the id of the message under way."""
+    return any(each.is_over or each.task_id == message.task_id for each in _executions.get())
+
+
+def _leave() -> None:
+    *outer, last = _executions.get()
+    _executions.set(tuple(outer))
+    last.scope.__exit__(None, None, None)

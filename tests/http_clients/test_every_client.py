@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -168,19 +169,28 @@ class TestLogged:
         url = server.url("/orders/7?token=secret").replace("//", "//ada:secret@")
         client.get(url, hosts=[], log=True)
         (record,) = calls(caplog)
-        duration = vars(record)["duration_ms"]
-        assert record.getMessage() == f"GET 127.0.0.1/orders/7: 200 in {duration} ms"
-        assert 0 < duration < 60_000
-        fields = {"method": "GET", "host": "127.0.0.1", "path": "/orders/7", "status": 200}
+        duration = vars(record)["http.request.duration_ms"]
+        assert record.getMessage() == f"GET 127.0.0.1/orders/7: 200 in {duration:.1f} ms"
+        assert 0 < duration == round(duration, 3) < 60_000
+        fields = {
+            "http.request.method": "GET",
+            "server.address": "127.0.0.1",
+            "server.port": urlsplit(server.url()).port,
+            "url.path": "/orders/7",
+            "http.response.status_code": 200,
+        }
         assert fields.items() <= vars(record).items()
-        assert vars(record)["error"] is None
+        assert "error.type" not in vars(record)
         assert "secret" not in str(vars(record))
 
     def test_each_hop_of_a_redirect(
         self, client: Client, server: Server, caplog: pytest.LogCaptureFixture
     ) -> None:
         client.get(server.redirecting(server.url(host=THEIRS)), hosts=[], log=True)
-        hops = [(vars(record)["host"], vars(record)["status"]) for record in calls(caplog)]
+        hops = [
+            (vars(record)["server.address"], vars(record)["http.response.status_code"])
+            for record in calls(caplog)
+        ]
         assert hops == [("127.0.0.1", 302), (THEIRS, 200)]
 
     def test_an_error_by_its_type(
@@ -189,8 +199,8 @@ class TestLogged:
         with pytest.raises(client.refused):
             client.get(nobody, hosts=[], log=True)
         (record,) = calls(caplog)
-        assert vars(record)["error"] == client.refused.__name__
-        assert vars(record)["status"] is None
+        assert vars(record)["error.type"] == client.refused.__name__
+        assert "http.response.status_code" not in vars(record)
         assert record.getMessage().startswith(f"GET 127.0.0.1/: {client.refused.__name__} in ")
 
     def test_nothing_unless_asked_for(

@@ -120,6 +120,8 @@ def _differ(back: object, value: object) -> bool:
 
 
 declarations: dict[str, Declaration] = {}
+named = {"request_id", "trace_id", "span_id", "trace_flags", "tracestate"}
+"""Names that this process chose without a declaration, so that they may be fields of a log line."""
 local: set[str] = set()
 """Names that are declared local."""
 undeclared: set[str] = set()
@@ -267,3 +269,22 @@ def type_name(kind: Any) -> str:
 def escape(text: str, limit: int = 200) -> str:
     """Return `text` fit for a log line: ASCII, no control characters, of bounded length."""
     return ascii(text[:limit])[1:-1] + ("..." if len(text) > limit else "")
+
+
+def printable(text: str, limit: int = 1000) -> str:
+    """Return `text` as it is where a log line can hold it, else escaped."""
+    fits = len(text) <= limit and text.isascii() and text.isprintable()
+    return text if fits else escape(text, limit)
+
+
+def describe(error: BaseException) -> str:
+    """Return what an exception of anybody's code says, in one line: type, text, and place."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - anybody's code
+        text = "its text cannot be had"
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f" ({place.tb_frame.f_code.co_filename}:{place.tb_lineno})" if place else ""
+    return escape(f"{type_name(type(error))}: {text}", 500) + printable(where)

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypedDict, Unpack
 from mqctx._core.context import Context, active_store
 from mqctx._core.linked_vars import linked
 from mqctx._core.name_filter import name_filter
-from mqctx._core.rejection import Reason, Rejection, Report, log_rejection, logger
+from mqctx._core.rejection import Reason, Rejection, Report, log_rejection, tell
 from mqctx._core.values import JSONValue, all_undeclared, as_plain, escape, type_name
 from mqctx._propagation.decoder import Accepted, HeaderDecoder, is_mapping
 from mqctx._propagation.encoder import Encoded, HeaderEncoder
@@ -190,10 +190,7 @@ class Propagator:
     def _report(self, rejection: Rejection) -> None:
         with _counting:
             self.rejections[rejection.reason] += 1
-        try:
-            self.on_rejected(rejection)
-        except Exception:  # noqa: BLE001 - it is the user's; the message must not be lost to it
-            logger().exception("on_rejected failed for: %s", rejection)
+        tell(self.on_rejected, rejection)
 
 
 def _check_formats(formats: Sequence[Format]) -> None:

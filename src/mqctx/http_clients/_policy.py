@@ -20,6 +20,7 @@ from mqctx._core.settings import (
     refuse_shared,
 )
 from mqctx._core.values import as_plain, escape
+from mqctx._http_log import log_request
 from mqctx.errors import ConfigurationError, InvalidValueError
 from mqctx.formats.trace_context import TraceContextFormat
 
@@ -164,15 +165,18 @@ def _written(name: str, header: str, value: Any) -> dict[str, str]:
 def _log(
     method: str, target: _Target, status: int | None, error: str | None, seconds: float
 ) -> None:
-    fields = {
-        "method": method,
-        "host": target.host,
-        "path": target.path,
-        "status": status,
-        "error": error,
-        "duration_ms": round(seconds * 1000, 1),
-    }
-    place = escape(target.host + target.path)
-    _logger.info(
-        "%s %s: %s in %s ms", method, place, error or status, fields["duration_ms"], extra=fields
+    outcome = "%(error.type)s" if error else "%(http.response.status_code)s"
+    log_request(
+        _logger,
+        f"%(http.request.method)s %(server.address)s%(url.path)s: {outcome} in "
+        "%(http.request.duration_ms).1f ms",
+        {
+            "http.request.method": method,
+            "server.address": target.host,
+            "server.port": target.port,
+            "url.path": target.path,
+            "http.response.status_code": status,
+        },
+        seconds,
+        error,
     )

@@ -5,18 +5,23 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, Final
 
+from mqctx._http_log import log_request
+
 GONE: Final = "client disconnected"
 """The note where nobody is there to take the rest of the response."""
 
 _SHOWN: Final = ("http.request.method", "url.path", "client.address")
+_LINE: Final = (
+    "%%(http.request.method)s %%(url.path)s %%(%s)d in %%(http.request.duration_ms).1f ms"
+)
 _logger = logging.getLogger("mqctx.access")
 
 
 class AccessLine:
     """The line of one request: written once, by whoever is first to know how it ended.
 
-    Its fields are in the record too. All start with `http.` or `websocket.`, so that a value
-    of the context that a filter adds has a name of its own.
+    What it says is in the record too. All names have a dot, so that a value of the context that a
+    filter adds has a name of its own.
     """
 
     __slots__ = ("_began", "_request", "_settled")
@@ -28,28 +33,16 @@ class AccessLine:
 
     def completed(self, status: int, error: str | None = None) -> None:
         """Say that the request was answered, or what kept it from an answer."""
-        self._write(
-            "request completed: %s %s %d in %.1f ms%s", "http.response.status_code", status, error
-        )
+        self._write("request completed", "http.response.status_code", status, error)
 
     def closed(self, code: int, error: str | None = None) -> None:
         """Say that a websocket that was open is closed."""
-        self._write("websocket closed: %s %s %d in %.1f ms%s", "websocket.code", code, error)
+        self._write("websocket closed", "websocket.code", code, error)
 
-    def _write(self, text: str, field: str, number: int, error: str | None) -> None:
+    def _write(self, what: str, field: str, number: int, error: str | None) -> None:
         if self._settled or not _logger.isEnabledFor(logging.INFO):
             return
         self._settled = True
-        milliseconds = (perf_counter() - self._began) * 1000
         shown = {name: self._request[name] for name in _SHOWN if name in self._request}
-        ended = {field: number, "http.request.duration_ms": round(milliseconds, 3)}
-        noted = {"error.type": error} if error else {}
-        _logger.info(
-            text,
-            shown["http.request.method"],
-            shown["url.path"],
-            number,
-            milliseconds,
-            f" ({error})" if error else "",
-            extra={**shown, **ended, **noted},
-        )
+        text = f"{what}: {_LINE % field}{' (%(error.type)s)' if error else ''}"
+        log_request(_logger, text, {**shown, field: number}, perf_counter() - self._began, error)

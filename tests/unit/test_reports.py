@@ -1,0 +1,75 @@
+"""How a rejection is told: one safe line, and never one about itself."""
+
+import threading
+
+import pytest
+
+from mqctx import Propagator, Rejection
+from mqctx.formats.baggage import BaggageFormat
+
+HOSTILE = "bad key\n2030-01-01 INFO root logged in\x1b[2J\u202e"
+
+
+class UnreadableError(Exception):
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("metrics are down"), "RuntimeError: metrics are down ("),
+        (RuntimeError(HOSTILE), r"RuntimeError: bad key\n2030-01-01 INFO root logged in\x1b[2J"),
+        (RuntimeError("x" * 9999), "RuntimeError: xxx"),
+        (UnreadableError(), "UnreadableError: its text cannot be had ("),
+    ],
+)
+def test_a_hook_that_fails_is_logged_in_one_line_whatever_was_sent_and_raised(
+    error: Exception, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: Rejection) -> None:
+        raise error
+
+    propagator = Propagator(formats=[BaggageFormat()], on_rejected=broken)
+    assert propagator.extract({"baggage": HOSTILE + "=1,user=ada"}) == {"user": "ada"}
+    (record,) = caplog.records
+    assert record.exc_info is None  # a traceback would show what was sent as it came
+    assert said in record.getMessage()
+    assert f"{__file__}:" in record.getMessage()
+    assert record.getMessage().isprintable()
+    assert len(record.getMessage()) < 2500
+
+
+def test_a_rejection_of_anybodys_format_is_one_bounded_line_as_text() -> None:
+    shown = str(Rejection("extract", HOSTILE, HOSTILE, "error", "\n" * 9999))
+    assert shown.isprintable()
+    assert len(shown) < 5000
+
+
+def test_a_report_that_causes_another_is_told_alone_and_both_are_counted() -> None:
+    told: list[Rejection] = []
+
+    def on_rejected(rejection: Rejection) -> None:
+        told.append(rejection)
+        propagator.extract({"mqctx": 5})
+
+    propagator = Propagator(on_rejected=on_rejected)
+    for _ in range(2):
+        propagator.extract({"mqctx": "nonsense"})
+    assert [rejection.reason for rejection in told] == ["malformed", "malformed"]
+    assert propagator.rejections == {"malformed": 2, "wrong-type": 2}
+
+
+def test_a_report_does_not_silence_those_of_another_thread() -> None:
+    told: list[Rejection] = []
+
+    def on_rejected(rejection: Rejection) -> None:
+        told.append(rejection)
+        if rejection.reason == "malformed":
+            other = threading.Thread(target=propagator.extract, args=({"mqctx": 5},))
+            other.start()
+            other.join()
+
+    propagator = Propagator(on_rejected=on_rejected)
+    propagator.extract({"mqctx": "nonsense"})
+    assert [rejection.reason for rejection in told] == ["malformed", "wrong-type"]

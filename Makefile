@@ -2,8 +2,8 @@
 # make test      everything that must hold: lint, types, and all tests on a real RabbitMQ
 # make test-full the same, and what takes long: each cell of the matrix, faults, a cluster, a soak
 # make example   five processes, one request id through all of them, on RabbitMQ
-# make bench     measures it, beside doing without and OpenTelemetry: docs/benchmarks.md; takes
-#                QUICK=1 for a couple of minutes, ONLY=publish,consume,... for some of it
+# make bench     measures what it costs, beside doing without and the peers: docs/benchmarks.md;
+#                takes some 12 minutes; QUICK=1 for two, ONLY=log,instructions,... for some of it
 # make format    formats the code
 # make lock      renews the versions in uv.lock
 #
@@ -75,9 +75,9 @@ redis:
 		{ timeout 300 apt-get update -qq; DEBIAN_FRONTEND=noninteractive timeout 600 \
 		apt-get install -qq --no-install-recommends redis-server; } || true
 
-# The broker has the last CPU, the client in `throughput` the first, if there are two.
+# The broker has the last CPU, the client whose throughput counts the first, if there are two.
 bench: ALONE = $(shell [ "$$(nproc)" -gt 1 ] && echo "$$(($$(nproc) - 1))")
-# Where valgrind cannot be had, the group that needs it says so.
+# Where valgrind cannot be had, the counts of instructions are left out with a word.
 bench: $(VENV)/.bench
 	@command -v valgrind >/dev/null || { apt-get update -qq; apt-get install -y -qq --no-install-recommends valgrind; } || true
 	$(if $(ALONE),MQCTX_BROKER_CPUS=$(ALONE)) docker/with-broker.sh $(BIN)/python -m benchmarks $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)

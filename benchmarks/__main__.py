@@ -1,92 +1,107 @@
-"""Measure everything, or some of it: `make bench`, `make bench ONLY=publish QUICK=1`."""
+"""Measure everything, or some of it: `make bench`, `make bench ONLY=log,instructions QUICK=1`."""
 
 import argparse
+import json
+import os
+import platform
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
-from types import ModuleType
+from typing import Any
 
-from benchmarks import page
-from benchmarks.results import Results
+import pyperf
+from pika import BlockingConnection, URLParameters
 
+from benchmarks import own_work, page, ways
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How long each part of a group is measured, in how many processes, how many at a time."""
-
-    seconds: float
-    quick_seconds: float
-    processes: int = 1
-    at_a_time: int = 1
-
-
-PLANS = {
-    "publish": Plan(12, 2, processes=2),
-    "consume": Plan(12, 2, processes=2),
-    "floor": Plan(12, 2),
-    "publish_floor": Plan(12, 2),
-    "throughput": Plan(60, 6, processes=2),
-    "latency": Plan(40, 4),
-    "memory": Plan(10, 1),
-    "request": Plan(80, 6),
-    "imported": Plan(25, 4),
-    # Other processes change no count.
-    "instructions": Plan(60, 1, at_a_time=2),
-}
+_KEPT = Path("build/benchmarks")
+_PACKAGES = (
+    *("mqctx", "pika", "kombu", "aio-pika", "asgi-correlation-id", "starlette-context"),
+    *("opentelemetry-api", "opentelemetry-instrumentation", "structlog", "loguru", "httpx"),
+)
 
 
 def main() -> None:
-    """Run the groups, print their tables, and write the page if it was all of them."""
+    """Write the page to `docs` if all was measured, else to `build/benchmarks`."""
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("--only", default=",".join(PLANS), help="groups, separated by commas")
+    parser.add_argument("--only", default="", help="words of what is measured, by commas")
     parser.add_argument("--quick", action="store_true", help="see that it works, no more")
     options = parser.parse_args()
-    chosen = options.only.split(",")
-    if unknown := set(chosen) - set(PLANS):
-        parser.error(f"no such group: {', '.join(unknown)}; there are {', '.join(PLANS)}")
-    with TemporaryDirectory() as directory:
-        results = Results(_measure(chosen, Path(directory), quick=options.quick))
-    complete = chosen == list(PLANS) and not options.quick
-    kept = Path("build/benchmarks")
-    kept.mkdir(parents=True, exist_ok=True)
-    results.save(kept / "results.json")
-    page.show(results, Path("docs") if complete else kept)
+    words, quick = options.only.split(","), options.quick
+    clients = {
+        part: [each for each in ways.CLIENTS if any(word in f"{part}, {each}" for word in words)]
+        for part in ("throughput", "instructions")
+    }
+    if not shutil.which("vgdb"):
+        print("instructions: left out, valgrind is not installed", file=sys.stderr)
+        clients["instructions"] = []
+    _KEPT.mkdir(parents=True, exist_ok=True)
+    data = {
+        "measured with": _versions(),
+        "own work": _own_work(options.only, quick=quick),
+        "throughput": _by_client("throughput", clients, [4 if quick else 50]),
+        # Other processes change no count.
+        "instructions": _by_client("instructions", clients, [80, 1] if quick else [240, 2], 2),
+    }
+    complete = not options.only and not quick and data["instructions"]
+    page.write(data, Path("docs") if complete else _KEPT)
 
 
-def _measure(groups: list[str], directory: Path, *, quick: bool) -> list[Path]:
-    paths: list[Path] = []
-    for group in groups:
-        plan, module = PLANS[group], import_module(f"benchmarks.groups.{group}")
-        seconds = plan.quick_seconds if quick else plan.seconds
-        if why_not := _missing(module):
-            print(f"{group}: left out, {why_not}", file=sys.stderr)
-            continue
-        start = perf_counter()
-        jobs = [
-            (group, part, seconds, directory / f"{group}-{number}-{index}.json")
-            for number in range(1 if quick else plan.processes)
-            for index, part in enumerate(module.PARTS)
-        ]
-        with ThreadPoolExecutor(plan.at_a_time) as workers:
-            paths += workers.map(_run, jobs)
-        print(f"{group}: {perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
-    return paths
+def _own_work(only: str, *, quick: bool) -> dict[str, dict[str, list[float]]]:
+    """Return microseconds by row and way; in several passes, as a machine's pace changes."""
+    path = _KEPT / "own_work.json"
+    path.unlink(missing_ok=True)
+    options = ["-p1", "-n2", "-l300"] if quick else ["-p2", "-n3", "--min-time=0.05"]
+    command = [*("-m", "benchmarks.own_work", f"--only={only}", f"--append={path}"), *options]
+    for _ in range(1 if quick else 3):
+        _run("own work", [*command, "-w1", "--quiet"], stdout=sys.stderr)
+    found: dict[str, dict[str, list[float]]] = {}
+    suite = pyperf.BenchmarkSuite.load(str(path)) if path.exists() else ()
+    times = {each.get_name(): each.get_values() for each in suite}
+    for row in own_work.ROWS:
+        for way in row.ways:
+            if values := times.get(f"{row.name}: {way}"):
+                rounded = [round(value * 1e6, 3) for value in values]
+                found.setdefault(row.name, {})[way] = rounded
+    return found
 
 
-def _missing(module: ModuleType) -> str:
-    return str(module.missing()) if hasattr(module, "missing") else ""
+def _by_client(
+    part: str, clients: dict[str, list[str]], arguments: list[int], at_a_time: int = 1
+) -> dict[str, Any]:
+    """Return what a script prints for each client, each in a process of its own."""
+    command = ["-m", f"benchmarks.{part}"]
+    with ThreadPoolExecutor(at_a_time) as workers:
+        printed = workers.map(
+            lambda each: _run(
+                f"{part}, {each}", [*command, each, *map(str, arguments)], stdout=subprocess.PIPE
+            ),
+            clients[part],
+        )
+        return dict(zip(clients[part], map(json.loads, printed), strict=True))
 
 
-def _run(job: tuple[str, str, float, Path]) -> Path:
-    group, part, seconds, output = job
-    command = [sys.executable, "-m", "benchmarks.worker", group, part, str(seconds), str(output)]
-    subprocess.run(command, check=True)
-    return output
+def _run(what: str, command: list[str], stdout: Any) -> str:
+    start = perf_counter()
+    ran = subprocess.run([sys.executable, *command], check=True, stdout=stdout, text=True)
+    print(f"{what}: {perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+    return str(ran.stdout)
+
+
+def _versions() -> dict[str, str]:
+    known = pyperf.Run([1.0]).get_metadata()
+    with BlockingConnection(URLParameters(os.environ["MQCTX_BROKER_URL"])) as connection:
+        properties: Any = connection._impl.server_properties
+    return {
+        "CPython": platform.python_version(),
+        "on": f"{known['cpu_count']} CPUs, {known.get('cpu_model_name', 'of an unknown model')}",
+        "RabbitMQ": str(properties["version"]),
+        **{name: version(name) for name in _PACKAGES},
+    }
 
 
 if __name__ == "__main__":

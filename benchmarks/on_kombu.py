@@ -1,16 +1,16 @@
-"""kombu: how each way publishes and consumes, and real client objects without a broker."""
+"""kombu: a publish and a handler in each way, on a silent channel and on a broker."""
 
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, cast
+from uuid import uuid4
 
-from kombu import Consumer, Message, Producer, Queue
+from kombu import Connection, Consumer, Message, Producer, Queue
 from kombu.transport.pyamqp import Channel
 from opentelemetry import context, propagate
 
 from benchmarks import ways
 from mqctx.adapters.kombu import consume_with_context, publish
-
-BODY = b"x" * 256
 
 
 class _SilentChannel(Channel):
@@ -23,19 +23,19 @@ class _SilentChannel(Channel):
         pass
 
 
-def channel() -> Producer:
+def silent() -> Producer:
     """Make a real Producer, on a channel that sends nothing."""
     return cast("Any", Producer)(_SilentChannel(), auto_declare=False)
 
 
-def message(body: bytes = BODY) -> tuple[Any, ...]:
+def message() -> tuple[Any, ...]:
     """Make what a caller publishes: the body."""
-    return (body,)
+    return (ways.BODY,)
 
 
-def delivery(headers: dict[str, str] | None) -> tuple[Any, ...]:
+def delivery(headers: dict[str, str]) -> tuple[Any, ...]:
     """Make the arguments of a callback."""
-    return BODY, cast("Any", Message)(BODY, headers=headers or {}, content_type="text/plain")
+    return ways.BODY, cast("Any", Message)(ways.BODY, headers=headers, content_type="text/plain")
 
 
 def publisher(way: str, producer: Any, key: str = "orders") -> Callable[..., object]:
@@ -58,18 +58,19 @@ def publisher(way: str, producer: Any, key: str = "orders") -> Callable[..., obj
         propagate.inject(headers)
         producer.publish(body, key, delivery_mode=1, headers=headers)
 
-    return ways.chosen(way, raw=raw, one=one, five=five, with_mqctx=with_mqctx, inject=inject)
+    known = {ways.ONE: one, ways.FIVE: five, ways.OTEL: inject}
+    return known.get(way, with_mqctx if way in ways.OURS else raw)
 
 
 def handler(way: str, callback: Callable[..., None]) -> Callable[..., None]:
     """Return the callback with the message's context active in this way."""
 
     def five(body: object, message: Any) -> None:
-        token = ways.restore(message.headers)
+        held = ways.kept.set(ways.from_five(message.headers))
         try:
             callback(body, message)
         finally:
-            ways.reset(token)
+            ways.kept.reset(held)
 
     def extract(body: object, message: Any) -> None:
         token = context.attach(propagate.extract(message.headers))
@@ -78,15 +79,59 @@ def handler(way: str, callback: Callable[..., None]) -> Callable[..., None]:
         finally:
             context.detach(token)
 
-    if way in (ways.MQCTX, ways.MQCTX_EACH):
+    if way in ways.OURS:
         return consume_with_context(callback)
-    return {ways.FIVE: five, ways.OTEL_BY_HAND: extract}.get(way, callback)
+    return {ways.FIVE: five, ways.OTEL: extract}.get(way, callback)
+
+
+def quiet(*_: object) -> None:
+    """Do nothing with a message."""
 
 
 def receiver(callback: Callable[..., None]) -> Callable[..., None]:
-    """Return the `receive` of a real Consumer with this callback."""
-    queue = cast("Any", Queue)("orders")
-    consumer = cast("Any", Consumer)(
-        _SilentChannel(), [queue], callbacks=[callback], auto_declare=False
-    )
+    """Return what a connection calls: `receive` of a Consumer that has the callback."""
+    made = cast("Any", Consumer)
+    consumer = made(_SilentChannel(), [], callbacks=[callback], auto_declare=False)
     return cast("Callable[..., None]", consumer.receive)
+
+
+class Session:
+    """A connection and a queue, used in one way."""
+
+    def __init__(self, url: str, way: str) -> None:
+        self._connection: Any = cast("Any", Connection)(url)
+        self._channel = self._connection.channel()
+        self._queue: Any = cast("Any", Queue)(uuid4().hex, channel=self._channel, durable=False)
+        self._queue.declare()
+        self._way = way
+        self._publish = publisher(way, cast("Any", Producer)(self._channel), self._queue.name)
+
+    def publish(self, count: int) -> None:
+        """Publish so many messages."""
+        for _ in ways.messages(self._way, count):
+            self._publish(*message())
+
+    def consume(self, count: int, seen: Callable[[], object] = int) -> float:
+        """Consume so many; return the seconds from the first message to the last ack."""
+        times: list[float] = []
+
+        def callback(body: object, message: Any) -> None:
+            times.append(perf_counter())
+            seen()
+            message.ack()
+
+        with cast("Any", Consumer)(
+            self._channel,
+            [self._queue],
+            callbacks=[handler(self._way, callback)],
+            prefetch_count=ways.PREFETCH,
+            auto_declare=False,
+        ):
+            while len(times) < count:
+                self._connection.drain_events(timeout=ways.TIMEOUT)
+            return perf_counter() - times[0]
+
+    def close(self) -> None:
+        """Delete the queue, and close the connection."""
+        self._queue.delete()
+        self._connection.release()

@@ -1,13 +1,15 @@
-"""pika: how each way publishes and consumes, and real client objects without a broker."""
+"""pika: a publish and a handler in each way, on a silent channel and on a broker."""
 
 from collections.abc import Callable
+from functools import partial
+from time import perf_counter
 from types import SimpleNamespace
 from typing import Any, cast
 
-from opentelemetry import context, propagate, trace
+from opentelemetry import trace
 from opentelemetry.instrumentation.pika import PikaInstrumentor
 from opentelemetry.instrumentation.pika.utils import _decorate_callback
-from pika import BasicProperties
+from pika import BasicProperties, BlockingConnection, URLParameters
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.callback import CallbackManager
 from pika.channel import Channel
@@ -16,16 +18,13 @@ from pika.spec import Basic
 from benchmarks import ways
 from mqctx.adapters.pika import consume_with_context, publish
 
-BODY = b"x" * 256
-
 
 class _SilentChannel(Channel):
     """A channel whose frames go nowhere, and are not encoded."""
 
     def __init__(self) -> None:
-        connection = SimpleNamespace(
-            callbacks=CallbackManager(), params=SimpleNamespace(host="localhost", port=5672)
-        )
+        params = SimpleNamespace(host="localhost", port=5672)
+        connection = SimpleNamespace(callbacks=CallbackManager(), params=params)
         super().__init__(cast("Any", connection), 1, lambda _: None)
         self._state = self.OPEN
 
@@ -33,22 +32,22 @@ class _SilentChannel(Channel):
         pass
 
 
-def channel() -> BlockingChannel:
+def silent() -> BlockingChannel:
     """Make a real BlockingChannel, on a Channel that sends nothing."""
     below = _SilentChannel()
     connection = SimpleNamespace(_impl=below.connection, _flush_output=lambda *_: None)
     return BlockingChannel(below, cast("Any", connection))
 
 
-def message(body: bytes = BODY) -> tuple[Any, ...]:
+def message() -> tuple[Any, ...]:
     """Make what a caller publishes: body and properties."""
-    return body, BasicProperties(content_type="text/plain", delivery_mode=1)
+    return ways.BODY, BasicProperties(content_type="text/plain", delivery_mode=1)
 
 
-def delivery(headers: dict[str, str] | None) -> tuple[Any, ...]:
+def delivery(headers: dict[str, str]) -> tuple[Any, ...]:
     """Make the arguments of a callback."""
     method = Basic.Deliver("c", 1, False, "", "orders")
-    return None, method, BasicProperties(headers=headers), BODY
+    return None, method, BasicProperties(headers=headers), ways.BODY
 
 
 def publisher(way: str, channel: Any, key: str = "orders") -> Callable[..., object]:
@@ -68,36 +67,74 @@ def publisher(way: str, channel: Any, key: str = "orders") -> Callable[..., obje
     def with_mqctx(body: bytes, properties: Any) -> None:
         publish(channel, "", key, body, properties)
 
-    def inject(body: bytes, properties: Any) -> None:
-        properties.headers = {}
-        propagate.inject(properties.headers)
-        channel.basic_publish("", key, body, properties)
-
-    if way in ways.INSTRUMENTED:
-        PikaInstrumentor.instrument_channel(channel, tracer_provider=ways.provider(way))
-    return ways.chosen(way, raw=raw, one=one, five=five, with_mqctx=with_mqctx, inject=inject)
+    if way == ways.OTEL:
+        PikaInstrumentor.instrument_channel(channel)
+    known = {ways.ONE: one, ways.FIVE: five}
+    return known.get(way, with_mqctx if way in ways.OURS else raw)
 
 
 def handler(way: str, callback: Callable[..., None]) -> Callable[..., None]:
     """Return the callback with the message's context active in this way."""
 
     def five(channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        token = ways.restore(properties.headers)
+        held = ways.kept.set(ways.from_five(properties.headers))
         try:
             callback(channel, method, properties, body)
         finally:
-            ways.reset(token)
+            ways.kept.reset(held)
 
-    def extract(channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        token = context.attach(propagate.extract(properties.headers or {}))
-        try:
-            callback(channel, method, properties, body)
-        finally:
-            context.detach(token)
-
-    if way in ways.INSTRUMENTED:
-        tracer = trace.get_tracer("pika", None, ways.provider(way))
-        return cast("Any", _decorate_callback)(callback, tracer, "c")
-    if way in (ways.MQCTX, ways.MQCTX_EACH):
+    if way == ways.OTEL:
+        return cast("Any", _decorate_callback)(callback, trace.get_tracer("pika"), "c")
+    if way in ways.OURS:
         return consume_with_context(callback)
-    return {ways.FIVE: five, ways.OTEL_BY_HAND: extract}.get(way, callback)
+    return five if way == ways.FIVE else callback
+
+
+def quiet(*_: object) -> None:
+    """Do nothing with a message."""
+
+
+def receiver(callback: Callable[..., None]) -> Callable[..., None]:
+    """Return what a connection calls: the callback itself."""
+    return callback
+
+
+class Session:
+    """A connection and a queue, used in one way."""
+
+    def __init__(self, url: str, way: str) -> None:
+        with ways.installed(PikaInstrumentor, way):
+            self._connection = BlockingConnection(URLParameters(f"{url}?heartbeat=0"))
+            self._channel: Any = self._connection.channel()
+        self._channel.basic_qos(prefetch_count=ways.PREFETCH)
+        self._queue = self._channel.queue_declare("", exclusive=True).method.queue
+        self._way = way
+        own = ways.RAW if way == ways.OTEL else way  # what is installed does the rest
+        self._publish = publisher(own, self._channel, self._queue)
+        self._handler = partial(handler, own)
+
+    def publish(self, count: int) -> None:
+        """Publish so many messages."""
+        for _ in ways.messages(self._way, count):
+            self._publish(*message())
+
+    def consume(self, count: int, seen: Callable[[], object] = int) -> float:
+        """Consume so many; return the seconds from the first message to the last ack."""
+        times: list[float] = []
+
+        def callback(channel: Any, method: Any, properties: Any, body: bytes) -> None:
+            times.append(perf_counter())
+            seen()
+            channel.basic_ack(method.delivery_tag)
+
+        tag = self._channel.basic_consume(self._queue, self._handler(callback))
+        deadline = perf_counter() + ways.TIMEOUT
+        while len(times) < count and perf_counter() < deadline:
+            self._connection.process_data_events(time_limit=1)
+        seconds = perf_counter() - times[0]
+        self._channel.basic_cancel(tag)
+        return seconds
+
+    def close(self) -> None:
+        """Close the connection, and with it the queue."""
+        self._connection.close()

@@ -1,124 +1,93 @@
-"""What each message costs beyond the raw client: real client objects, and no broker.
+"""Microseconds of our own work, beside by hand and the peers: a script of pyperf's.
 
-The connection under the objects sends nothing, so that neither it nor the client's codec hides
-our work. The raw call is timed too, and subtracted round by round. For a quick look:
+    python -m benchmarks.own_work --only log --fast
+    python -m benchmarks.own_work -o before.json; ...; python -m pyperf compare_to before.json ...
 
-    python -m benchmarks.own_work [--ways all]
+It takes pyperf's options. What a way adds is its time less that of the raw row.
 """
 
-import argparse
-import gc
-import itertools
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from types import ModuleType
-from typing import Any
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from itertools import repeat
+from time import perf_counter
+from typing import Any, NamedTuple
 
-import mqctx
-from benchmarks import on_aio_pika, on_kombu, on_pika, ways
-from benchmarks.rounds import Items, Variant, added, time_in_turn
-from mqctx.adapters.aio_pika import consume_with_context
+import pyperf
 
-CLIENTS: Mapping[str, ModuleType] = {"pika": on_pika, "kombu": on_kombu, "aio-pika": on_aio_pika}
+from benchmarks import ways
 
 
-def publishing(client: ModuleType, way: str, count: int = 5) -> Variant:
-    """Publish with the same values active all the time."""
-    call = client.publisher(way, client.channel())
-    block = ways.ACTIVE[way](ways.values(count))
-    return Variant(call, _messages(client), block, awaited=client is on_aio_pika)
+class Row(NamedTuple):
+    """What is measured, the function that sets it up, and the ways in which it is done."""
+
+    name: str
+    function: str
+    ways: tuple[str, ...]
+    arguments: tuple[str, ...] = ()
 
 
-def publishing_changed(client: ModuleType, way: str, count: int = 5) -> Variant:
-    """Publish each message in a scope of its own: that much is done raw too."""
-    publish = client.publisher(way, client.channel())
-
-    def call(context: mqctx.Context, *message: object) -> None:
-        with context.scope():
-            publish(*message)
-
-    async def awaited(context: mqctx.Context, *message: object) -> None:
-        with context.scope():
-            await publish(*message)
-
-    def messages(batch: int) -> Items:
-        return [(mqctx.Context(ways.values(count)), *client.message()) for _ in range(batch)]
-
-    if client is on_aio_pika:
-        return Variant(awaited, messages, nullcontext, awaited=True)
-    return Variant(call, messages, nullcontext)
-
-
-def consuming(client: ModuleType, way: str, count: int = 5) -> Variant:
-    """Consume messages that each brought a context, as they are published in this way."""
-    call = client.handler(way, _quiet(client))
-    return handling(client, call, lambda: ways.headers(way, ways.values(count)))
+_QUEUE = (ways.RAW, ways.FIVE, ways.MQCTX, ways.OTEL)
+_EDGE = (ways.RAW, ways.BY_HAND, ways.MQCTX)
+ROWS = (
+    *(Row(f"publish, {each}", "core.publish", _QUEUE, (each,)) for each in ways.CLIENTS),
+    *(Row(f"consume, {each}", "core.consume", _QUEUE, (each,)) for each in ways.CLIENTS),
+    Row("a scope of two values", "core.scope", (*_EDGE, ways.OTEL)),
+    Row("`Variable.get`", "core.get", (*_EDGE, ways.OTEL)),
+    Row("web request, an id in and out", "web.request_id", (*_EDGE, ways.CORRELATION_ID)),
+    Row(
+        "web request, defaults",
+        "web.defaults",
+        (ways.RAW, ways.MQCTX, ways.STARLETTE_CONTEXT, ways.OTEL),
+    ),
+    Row("log line, logging", "logs.standard", _EDGE),
+    Row("log line, structlog", "logs.structured", (*_EDGE, ways.MERGE)),
+    Row("log line, loguru", "logs.with_loguru", (*_EDGE, ways.CONTEXTUALIZE)),
+    Row("call out, httpx", "calls.with_httpx", (*_EDGE, ways.OTEL)),
+)
 
 
-def consuming_again(client: ModuleType, way: str) -> Variant:
-    """Consume messages that all brought the same context, as those of one job do."""
-    call = client.handler(way, _quiet(client))
-    same = ways.headers(way, ways.values(5))
-    return handling(client, call, lambda: same and dict(same))
-
-
-def consuming_without(client: ModuleType, way: str) -> Variant:
-    """Consume messages that brought no context."""
-    return handling(client, client.handler(way, _quiet(client)), lambda: None)
-
-
-def consuming_sync(way: str) -> Variant:
-    """Consume with a sync handler from aio-pika, where `async def` is usual."""
-    call = consume_with_context(ways.quiet) if way == ways.MQCTX else ways.quiet
-    variant = handling(on_aio_pika, call, lambda: ways.headers(way, ways.values(5)))
-    return Variant(variant.call, variant.items, variant.block)
-
-
-def _quiet(client: ModuleType) -> Callable[..., Any]:
-    return on_aio_pika.quiet if client is on_aio_pika else ways.quiet
-
-
-def _messages(client: ModuleType) -> Callable[[int], Items]:
-    return lambda batch: [client.message() for _ in range(batch)]
-
-
-def handling(
-    client: ModuleType, call: Callable[..., Any], headers: Callable[[], dict[str, str] | None]
-) -> Variant:
-    """Consume with a handler; each message has the headers that are made for it."""
-    # So many different messages that nobody gains from remembering the last ones; so few that
-    # they are in the processor's cache, as what the client has just decoded is.
-    ring = itertools.cycle([client.delivery(headers()) for _ in range(10)])
-    if client is on_kombu:
-        call = on_kombu.receiver(call)
-    return Variant(
-        call,
-        lambda batch: list(itertools.islice(ring, batch)),
-        nullcontext,
-        awaited=client is on_aio_pika,
+@functools.cache
+def _set_up(row: Row, way: str) -> Callable[[], Any]:
+    # Imported only where it is measured: each process of pyperf's measures one thing.
+    module, name = row.function.split(".")
+    call: Callable[[], Any] = getattr(import_module(f"benchmarks.{module}"), name)(
+        way, *row.arguments
     )
+    return call
+
+
+def _time(loops: int, row: Row, way: str) -> float:
+    call = _set_up(row, way)
+    if asyncio.iscoroutinefunction(call):
+        return asyncio.run(_time_awaited(loops, call))
+    start = perf_counter()
+    for _ in repeat(None, loops):
+        call()
+    return perf_counter() - start
+
+
+async def _time_awaited(loops: int, call: Callable[[], Awaitable[object]]) -> float:
+    start = perf_counter()
+    for _ in repeat(None, loops):
+        await call()
+    return perf_counter() - start
 
 
 def main() -> None:
-    """Print medians and quartiles, in microseconds."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.own_work", description=__doc__)
-    parser.add_argument("--ways", default=ways.MQCTX, help="separated by commas, or: all")
-    parser.add_argument("--seconds", type=float, default=2, help="for each block of lines")
-    options = parser.parse_args()
-    gc.freeze()
-    for name, client in CLIENTS.items():
-        chosen = ways.WAYS[name] if options.ways == "all" else (ways.RAW, *options.ways.split(","))
-        for title, variant in (
-            ("publish", publishing),
-            ("publish, changed", publishing_changed),
-            ("consume", consuming),
-            ("consume, the same again", consuming_again),
-            ("consume, no context", consuming_without),
-        ):
-            times = time_in_turn({way: variant(client, way) for way in chosen}, options.seconds)
-            for way in chosen[1:]:
-                spread = added(times, way, ways.RAW)
-                print(f"{name:9} {title:20} {way:24} {spread.text(1e6)} us")
+    """Measure all rows, or those whose names contain a word of `--only`."""
+
+    def pass_on(command: list[str], options: Any) -> None:
+        command += ("--only", options.only)
+
+    runner = pyperf.Runner(program_args=("-m", "benchmarks.own_work"), add_cmdline_args=pass_on)
+    runner.argparser.add_argument("--only", default="", help="words, separated by commas")
+    words = runner.parse_args().only.split(",")
+    for row in ROWS:
+        if any(word in row.name for word in words):
+            for way in row.ways:
+                runner.bench_time_func(f"{row.name}: {way}", _time, row, way)
 
 
 if __name__ == "__main__":

@@ -1,45 +1,139 @@
-"""The page that comes of the results."""
+"""The page, the picture and the data that come of a run."""
 
-from collections.abc import Iterator
-from importlib import import_module
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import median
+from typing import Any
 
-from benchmarks import machine, plot, targets
-from benchmarks.results import Results
-from benchmarks.tables import Table
+import matplotlib as mpl
+from matplotlib.figure import Figure
 
-_ORDER = (
-    *("instructions", "throughput", "latency", "publish", "publish_floor"),
-    *("consume", "floor", "request", "memory", "imported"),
-)
+from benchmarks import ways
+from benchmarks.own_work import ROWS
+
 _HEAD = """\
 # Benchmarks
 
 <!-- `make bench` writes this page. -->
 
-What carrying a context costs: nothing at all (the raw client), five headers by hand, mqctx, and
-OpenTelemetry (W3C trace context and baggage of the same five values; by hand, which is its bare
-inject and extract, and by its instrumentation, which makes spans too). `make bench` measures it
-anew; [how](../benchmarks/README.md).
+What it costs to carry five values, beyond not carrying any: by hand, with mqctx, with
+OpenTelemetry (its instrumentation, without an SDK; for kombu, which it does not instrument, inject
+and extract alone) and with other libraries for the same job. All of a row ran in turn on one
+machine; compare within a row. [How it is measured](../benchmarks/README.md), and
+[every value](benchmarks.json).
 
 ![What mqctx adds, beside five headers by hand and OpenTelemetry](benchmarks.svg)
 """
+_QUEUE = """
+## Through RabbitMQ
+
+Instructions are those of a publish and a consume in the client's process, added to the raw
+client's. Throughput is the share of the raw client's messages per second that is left. One constant
+header by hand is the least that carries anything.
+"""
+_OWN_WORK = """
+## Own work
+
+Microseconds added, medians, without network, broker or server. What is left is Python running warm
+in a loop: in a program that does other things between two calls, all of it takes longer.
+"""
+_COLOURS = {ways.FIVE: "#9aa5b1", ways.MQCTX: "#1769aa", ways.OTEL: "#d9742b"}
+_SHOWN = (ways.ONE, ways.FIVE, ways.MQCTX, ways.OTEL)
 
 
-def show(results: Results, folder: Path) -> None:
-    """Print all tables, and write them, the picture and pyperf's file to a folder."""
-    tables = list(_tables(results))
-    for table in tables:
-        print(table.text())
+def write(data: Mapping[str, Any], folder: Path) -> None:
+    """Write `benchmarks.json`, `.md` and `.svg` to a folder, and print the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    sections = [_HEAD, *(table.markdown() for table in tables)]
-    (folder / "benchmarks.md").write_text("\n\n".join(map(str.strip, sections)) + "\n")
-    plot.draw(results, folder / "benchmarks.svg")
+    (folder / "benchmarks.json").write_text(_compact(data))
+    page = "\n".join([_HEAD, *_through_broker(data), *_own_work(data), *_machine(data)])
+    (folder / "benchmarks.md").write_text(f"{page}\n")
+    print(page)
+    if data["throughput"] and data["instructions"]:
+        _draw(data, folder / "benchmarks.svg")
 
 
-def _tables(results: Results) -> Iterator[Table]:
-    candidates = [targets.table(results)]
-    for group in _ORDER:
-        candidates += import_module(f"benchmarks.groups.{group}").tables(results)
-    yield from (table for table in candidates if table.rows)
-    yield machine.table(results)
+def _compact(data: Mapping[str, Any]) -> str:
+    """Return JSON with a line for each series of values."""
+    text = json.dumps(data, indent=1)
+    return re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n"
+
+
+def instructions_added(counts: Mapping[str, Sequence[int]], way: str) -> int:
+    """Return what a way adds to a publish and a consume together."""
+    return sum(counts[way]) - sum(counts[ways.RAW])
+
+
+def share(rates: Mapping[str, Sequence[float]], way: str) -> float:
+    """Return the share of the raw client's throughput that a way leaves, in the same round."""
+    return median(mine / raw for mine, raw in zip(rates[way], rates[ways.RAW], strict=True))
+
+
+def added(times: Mapping[str, Sequence[float]], way: str) -> float:
+    """Return the microseconds that a way adds to the raw row."""
+    return median(times[way]) - median(times[ways.RAW])
+
+
+def _through_broker(data: Mapping[str, Any]) -> Iterator[str]:
+    yield _QUEUE
+    yield from _header("client", "", *_SHOWN)
+    for client, counts in data["instructions"].items():
+        cells = [f"{instructions_added(counts, way):,}" for way in _SHOWN]
+        yield _line(client, "instructions", *cells)
+        each = f"{instructions_added(counts, ways.MQCTX_EACH):,}"
+        yield _line(client, "instructions, a new context each", "", "", each, "")
+    for client, by_direction in data["throughput"].items():
+        for doing, rates in by_direction.items():
+            cells = [f"{share(rates, way):.2f}" for way in _SHOWN]
+            yield _line(client, f"throughput, {doing}", *cells)
+
+
+def _own_work(data: Mapping[str, Any]) -> Iterator[str]:
+    yield _OWN_WORK
+    yield from _header("", "by hand", "mqctx", "others")
+    for row in ROWS:
+        if times := data["own work"].get(row.name):
+            cells = {way: f"{added(times, way):.2f}" for way in row.ways if way != ways.RAW}
+            by_hand = cells.pop(ways.BY_HAND, cells.pop(ways.FIVE, ""))
+            ours = cells.pop(ways.MQCTX)
+            others = ", ".join(f"{cell} {way}" for way, cell in cells.items())
+            yield _line(row.name, by_hand, ours, others)
+
+
+def _machine(data: Mapping[str, Any]) -> Iterator[str]:
+    yield "\nMeasured with " + ", ".join(f"{k} {v}" for k, v in data["measured with"].items()) + "."
+
+
+def _header(*cells: str) -> Iterator[str]:
+    yield _line(*cells)
+    yield _line(*("---" for _ in cells))
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _draw(data: Mapping[str, Any], path: Path) -> None:
+    """Draw instructions and throughput, as text and lines that any page can show."""
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "mqctx", "font.size": 9}):
+        figure = Figure(figsize=(7.2, 3.2), layout="constrained", facecolor="white")
+        left, right = figure.subplots(1, 2)
+        for number, (way, colour) in enumerate(_COLOURS.items()):
+            at = [index + (number - 1) * 0.27 for index in range(len(ways.CLIENTS))]
+            thousands = [
+                instructions_added(data["instructions"][each], way) / 1000 for each in ways.CLIENTS
+            ]
+            shares = [share(data["throughput"][each]["consume"], way) for each in ways.CLIENTS]
+            for axes, heights, form in ((left, thousands, "%.0f"), (right, shares, "%.2f")):
+                bars = axes.bar(at, heights, 0.25, color=colour, label=way)
+                axes.bar_label(bars, fmt=form, fontsize=7)
+        right.axhline(1, color="#444444", linewidth=0.8)
+        left.set_title("thousand instructions added to\na publish and a consume: less is better")
+        right.set_title("share of the raw client's messages\nconsumed per second: more is better")
+        for axes in (left, right):
+            axes.set_xticks(range(len(ways.CLIENTS)), ways.CLIENTS)
+            axes.spines[["top", "right"]].set_visible(False)
+        handles = left.get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
+        figure.savefig(path, metadata={"Date": None, "Creator": None})

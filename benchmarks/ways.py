@@ -1,237 +1,163 @@
-"""The ways to carry a context that are compared: none, by hand, mqctx, OpenTelemetry.
+"""The ways to carry five values that are compared: none, by hand, mqctx, OpenTelemetry."""
 
-What a way does to messages differs by client: see `on_pika`, `on_kombu` and `on_aio_pika`. What
-is active while it publishes does not, and is here.
-"""
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from importlib import import_module
+from itertools import repeat
+from typing import Any
 
-import functools
-import itertools
-import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar, Token
-from typing import Any, TypeAlias
-from uuid import uuid4
-
-from opentelemetry import baggage, context, trace
-from opentelemetry.context import Context
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry import baggage, context, propagate
 
 import mqctx
 
-Values: TypeAlias = Mapping[str, str]
-Block: TypeAlias = Callable[[], AbstractContextManager[object]]
-"""Makes a `with` block in which some values are active, again and again."""
-
 RAW = "raw"
 ONE = "one header by hand"
+"""A constant: the least that carries five values."""
 FIVE = "five headers by hand"
 MQCTX = "mqctx"
 MQCTX_EACH = "mqctx, a new context each"
 """Each message in a scope of its own, where all others publish many in one."""
-OTEL_BY_HAND = "OpenTelemetry by hand"
 OTEL = "OpenTelemetry"
-OTEL_SDK = "OpenTelemetry with SDK"
-INSTRUMENTED = (OTEL, OTEL_SDK)
-"""The ways in which OpenTelemetry's instrumentation of the client does it, spans included."""
+"""Its instrumentation of the client; for kombu, which has none, inject and extract alone."""
 
-_NAMES = ("request_id", "tenant", "user_id", "session", "locale")
-_REST = ("acme", "user-4217", "s-0b7e61d2", "en-GB")
-_TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+OURS = (MQCTX, MQCTX_EACH)
+BY_HAND = "by hand"
+CORRELATION_ID, STARLETTE_CONTEXT = "asgi-correlation-id", "starlette-context"
+MERGE, CONTEXTUALIZE = "merge_contextvars", "contextualize"
 
-
-def values(count: int) -> Values:
-    """Return that many values as a request might bring, no two times the same."""
-    few = dict(zip(_NAMES, (str(uuid4()), *_REST), strict=True))
-    more = {f"name_{number}": f"value-{number}" for number in range(count)}
-    return dict(list((few | more).items())[:count])
-
-
-_CONSTANT = json.dumps(values(5), separators=(",", ":"))
-_by_hand: ContextVar[Values] = ContextVar("by_hand")
-"""Where a program keeps its context that carries it by hand."""
-_FIVE = [(f"x-{name}", name) for name in _NAMES]
-
-
-def nothing(_: Values) -> Block:
-    """Make nothing active: how the raw client is used."""
-    return nullcontext
-
-
-def held(given: Values) -> Block:
-    """Hold the values in a ContextVar of the program's own."""
-
-    @contextmanager
-    def block() -> Iterator[None]:
-        token = _by_hand.set(given)
-        try:
-            yield
-        finally:
-            _by_hand.reset(token)
-
-    return block
-
-
-def scoped(given: Values) -> Block:
-    """Make the values mqctx's context."""
-    return mqctx.Context(given).scope
-
-
-def attached(given: Values) -> Block:
-    """Make the values OpenTelemetry's baggage, under a span that came from elsewhere."""
-    remote = trace.SpanContext(
-        trace_id=int(_TRACEPARENT[3:35], 16),
-        span_id=int(_TRACEPARENT[36:52], 16),
-        is_remote=True,
-        trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED),
-    )
-    made = trace.set_span_in_context(trace.NonRecordingSpan(remote), Context())
-    for name, value in given.items():
-        made = baggage.set_baggage(name, value, made)
-
-    @contextmanager
-    def block() -> Iterator[None]:
-        token = context.attach(made)
-        try:
-            yield
-        finally:
-            context.detach(token)
-
-    return block
-
-
-ACTIVE: Mapping[str, Callable[[Values], Block]] = {
-    RAW: nothing,
-    ONE: nothing,
-    FIVE: held,
-    MQCTX: scoped,
-    MQCTX_EACH: nothing,
-    OTEL_BY_HAND: attached,
-    OTEL: attached,
-    OTEL_SDK: attached,
+CLIENTS = ("pika", "kombu", "aio-pika")
+BODY = b"x" * 256
+VALUES = {
+    "request_id": "7f1f9d6c0a5b4f6f9d0c3f6a1f2e3d4c",
+    "tenant": "acme",
+    "user_id": "user-4217",
+    "session": "s-0b7e61d2",
+    "locale": "en-GB",
 }
+PREFETCH = 200
+TIMEOUT = 30.0
+"""Seconds in which something must arrive."""
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+kept: ContextVar[Mapping[str, str]] = ContextVar("kept")
+"""Where a program that carries its values by hand keeps them."""
+_HEADERS = [(f"x-{name}", name) for name in VALUES]
 
 
-_ALL = tuple(way for way in ACTIVE if way != MQCTX_EACH)
-WAYS: Mapping[str, tuple[str, ...]] = {
-    "pika": _ALL,
-    # OpenTelemetry has no instrumentation of kombu.
-    "kombu": tuple(way for way in _ALL if way not in INSTRUMENTED),
-    "aio-pika": _ALL,
-}
-"""The ways that are compared with each client."""
+def values(number: int) -> dict[str, str]:
+    """Return the values of one request among others."""
+    return {**VALUES, "request_id": f"{number:032x}"}
 
 
-def usual_otel(client: str) -> str:
-    """Return OpenTelemetry's usual way with a client: its instrumentation, if there is one."""
-    return OTEL if OTEL in WAYS[client] else OTEL_BY_HAND
-
-
-def headers(way: str, given: Values) -> dict[str, str] | None:
-    """Return the headers that a message carries when it is published this way."""
+def headers(way: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of a message that was published with these values in this way."""
     if way == MQCTX:
         with mqctx.scope(given):
             return mqctx.Propagator().inject()
-    if way == FIVE:
-        return {f"x-{name}": value for name, value in given.items()}
-    if way in (OTEL_BY_HAND, *INSTRUMENTED):
+    if way == OTEL:
         pairs = ",".join(f"{name}={value}" for name, value in given.items())
-        return {"traceparent": _TRACEPARENT, "baggage": pairs} if given else {}
-    return one_header() if way == ONE else None
+        return {"traceparent": TRACEPARENT, "baggage": pairs}
+    return {key: given[name] for key, name in _HEADERS} if way == FIVE else {}
 
 
-def active(way: str) -> Values:
+@contextmanager
+def active(way: str, given: Mapping[str, str]) -> Iterator[None]:
+    """Make the values active, where this way keeps them."""
+    if way == MQCTX:
+        with mqctx.scope(given):
+            yield
+    elif way == OTEL:
+        token = context.attach(propagate.extract(headers(OTEL, given)))
+        yield
+        context.detach(token)
+    else:
+        held = kept.set(given)
+        yield
+        kept.reset(held)
+
+
+def read(way: str) -> dict[str, Any]:
     """Return the values that are active now, where this way keeps them."""
-    if way in (MQCTX, MQCTX_EACH):
+    if way in OURS:
         return dict(mqctx.current())
-    if way == FIVE:
-        return _by_hand.get()
-    if way in (OTEL_BY_HAND, *INSTRUMENTED):
-        return {name: str(value) for name, value in baggage.get_all().items()}
-    return {}
+    return dict(baggage.get_all() if way == OTEL else kept.get({}))
 
 
-def in_new_contexts(publish: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `publish` with each call in a scope of its own, of values that differ each time."""
-    given = itertools.cycle([values(5) for _ in range(500)])
-
-    def publish_in_scope(*message: object) -> Any:
-        with mqctx.scope(next(given)):
-            return publish(*message)
-
-    return publish_in_scope
-
-
-def chosen(
-    way: str,
-    *,
-    raw: Callable[..., Any],
-    one: Callable[..., Any],
-    five: Callable[..., Any],
-    with_mqctx: Callable[..., Any],
-    inject: Callable[..., Any],
-) -> Callable[..., Any]:
-    """Return what publishes in a way; raw where something that is installed does the rest."""
-    by_way = {
-        ONE: one,
-        FIVE: five,
-        MQCTX: with_mqctx,
-        MQCTX_EACH: in_new_contexts(with_mqctx),
-        OTEL_BY_HAND: inject,
-    }
-    return by_way.get(way, raw)
-
-
-def quiet(*_: object) -> None:
-    """Do nothing with a message: the handler of all that is measured."""
+_ONE = headers(MQCTX, VALUES)
 
 
 def one_header() -> dict[str, str]:
-    """Make the least headers that carry five values: a constant of the size of ours."""
-    return {"x-context": _CONSTANT}
+    """Make a constant header of the size of ours."""
+    return dict(_ONE)
 
 
 def five_headers() -> dict[str, str]:
     """Make five headers by hand, of what is active."""
-    active = _by_hand.get()
-    return {key: active[name] for key, name in _FIVE}
+    given = kept.get()
+    return {key: given[name] for key, name in _HEADERS}
 
 
-def restore(headers: Mapping[str, str] | None) -> Token[Values]:
-    """Hold, by hand, what five headers brought; `reset` it afterwards."""
+def from_five(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the values that five headers brought."""
     brought = headers or {}
-    return _by_hand.set({name: brought[key] for key, name in _FIVE if key in brought})
+    return {name: brought[key] for key, name in _HEADERS if key in brought}
 
 
-def reset(token: Token[Values]) -> None:
-    """Undo a `restore`."""
-    _by_hand.reset(token)
+_REQUESTS = [values(number) for number in range(500)]
 
 
-class _NoExporter(SpanExporter):
-    def export(self, spans: object) -> SpanExportResult:
-        del spans
-        return SpanExportResult.SUCCESS
+def messages(way: str, count: int) -> Iterator[None]:
+    """Iterate so many times in one context, as one job publishes, or each time in another."""
+    if way == MQCTX_EACH:
+        for number in range(count):
+            with mqctx.scope(_REQUESTS[number % len(_REQUESTS)]):
+                yield
+    else:
+        with active(way, VALUES):
+            yield from repeat(None, count)
 
 
-@functools.cache
-def provider(way: str) -> TracerProvider | None:
-    """Make a provider of spans that are recorded, and exported to nowhere. None: none recorded."""
-    if way != OTEL_SDK:
-        return None
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(_NoExporter()))
-    return provider
+hold = ExitStack().enter_context
+"""Enter a `with` block for as long as the process lives."""
 
 
 @contextmanager
-def installed(instrumentor: Any, way: str) -> Iterator[None]:
-    """Instrument the client library meanwhile, if it is that way: as an application would."""
-    if way in INSTRUMENTED:
-        instrumentor.instrument(tracer_provider=provider(way))
-    try:
-        yield
-    finally:
-        if way in INSTRUMENTED:
-            instrumentor.uninstrument()
+def installed(instrumentor: Callable[[], Any], way: str) -> Iterator[None]:
+    """Instrument a client library meanwhile, as an application does, if it is that way."""
+    if way == OTEL:
+        instrumentor().instrument()
+    yield
+    if way == OTEL:
+        instrumentor().uninstrument()
+
+
+def module(client: str) -> Any:
+    """Import what does it with a client: only this one, as each import takes its time."""
+    return import_module(f"benchmarks.on_{client.replace('-', '_')}")
+
+
+@contextmanager
+def sessions(client: str, chosen: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Open a session for each way, on the broker that the benchmarks run with.
+
+    Raises:
+        AssertionError: the values do not arrive in a way in which they should, or do in another.
+    """
+    url = os.environ["MQCTX_BROKER_URL"].rstrip("/")
+    with ExitStack() as stack:
+        opened: dict[str, Any] = {}
+        for way in chosen:
+            opened[way] = session = module(client).Session(url, way)
+            stack.callback(session.close)
+            _check_arrival(session, way)
+        yield opened
+
+
+def _check_arrival(session: Any, way: str) -> None:
+    arrived: list[dict[str, Any]] = []
+    session.publish(1)
+    session.consume(1, lambda: arrived.append(read(way)))
+    expected = {RAW: {}, ONE: {}, MQCTX_EACH: values(0)}.get(way, VALUES)
+    assert arrived == [expected], f"{way}: {arrived} arrived"

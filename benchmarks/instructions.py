@@ -66,7 +66,7 @@ def measure(client: str, most: int, times: int) -> dict[str, list[int]]:
         counted = _Counted(client, Path(folder))
         with counted.process:
             found = {way: _per_message(counted, way, most, times) for way in WAYS}
-            counted.process.stdin.close()
+            counted.process.kill()
     return found
 
 

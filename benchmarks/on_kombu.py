@@ -101,7 +101,9 @@ class Session:
     def __init__(self, url: str, way: str) -> None:
         self._connection: Any = cast("Any", Connection)(url)
         self._channel = self._connection.channel()
-        self._queue: Any = cast("Any", Queue)(uuid4().hex, channel=self._channel, durable=False)
+        self._queue: Any = cast("Any", Queue)(
+            uuid4().hex, channel=self._channel, durable=False, expires=10 * ways.TIMEOUT
+        )
         self._queue.declare()
         self._way = way
         self._publish = publisher(way, cast("Any", Producer)(self._channel), self._queue.name)
@@ -132,6 +134,5 @@ class Session:
             return perf_counter() - times[0]
 
     def close(self) -> None:
-        """Delete the queue, and close the connection."""
-        self._queue.delete()
+        """Close the connection; the queue expires."""
         self._connection.release()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from wsgiref.util import setup_testing_defaults
 
 from mqctx.middleware import asgi, wsgi
@@ -20,8 +20,14 @@ class Answer:
         return value
 
 
+Headers: TypeAlias = list[tuple[str, str]]
+
+
 class Ask(Protocol):
-    """Send a request to an application that calls `inside` and answers 200."""
+    """Send a request to an application that calls `inside` and answers 200.
+
+    It calls `with_headers` with the request's headers as they are in there.
+    """
 
     def __call__(
         self,
@@ -33,7 +39,9 @@ class Ask(Protocol):
         layers: int = 1,
         times: int = 1,
         client: str | None = "192.0.2.1",
+        method: str = "GET",
         answered: Sequence[tuple[str, str]] = (),
+        with_headers: Callable[[Headers], object] = list,
         **settings: Any,
     ) -> Answer: ...
 
@@ -59,7 +67,9 @@ def ask_asgi(
     layers: int = 1,
     times: int = 1,
     client: str | None = "192.0.2.1",
+    method: str = "GET",
     answered: Sequence[tuple[str, str]] = (),
+    with_headers: Callable[[Headers], object] = list,
     **settings: Any,
 ) -> Answer:
     start: dict[str, Any] = {
@@ -68,7 +78,8 @@ def ask_asgi(
         "headers": [(name.encode(), value.encode()) for name, value in answered],
     }
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        with_headers([(n.decode(), v.decode("latin-1")) for n, v in scope["headers"]])
         inside()
         await send(start)
         await send({"type": "http.response.body", "body": b"ok"})
@@ -87,9 +98,11 @@ def ask_asgi(
     wrapped: Any = app
     for _ in range(layers):
         wrapped = asgi.ContextMiddleware(wrapped, **settings)
-    scope = http_scope(path, brought) | {"client": client and (client, 4711)}
+    scope = http_scope(path, brought) | {"client": client and (client, 4711), "method": method}
+    before = dict(scope)
     for _ in range(times):
         asyncio.run(wrapped(scope, receive, send))
+    assert scope == before
     assert len(start["headers"]) == len(answered), "the application's own message was changed"
     return answer
 
@@ -103,12 +116,16 @@ def ask_wsgi(
     layers: int = 1,
     times: int = 1,
     client: str | None = "192.0.2.1",
+    method: str = "GET",
     answered: Sequence[tuple[str, str]] = (),
+    with_headers: Callable[[Headers], object] = list,
     **settings: Any,
 ) -> Answer:
     own_headers = list(answered)
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
+        named = ((key.removeprefix("HTTP_"), value) for key, value in environ.items())
+        with_headers([(key.lower().replace("_", "-"), value) for key, value in named])
         inside()
         start_response("200 OK", own_headers)
         return [b"ok"]
@@ -116,8 +133,10 @@ def ask_wsgi(
     wrapped: Any = app
     for _ in range(layers):
         wrapped = wsgi.ContextMiddleware(wrapped, **settings)
-    environ = wsgi_environ(path, brought) | {"REMOTE_ADDR": client or ""}
+    environ = wsgi_environ(path, brought) | {"REMOTE_ADDR": client or "", "REQUEST_METHOD": method}
+    before = dict(environ)
     answers = [call_wsgi(wrapped, environ) for _ in range(times)]
+    assert environ == before
     assert own_headers == list(answered), "the application's own headers were changed"
     return answers[-1]
 

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 import pytest
 
-from mqctx import bind, current, scope
+from mqctx import InactiveError, Variable, bind, current, scope
 from mqctx.middleware.asgi import ContextMiddleware
 from tests.middleware.conftest import Lines
 from tests.middleware.protocols import http_scope
@@ -20,6 +22,13 @@ CONNECT = {"type": "websocket.connect"}
 ACCEPT: dict[str, Any] = {"type": "websocket.accept", "headers": [(b"a", b"b")]}
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+other: ContextVar[str] = ContextVar("other", default="outside")
+
+
+async def no_send(_: Any) -> None:
+    """Take a message that nobody reads."""
 
 
 class Server:
@@ -311,6 +320,139 @@ async def test_the_scope_is_as_it_was_after_and_what_the_application_left_in_it_
     given = http_scope()
     await server.serve(app, given)
     assert given == http_scope() | {"route": "/orders"}
+
+
+@pytest.mark.asyncio
+async def test_a_header_that_comes_ten_thousand_times_is_not_read_beyond_its_limit(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        assert "tags" not in current()
+
+    await server.serve(
+        app, http_scope(headers=[("X-Tag", "a")] * 10_000), headers={"tags": "X-Tag"}
+    )
+    assert "4097 characters, at most 512 are taken" in caplog.text
+
+
+class TestServer:
+    """Its `receive` and `send` are awaited in context variables of its own."""
+
+    @pytest.mark.asyncio
+    async def test_sees_its_own_context_variables_and_the_lent_context(self) -> None:
+        async def receive() -> dict[str, Any]:
+            seen.append((other.get(), current()["request_id"]))
+            await asyncio.sleep(0)
+            seen.append((other.get(), current()["request_id"]))
+            other.set("of the server")
+            return {"type": "http.request"}
+
+        async def app(_scope: Any, receive: Any, _send: Any) -> None:
+            other.set("of the application")
+            with scope(request_id="changed"):
+                await receive()
+            assert other.get() == "of the application"
+
+        seen: list[object] = []
+        given = http_scope(headers=[("X-Request-Id", "r-1")])
+        other.set("outside")
+        await ContextMiddleware(app)(given, receive, no_send)
+        assert seen == [("outside", "changed")] * 2
+        assert other.get() == "outside"
+
+    @pytest.mark.asyncio
+    @pytest.mark.parametrize("around", [{}, {"service": "shop"}])
+    async def test_leaves_nothing_to_what_it_starts_meanwhile(self, around: dict[str, str]) -> None:
+        async def receive() -> dict[str, Any]:
+            asyncio.get_running_loop().call_later(0, reader_is_called)
+            tasks.append(asyncio.create_task(next_request()))
+            await asyncio.sleep(0)
+            assert current()["request_id"] == "r-1"
+            return {"type": "http.request"}
+
+        def reader_is_called() -> None:
+            seen.append((dict(current()), other.get()))
+
+        async def next_request() -> None:
+            await ended.wait()
+            seen.append((dict(current()), other.get()))
+            if not around:
+                with pytest.raises(InactiveError):
+                    bind(user="ada")
+            with scope(request_id="r-2"):
+                assert current() == {**around, "request_id": "r-2"}
+
+        async def app(_scope: Any, receive: Any, _send: Any) -> None:
+            other.set("of the application")
+            await receive()
+            await asyncio.sleep(0.01)
+            ended.set()
+            await tasks[0]
+            assert current()["request_id"] == "r-1"
+
+        tasks: list[asyncio.Task[None]] = []
+        seen: list[object] = []
+        ended = asyncio.Event()
+        given = http_scope(headers=[("X-Request-Id", "r-1")])
+        with scope(around) if around else nullcontext():
+            await ContextMiddleware(app)(given, receive, no_send)
+        assert seen == [(around, "outside")] * 2
+
+    @pytest.mark.asyncio
+    async def test_leaves_nothing_of_linked_context_variables(self) -> None:
+        async def receive() -> dict[str, Any]:
+            variables.append(copy_context())
+            seen.append((linked.get(), current().get("user")))
+            return {"type": "http.request"}
+
+        async def app(_scope: Any, receive: Any, _send: Any) -> None:
+            bind(user="ada")
+            assert linked.get() == "ada"
+            await receive()
+
+        linked: ContextVar[str | None] = ContextVar("linked", default=None)
+        Variable("user", str, contextvar=linked)
+        variables: list[Context] = []
+        seen: list[object] = []
+        await ContextMiddleware(app)(http_scope(), receive, no_send)
+        assert seen == [(None, "ada")]
+        assert variables[0].run(linked.get) is None
+        assert variables[0].run(current) == {}
+
+    @pytest.mark.asyncio
+    async def test_may_be_awaited_by_several_tasks_at_once(self) -> None:
+        async def receive() -> dict[str, Any]:
+            await sent.wait()
+            assert current()["request_id"] == "r-1"
+            return GONE
+
+        async def send(_: Any) -> None:
+            await asyncio.sleep(0)
+            assert current()["request_id"] == "r-1"
+            sent.set()
+
+        async def app(_scope: Any, receive: Any, send: Any) -> None:
+            waiting = asyncio.create_task(receive())
+            await asyncio.sleep(0)
+            await send(START)
+            await send(LAST)
+            assert await waiting == GONE
+
+        sent = asyncio.Event()
+        given = http_scope(headers=[("X-Request-Id", "r-1")])
+        await ContextMiddleware(app)(given, receive, send)
+
+    @pytest.mark.asyncio
+    async def test_may_give_something_else_to_await(self) -> None:
+        def receive() -> asyncio.Future[dict[str, Any]]:
+            future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+            future.set_result({"type": "http.request"})
+            return future
+
+        async def app(_scope: Any, receive: Any, _send: Any) -> None:
+            assert (await receive())["type"] == "http.request"
+
+        await ContextMiddleware(app)(http_scope(), receive, no_send)
 
 
 class TestWebSocket:

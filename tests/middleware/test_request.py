@@ -2,16 +2,18 @@
 
 import contextvars
 import logging
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import pytest
 
 import mqctx
-from mqctx import Context, bind, current, scope
+from mqctx import Context, Propagator, bind, current, scope
 from mqctx._propagation import propagator as propagators
+from mqctx.formats import JsonFormat, SignedFormat
 from mqctx.logging.stdlib import ContextFilter
 from mqctx.middleware import asgi, wsgi
 from mqctx.middleware._request import client_address, request_method, request_start_time, url_path
@@ -99,6 +101,75 @@ class TestRequestId:
         ]
         assert [context["request_id"] for context in inside] == [UUID(text) for text in shown]
         assert shown[0] == given
+
+    @pytest.mark.parametrize(("given", "taken"), [("42", 42), ("r-1", None), ("", None)])
+    def test_of_a_declared_number_never_fails_a_request(
+        self, ask: Ask, inside: CallInside, given: str, taken: int | None
+    ) -> None:
+        mqctx.Variable("request_id", int)
+        answer = ask(inside, [("X-Request-Id", given)])
+        assert inside[0]["request_id"] == int(answer["x-request-id"])
+        assert taken is None or inside[0]["request_id"] == taken
+        assert 0 <= inside[0]["request_id"] < 2**63
+
+    def test_of_a_type_that_no_new_id_fits_is_left_out(
+        self, ask: Ask, inside: CallInside, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        mqctx.Variable("request_id", Literal["a", "b"])
+        answers = [ask(inside, [("X-Request-Id", given)]) for given in ("a", "")]
+        assert [context.get("request_id") for context in inside] == ["a", None]
+        assert [len(answer.headers) for answer in answers] == [1, 0]
+        assert "no id that is made here fits" in caplog.text
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            "Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sampled=1",
+            "105445aa7843bc8bf206b12000100000/1;o=1",
+            "|a1b2.c3d4_1.",
+        ],
+    )
+    def test_of_another_shape_is_taken_by_a_validator(
+        self, ask: Ask, inside: CallInside, given: str
+    ) -> None:
+        validator = re.compile(r"[A-Za-z0-9=/;|._-]+").fullmatch
+        answer = ask(inside, [("X-Request-Id", given)], request_id_validator=validator)
+        assert inside[0]["request_id"] == answer["x-request-id"] == given
+
+    @pytest.mark.parametrize("given", ["a\r\nSet-Cookie: a=b", "ü", " a", "a" * 513, "a\x7fb"])
+    def test_that_no_response_can_show_is_taken_by_no_validator(
+        self, ask: Ask, inside: CallInside, given: str
+    ) -> None:
+        answer = ask(
+            inside, [("X-Request-Id", given)], request_id_validator=lambda _: True, trace=False
+        )
+        assert UUID(answer["x-request-id"])
+
+    def test_is_new_where_the_validator_refuses_or_fails(
+        self, ask: Ask, inside: CallInside
+    ) -> None:
+        for validator in (lambda _: False, lambda _: 1 / 0):
+            ask(inside, [("X-Request-Id", "r-1")], request_id_validator=validator)
+        assert all(UUID(context["request_id"]) for context in inside)
+
+    @pytest.mark.parametrize(
+        "brought", [[], [("X-Request-Id", "<b>")], [("X-Request-Id", "a"), ("X-Request-Id", "b")]]
+    )
+    def test_that_is_new_is_in_the_headers_that_the_application_sees(
+        self, ask: Ask, brought: list[tuple[str, str]]
+    ) -> None:
+        def inside(headers: list[tuple[str, str]]) -> None:
+            seen.extend(value for name, value in headers if name == "x-request-id")
+            assert ("x-other", "kept") in headers
+
+        seen: list[str] = []
+        answer = ask(lambda: None, [*brought, ("X-Other", "kept")], with_headers=inside)
+        assert seen == [answer["x-request-id"]]
+
+    def test_that_the_client_brought_stays_in_the_headers(self, ask: Ask) -> None:
+        seen: list[tuple[str, str]] = []
+        ask(lambda: None, [("X-Request-Id", "r-1")], with_headers=seen.extend)
+        assert seen.count(("x-request-id", "r-1")) == 1
 
 
 class TestTrace:
@@ -213,6 +284,51 @@ class TestHeaders:
         assert "picky" not in inside[0]
 
 
+class TestOrigin:
+    def test_of_what_a_header_brought_is_unsigned_unless_it_is_trusted(
+        self, ask: Ask, inside: CallInside
+    ) -> None:
+        headers = [("X-Tenant", "acme"), ("X-User", "ada"), ("X-Request-Id", "r-1")]
+        headers += [("traceparent", PARENT), ("tracestate", "a=1")]
+        chosen = {"tenant": "X-Tenant", "user": "X-User", "absent": "X-Absent"}
+        ask(inside, headers, headers=chosen, trusted=["user"], values={"service": "shop"})
+        assert {name: inside[0].origin(name) for name in inside[0]} == {
+            **dict.fromkeys(inside[0], "here"),
+            **dict.fromkeys(("tenant", "tracestate"), "unsigned"),
+        }
+
+    def test_of_a_tracestate_that_is_trusted_is_here(self, ask: Ask, inside: CallInside) -> None:
+        brought = [("traceparent", PARENT), ("tracestate", "a=1")]
+        ask(inside, brought, trusted=["tracestate"])
+        assert inside[0].origin("tracestate") == "here"
+
+    def test_of_what_is_unsigned_is_never_signed_onward(self, ask: Ask) -> None:
+        def inside() -> None:
+            sent.append(propagator.extract(propagator.inject()))
+
+        signed = SignedFormat(JsonFormat(), {"k": "correct horse battery staple"})
+        propagator = Propagator(formats=[signed])
+        sent: list[Context] = []
+        ask(
+            inside,
+            [("X-Request-Id", "r-1"), ("X-Tenant", "eve")],
+            headers={"tenant": "X-Tenant"},
+            trace=False,
+        )
+        assert sent == [{"request_id": "r-1"}]
+
+
+class TestValues:
+    def test_are_in_each_request(self, ask: Ask, inside: CallInside) -> None:
+        ask(inside, values={"service": "shop", "region": "eu"}, times=2)
+        assert [(each["service"], each["region"]) for each in inside] == [("shop", "eu")] * 2
+
+    def test_are_of_the_declared_type(self, ask: Ask, inside: CallInside) -> None:
+        mqctx.Variable("cell", UUID)
+        ask(inside, values={"cell": UUID(int=7)})
+        assert inside[0]["cell"] == UUID(int=7)
+
+
 class TestLocalValues:
     def test_say_what_the_request_is(self, ask: Ask) -> None:
         def inside() -> None:
@@ -238,6 +354,22 @@ class TestLocalValues:
     ) -> None:
         ask(inside, path=path)
         assert inside[0]["url.path"] == shown
+
+    def test_are_bounded_and_printable_whatever_is_sent(
+        self, ask: Ask, inside: CallInside, lines: Lines
+    ) -> None:
+        path = "/" + "\n" * 100_000
+        ask(inside, path=path, client="eve\n" * 1000, method="GET\n\x1b[31m" * 1000)
+        for name, limit in {
+            "http.request.method": 150,
+            "url.path": 3100,
+            "client.address": 300,
+        }.items():
+            assert inside[0][name].isascii()
+            assert inside[0][name].isprintable()
+            assert len(inside[0][name]) < limit
+        assert lines.records[0].getMessage().isprintable()
+        assert len(lines.records[0].getMessage()) < 4000
 
     def test_have_no_client_where_the_server_knows_none(self, ask: Ask, inside: CallInside) -> None:
         ask(inside, client=None)
@@ -384,6 +516,32 @@ class TestAccessLog:
     ("settings", "said"),
     [
         ({"headers": ["X-Tenant"]}, "headers: expected"),
+        ({"headers": {"X-Tenant-Id": "tenant"}}, "headers: 'X-Tenant-Id' looks like a header"),
+        ({"headers": {"tenant": "HTTP_X_TENANT"}}, "headers: 'HTTP_X_TENANT' is a key of WSGI"),
+        ({"trusted": "tenant"}, "trusted: expected names such as"),
+        ({"trusted": ["tenant"]}, "trusted: 'tenant' is not taken from a header"),
+        ({"trusted": ["request_id"]}, "trusted: 'request_id' is not taken from a header"),
+        ({"values": ["service"]}, "values: expected {'service': 'shop'}"),
+        ({"values": {"a b": "x"}}, "values: a b: a name starts with"),
+        ({"values": {"service": object()}}, "values: service: a value of type object cannot"),
+        ({"values": {"request_id": "r-1"}}, "values: request_id has its own source"),
+        (
+            {"values": {"tenant": "a"}, "headers": {"tenant": "X-Tenant"}},
+            "values: tenant has its own source",
+        ),
+        ({"request_id_header": "Traceparent"}, "request_id_header: 'Traceparent' is the trace's"),
+        ({"request_id_header": "Set-Cookie"}, "request_id_header: 'Set-Cookie' has a meaning in"),
+        ({"request_id_header": "HTTP_X_ID"}, "request_id_header: 'HTTP_X_ID' is a key of WSGI"),
+        ({"request_id_validator": "[a-z]+"}, "request_id_validator: expected a function such as"),
+        ({"trust_client": "false"}, "trust_client: expected True or False, got 'false'"),
+        ({"trace": None}, "trace: expected True or False, got None"),
+        ({"access_log": 1}, "access_log: expected True or False, got 1"),
+        ({"quiet_paths": ["health"]}, "quiet_paths: no path is 'health'"),
+        ({"quiet_paths": [""]}, "quiet_paths: no path is ''"),
+        ({"quiet_paths": ["/a/*/b"]}, "quiet_paths: no path is '/a/*/b'"),
+        ({"quiet_paths": ["/health?full"]}, "quiet_paths: no path is '/health?full'"),
+        ({"quiet_paths": ["/bücher"]}, "quiet_paths: no path is '/bücher'"),
+        ({"quiet_paths": [5]}, "quiet_paths: expected paths"),
         ({"headers": {"ten ant": "X-Tenant"}}, "headers: ten ant: a name starts with"),
         ({"headers": {1: "X-Tenant"}}, "headers: 1: a name starts with"),
         ({"headers": {"request_id": "X-Id"}}, "headers: request_id has its own source"),

@@ -2,18 +2,19 @@
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+import uvloop
 from fastapi import FastAPI, WebSocket
 from fastapi.responses import StreamingResponse
 from websockets.asyncio.client import connect
 
-from mqctx import bind, current
+from mqctx import InactiveError, bind, current
 from mqctx.middleware.asgi import ContextMiddleware
 from tests.middleware.conftest import Lines
 
@@ -21,9 +22,10 @@ other: contextvars.ContextVar[str] = contextvars.ContextVar("other", default="")
 
 
 @asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[str]:
+async def serving(app: Any, **settings: Any) -> AsyncIterator[str]:
     """Serve on a free port; give host and port."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="on")
+    settings = {"lifespan": "on", **settings}
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, **settings)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     try:
@@ -140,6 +142,52 @@ async def test_the_next_request_of_a_connection_starts_anew() -> None:
             await client.get(path, headers={"X-Request-Id": f"r-{n}"})
         response = await client.get("/async/eve", headers={"X-Request-Id": "r-3"})
     assert response.json()[0] == {"request_id": "r-3", "user": None, "other": ""}
+
+
+class Requests:
+    """An application, and what its requests found: outside of the middleware, and inside."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[object, ...]] = []
+        self._inside = ContextMiddleware(self._answer, trace=False)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        outside = (dict(current()), other.get())
+        with pytest.raises(InactiveError):
+            bind(user="eve")
+        await self._inside({**scope, "outside": outside}, receive, send)
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        self.found.append((*scope["outside"], current().get("user"), other.get()))
+        other.set("of the request before")
+        bind(user="ada")
+        while (await receive()).get("more_body"):
+            pass
+        start = {"type": "http.response.start", "status": 200}
+        await send({**start, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+def test_the_next_request_of_a_connection_starts_anew_pipelined_and_after_large_bodies(
+    http: str, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def send_them() -> None:
+        async with serving(requests, http=http, lifespan="off") as address, asyncio.timeout(30):
+            reader, writer = await asyncio.open_connection(*address.split(":"))
+            writer.write(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n" * 2)
+            for _ in range(2):
+                head = b"POST / HTTP/1.1\r\nHost: shop\r\nContent-Length: 1000000\r\n\r\n"
+                writer.write(head + b"x" * 1_000_000)
+            for _ in range(4):
+                await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+
+    requests = Requests()
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(send_them())
+    assert requests.found == [({}, "", None, "")] * 4
 
 
 @pytest.mark.asyncio

@@ -218,14 +218,13 @@ class Store(msgspec.Struct):
     """Those of the message that is being handled."""
     restored: Context = EMPTY
     """What was extracted from `headers`."""
+    active: bool = True
+    """False outside every run and scope, where there is nothing to add to."""
+    has_linked: bool = True
+    """Whether the linked ContextVars beside it are its own."""
 
-    @property
-    def live(self) -> "Store":
-        """Itself; what stands in place of a store has here the one that it stands for."""
-        return self
 
-
-_OUTSIDE = Store(EMPTY)
+_OUTSIDE = Store(EMPTY, active=False)
 _store: ContextVar[Store] = ContextVar("mqctx", default=_OUTSIDE)
 active_store = _store.get
 """Returns the store of the innermost run or scope: for what is done for each message."""
@@ -250,8 +249,8 @@ def as_context(values: Mapping[str, object]) -> Context:
 
 def current() -> Context:
     """Return the active context: the empty one outside every run and scope, never None."""
-    context = _store.get().context
-    return context.captured() if linked_vars.linked else context
+    store = _store.get()
+    return store.context.captured() if linked_vars.linked and store.has_linked else store.context
 
 
 def restored_here(headers: object) -> Context | None:
@@ -295,8 +294,8 @@ def bind(values: Mapping[str, object] | None = None, /, **more: object) -> None:
         InvalidValueError: a value cannot travel, or does not fit its declared variable.
     """
     added = Context(values, **more)
-    store = _store.get().live
-    if store is _OUTSIDE:
+    store = _store.get()
+    if not store.active:
         raise InactiveError(
             f"bind({', '.join(added)}) outside a run would leak to whatever comes next; "
             "start one at the edge with run(...) or `with scope(...):`"

@@ -1,1 +1,5 @@
 """The edge in: each HTTP request gets a context, in ASGI and WSGI applications."""
+
+from mqctx.middleware._settings import Settings
+
+__all__ = ["Settings"]

@@ -1,20 +1,32 @@
-"""What of an HTTP request becomes its context."""
+"""How the context of an HTTP request is built."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
 
-from mqctx._core.context import Context
+from mqctx._core.context import Context, from_checked
 from mqctx._core.rejection import Reason, Rejection, log_rejection
-from mqctx._core.values import JSONValue, check_name, declarations, escape, to_plain
+from mqctx._core.values import JSONValue, declarations, escape, to_plain
 from mqctx._core.variable import Variable
-from mqctx.errors import ConfigurationError, InvalidNameError
 from mqctx.formats.trace_context import TraceContextFormat, new_id, start_trace
 from mqctx.middleware._access_log import AccessLine
+from mqctx.middleware._settings import (
+    MAX_TEXT,
+    PATH_SAFE,
+    TRACE_HEADERS,
+    check_flags,
+    checked_headers,
+    checked_id_header,
+    checked_quiet_paths,
+    checked_trusted,
+    checked_values,
+    id_check,
+)
 
 request_method = Variable("http.request.method", str, local=True)
 url_path = Variable("url.path", str, local=True)
@@ -24,17 +36,14 @@ request_start_time = Variable("http.request.start_time", datetime, local=True)
 UNDER_WAY: Final = "mqctx.under_way"
 """Key in an ASGI scope or WSGI environ: a middleware further out has made the context."""
 
-# What proxies write: hex, UUID, ULID, base64, the unique ids of HAProxy, Apache, AWS. Nothing that
-# a log, a shell or HTML takes for more than text.
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._~:=+/@-]{1,128}")
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
-_PATH_SAFE: Final = "/:@!$&'()*+,;="  # RFC 3986 3.3
+_is_method = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}").fullmatch
+_is_plain_path = re.compile(rb"[A-Za-z0-9_.~/:@!$&'()*+,;=-]*").fullmatch
+_is_address = re.compile(r"[0-9A-Za-z.:%_-]{1,64}").fullmatch
 # A stranger's headers must not use up the budget that all values have in a message.
-_MAX_TEXT: Final = 512
 _MAX_TRACE: Final = 4096
-_TRACE_HEADERS: Final = ("traceparent", "tracestate")
+_MAX_PATH: Final = 1024
 _trace_context = TraceContextFormat()
-_OURS: Final = frozenset(
+_RESERVED: Final = frozenset(
     (
         *("request_id", *_trace_context.owned_names),
         *(each.name for each in (request_method, url_path, client_address, request_start_time)),
@@ -42,47 +51,54 @@ _OURS: Final = frozenset(
 )
 
 
-class Settings(TypedDict, total=False):
-    """What the middlewares take besides the application."""
-
-    headers: Mapping[str, str]
-    request_id_header: str
-    trust_client: bool
-    trace: bool
-    access_log: bool
-    quiet_paths: Collection[str]
-
-
 class Request(msgspec.Struct, frozen=True, eq=False):
-    """A request under way: its context, its id as the response shows it, its line in the log."""
+    """A request under way."""
 
     context: Context
-    id: str
     line: AccessLine
+    """Its line in the log."""
+    id: str | None
+    """Its id as the response shows it; None where no new one fits the type that is declared."""
+    is_new_id: bool
+    id_key: str
+    """The header of its id, in lower case."""
+    found: Mapping[str, str]
+    """The headers that were looked for and found."""
+    wanted: Collection[str]
+    """The headers that were looked for."""
+    method: str
+    path: bytes
+
+    def is_handed_on(self, method: str, path: bytes, header: Callable[[str], str | None]) -> bool:
+        """Whether a request that arrives inside this one is this one, in another protocol.
+
+        An adapter, such as a2wsgi, makes a new request of it: same method, same headers, and a path
+        that may have lost what the application is mounted at.
+        """
+        return (
+            method == self.method
+            and self.path.endswith(path)
+            and header(self.id_key) == self.id
+            and all(header(k) == self.found.get(k) for k in self.wanted if k != self.id_key)
+        )
+
+
+under_way: ContextVar[Request | None] = ContextVar("mqctx.request_under_way", default=None)
+"""The request in whose context this runs: a middleware of another protocol may be further out."""
 
 
 class RequestContextBuilder:
-    """What is taken from a request.
-
-    Args:
-        headers: Further headers that are taken, each by the name of its value in the context:
-            `{"tenant": "X-Tenant-Id"}`. Values are text, or of the type that a `Variable`
-            declares ("42" becomes 42); at most 512 characters each. What does not fit is left out,
-            with a WARNING.
-        request_id_header: Brings the request id, and shows it on the response.
-        trust_client: Whether the client's request id and trace are taken. If not, all
-            requests get new ones.
-        trace: Whether the context has a W3C trace: the client's, else a new one.
-        access_log: Whether a line is logged at the end of each request, INFO of `mqctx.access`.
-        quiet_paths: Paths without such a line, a trailing `*` for a prefix.
+    """Build the context of each request as the settings say; `Settings` describes them.
 
     Raises:
-        ConfigurationError: a setting cannot work.
+        ConfigurationError: a setting cannot be meant.
     """
 
-    __slots__ = ("_headers", "_quiet", "_quiet_prefixes", "_trace", "_trust", "id_header", "wanted")
+    __slots__ = (
+        *("_accepts_id", "_headers", "_is_quiet", "_silent", "_trace", "_trust", "_unsigned"),
+        *("_values", "id_header", "id_key", "wanted"),
+    )
 
-    id_header: str
     wanted: frozenset[str]
     """The headers that are looked for, in lower case."""
 
@@ -90,22 +106,30 @@ class RequestContextBuilder:
         self,
         *,
         headers: Mapping[str, str] | None = None,
+        trusted: Collection[str] = (),
+        values: Mapping[str, object] | None = None,
         request_id_header: str = "X-Request-Id",
+        request_id_validator: Callable[[str], object] | None = None,
         trust_client: bool = True,
         trace: bool = True,
         access_log: bool = True,
         quiet_paths: Collection[str] = (),
     ) -> None:
-        self.id_header = _checked_header("request_id_header", request_id_header)
-        self._headers = [(*each, each[1].lower()) for each in _checked_headers(headers or {})]
+        check_flags(trust_client=trust_client, trace=trace, access_log=access_log)
+        taken = checked_headers({} if headers is None else headers, _RESERVED)
+        self._headers = [(name, header, header.lower()) for name, header in taken.items()]
+        strangers = {*taken, "tracestate"}
+        self._unsigned = strangers - checked_trusted(trusted, strangers)
+        self._values = checked_values({} if values is None else values, {*_RESERVED, *taken})
+        self.id_header = checked_id_header(request_id_header)
+        self.id_key = self.id_header.lower()
+        self._accepts_id = id_check(request_id_validator)
         self._trust = trust_client
         self._trace = trace
-        quiet = _checked_paths(quiet_paths) if access_log else ("*",)
-        self._quiet = frozenset(quiet)
-        self._quiet_prefixes = tuple(path[:-1] for path in quiet if path.endswith("*"))
-        trusted = [self.id_header.lower(), *(_TRACE_HEADERS if trace else ())]
-        chosen = (lowered for _, _, lowered in self._headers)
-        self.wanted = frozenset([*(trusted if trust_client else ()), *chosen])
+        self._silent = not access_log
+        self._is_quiet = checked_quiet_paths(quiet_paths)
+        ours = (self.id_key, *(TRACE_HEADERS if trace else ())) if trust_client else ()
+        self.wanted = frozenset([*ours, *(key for _, _, key in self._headers)])
 
     def build(
         self, found: Mapping[str, str], method: str, path: bytes, client: str | None
@@ -115,32 +139,54 @@ class RequestContextBuilder:
         Where a header came more than once, `found` has its values joined by commas (RFC 9110
         5.3): so a doubled id or traceparent is none.
         """
-        now = datetime.now(UTC)
-        values: dict[str, Any] = {"http.request.method": method, "http.request.start_time": now}
-        # Percent-encoded, as in the URL: no path can break a line of a log.
-        values["url.path"] = encoded = quote(path, _PATH_SAFE)
+        shown_path = _shown_path(path)
+        values: dict[str, Any] = {
+            **self._values,
+            "http.request.method": method if _is_method(method) else escape(method, 32),
+            "http.request.start_time": datetime.now(UTC),
+            "url.path": shown_path,
+        }
         if client:
-            values["client.address"] = client
-        request_id = self._identify(found, values)
+            values["client.address"] = client if _is_address(client) else escape(client, 64)
+        given = self._given_id(found, values)
+        request_id = given or self._new_id(values)
         if self._trace:
             self._trace_into(values, found)
-        for name, header, lowered in self._headers:
-            if lowered in found:
-                _take(values, name, header, found[lowered])
-        context = Context._from_checked(values)
-        quiet = encoded in self._quiet or encoded.startswith(self._quiet_prefixes)
-        return Request(context, request_id, AccessLine(context, silent=quiet))
+        for name, header, key in self._headers:
+            if key in found:
+                _take(values, name, header, found[key])
+        context = from_checked(values, self._unsigned_of(values))
+        line = AccessLine(context, silent=self._silent or self._is_quiet(shown_path))
+        is_new = given is None
+        return Request(
+            context, line, request_id, is_new, self.id_key, found, self.wanted, method, path
+        )
 
-    def _identify(self, found: Mapping[str, str], values: dict[str, Any]) -> str:
-        """Put the request id into `values`: the client's, or a new one. Return its text."""
-        given = found.get(self.id_header.lower()) if self._trust else None
-        if given and not _REQUEST_ID.fullmatch(given):
+    def _given_id(self, found: Mapping[str, str], values: dict[str, Any]) -> str | None:
+        """Put the client's request id into `values` and return its text, if it is to be taken."""
+        given = found.get(self.id_key) if self._trust else None
+        if not given:
+            return None
+        if not self._accepts_id(given):
             _reject(self.id_header, "request_id", "malformed", escape(given))
-        elif given and _take(values, "request_id", self.id_header, given):
-            return given
+            return None
+        return given if _take(values, "request_id", self.id_header, given) else None
+
+    def _new_id(self, values: dict[str, Any]) -> str | None:
+        """Put a new request id into `values` and return its text, if one fits the declared type."""
         text = new_id(16)
-        values["request_id"] = _typed("request_id", text)
-        return text
+        if "request_id" not in declarations:
+            values["request_id"] = text
+            return text
+        for candidate in (text, str(int(text[:16], 16) >> 1)):
+            try:
+                values["request_id"] = _typed("request_id", candidate)
+            except Exception:  # noqa: BLE001, S112 - a declared type's own code may raise anything
+                continue
+            return candidate
+        detail = "no id that is made here fits the declared type"
+        _reject(self.id_header, "request_id", "illegal-value", detail)
+        return None
 
     def _trace_into(self, values: dict[str, Any], found: Mapping[str, str]) -> None:
         """Put the trace into `values`: the client's, or a new one."""
@@ -153,11 +199,28 @@ class RequestContextBuilder:
             else:
                 values[name] = text
 
+    def _unsigned_of(self, values: Mapping[str, Any]) -> Collection[str]:
+        if not self._headers and "tracestate" not in values:
+            return ()
+        return self._unsigned.intersection(values)
+
+
+def join(values: str, value: str) -> str:
+    """Return what a header says that came again (RFC 9110 5.3), up to what is over any limit."""
+    return f"{values},{value}" if len(values) <= _MAX_TRACE else values
+
+
+def _shown_path(path: bytes) -> str:
+    """Return a path as in the URL, of bounded length: none can break a line of a log."""
+    if len(path) > _MAX_PATH:
+        return quote(path[:_MAX_PATH], PATH_SAFE) + "..."
+    return path.decode() if _is_plain_path(path) else quote(path, PATH_SAFE)
+
 
 def _take(values: dict[str, Any], name: str, header: str, text: str) -> bool:
     """Put what a header brought into `values`; or say why not."""
-    if len(text) > _MAX_TEXT:
-        _reject(header, name, "too-large", f"{len(text)} characters, at most {_MAX_TEXT} are taken")
+    if len(text) > MAX_TEXT:
+        _reject(header, name, "too-large", f"{len(text)} characters, at most {MAX_TEXT} are taken")
         return False
     try:
         values[name] = _typed(name, text)
@@ -177,35 +240,3 @@ def _typed(name: str, text: str) -> Any:
 
 def _reject(header: str, name: str, reason: Reason, detail: str) -> None:
     log_rejection(Rejection("extract", header, name, reason, detail))
-
-
-def _checked_headers(headers: object) -> Iterator[tuple[str, str]]:
-    if not isinstance(headers, Mapping):
-        raise ConfigurationError(
-            f"headers: expected {{'tenant': 'X-Tenant-Id'}} or the like, got {headers!r}"
-        )
-    for name, header in cast("Mapping[object, object]", headers).items():
-        try:
-            check_name(name)
-        except InvalidNameError as error:
-            raise ConfigurationError(f"headers: {error}") from None
-        if name in _OURS:
-            raise ConfigurationError(f"headers: {name} has its own source; choose another name")
-        yield str(name), _checked_header("headers", header)
-
-
-def _checked_header(setting: str, header: object) -> str:
-    if not isinstance(header, str) or not _HEADER.fullmatch(header):
-        raise ConfigurationError(
-            f"{setting}: {header!r} cannot be the name of an HTTP header; give one such as "
-            "'X-Tenant-Id'"
-        )
-    return header
-
-
-def _checked_paths(paths: object) -> tuple[str, ...]:
-    if isinstance(paths, str):
-        raise ConfigurationError(
-            f"quiet_paths: expected paths such as ['/health', '/static/*'], got {paths!r}"
-        )
-    return tuple(cast("Collection[str]", paths))

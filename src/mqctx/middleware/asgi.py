@@ -3,8 +3,16 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, Unpack
 
-from mqctx.middleware._asgi_events import EVENTS, AsgiEvents
-from mqctx.middleware._request import UNDER_WAY, RequestContextBuilder, Settings
+from mqctx._core.lending import Surroundings
+from mqctx.middleware._asgi_server import SERVERS, AsgiServer
+from mqctx.middleware._request import (
+    UNDER_WAY,
+    Request,
+    RequestContextBuilder,
+    join,
+    under_way,
+)
+from mqctx.middleware._settings import Settings
 
 __all__ = ["ContextMiddleware"]
 
@@ -15,62 +23,83 @@ App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 class ContextMiddleware:
     """Run each request and websocket inside a context of its own.
 
-    The context has `request_id`, the trace, the chosen headers, and what stays in the process:
-    `http.request.method`, `url.path`, `client.address`, `http.request.start_time`. It is active
-    for all that the application does until it returns, background tasks included; `bind` adds to
-    it. What was active outside is active again after, and no context variable that is set inside
-    gets out.
+    The context has `request_id`, the trace, the chosen headers and values, and what stays in the
+    process: `http.request.method`, `url.path`, `client.address`, `http.request.start_time`. It is
+    active for all that the application does until it returns, background tasks included; `bind`
+    adds to it. What was active outside is active again after, and no context variable that is set
+    inside gets out, to what the server starts meanwhile neither.
 
     The response shows the request id. Once it is complete, one line is logged. Other scopes
     (lifespan) pass untouched, and so does a request that another instance already serves.
 
-    Takes the arguments of `RequestContextBuilder` besides the application.
+    Args:
+        app: The application.
+        settings: What becomes of a request: `mqctx.middleware.Settings`.
 
     Raises:
-        ConfigurationError: a setting cannot work.
+        ConfigurationError: a setting cannot be meant; it says what to write instead.
     """
 
     def __init__(self, app: App, **settings: Unpack[Settings]) -> None:
         self.app = app
         self._builder = RequestContextBuilder(**settings)
+        self._id_key = self._builder.id_key.encode()
         self._wanted = {header.encode(): header for header in self._builder.wanted}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request, websocket, or lifespan."""
-        events = EVENTS.get(scope["type"])
-        if events is None or UNDER_WAY in scope:
+        server_of = SERVERS.get(scope["type"])
+        if server_of is None or UNDER_WAY in scope or _is_handed_on(scope):
             await self.app(scope, receive, send)
             return
         client = scope.get("client") or (None,)
         request = self._builder.build(
-            self._found(scope),
-            # The request that opens a websocket is a GET (RFC 6455 4.1).
-            scope.get("method", "GET"),
-            scope["path"].encode(errors="replace"),
-            client[0],
+            _headers(scope, self._wanted), *_request_line(scope), client[0]
         )
-        id_header = (self._builder.id_header.lower().encode(), request.id.encode())
+        id_header = None if request.id is None else (self._id_key, request.id.encode())
+        server = server_of(request, id_header, receive, send, Surroundings())
         # A run, not a scope: some servers call the application in a task that others use too.
-        await request.context.run(self._serve, scope, events(request, id_header, receive, send))
+        await request.context.run(self._serve, scope, request, server)
 
-    def _found(self, scope: Any) -> dict[str, str]:
-        found: dict[str, str] = {}
-        wanted = self._wanted
-        for key, raw in scope["headers"]:
-            if key in wanted:
-                name, text = wanted[key], raw.decode(errors="surrogateescape")
-                found[name] = f"{found[name]},{text}" if name in found else text
-        return found
-
-    async def _serve(self, scope: Any, events: AsgiEvents) -> None:
+    async def _serve(self, scope: Any, request: Request, server: AsgiServer) -> None:
+        under_way.set(request)
         scope[UNDER_WAY] = True
+        brought = scope["headers"]
+        if request.is_new_id and server.id_header:
+            others = [header for header in brought if header[0] != self._id_key]
+            scope["headers"] = [*others, server.id_header]
         try:
-            await self.app(scope, events.receive, events.send)
+            await self.app(scope, server.receive, server.send)
         except BaseException as error:
-            events.end(error)
+            server.end(error)
             raise
         else:
-            events.end(None)
+            server.end(None)
         finally:
             # Not kept for who calls an application again with the same scope.
             scope.pop(UNDER_WAY, None)
+            scope["headers"] = brought
+
+
+def _request_line(scope: Any) -> tuple[str, bytes]:
+    # The request that opens a websocket is a GET (RFC 6455 4.1).
+    return scope.get("method", "GET"), scope["path"].encode(errors="replace")
+
+
+def _headers(scope: Any, wanted: dict[bytes, str]) -> dict[str, str]:
+    """Return the headers that are wanted, and are there."""
+    found: dict[str, str] = {}
+    for key, raw in scope["headers"]:
+        if key in wanted:
+            name, text = wanted[key], raw.decode(errors="surrogateescape")
+            found[name] = join(found[name], text) if name in found else text
+    return found
+
+
+def _is_handed_on(scope: Any) -> bool:
+    outer = under_way.get()
+    if outer is None:
+        return False
+    return outer.is_handed_on(
+        *_request_line(scope), lambda name: _headers(scope, {name.encode(): name}).get(name)
+    )

@@ -5,7 +5,8 @@ from typing import Any, Final, TypeAlias, Unpack, cast
 
 from mqctx._core.values import type_name
 from mqctx.middleware._access_log import GONE
-from mqctx.middleware._request import UNDER_WAY, Request, RequestContextBuilder, Settings
+from mqctx.middleware._request import UNDER_WAY, Request, RequestContextBuilder, under_way
+from mqctx.middleware._settings import Settings
 
 __all__ = ["ContextMiddleware"]
 
@@ -20,20 +21,21 @@ _WITHOUT_PREFIX: Final = ("CONTENT_TYPE", "CONTENT_LENGTH")
 class ContextMiddleware:
     """Run each request inside a context of its own.
 
-    The context has `request_id`, the trace, the chosen headers, and what stays in the process:
-    `http.request.method`, `url.path`, `client.address`, `http.request.start_time`. It is active
-    for all that the application does, also while a streamed response is iterated and closed;
-    `bind` adds to it.
-    What was active outside is active again after, and no context variable that is set inside
-    gets out, to the next request of the thread for one.
+    The context has `request_id`, the trace, the chosen headers and values, and what stays in the
+    process: `http.request.method`, `url.path`, `client.address`, `http.request.start_time`. It is
+    active for all that the application does, also while a streamed response is iterated and closed;
+    `bind` adds to it. What was active outside is active again after, and no context variable that
+    is set inside gets out, to the next request of the thread for one.
 
     The response shows the request id. Once it is complete, one line is logged. A request that
     another instance already serves passes untouched.
 
-    Takes the arguments of `RequestContextBuilder` besides the application.
+    Args:
+        app: The application.
+        settings: What becomes of a request: `mqctx.middleware.Settings`.
 
     Raises:
-        ConfigurationError: a setting cannot work.
+        ConfigurationError: a setting cannot be meant; it says what to write instead.
     """
 
     def __init__(self, app: App, **settings: Unpack[Settings]) -> None:
@@ -43,7 +45,7 @@ class ContextMiddleware:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        if UNDER_WAY in environ:
+        if UNDER_WAY in environ or _is_handed_on(environ):
             return cast("Iterable[bytes]", self.app(environ, start_response))
         path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
         request = self._builder.build(
@@ -61,8 +63,8 @@ class _Response:
     """A response under way; also its body, each step of which runs in the request's snapshot."""
 
     __slots__ = (
-        *("_begun", "_body", "_environ", "_id_header", "_iterator", "_line", "_start_response"),
-        *("_status", "snapshot"),
+        *("_begun", "_body", "_brought", "_environ", "_id_header", "_iterator", "_request"),
+        *("_start_response", "_status", "snapshot"),
     )
 
     _body: Iterable[bytes]
@@ -76,16 +78,20 @@ class _Response:
         start_response: StartResponse,
     ) -> None:
         self.snapshot = request.context.snapshot()
-        self._line = request.line
-        self._id_header = (id_header, request.id)
+        self._request = request
+        self._id_header = id_header
         self._environ = environ
+        self._brought: dict[str, Any] = {}
         self._start_response = start_response
         self._iterator = None
         self._status = 0
         self._begun = False
 
     def call(self, app: App) -> Iterable[bytes]:
+        under_way.set(self._request)
         self._environ[UNDER_WAY] = True
+        if self._request.is_new_id and self._request.id is not None:
+            self._show_id_to_application()
         try:
             self._body = app(self._environ, self._start)
         except BaseException as error:
@@ -100,10 +106,15 @@ class _Response:
         self, status: str, headers: list[tuple[str, str]], *exc_info: Any
     ) -> Callable[[bytes], object]:
         self._status = int(status[:3]) if status[:3].isdecimal() else 0
-        name = self._id_header[0].lower()
-        if not any(key.lower() == name for key, _ in headers):
-            headers = [*headers, self._id_header]
+        request_id, id_key = self._request.id, self._request.id_key
+        if request_id is not None and not any(key.lower() == id_key for key, _ in headers):
+            headers = [*headers, (self._id_header, request_id)]
         return self._start_response(status, headers, *exc_info)
+
+    def _show_id_to_application(self) -> None:
+        key = _environ_key(self._id_header)
+        self._brought = {key: self._environ.get(key)}
+        self._environ[key] = self._request.id
 
     def _is_opaque(self) -> bool:
         """Whether the server must see the body itself, of which no code of the application runs.
@@ -153,8 +164,30 @@ class _Response:
         self._end(status, type_name(type(error)))
 
     def _end(self, status: int, error: str | None = None) -> None:
-        self._line.completed(status, error)
-        self._environ.pop(UNDER_WAY, None)
+        self._request.line.completed(status, error)
+        # Not kept for who calls an application again with the same environ.
+        for key, value in {UNDER_WAY: None, **self._brought}.items():
+            _set_or_remove(self._environ, key, value)
+
+
+def _set_or_remove(environ: Environ, key: str, value: object) -> None:
+    if value is None:
+        environ.pop(key, None)
+    else:
+        environ[key] = value
+
+
+def _is_handed_on(environ: Environ) -> bool:
+    outer = under_way.get()
+    if outer is None:
+        return False
+
+    def header(name: str) -> str | None:
+        value = environ.get(_environ_key(name))
+        return None if value is None else _text(value)
+
+    path = environ.get("PATH_INFO", "").encode("latin-1", "replace")
+    return outer.is_handed_on(environ["REQUEST_METHOD"], path, header)
 
 
 def _environ_key(header: str) -> str:

@@ -1,8 +1,9 @@
-"""What an ASGI server and an application say to each other in one request, or one websocket."""
+"""Stand between an ASGI server and an application in one request, or one websocket."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any, Final, Protocol, TypeAlias
 
+from mqctx._core.lending import Surroundings
 from mqctx._core.values import type_name
 from mqctx.middleware._access_log import GONE
 from mqctx.middleware._request import Request
@@ -11,13 +12,22 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[None]]
 
+IdHeader: TypeAlias = tuple[bytes, bytes] | None
+"""The header that shows the request id, if there is one."""
+
 _BODIES: Final = frozenset(
     ("http.response.body", "http.response.zerocopysend", "http.response.pathsend")
 )
 
 
-class AsgiEvents(Protocol):
-    """What goes back and forth, by the ASGI specification, and is looked at for the log."""
+class AsgiServer(Protocol):
+    """The server, as the application sees it: looked at for the log, and given the request id.
+
+    The server itself is awaited in context variables of its own. It starts things that outlive the
+    request: uvicorn reads further requests of the connection from where it is awaited last.
+    """
+
+    id_header: IdHeader
 
     async def receive(self) -> Any:
         """Give the application the server's next message."""
@@ -32,22 +42,31 @@ class AsgiEvents(Protocol):
         ...
 
 
-class _HttpEvents:
-    __slots__ = ("_complete", "_gone", "_id_header", "_line", "_receive", "_send", "_status")
+class _HttpServer:
+    __slots__ = (
+        *("_complete", "_gone", "_line", "_outside", "_receive", "_send", "_status"),
+        "id_header",
+    )
 
     def __init__(
-        self, request: Request, id_header: tuple[bytes, bytes], receive: Receive, send: Send
+        self,
+        request: Request,
+        id_header: IdHeader,
+        receive: Receive,
+        send: Send,
+        outside: Surroundings,
     ) -> None:
+        self.id_header = id_header
         self._line = request.line
-        self._id_header = id_header
         self._receive = receive
         self._send = send
+        self._outside = outside
         self._status = 0
         self._complete = False
         self._gone = False
 
     async def receive(self) -> Any:
-        message = await self._receive()
+        message = await self._outside.lend_to(self._receive)
         # After the response, this is all that a server has to say.
         if message["type"] == "http.disconnect" and not self._complete:
             self._gone = True
@@ -57,15 +76,15 @@ class _HttpEvents:
         kind = message["type"]
         if kind == "http.response.start":
             self._status = message["status"]
-            message = _with_id(message, self._id_header)
+            message = _with_id(message, self.id_header)
         elif kind in _BODIES:
             self._complete = not message.get("more_body", False)
         try:
-            await self._send(message)
+            await self._outside.lend_to(self._send, message)
         except OSError:  # what a server raises where the client is gone (ASGI 2.4)
             self._gone = True
             raise
-        # Who answers an exception with a 5xx raises it after: the line waits for it.
+        # A framework that answers an exception with a 5xx raises it afterwards: wait for it.
         if self._complete and self._status < 500:
             self._line.completed(self._status, GONE if self._gone else None)
 
@@ -76,22 +95,31 @@ class _HttpEvents:
         self._line.completed(status, note or (None if self._complete else "no complete response"))
 
 
-class _WebSocketEvents:
-    __slots__ = ("_code", "_id_header", "_line", "_open", "_receive", "_send", "_status")
+class _WebSocketServer:
+    __slots__ = (
+        *("_code", "_line", "_open", "_outside", "_receive", "_send", "_status"),
+        "id_header",
+    )
 
     def __init__(
-        self, request: Request, id_header: tuple[bytes, bytes], receive: Receive, send: Send
+        self,
+        request: Request,
+        id_header: IdHeader,
+        receive: Receive,
+        send: Send,
+        outside: Surroundings,
     ) -> None:
+        self.id_header = id_header
         self._line = request.line
-        self._id_header = id_header
         self._receive = receive
         self._send = send
+        self._outside = outside
         self._open = False
         self._code = 0
         self._status = 0
 
     async def receive(self) -> Any:
-        message = await self._receive()
+        message = await self._outside.lend_to(self._receive)
         if message["type"] == "websocket.disconnect":
             self._ended(message.get("code", 1005), 499)
         return message
@@ -100,13 +128,13 @@ class _WebSocketEvents:
         kind = message["type"]
         if kind == "websocket.accept":
             self._open = True
-            message = _with_id(message, self._id_header)
+            message = _with_id(message, self.id_header)
         elif kind == "websocket.http.response.start":
             self._status = message["status"]
-            message = _with_id(message, self._id_header)
+            message = _with_id(message, self.id_header)
         elif kind == "websocket.close":
             self._ended(message.get("code", 1000), 403)
-        await self._send(message)
+        await self._outside.lend_to(self._send, message)
 
     def _ended(self, code: int, status: int) -> None:
         self._code = self._code or code
@@ -120,19 +148,21 @@ class _WebSocketEvents:
             self._line.completed(self._status or 500, _name(error))
 
 
-EVENTS: Final[Mapping[str, Callable[..., AsgiEvents]]] = {
-    "http": _HttpEvents,
-    "websocket": _WebSocketEvents,
+SERVERS: Final[Mapping[str, Callable[..., AsgiServer]]] = {
+    "http": _HttpServer,
+    "websocket": _WebSocketServer,
 }
-"""The kinds of events that get a context, by the type in their scope."""
+"""What gets a context, by the type of its scope."""
 
 
 def _name(error: BaseException | None) -> str | None:
     return None if error is None else type_name(type(error))
 
 
-def _with_id(message: Message, id_header: tuple[bytes, bytes]) -> Message:
+def _with_id(message: Message, id_header: IdHeader) -> Message:
     """Return a start of a response with the request id, if it has none of the application's."""
+    if id_header is None:
+        return message
     headers: Iterable[tuple[bytes, bytes]] = message.get("headers") or ()
     kept = list(headers)
     if any(name.lower() == id_header[0] for name, _ in kept):

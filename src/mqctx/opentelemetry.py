@@ -19,13 +19,11 @@ from opentelemetry.sdk.trace import Span, SpanProcessor
 
 from mqctx._core.context import EMPTY, Context, Scope, current, restored_here
 from mqctx._core.name_filter import name_filter
-from mqctx._core.rejection import Reason, Rejection, log_rejection
-from mqctx._core.values import JSONValue, as_plain, declarations, escape
+from mqctx._core.values import JSONValue, as_plain, declarations
 from mqctx._opentelemetry_runtime import get_from_context, set_in_context
 from mqctx._propagation import propagator as propagators
 from mqctx._propagation.propagator import Propagator
-from mqctx.errors import MqctxError, OversizeError
-from mqctx.formats._format import header_label
+from mqctx.errors import MqctxError
 from mqctx.formats.json import JsonFormat, from_json, to_json
 
 __all__ = [
@@ -52,22 +50,19 @@ class MqctxTextMapPropagator(TextMapPropagator):
         context: OtelContext | None = None,
         setter: Setter[CarrierT] = default_setter,
     ) -> None:
-        """Write the headers of the active context; what cannot be sent is logged.
+        """Write the headers of the active context; what cannot be sent is a rejection.
 
         Where `context` is another than the current one and brought its own, that is written.
         `traceparent`, `tracestate` and `baggage` are left to OpenTelemetry where it has a span,
-        and entries, to write there.
+        and entries, to write there; a `baggage` that it has written already gets ours beside it.
         """
         context = get_current() if context is None else context
-        try:
-            headers = _headers(context)
-        except MqctxError as error:
-            reason: Reason = "too-large" if isinstance(error, OversizeError) else "illegal-value"
-            header = header_label(propagators.default.formats[0])
-            log_rejection(Rejection("inject", header, None, reason, escape(str(error))))
-            return
-        for header in headers.keys() - _left_to_opentelemetry(context):
-            setter.set(carrier, header, headers[header])
+        present: Mapping[Any, Any] = carrier if isinstance(carrier, Mapping) else {}
+        headers = _headers(context, present)
+        left = _left_to_opentelemetry(context) - ({"baggage"} & present.keys())
+        for header in headers.keys() - left:
+            if present.get(header) != headers[header]:
+                setter.set(carrier, header, headers[header])
 
     def extract(
         self,
@@ -90,13 +85,13 @@ class MqctxTextMapPropagator(TextMapPropagator):
         return {header for each in propagators.default.formats for header in each.headers}
 
 
-def _headers(context: OtelContext) -> dict[str, str]:
+def _headers(context: OtelContext, present: Mapping[Any, Any]) -> dict[str, Any]:
     propagator = propagators.default
     brought = get_from_context(context)
     if brought is None or brought is get_from_context(get_current()):
-        headers = propagator.inject()
+        headers = propagator.inject(present, trim=True)
     else:
-        headers = brought.run(propagator.inject)
+        headers = brought.run(propagator.inject, present, trim=True)
     return {name: text for name, text in headers.items() if name not in propagator.properties}
 
 

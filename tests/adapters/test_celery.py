@@ -194,8 +194,15 @@ class TestHeaders:
         stale = {"mqctx": '{"user":"eve","old":1}'}
         with scope(user="ada"):
             note.apply_async(headers=stale)
-        note.apply_async(headers=stale)
+        with Context().scope():
+            note.apply_async(headers=stale)
         assert contexts(app) == [CARRIED["mqctx"], None]
+
+    def test_that_bring_a_context_of_their_own_stay_outside_every_run(
+        self, app: Any, note: Any
+    ) -> None:
+        note.apply_async(headers={"mqctx": '{"job":"nightly"}'})  # as beat does with an entry
+        assert contexts(app) == ['{"job":"nightly"}']
 
     def test_reach_the_task_beside_the_context(self, app: Any, note: Any) -> None:
         headers: list[dict[str, Any]] = []

@@ -69,8 +69,13 @@ class TestPublish:
             assert client.publish(stale) == {"kind": "order", **CARRIED}
         assert stale["mqctx"] == '{"user":"eve","old":1}'
 
-    def test_removes_a_stale_context_when_none_is_active(self, client: Client) -> None:
-        assert client.publish({"mqctx": '{"user":"eve"}', "kind": "order"}) == {"kind": "order"}
+    def test_removes_a_stale_context_in_an_empty_run(self, client: Client) -> None:
+        with Context().scope():
+            assert client.publish({"mqctx": '{"user":"eve"}', "kind": "order"}) == {"kind": "order"}
+
+    def test_outside_every_run_leaves_a_context_as_it_is(self, client: Client) -> None:
+        given = {"mqctx": '{"user":"eve"}', "kind": "order"}
+        assert client.publish(given) == given
 
     def test_writes_nothing_when_none_is_active(self, client: Client) -> None:
         assert not client.publish()

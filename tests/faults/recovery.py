@@ -8,7 +8,7 @@ from typing import Any
 
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustConnection
 
-from mqctx import Context, JsonFormat, current
+from mqctx import Context, Format, JsonFormat, current
 from mqctx._core.rejection import Report
 from mqctx._core.values import JSONValue
 from mqctx.adapters.aio_pika import consume_with_context
@@ -27,13 +27,10 @@ class Run:
     depth: int
 
 
-class CountingFormat:
+class CountingFormat(Format):
     """The default format, which counts how often a context is read."""
 
     headers = ("mqctx",)
-    header_prefix = None
-    owned_names = ()
-    properties = ()
     yields_plain_json = True
     verifies = False
 

@@ -17,6 +17,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from mqctx import Context, JsonFormat, Propagator, Rejection, Variable, configure, current, scope
 from mqctx._core.rejection import Report
 from mqctx.adapters._handler import scope_from
+from mqctx.formats import Format
 from mqctx.formats.trace_context import TraceContextFormat
 from mqctx.opentelemetry import MqctxTextMapPropagator, restored
 
@@ -113,14 +114,10 @@ class TestInject:
         assert [f"({reason})" in line for line in caplog.messages] == [True]
 
 
-class WithProperty:
+class WithProperty(Format):
     """A format that uses an AMQP property besides its header."""
 
     headers = ("plain",)
-    header_prefix = None
-    owned_names = ()
-    yields_plain_json = False
-    verifies = False
     properties = ("property:correlation_id",)
 
     def encode(self, values: Mapping[str, Any]) -> Mapping[str, str]:

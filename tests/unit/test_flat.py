@@ -6,7 +6,16 @@ from uuid import UUID
 
 import pytest
 
-from mqctx import ConfigurationError, OversizeError, Propagator, Rejection, Variable, run, scope
+from mqctx import (
+    ConfigurationError,
+    Context,
+    OversizeError,
+    Propagator,
+    Rejection,
+    Variable,
+    run,
+    scope,
+)
 from mqctx._core.rejection import log_rejection
 from mqctx._core.values import UntypedText
 from mqctx.formats.baggage import BaggageFormat
@@ -127,10 +136,10 @@ class TestPrefix:
     def test_max_bytes_holds_for_all_together(
         self, prefixed: Propagator, rejected: list[Rejection]
     ) -> None:
-        headers = {f"mqctx-{name}": "x" * 2000 for name in "abc"} | {"mqctx-d": "1"}
+        headers = {f"mqctx-{name}": "x" * 1700 for name in "abc"} | {"mqctx-d": "1"}
         assert set(prefixed.extract(headers)) == {"a", "b", "d"}
         assert [(r.key, r.reason) for r in rejected] == [("c", "too-large")]
-        with scope(a="x" * 2000, b="x" * 2000, c="x" * 200), pytest.raises(OversizeError):
+        with scope(a="x" * 1700, b="x" * 1700, c="x" * 200), pytest.raises(OversizeError):
             prefixed.inject()
 
     def test_hostile_names_are_one_kind_of_log_line_and_fit_for_it(
@@ -163,7 +172,8 @@ class TestNames:
 
     def test_only_their_headers_are_removed(self, named: Propagator) -> None:
         headers = {"Tenant-Id": "eve", "tenant": "kept", "user": "eve"}
-        assert named.inject(headers) == {"tenant": "kept"}
+        with Context().scope():
+            assert named.inject(headers) == {"tenant": "kept"}
 
     def test_a_header_that_cannot_be_read_is_rejected_by_name(
         self, named: Propagator, rejected: list[Rejection]

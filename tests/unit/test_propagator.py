@@ -19,7 +19,8 @@ from mqctx import Context, JsonFormat, Propagator, Rejection, Variable, configur
 from mqctx._core.rejection import Report, log_rejection
 from mqctx._core.values import JSONValue
 from mqctx._propagation import propagator as propagators
-from mqctx.formats import Format
+from mqctx.formats import Format, TraceContextFormat, header_size
+from mqctx.formats._format import FRAMING
 
 
 class Rejections(list[Rejection]):
@@ -59,8 +60,33 @@ class TestInject:
         with scope(user="ada"):
             assert Propagator().inject({"mqctx": '{"user":"eve","old":1}'}) == wire_of("ada")
 
-    def test_removes_a_stale_context_when_none_is_active(self) -> None:
-        assert Propagator().inject({"mqctx": '{"user":"eve"}', "a": 1}) == {"a": 1}
+    def test_removes_a_stale_context_in_an_empty_run(self) -> None:
+        with Context().scope():
+            assert Propagator().inject({"mqctx": '{"user":"eve"}', "a": 1}) == {"a": 1}
+
+    def test_outside_every_run_leaves_a_context_as_it_is(self) -> None:
+        trace_too = Propagator(formats=[JsonFormat(), TraceContextFormat()])
+        headers = MappingProxyType({"mqctx": '{"user":"eve"}', "a": 1})
+        for propagator in (Propagator(), trace_too):
+            injected = propagator.inject(headers)
+            assert injected == headers
+            assert isinstance(injected, dict)  # of its own
+
+    def test_outside_every_run_writes_linked_variables_and_a_trace_where_there_is_no_context(
+        self,
+    ) -> None:
+        linked: ContextVar[str] = ContextVar("linked")
+        Variable("linked", str, contextvar=linked)
+        propagator = Propagator(formats=[JsonFormat(), TraceContextFormat()])
+        token = linked.set("x")
+        try:
+            injected = propagator.inject({"a": 1})
+            kept = propagator.inject({"mqctx": "{}"})
+        finally:
+            linked.reset(token)
+        assert injected.keys() == {"a", "mqctx", "traceparent"}
+        assert injected["mqctx"] == '{"linked":"x"}'
+        assert kept == {"mqctx": "{}"}
 
     def test_gives_each_publish_a_dict_of_its_own(self) -> None:
         propagator = Propagator()
@@ -108,15 +134,16 @@ class TestOversize:
     def test_raises_before_anything_is_sent_naming_limit_key_and_remedy(self) -> None:
         with (
             scope(user="ada", basket="x" * 5000),
-            pytest.raises(mqctx.OversizeError, match=r"max_bytes is 4096.*'basket'.*local=True"),
+            pytest.raises(mqctx.OversizeError, match=r"max_bytes is 3584.*'basket'.*local=True"),
         ):
             Propagator().inject()
 
     def test_counts_names_and_values_of_all_headers(self) -> None:
         with scope(a="x"):
-            assert Propagator(max_bytes=len('mqctx{"a":"x"}')).inject()
+            size = len('mqctx{"a":"x"}') + FRAMING
+            assert Propagator(max_bytes=size).inject()
             with pytest.raises(mqctx.OversizeError):
-                Propagator(max_bytes=len('mqctx{"a":"x"}') - 1).inject()
+                Propagator(max_bytes=size - 1).inject()
 
     def test_drops_whole_values_the_largest_first_each_reported(self, rejected: Rejections) -> None:
         propagator = rejected.propagator(max_bytes=60, on_oversize="drop")
@@ -163,7 +190,7 @@ class TestOversize:
     def test_what_is_sent_always_fits(self, values: dict[str, str], max_bytes: int) -> None:
         propagator = Propagator(max_bytes=max_bytes, on_oversize="drop", on_rejected=lambda _: None)
         injected = Context(values).run(propagator.inject)
-        assert sum(len(k) + len(v) for k, v in injected.items()) <= max_bytes
+        assert sum(header_size(k, v) for k, v in injected.items()) <= max_bytes
         assert values.items() >= propagator.extract(injected).items()
 
 
@@ -490,7 +517,7 @@ def test_configure_sets_the_default_and_without_settings_resets_it() -> None:
     configured = configure(max_bytes=100)
     assert propagators.default is configured
     assert configured.max_bytes == 100
-    assert configure().max_bytes == 4096
+    assert configure().max_bytes == 3584
 
 
 def wire_of(user: str) -> dict[str, str]:

@@ -98,7 +98,8 @@ class TestWrite:
 
     def test_a_stale_trace_is_replaced(self, propagator: Propagator) -> None:
         stale = {"traceparent": PARENT, "tracestate": "a=1", "kept": 1}
-        headers = propagator.inject(stale)
+        with Context().scope():
+            headers = propagator.inject(stale)
         assert fields(headers)[1] != TRACE
         assert "tracestate" not in headers
         assert headers["kept"] == 1
@@ -223,7 +224,7 @@ class TestState:
     @pytest.mark.parametrize(
         "text",
         [
-            *("foo", "foo=", "foo =1", "FOO=1", "foo=bar=baz", "foo=1,foo=2", "foo@=1,bar=2"),
+            *("foo", "foo=", "foo =1", "FOO=1", "foo=bar=baz", "@foo=1,bar=2"),
             *("foo=b\u00e4r", "=1", "x" * 257 + "=1", "a=" + "x" * 257, "a=\x7f"),
             ",".join(f"k{n}=1" for n in range(33)),
         ],
@@ -234,6 +235,17 @@ class TestState:
         received = propagator.extract({"traceparent": PARENT, "tracestate": text})
         assert received == {"trace_id": TRACE, "span_id": SPAN, "trace_flags": "01"}
         assert [(each.header, each.reason) for each in rejected] == [("tracestate", "malformed")]
+
+    @pytest.mark.parametrize("text", ["foo@=1,bar=2", "foo@@bar=1", "0@a/b*-_=1"])
+    def test_may_have_an_at_sign_anywhere_in_a_key(self, text: str, propagator: Propagator) -> None:
+        received = propagator.extract({"traceparent": PARENT, "tracestate": text})
+        assert received["tracestate"] == text
+
+    def test_of_a_key_that_comes_twice_keeps_the_newest_and_the_rest(
+        self, propagator: Propagator
+    ) -> None:
+        headers = {"traceparent": PARENT, "tracestate": "foo=1,bar=3,foo=2"}
+        assert propagator.extract(headers)["tracestate"] == "foo=1,bar=3"
 
     def test_that_is_no_text_does_not_affect_the_trace(
         self, propagator: Propagator, rejected: list[Rejection]

@@ -138,7 +138,7 @@ def unfit_headers(layout: Format) -> Iterator[tuple[str, Any]]:
     """Write, with each format, values that fit not, as a service that knows no types does."""
     for name, (_, _, unfit) in TYPED.items():
         written = layout.encode({name: unfit, "user": "ada"})  # type: ignore[dict-item] # its point
-        yield name, written() if callable(written) else written
+        yield name, written(4096) if callable(written) else written
 
 
 def test_what_fits_not_is_rejected_by_key_and_the_rest_restored(

@@ -22,8 +22,7 @@ from mqctx._core.values import (
 from mqctx._propagation.extractor import CachingExtractor
 from mqctx._propagation.properties import Extract, PropertyOf
 from mqctx.errors import ConfigurationError, InvalidNameError
-from mqctx.formats._format import Format, header_label
-from mqctx.formats.json import JsonFormat
+from mqctx.formats._format import Format, header_label, size_within
 
 _NameFilter: TypeAlias = Callable[[str], bool]
 Accepted: TypeAlias = Iterable[str] | Mapping[Any, Iterable[str] | None] | None
@@ -61,10 +60,12 @@ class HeaderDecoder:
         """Return what reads the usual message faster, None where these formats have no such."""
         reader, *others = self._readers
         format = reader.format
-        if others or type(format) is not JsonFormat or not reader.is_exact:
+        decode_text = format.decode_text
+        if others or decode_text is None or format.verifies or not reader.is_exact:
             return None
-        restore = partial(self._restore, reader)
-        return CachingExtractor(format.headers[0], self._max_bytes, restore, self.extract).extract
+        (header,), restore = format.headers, partial(self._restore, reader)
+        limit = self._max_bytes
+        return CachingExtractor(header, decode_text, limit, restore, self.extract).extract
 
     def extract(
         self, headers: Mapping[str, Any] | None, _message: object, _property_of: PropertyOf
@@ -78,10 +79,12 @@ class HeaderDecoder:
             return EMPTY
         values: Mapping[str, Any] = {}
         signed: set[str] = set()
+        room = self._max_bytes
         for reader in self._readers:
             format = reader.format
             try:
-                decoded = format.decode(headers, self._max_bytes, self._report)
+                decoded = format.decode(headers, room, self._report)
+                room -= size_within(room, format, headers)
                 if not values and reader.is_exact and all_undeclared(decoded):
                     restored: Mapping[str, Any] = decoded
                 else:

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 from mqctx._core.rejection import Rejection, Report
 from mqctx._core.values import JSONValue, escape
 from mqctx.errors import OversizeError
-from mqctx.formats._format import Format, header_label
+from mqctx.formats._format import Format, header_label, header_size
 
 Encoded: TypeAlias = "dict[str, str] | PerMessageHeaders"
 """The headers of a context: `copy` gives those of one message."""
@@ -17,16 +17,22 @@ class PerMessageHeaders:
     """Headers of which some differ with each message."""
 
     def __init__(
-        self, headers: dict[str, str], each_message: Sequence[Callable[[], Mapping[str, str]]]
+        self,
+        headers: dict[str, str],
+        each_message: Sequence[Callable[[int], Mapping[str, str]]],
+        max_bytes: int,
     ) -> None:
         self._headers = headers
         self._each_message = each_message
+        self._room = max_bytes - _size(headers)
 
     def copy(self) -> dict[str, str]:
         """Return the headers of one message."""
-        headers = self._headers.copy()
+        headers, room = self._headers.copy(), self._room
         for write in self._each_message:
-            headers.update(write())
+            written = write(room)
+            room -= _size(written)
+            headers.update(written)
         return headers
 
 
@@ -76,7 +82,7 @@ class HeaderEncoder:
     def _write(self, values: Mapping[str, JSONValue]) -> Encoded:
         owners = self._owners
         headers: dict[str, str] = {}
-        each_message: list[Callable[[], Mapping[str, str]]] = []
+        each_message: list[Callable[[int], Mapping[str, str]]] = []
         for format in self._formats:
             own = values
             if owners:
@@ -88,7 +94,9 @@ class HeaderEncoder:
                 each_message.append(written)
             else:
                 headers.update(written)
-        return PerMessageHeaders(headers, each_message) if each_message else headers
+        if each_message:
+            return PerMessageHeaders(headers, each_message, self._max_bytes)
+        return headers
 
     def _try(self, values: Mapping[str, JSONValue]) -> "tuple[Encoded, _Surplus | None]":
         """Return the headers that carry `values`, and by how much they are too large."""
@@ -96,7 +104,7 @@ class HeaderEncoder:
             encoded = self._write(values)
         except OversizeError as error:
             return {}, _Surplus(escape(str(error)), error=error)
-        excess = _size(encoded) - self._max_bytes
+        excess = _size(encoded.copy()) - self._max_bytes
         if excess <= 0:
             return encoded, None
         return {}, _Surplus(f"all must fit in max_bytes, {self._max_bytes}", excess)
@@ -115,13 +123,13 @@ class HeaderEncoder:
 
     def _sizes(self, values: Mapping[str, JSONValue]) -> dict[str, int]:
         """Return how many bytes each of `values` takes, the largest last."""
-        least = _size(self._write({}))
+        least = _size(self._write({}).copy())
         sizes = {name: self._size_alone(name, value) - least for name, value in values.items()}
         return dict(sorted(sizes.items(), key=itemgetter(1)))
 
     def _size_alone(self, name: str, value: JSONValue) -> int:
         try:
-            return _size(self._write({name: value}))
+            return _size(self._write({name: value}).copy())
         except OversizeError:
             return self._max_bytes  # a format has no room for it
 
@@ -160,6 +168,5 @@ class _Surplus(NamedTuple):
         return dropped
 
 
-def _size(encoded: Encoded) -> int:
-    headers = encoded.copy()
-    return sum(map(len, headers)) + sum(map(len, headers.values()))
+def _size(headers: Mapping[str, str]) -> int:
+    return sum(header_size(header, text) for header, text in headers.items())

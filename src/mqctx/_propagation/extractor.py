@@ -1,4 +1,4 @@
-"""The usual message in one go: one JSON header, flat values, names that are known."""
+"""The usual message in one go: one header, flat values, names that are known."""
 
 from collections.abc import Callable, Mapping
 from operator import is_
@@ -7,27 +7,36 @@ from typing import Any, TypeAlias
 from mqctx._core.context import EMPTY, Context, from_checked
 from mqctx._core.values import JSONValue, all_undeclared, declarations
 from mqctx._propagation.properties import Extract, PropertyOf
-from mqctx.formats.json import read_flat
+from mqctx.formats._format import header_size
 
 Restore: TypeAlias = Callable[[Mapping[str, JSONValue]], Mapping[str, Any]]
 """Returns what may be restored of the values that a header has, and tells of the rest."""
 
 
 class CachingExtractor:
-    """What a propagator extracts that reads a JsonFormat alone, and accepts all names.
+    """Extraction for one format that says all by the text of one header; accepts all names.
 
     Where a name is declared, `restore` looks at the values. A header that is unusual, or cannot
     be read, goes the long way.
     """
 
-    __slots__ = ("_header", "_last", "_longest", "_restore", "_the_long_way")
+    __slots__ = (
+        *("_decode_text", "_header", "_last", "_longest", "_restore", "_short", "_the_long_way"),
+    )
 
     def __init__(
-        self, header: str, max_bytes: int, restore: Restore, the_long_way: Extract
+        self,
+        header: str,
+        decode_text: Callable[[str], Mapping[str, JSONValue]],
+        max_bytes: int,
+        restore: Restore,
+        the_long_way: Extract,
     ) -> None:
         self._header = header
+        self._decode_text = decode_text
         self._restore = restore
-        self._longest = max_bytes - len(header)
+        self._longest = max_bytes - header_size(header, "")
+        self._short = self._longest // 4  # fits, however many bytes a character takes
         self._the_long_way = the_long_way
         self._last: tuple[str | None, int, Context] = None, 0, EMPTY
 
@@ -45,8 +54,9 @@ class CachingExtractor:
                 last, declared, context = self._last
                 if text == last and declared == len(declarations):
                     return context
-                if len(text) <= self._longest:
-                    values = read_flat(text)
+                size = len(text)
+                if size <= self._short or (size <= self._longest and text.isascii()):
+                    values = self._decode_text(text)
         except KeyError:
             return EMPTY
         except Exception:  # noqa: BLE001, S110 - what is wrong is told on the long way

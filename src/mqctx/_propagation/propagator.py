@@ -20,6 +20,8 @@ from mqctx.formats.json import JsonFormat
 # RabbitMQ closes the connection over a header frame of 131,072 bytes (its default frame_max), which
 # also holds how AMQP frames our text, and the other properties.
 _MOST_BYTES = 130_000
+DEFAULT_MAX_BYTES: Final = 3584
+"""Half a KiB less than the smallest frame, 4,096 bytes: for other headers and properties."""
 _counting = threading.Lock()
 
 
@@ -48,7 +50,7 @@ class Propagator:
     __slots__ = (
         *("formats", "send", "accept", "max_bytes", "on_oversize", "on_rejected", "rejections"),
         *("properties", "inject_into", "extract_from"),
-        *("_decoder", "_tell", "_encoder", "_verifies", "_may_leave"),
+        *("_decoder", "_tell", "_encoder", "_joins", "_verifies", "_may_leave"),
     )
 
     def __init__(
@@ -57,7 +59,7 @@ class Propagator:
         formats: Sequence[Format] = (JsonFormat(),),
         send: Iterable[str] | None = None,
         accept: Accepted = None,
-        max_bytes: int = 4096,
+        max_bytes: int = DEFAULT_MAX_BYTES,
         on_oversize: Literal["raise", "drop"] = "raise",
         on_rejected: Callable[[Rejection], object] = log_rejection,
     ) -> None:
@@ -81,6 +83,7 @@ class Propagator:
         self._tell: Report = self._report  # bound once, not for each message
         self._encoder = HeaderEncoder(formats, max_bytes, self._tell)
         self._verifies = any(each.verifies for each in formats)
+        self._joins = [(h, each.join) for each in formats if each.join for h in each.headers]
         groups = {h: each.owned_names for each in formats for h in each.headers if each.owned_names}
         self._may_leave = name_filter("send", send, groups)
         self._decoder = HeaderDecoder(formats, accept, groups, max_bytes, self._tell)
@@ -108,6 +111,8 @@ class Propagator:
     ) -> dict[str, Any]:
         """Return a new dict: `headers`, and the active context in place of any that they carry.
 
+        Outside every run and scope, a context that they carry stays. Members of other vendors in
+        a `baggage` header stay beside ours, unless the message that is being handled brought them.
         A key that is in `properties` is no header: `inject_into` sets the AMQP property that it
         names instead.
 
@@ -139,20 +144,24 @@ class Propagator:
         *,
         trim: bool = False,
     ) -> dict[str, Any]:
-        context = active_store().context
+        store = active_store()
+        if headers:
+            if not isinstance(headers, dict) and not is_mapping(headers):
+                raise HeadersError(f"headers: expected a mapping, got {type_name(type(headers))}")
+            injected = dict(headers)
+            for format in self.formats:
+                format.strip(injected)
+            if not store.active and len(injected) < len(headers):
+                return dict(headers)  # a script that sends a message on must not erase whose it is
+        context = store.context
         if linked:
             context = context.captured()
         known = context.encoded
         encoded = known[1] if known and known[0] is self else self._encode(context, trim)
         if not headers:
             return encoded.copy()
-        if not isinstance(headers, dict) and not is_mapping(headers):
-            raise HeadersError(f"headers: expected a mapping, got {type_name(type(headers))}")
-        injected = dict(headers)
-        for format in self.formats:
-            format.strip(injected)
         injected.update(encoded.copy())
-        return injected
+        return self._join(injected, headers, store.headers) if self._joins else injected
 
     def _encode(self, context: Context, trim: bool) -> Encoded:
         """Return the headers of `context`; remember them if nothing but a setting trimmed them."""
@@ -169,6 +178,18 @@ class Propagator:
             return encoder.encode(self._plain(context, trim=True), brought, trim=True)
         context.encoded = (self, encoded)
         return encoded
+
+    def _join(
+        self, injected: dict[str, Any], given: Mapping[str, Any], handled: object
+    ) -> dict[str, Any]:
+        """Keep what others wrote into a header of ours, unless the message handled brought it."""
+        old: Mapping[Any, Any] = handled if isinstance(handled, Mapping) else {}
+        for header, join in self._joins:
+            theirs = given.get(header)
+            if theirs is not None and old.get(header) != theirs:
+                joined = join(injected.get(header, ""), theirs, self._tell)
+                injected |= {header: joined} if joined else {}
+        return injected
 
     def _plain(self, context: Context, *, trim: bool = False) -> Mapping[str, JSONValue]:
         """Return what may leave, as JSON has it; with `trim` leave out and report what it lacks."""
@@ -198,6 +219,8 @@ def _check_formats(formats: Sequence[Format]) -> None:
         raise ConfigurationError("formats: give at least one, such as JsonFormat()")
     headers = [header for each in formats for header in each.headers]
     prefixes = [each.header_prefix for each in formats if each.header_prefix is not None]
+    # HTTP, through OpenTelemetry, does not tell upper case from lower.
+    headers, prefixes = [*map(str.lower, headers)], [*map(str.lower, prefixes)]
     twice = len(set(headers)) < len(headers) or any(
         sum(other.startswith(prefix) for other in [*headers, *prefixes]) > 1 for prefix in prefixes
     )

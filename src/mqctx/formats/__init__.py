@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mqctx._core.rejection import Rejection, Report
 from mqctx._core.values import JSONValue, UntypedText
-from mqctx.formats._format import PROPERTY, Format, check_header, check_prefix, raw_in, text_in
+from mqctx.formats._format import (
+    PROPERTY,
+    Format,
+    check_header,
+    check_prefix,
+    header_size,
+    raw_in,
+    text_in,
+)
 
 if TYPE_CHECKING:
     from mqctx.formats.baggage import BaggageFormat
@@ -30,6 +38,7 @@ __all__ = [
     "UntypedText",
     "check_header",
     "check_prefix",
+    "header_size",
     "raw_in",
     "start_trace",
     "text_in",

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from mqctx._core.rejection import Rejection, Report
 from mqctx._core.values import JSONValue, type_name
@@ -11,15 +11,20 @@ from mqctx.errors import ConfigurationError
 __all__ = [
     "PROPERTY",
     "Format",
+    "as_text",
     "check_header",
     "check_prefix",
     "header_label",
+    "header_size",
     "raw_in",
     "text_in",
 ]
 
 PROPERTY: Final = "property:"
 """What the keys of AMQP properties among headers begin with: `property:correlation_id`."""
+
+FRAMING: Final = 6
+"""Bytes that AMQP adds to each header: length of the key, type, length of the text (4.2.5.5)."""
 
 _ABSENT: Final = object()
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
@@ -37,7 +42,7 @@ _TAKEN = frozenset(
 
 
 class Format(Protocol):
-    """One layout of a context on the wire."""
+    """One layout of a context on the wire: subclass it, and leave out what is as usual."""
 
     @property
     def headers(self) -> Collection[str]:
@@ -47,17 +52,17 @@ class Format(Protocol):
     @property
     def header_prefix(self) -> str | None:
         """What all its headers begin with, where their names depend on the values."""
-        ...
+        return None
 
     @property
     def owned_names(self) -> Collection[str]:
         """Names that this format alone writes, and reads before all others. Mostly none."""
-        ...
+        return ()
 
     @property
     def properties(self) -> Collection[str]:
         """AMQP properties that it uses besides headers, as `property:correlation_id`."""
-        ...
+        return ()
 
     @property
     def yields_plain_json(self) -> bool:
@@ -65,7 +70,24 @@ class Format(Protocol):
 
         Then nobody looks at its values again, nor changes it: `decode` may give it once more.
         """
-        ...
+        return False
+
+    @property
+    def decode_text(self) -> Callable[[str], Mapping[str, JSONValue]] | None:
+        """Return the values in the text of its one header, where nothing else counts; or None.
+
+        The short way to what `decode` gives for usual text: it raises for all other. What it gave
+        is remembered for the next message with the same text.
+        """
+        return None
+
+    @property
+    def join(self) -> "Join | None":
+        """Joins what `encode` wrote into a header with what others have written there; or None.
+
+        None where the header is this format's alone, and anything in it is replaced.
+        """
+        return None
 
     @property
     def verifies(self) -> bool:
@@ -73,15 +95,15 @@ class Format(Protocol):
 
         Values that others read unsigned are left out of what such a format encodes.
         """
-        ...
+        return False
 
     def encode(
         self, values: Mapping[str, JSONValue]
-    ) -> Mapping[str, str] | Callable[[], Mapping[str, str]]:
-        """Return the headers that carry `values`: ASCII keys and ASCII text; none for no values.
+    ) -> Mapping[str, str] | Callable[[int], Mapping[str, str]]:
+        """Return the headers that carry `values`: printable ASCII; none for no values.
 
         Called once for a context. Where each message has headers of its own, return a function:
-        it is called for each message.
+        it is called for each message, with the bytes that the other headers leave of `max_bytes`.
 
         Raises:
             OversizeError: a limit of the format's own; its `names` are those of the values to
@@ -104,10 +126,39 @@ class Format(Protocol):
         ...
 
 
+Join: TypeAlias = Callable[[str, object, Report], str]
+"""Takes our text, "" for none, and what else a message is given under that header."""
+
+
 def header_label(format: Format) -> str:
     """Return the headers of a format as reports name them: `a, b` if several, `a*` for a prefix."""
     prefix = format.header_prefix
     return ", ".join(format.headers) if prefix is None else f"{prefix}*"
+
+
+def header_size(header: str, text: str | bytes | bytearray) -> int:
+    """Return how many bytes a header takes in a message, with what AMQP adds to it."""
+    return _bytes_in(header) + _bytes_in(text) + FRAMING
+
+
+def size_within(room: int, format: Format, headers: Mapping[str, Any]) -> int:
+    """Return how many of the bytes in `room` are taken by the headers that a format has read."""
+    prefix, taken = format.header_prefix, 0
+    ours = format.headers
+    if prefix is not None:
+        ours = [each for each in headers if isinstance(each, str) and each.startswith(prefix)]
+    for header in ours:
+        raw = headers.get(header)
+        size = header_size(header, raw) if isinstance(raw, str | bytes | bytearray) else 0
+        if taken + size <= room:  # a larger one was not read
+            taken += size
+    return taken
+
+
+def _bytes_in(text: str | bytes | bytearray) -> int:
+    if isinstance(text, str) and not text.isascii():
+        return len(text.encode(errors="surrogatepass"))
+    return len(text)
 
 
 def check_header(header: str) -> None:
@@ -148,8 +199,9 @@ def raw_in(
         detail = f"expected text, got {type_name(type(raw))}"
         report(Rejection("extract", header, None, "wrong-type", detail))
         return None
-    if len(header) + len(raw) > max_bytes:
-        detail = f"{len(raw)} bytes, max_bytes is {max_bytes}"
+    size = header_size(header, raw)
+    if size > max_bytes:
+        detail = f"{size} bytes, of max_bytes {max_bytes} are left"
         report(Rejection("extract", header, None, "too-large", detail))
         return None
     return raw
@@ -158,4 +210,9 @@ def raw_in(
 def text_in(headers: Mapping[str, Any], header: str, max_bytes: int, report: Report) -> str | None:
     """Return what `raw_in` does as str; what is not UTF-8 becomes U+FFFD."""
     raw = raw_in(headers, header, max_bytes, report)
-    return raw.decode(errors="replace") if isinstance(raw, bytes | bytearray) else raw
+    return None if raw is None else as_text(raw)
+
+
+def as_text(raw: str | bytes | bytearray) -> str:
+    """Return the text of a header as str; what is not UTF-8 becomes U+FFFD."""
+    return raw if isinstance(raw, str) else raw.decode(errors="replace")

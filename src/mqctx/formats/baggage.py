@@ -10,7 +10,7 @@ import msgspec
 from mqctx._core.rejection import Rejection, Report
 from mqctx._core.values import JSONValue, UntypedText, check_name, declarations, escape, to_plain
 from mqctx.errors import InvalidNameError, OversizeError
-from mqctx.formats._format import text_in
+from mqctx.formats._format import as_text, text_in
 from mqctx.formats.json import from_json
 
 __all__ = ["BaggageFormat"]
@@ -21,8 +21,9 @@ _MAX_MEMBERS: Final = 64
 _MAX_BYTES: Final = 8192
 _WHITE_SPACE: Final = " \t"
 # W3C Baggage 3.3.1: a token (RFC 7230 3.2.6); an equals sign, and a value of baggage-octets.
+# No repeat gives back what it took: with an empty value, two repeats of white space meet.
 _PAIR = re.compile(
-    r"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*(?:(=)[ \t]*([!#-+\--:<-\[\]-~]*)[ \t]*)?"
+    r"[ \t]*+([!#$%&'*+.^_`|~0-9A-Za-z-]++)[ \t]*+(?:(=)[ \t]*+([!#-+\--:<-\[\]-~]*+)[ \t]*+)?+"
 )
 # What is written as it is, besides letters and digits. A + would do, but OpenTelemetry for Python
 # reads it as a snapshot.
@@ -49,6 +50,7 @@ class BaggageFormat:
     properties = ()
     yields_plain_json = False
     verifies = False
+    decode_text = None
 
     def encode(self, values: Mapping[str, JSONValue]) -> Mapping[str, str]:
         """Return the one header that carries `values`, or none if there are no values.
@@ -81,6 +83,26 @@ class BaggageFormat:
         if others:
             values[_OTHERS] = ",".join(others.values())
         return values
+
+    def join(self, ours: str, theirs: object, report: Report) -> str:
+        """Return our members and, as far as W3C Baggage has room, those of others beside them.
+
+        Where both have a key, ours counts.
+        """
+        text = as_text(theirs) if isinstance(theirs, str | bytes | bytearray) else ""
+        members = _parts(ours)
+        known = {_key(part) for part in members}
+        size = len(ours)
+        for part in _parts(text):
+            if _key(part) in known:
+                continue
+            size += len(part.encode(errors="surrogatepass")) + 1
+            if len(members) == _MAX_MEMBERS or size > _MAX_BYTES + 1:
+                detail = f"no room beside ours: {_MAX_MEMBERS} members, {_MAX_BYTES} bytes"
+                report(Rejection("inject", _HEADER, escape(_key(part)), "too-large", detail))
+                break
+            members.append(part)
+        return ",".join(members)
 
     def strip(self, headers: dict[str, Any]) -> None:
         """Remove the header from `headers`, in place."""
@@ -118,6 +140,10 @@ def _parts(text: str) -> list[str]:
     return [part for part in (part.strip(_WHITE_SPACE) for part in text.split(",")) if part]
 
 
+def _key(part: str) -> str:
+    return part.partition("=")[0].rstrip(_WHITE_SPACE)
+
+
 def _parse(part: str) -> _Member:
     """Return a member; raise `ValueError` if it is none."""
     pieces = part.split(";")
@@ -144,7 +170,7 @@ def _take(part: str, values: dict[str, JSONValue], others: dict[str, str]) -> No
 def _members(text: JSONValue) -> list[tuple[str, _Member]]:
     """Return each member in a text, as it stands there and parsed; leave out what is none."""
     found: list[tuple[str, _Member]] = []
-    for part in _parts(text) if isinstance(text, str) else ():
+    for part in _parts(text)[:_MAX_MEMBERS] if isinstance(text, str) else ():
         try:
             found.append((part, _parse(part)))
         except ValueError:

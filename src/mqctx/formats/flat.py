@@ -11,7 +11,15 @@ from mqctx._core.rejection import Rejection, Report
 from mqctx._core.settings import checked_table, refuse_shared
 from mqctx._core.values import JSONValue, UntypedText, escape
 from mqctx.errors import ConfigurationError, OversizeError
-from mqctx.formats._format import PROPERTY, check_header, check_prefix, header_label, text_in
+from mqctx.formats._format import (
+    PROPERTY,
+    as_text,
+    check_header,
+    check_prefix,
+    header_label,
+    header_size,
+    raw_in,
+)
 from mqctx.formats.json import from_json, to_json
 
 __all__ = ["CORRELATION_ID", "MESSAGE_ID", "FlatFormat"]
@@ -46,6 +54,8 @@ class FlatFormat:
     owned_names = ()
     yields_plain_json = False
     verifies = False
+    decode_text = None
+    join = None
 
     def __init__(
         self, headers: Mapping[str, str] | None = None, *, prefix: str | None = None
@@ -79,12 +89,12 @@ class FlatFormat:
         values: dict[str, JSONValue] = {}
         for name, header in self._found(headers):
             tell = partial(self._tell, report, name)
-            text = text_in(headers, header, max_bytes, tell)
-            if text is None:
+            raw = raw_in(headers, header, max_bytes, tell)
+            if raw is None:
                 continue
-            max_bytes -= len(header) + len(text)
+            max_bytes -= header_size(header, raw)
             try:
-                values[name] = _read(text)
+                values[name] = _read(as_text(raw))
             except ValueError as error:
                 tell(Rejection("extract", header, None, "malformed", escape(str(error))))
         return values

@@ -8,7 +8,7 @@ import msgspec
 from mqctx._core.rejection import Reason, Rejection, Report
 from mqctx._core.values import JSONValue, escape, to_plain
 from mqctx.errors import InvalidValueError
-from mqctx.formats._format import check_header, raw_in
+from mqctx.formats._format import check_header, header_size, raw_in
 
 __all__ = ["JsonFormat", "from_json", "to_json"]
 
@@ -19,9 +19,11 @@ read_flat = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).dec
 
 
 def to_json(value: object) -> str:
-    """Return a plain value, or a mapping of them, as compact JSON in ASCII."""
+    """Return a plain value, or a mapping of them, as compact JSON in printable ASCII."""
     text = _encode(value).decode()
-    return text if text.isascii() else _escaped(value)
+    if not text.isascii():
+        text = _escaped(value)
+    return text.replace("\x7f", "\\u007f")  # JSON leaves DEL as it is; no header may hold it
 
 
 def _escaped(value: object) -> str:
@@ -50,19 +52,23 @@ class JsonFormat:
         ConfigurationError: a broker, a client or Celery gives that header another meaning.
     """
 
-    __slots__ = ("_size", "header", "headers")
+    __slots__ = ("_framing", "decode_text", "header", "headers")
 
     header_prefix = None
     owned_names = ()
     properties = ()
     yields_plain_json = True
     verifies = False
+    join = None
 
     def __init__(self, header: str = "mqctx") -> None:
         check_header(header)
         self.header: Final = header
         self.headers = (header,)
-        self._size = len(header)
+        self._framing = header_size(header, "")
+        # Only as long as a subclass does not read in a way of its own.
+        own_decode = type(self).decode is JsonFormat.decode
+        self.decode_text = read_flat if own_decode else None
 
     def encode(self, values: Mapping[str, JSONValue]) -> Mapping[str, str]:
         """Return the one header that carries `values`, or none if there are no values."""
@@ -74,7 +80,7 @@ class JsonFormat:
         """Return the values in the header. Streams may hand it out as bytes; a bytearray too."""
         try:
             text = headers[self.header]
-            if type(text) is str and len(text) + self._size <= max_bytes:
+            if type(text) is str and text.isascii() and len(text) + self._framing <= max_bytes:
                 return read_flat(text)
         except KeyError:
             return {}

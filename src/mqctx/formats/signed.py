@@ -57,6 +57,8 @@ class SignedFormat:
     header_prefix = None
     properties = ()
     verifies = True
+    decode_text = None
+    join = None
 
     def __init__(
         self,
@@ -90,7 +92,7 @@ class SignedFormat:
 
     def encode(
         self, values: Mapping[str, JSONValue]
-    ) -> Mapping[str, str] | Callable[[], Mapping[str, str]]:
+    ) -> Mapping[str, str] | Callable[[int], Mapping[str, str]]:
         """Return a function that signs the header anew each second; no header for no values."""
         written = cast("Mapping[str, str]", self._format.encode(values))
         if not written:
@@ -98,7 +100,7 @@ class SignedFormat:
         text = written[self._header]
         latest = (0, "")
 
-        def headers() -> Mapping[str, str]:
+        def headers(_room: int) -> Mapping[str, str]:
             nonlocal latest
             now, signed = int(time.time()), latest
             if signed[0] != now:

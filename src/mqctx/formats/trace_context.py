@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from mqctx._core.rejection import Rejection, Report
 from mqctx._core.values import JSONValue, escape
-from mqctx.formats._format import text_in
+from mqctx.formats._format import header_size, text_in
 
 __all__ = ["TraceContextFormat", "start_trace"]
 
@@ -18,17 +18,16 @@ _STATE: Final = "tracestate"
 _TRACEPARENT = re.compile(
     r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 )
-# 3.3.1.3: the key, perhaps with a tenant before an @; printable text without comma and equals sign.
-_MEMBER = re.compile(
-    r"([a-z0-9][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})"
-    r"=([ -+\--<>-~]{0,255}[!-+\--<>-~])"
-)
+# 3.3.1.3, level 2: the key; printable text without comma and equals sign.
+_MEMBER = re.compile(r"([a-z0-9][a-z0-9_*/@-]{0,255})=([ -+\--<>-~]{0,255}[!-+\--<>-~])")
 _ID = re.compile(r"(?!0+$)(?:[0-9a-f]{32}|[0-9a-f]{16})")
 _MAX_MEMBERS = 32
 # 3.3.1.5: at least 512 characters should be passed on; where some must go, first those over 128.
 _MAX_STATE = 512
 _LONG_MEMBER = 128
 _OURS: Final = "mqctx"
+_LEAST: Final = header_size(_PARENT, "0" * 55) + header_size(_STATE, "")
+"""What a `traceparent` takes, and a `tracestate` besides its members."""
 
 
 def start_trace(*, sampled: bool = True) -> dict[str, str]:
@@ -73,19 +72,25 @@ class TraceContextFormat:
     properties = ()
     yields_plain_json = True
     verifies = False
+    decode_text = None
+    join = None
 
     def __init__(self, *, sampled: bool = True) -> None:
         self.sampled = sampled
 
-    def encode(self, values: Mapping[str, JSONValue]) -> Callable[[], Mapping[str, str]]:
-        """Return a function that makes the headers of one message: each is a new span."""
+    def encode(self, values: Mapping[str, JSONValue]) -> Callable[[int], Mapping[str, str]]:
+        """Return a function that makes the headers of one message: each is a new span.
+
+        Of a `tracestate` it writes as many members as there is room for.
+        """
         trace = _active(values)
         if trace is None and values:
             trace = _start(self.sampled)
         others = _members(values.get(_STATE)) or {}
 
-        def headers() -> Mapping[str, str]:
-            return _opentelemetry_headers() or _headers(trace or _start(self.sampled), others)
+        def headers(room: int) -> Mapping[str, str]:
+            written = _opentelemetry_headers(room)
+            return written or _headers(trace or _start(self.sampled), others, room)
 
         return headers
 
@@ -169,11 +174,11 @@ def _start(sampled: bool) -> _Trace:
     return _Trace(new_id(16), None, "01" if sampled else "00")
 
 
-def _headers(trace: _Trace, others: Mapping[str, str]) -> Mapping[str, str]:
+def _headers(trace: _Trace, others: Mapping[str, str], room: int) -> Mapping[str, str]:
     span_id = new_id(8)
     written = {_PARENT: f"00-{trace.trace_id}-{span_id}-{trace.flags}"}
     ours = {_OURS: f"{trace.parent}-{span_id}"} if trace.parent else {}
-    state = _state({**ours, **others})
+    state = _state({**ours, **others}, min(room - _LEAST, _MAX_STATE))
     return {**written, _STATE: state} if state else written
 
 
@@ -182,22 +187,28 @@ def _is_id(value: JSONValue, length: int) -> bool:
 
 
 def _members(text: JSONValue) -> dict[str, str] | None:
-    """Return the members of a `tracestate` by key, None where it is malformed or no text."""
+    """Return the members of a `tracestate` by key, None where it is malformed or no text.
+
+    Where a key comes twice, which breaks 3.3.1.3, the first member counts: it is the newest.
+    """
     if not isinstance(text, str):
         return None
+    parts = list(filter(None, (part.strip(" \t") for part in text.split(","))))
+    if len(parts) > _MAX_MEMBERS:
+        return None
     members: dict[str, str] = {}
-    for part in filter(None, (part.strip(" \t") for part in text.split(","))):
+    for part in parts:
         match = _MEMBER.fullmatch(part)
-        if match is None or match[1] in members or len(members) == _MAX_MEMBERS:
+        if match is None:
             return None
-        members[match[1]] = match[2]
+        members.setdefault(match[1], match[2])
     return members
 
 
-def _state(members: Mapping[str, str]) -> str:
-    """Return a `tracestate` of as many members as may be passed on."""
+def _state(members: Mapping[str, str], room: int = _MAX_STATE) -> str:
+    """Return a `tracestate` of as many members as may be passed on, in so many bytes."""
     parts = [f"{key}={value}" for key, value in members.items()][:_MAX_MEMBERS]
-    while sum(map(len, parts)) + len(parts) - 1 > _MAX_STATE:
+    while parts and sum(map(len, parts)) + len(parts) - 1 > room:
         long = [part for part in parts if len(part) > _LONG_MEMBER]
         parts.remove((long or parts)[-1])
     return ",".join(parts)
@@ -213,12 +224,16 @@ def _opentelemetry_span() -> Any:
     return span if span and span.is_valid else None
 
 
-def _opentelemetry_headers() -> dict[str, str]:
-    """Return the headers that OpenTelemetry writes for its current span, none where it has none."""
+def _opentelemetry_headers(room: int) -> dict[str, str]:
+    """Return the headers that OpenTelemetry writes for its current span, none where it has none.
+
+    Of its `tracestate`, which an HTTP client may have sent, as many members as there is room for.
+    """
     if _opentelemetry_span() is None:
         return {}
     from opentelemetry.trace.propagation import tracecontext  # noqa: PLC0415 - see above
 
     written: dict[str, str] = {}
     tracecontext.TraceContextTextMapPropagator().inject(written)
-    return written
+    state = _state(_members(written.pop(_STATE, None)) or {}, room - _LEAST)
+    return {**written, _STATE: state} if state else written

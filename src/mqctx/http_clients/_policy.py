@@ -34,6 +34,7 @@ _VALUE = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
 _HOSTS_MEANT: Final = "hosts such as ['api.internal', '*.example.com']"
 _PORTS: Final = {"http": 80, "https": 443}
 _TRACE: Final = ("traceparent", "tracestate")
+_MAX_TRACE: Final = 4096
 _trace = TraceContextFormat()
 _logger = logging.getLogger("mqctx.calls")
 
@@ -96,7 +97,7 @@ class OutgoingCallPolicy:
             if values.get(name) is not None and header not in present:
                 added |= _written(name, header, values[name])
         if "trace_id" in values and not any(header in present for header in _TRACE):
-            added |= _trace.encode(values)()
+            added |= _trace.encode(values)(_MAX_TRACE)
         return added
 
     @contextmanager

@@ -3,12 +3,14 @@
 import gc
 import sys
 from collections.abc import Iterator
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, cast
+from unittest.mock import Mock, patch
 
 import aio_pika
 import kombu
 import pytest
+from kombu import pidbox
 from pika.channel import Channel
 
 import mqctx
@@ -55,8 +57,10 @@ def attributes_of(package: str) -> dict[tuple[str, str, str], int]:
         for kind in tuple(vars(module).values())
         if isinstance(kind, type)
         for attribute, value in vars(kind).items()
-        # The last one is made when it is looked at, by `isinstance` with a Protocol for one.
-        if not attribute.startswith(("__abstractmethods", "_abc", "__annotations__"))
+        # The last two are made when they are asked for: by `isinstance` with a Protocol, by `copy`.
+        if not attribute.startswith(
+            ("__abstractmethods", "_abc", "__annotations__", "__slotnames__")
+        )
     }
 
 
@@ -229,6 +233,18 @@ class TestPika:
             channel.basic_consume("orders", cast("Any", handler))
             assert list(channel._consumers.values()) == [handler]
 
+    @pytest.mark.parametrize("headers", [["a"], "text", 5])
+    def test_lets_the_client_refuse_headers_that_are_no_mapping(self, headers: Any) -> None:
+        pika_adapter.instrument()
+        assert published_by_pika(headers=headers) == headers
+
+    def test_lets_the_client_refuse_what_are_no_properties(self) -> None:
+        pika_adapter.instrument()
+        channel, properties = RecordingChannel(), cast("Any", SimpleNamespace())
+        with scope(user="ada"):
+            channel.basic_publish("", "orders", b"42", properties)
+        assert channel.published[-1][1] is properties
+
     def test_lets_the_client_refuse_what_is_no_handler(self) -> None:
         pika_adapter.instrument()
         with pytest.raises(TypeError, match="must be callable"):
@@ -262,6 +278,103 @@ class TestKombu:
         kombu_adapter.instrument()
         assert self.publish_and_consume(connection, **consumer) == {"user": "ada"}
         assert current() == {}
+
+    def consume_from_queue(self, connection: Any, callback: Any) -> Any:
+        queue = kombu.Queue("direct")(connection.default_channel)
+        queue.declare()
+        queue.consume("tag", callback)
+        with scope(user="ada"):
+            connection.Producer().publish("42", routing_key="direct")
+        connection.drain_events(timeout=5)
+        queue.cancel("tag")
+
+    def test_carries_the_context_into_the_callback_of_a_queue(self, connection: Any) -> None:
+        kombu_adapter.instrument()
+        seen: list[Context] = []
+        self.consume_from_queue(connection, lambda message: seen.append(current()))
+        assert seen == [{"user": "ada"}]
+
+    @pytest.mark.parametrize(
+        ("target", "context"), [("connection", {"user": "ada"}), ("other", {})]
+    )
+    def test_hooks_the_callback_of_a_queue_of_an_instrumented_connection_only(
+        self, connection: Any, target: str, context: Any
+    ) -> None:
+        seen: list[Context] = []
+        with kombu.Connection("memory://") as other:
+            targets = {"connection": connection, "other": other}
+            kombu_adapter.instrument(targets[target])
+            self.consume_from_queue(connection, lambda message: seen.append(current()))
+            kombu_adapter.uninstrument(targets[target])
+        assert seen == [context]
+
+    def test_hooks_the_callback_of_a_queue_of_an_instrumented_channel(
+        self, connection: Any
+    ) -> None:
+        seen: list[Context] = []
+        kombu_adapter.instrument(connection.default_channel)
+        self.consume_from_queue(connection, lambda message: seen.append(current()))
+        kombu_adapter.uninstrument(connection.default_channel)
+        assert seen == [{"user": "ada"}]
+
+    def test_gives_a_mock_of_a_channel_the_callback_itself(self) -> None:
+        kombu_adapter.instrument()
+        channel, callback = Mock(), Mock()
+        kombu.Queue("direct", channel=channel).consume("tag", callback)
+        assert channel.basic_consume.call_args.kwargs["callback"] is callback
+
+    @pytest.mark.parametrize("message", [{}, {"headers": CARRIED}, b"42", None, object()])
+    def test_gives_a_message_of_any_shape_to_the_client(
+        self, connection: Any, message: Any
+    ) -> None:
+        kombu_adapter.instrument()
+        seen: list[object] = []
+
+        class Decoded(SimpleNamespace):
+            """What kombu makes of it."""
+
+            errors: tuple[()] = ()
+
+        with connection.Consumer(kombu.Queue("any")) as consumer:
+            consumer.on_message = lambda made: seen.append((made.given, current()))
+            consumer.channel.message_to_python = lambda given: Decoded(given=given)
+            consumer._receive_callback(message)
+        assert seen == [(message, {})]
+
+    @pytest.mark.parametrize("headers", [["a"], "text"])
+    def test_sends_headers_that_are_no_mapping_as_the_client_does(
+        self, connection: Any, headers: Any
+    ) -> None:
+        kombu_adapter.instrument()
+        producer = connection.Producer()
+        with scope(user="ada"), patch.object(producer, "_publish") as sent:
+            producer.publish("42", routing_key="odd", headers=headers)
+        assert sent.call_args.args[4] is headers
+
+    def test_a_reply_of_a_mailbox_is_trimmed_where_the_context_is_too_large(self) -> None:
+        rejections = configure(max_bytes=64, on_rejected=lambda _: None).rejections
+        kombu_adapter.instrument()
+        with kombu.Connection("memory://") as connection:
+            mailbox: Any = pidbox.Mailbox("trimmed", type="direct")(connection)
+            node = mailbox.Node("here", channel=connection.default_channel)
+
+            def grow(state: object) -> str:
+                mqctx.bind(basket="x" * 100)
+                return "grown"
+
+            node.handler(grow)
+            replies: list[Any] = []
+            queue = mailbox.reply_queue(connection.default_channel)
+            queue.declare()
+            with connection.Consumer(queue, callbacks=[lambda body, _: replies.append(body)]):
+                with scope(user="ada"):
+                    reply_to = {"exchange": mailbox.reply_exchange.name, "routing_key": mailbox.oid}
+                    node.dispatch("grow", reply_to=reply_to, ticket="t-1")
+                    with pytest.raises(mqctx.OversizeError):
+                        connection.Producer().publish("42", routing_key="any")
+                connection.drain_events(timeout=5)
+        assert replies == [{"here": "grown"}]
+        assert rejections.total() == 1
 
     def test_gives_the_context_to_the_handler_of_decode_errors(self, connection: Any) -> None:
         kombu_adapter.instrument()

@@ -1,5 +1,6 @@
 """What is particular to kombu."""
 
+from inspect import Parameter, signature
 from typing import Any, cast
 
 import kombu
@@ -102,3 +103,16 @@ def test_consumers_of_one_fanout_message_do_not_share_what_they_write() -> None:
             cast("Any", connection).drain_events(timeout=1)
     assert seen == [{"user": "ada"}] * 2
     assert given == {}
+
+
+def test_publish_has_the_parameters_of_the_clients_own_and_a_propagator() -> None:
+    def rows(function: Any) -> dict[str, object]:
+        parameters = signature(function).parameters.values()
+        return {each.name: (each.kind, each.default) for each in parameters}
+
+    theirs, ours = rows(kombu.Producer.publish), rows(publish)
+    assert ours.pop("propagator") == (Parameter.KEYWORD_ONLY, None)
+    assert ours.pop("producer") == theirs.pop("self")
+    if "confirm_timeout" not in theirs:  # in an old kombu
+        ours.pop("confirm_timeout")
+    assert list(ours.items()) == list(theirs.items())

@@ -1,10 +1,13 @@
 """What is particular to pika."""
 
 import functools
+from inspect import Parameter, signature
 from typing import Any, cast
 
 import pika
 import pytest
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.channel import Channel
 
 import mqctx
 from mqctx import current, scope
@@ -91,3 +94,13 @@ def test_a_handler_may_be_called_with_names_as_a_test_would() -> None:
 def test_restored_takes_the_none_of_an_empty_get() -> None:
     with scope(user="ambient"), restored(None):
         assert current() == {}
+
+
+@pytest.mark.parametrize("kind", [Channel, BlockingChannel])
+def test_publish_has_the_parameters_of_the_clients_own_and_a_propagator(kind: Any) -> None:
+    def rows(function: Any) -> list[tuple[str, Any, Any]]:
+        parameters = signature(function).parameters.values()
+        return [(each.name, each.kind, each.default) for each in parameters][1:]
+
+    added = ("propagator", Parameter.KEYWORD_ONLY, None)
+    assert rows(publish) == [*rows(kind.basic_publish), added]

@@ -3,21 +3,14 @@
 import contextvars
 from collections.abc import Callable
 from functools import lru_cache, partial
+from inspect import Parameter, signature
 from typing import Any, ParamSpec, TypeVar, overload
 
 from mqctx._core import isolation
-from mqctx._core.context import (
-    EMPTY,
-    Context,
-    Scope,
-    Store,
-    active_store,
-    restored_here,
-    set_store,
-)
+from mqctx._core.context import EMPTY, Context, Scope, Store, active_store, call_inside
 from mqctx._core.isolation import Arguments, CallInside, KeywordArguments
-from mqctx._core.linked_vars import linked, set_to
 from mqctx._propagation import propagator as propagators
+from mqctx._propagation.decoder import is_mapping
 from mqctx._propagation.propagator import Propagator
 from mqctx._propagation.properties import PropertyOf
 from mqctx.errors import HandlerError
@@ -27,27 +20,44 @@ R = TypeVar("R")
 _HANDLER = "__mqctx_handler__"
 
 
+def headers_of(message: Any) -> Any:
+    """Return the headers of a message; None of anything that has none, whatever it is."""
+    try:
+        return message.headers
+    except Exception:  # noqa: BLE001 - a foreign object's own code may raise anything
+        return None
+
+
+def attribute_of(message: object, name: str) -> object:
+    """Return the attribute of that name: where most clients keep an AMQP property."""
+    return getattr(message, name, None)
+
+
 def context_from(
     headers: Any,
     propagator: Propagator | None = None,
     message: object = None,
-    property_of: PropertyOf = getattr,
+    property_of: PropertyOf = attribute_of,
 ) -> Context:
     """Return the context that `headers` carry; without extracting it anew inside its own run.
 
     A propagator that reads properties too finds them in `message`, with `property_of`.
     """
-    known = restored_here(headers) if propagator is None else None
-    if known is not None:
-        return known
-    return (propagator or propagators.default).extract_from(headers, message, property_of)
+    chosen = propagator or propagators.default
+    if not headers and not chosen.properties:
+        return EMPTY
+    if propagator is None and headers:
+        store = active_store()
+        if store.headers is headers:
+            return store.restored
+    return chosen.extract_from(headers, message, property_of)
 
 
 def snapshot_from(
     headers: Any,
     propagator: Propagator | None = None,
     message: object = None,
-    property_of: PropertyOf = getattr,
+    property_of: PropertyOf = attribute_of,
 ) -> contextvars.Context:
     """Return a snapshot in which exactly the context that `headers` carry is active."""
     return context_from(headers, propagator, message, property_of).snapshot(headers)
@@ -57,7 +67,7 @@ def scope_from(
     headers: Any,
     propagator: Propagator | None = None,
     message: object = None,
-    property_of: PropertyOf = getattr,
+    property_of: PropertyOf = attribute_of,
 ) -> Scope:
     """Return a `with` block inside exactly the context that `headers` carry."""
     context = context_from(headers, propagator, message, property_of)
@@ -76,22 +86,18 @@ class HandlerDecorator:
         HandlerError: a function of a kind that could not keep the context.
     """
 
-    __slots__ = ("_awaited_by_client", "_name", "_position", "_property_of")
+    __slots__ = ("_arguments", "_awaited_by_client", "_carrier", "_property_of")
 
     def __init__(
         self,
-        position: int,
-        name: str,
-        *,
+        *arguments: str,
+        carrier: str,
         awaited_by_client: bool,
-        property_of: PropertyOf = getattr,
+        property_of: PropertyOf = attribute_of,
     ) -> None:
-        """Find what has the `headers` at that position, or under that name.
-
-        A position from the end: a method or a partial has more arguments before.
-        """
-        self._position = position
-        self._name = name
+        """Take the client's own names of a handler's arguments; the `carrier` has `headers`."""
+        self._arguments = arguments
+        self._carrier = carrier
         self._awaited_by_client = awaited_by_client
         self._property_of = property_of
 
@@ -112,6 +118,12 @@ class HandlerDecorator:
         return self._decorate(propagator, handler)
 
     def _decorate(self, propagator: Propagator | None, handler: Callable[P, R]) -> Callable[P, R]:
+        if not callable(handler):
+            raise HandlerError(
+                f"{handler!r} is no handler: write `@consume_with_context` above a function, with "
+                "options by name as in `@consume_with_context(propagator=...)`; which queue it "
+                "consumes is for the client to be told"
+            )
         if _is_decorated(handler):
             return handler
         if isolation.is_async(handler) and not self._awaited_by_client:
@@ -120,7 +132,7 @@ class HandlerDecorator:
                 "a sync handler that starts the work: asyncio.run(work(...)) to wait for it, or "
                 "loop.create_task(work(...)) on a running loop (the task keeps the context)"
             )
-        return _marked(isolation.decorate(handler, self._inside(propagator)), handler)
+        return _marked(isolation.decorate(handler, self._inside(handler, propagator)), handler)
 
     def hook(self, handler: Any, propagator_now: Callable[[], Propagator | None]) -> Any:
         """Decorate a handler of an application that knows nothing of it.
@@ -144,27 +156,61 @@ class HandlerDecorator:
 
         return _marked(isolation.choose_at_call(handler, choose), handler)
 
-    def _inside(self, propagator: Propagator | None) -> CallInside:
+    def _inside(self, handler: Callable[..., Any], propagator: Propagator | None) -> CallInside:
         """Return what calls a handler inside the context that its message brought."""
-        position, name, property_of = self._position, self._name, self._property_of
+        (position, name), property_of = self._place(handler), self._property_of
 
         def inside(function: Callable[..., Any], args: Arguments, kwargs: KeywordArguments) -> Any:
-            message = kwargs[name] if kwargs and name in kwargs else args[position]
-            headers = message.headers
-            # What `context_from` and `call_inside` do, without further calls for each message.
-            chosen = propagator or propagators.default
-            if not headers and not chosen.properties:
-                context = EMPTY
-            elif headers and propagator is None and active_store().headers is headers:
-                context = active_store().restored
-            else:
-                context = chosen.extract_from(headers, message, property_of)
-            set_store(Store(context, headers, context))
-            if linked:
-                set_to(context)
-            return function(*args, **kwargs) if kwargs else function(*args)
+            try:
+                message = kwargs[name] if kwargs and name in kwargs else args[position]
+                headers = message.headers
+            except Exception:  # noqa: BLE001 - a foreign object's own code may raise anything
+                message, headers = _search(args, kwargs)
+            context = context_from(headers, propagator, message, property_of)
+            return call_inside(Store(context, headers, context), function, args, kwargs)
 
         return inside
+
+    def _place(self, handler: Callable[..., Any]) -> tuple[int, str]:
+        """Return at which position of a call, or under which name, the carrier will be.
+
+        Applications have arguments of their own before the client's (`self`, or what a partial
+        adds) and after them, and other names than the client for its own.
+        """
+        carrier, known = self._arguments.index(self._carrier), self._arguments
+        parameters = _parameters(handler)
+        positional = [each for each in parameters if each.kind <= Parameter.POSITIONAL_OR_KEYWORD]
+        names = [each.name.strip("_") for each in positional]
+        # One that is named as by the client tells where the others are.
+        for name in (self._carrier, *known):
+            if name in names:
+                index = names.index(name) + carrier - known.index(name)
+                if 0 <= index < len(names):
+                    return index, positional[index].name
+        from_end = carrier - len(known)
+        required = sum(each.default is Parameter.empty for each in positional)
+        if (
+            any(each.kind is Parameter.VAR_POSITIONAL for each in parameters)
+            or -from_end > required
+        ):
+            return from_end, self._carrier
+        return required + from_end, positional[required + from_end].name
+
+
+def _parameters(handler: Callable[..., Any]) -> list[Parameter]:
+    try:
+        return [*signature(handler).parameters.values()]
+    except (TypeError, ValueError):  # built in, or its `__signature__` is none
+        return []
+
+
+def _search(args: Arguments, kwargs: KeywordArguments) -> tuple[object, Any]:
+    """Return the message among the arguments of an unusual call, and its headers."""
+    for argument in (*args, *kwargs.values()):
+        headers = headers_of(argument)
+        if is_mapping(headers):
+            return argument, headers
+    return None, None
 
 
 def _marked(decorated: Callable[P, R], handler: Callable[P, R]) -> Callable[P, R]:

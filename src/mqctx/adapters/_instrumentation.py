@@ -11,6 +11,7 @@ import msgspec
 from mqctx._core.isolation import is_async, mark_async
 from mqctx._core.values import type_name
 from mqctx._propagation import propagator as propagators
+from mqctx._propagation.decoder import is_mapping
 from mqctx._propagation.propagator import Propagator
 from mqctx.errors import ConfigurationError
 
@@ -21,6 +22,11 @@ _Chosen: TypeAlias = tuple[Propagator | None]
 
 class InjectedHeaders(dict[str, Any]):
     """Headers that need no injecting any more, for a hook further down to send as a plain dict."""
+
+
+def may_carry(headers: object) -> bool:
+    """Whether a hook may inject into `headers`; anything else is for the client to refuse."""
+    return headers is None or is_mapping(headers)
 
 
 class Hook(msgspec.Struct, frozen=True):

@@ -1,22 +1,36 @@
 """Context through kombu, on each of its transports."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from functools import wraps
 from inspect import signature
-from typing import Any, cast
+from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack, cast
 
 from kombu.connection import Connection
+from kombu.entity import Exchange, Queue
 from kombu.message import Message
 from kombu.messaging import Consumer, Producer
+from kombu.pidbox import Mailbox
 from kombu.transport.base import StdChannel
 
 from mqctx._core.context import Scope
 from mqctx._core.isolation import Arguments, KeywordArguments
 from mqctx._propagation import propagator as propagators
+from mqctx._propagation.decoder import is_mapping
 from mqctx._propagation.propagator import Propagator
-from mqctx.adapters._handler import HandlerDecorator, scope_from, snapshot_from
-from mqctx.adapters._instrumentation import Hook, InjectedHeaders, Instrumentation, Method
+from mqctx.adapters._handler import HandlerDecorator, headers_of, scope_from, snapshot_from
+from mqctx.adapters._instrumentation import (
+    Hook,
+    InjectedHeaders,
+    Instrumentation,
+    Method,
+    may_carry,
+)
 
 __all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Where `headers` stand among the positional arguments that follow the body, and what come after.
 _parameters = list(signature(cast("Any", Producer).publish).parameters)[2:]
@@ -24,28 +38,81 @@ _HEADERS = _parameters.index("headers")
 _NAMES = _parameters[_HEADERS:]
 
 
-def publish(
-    producer: Producer,
+class Properties(TypedDict, total=False):
+    """The AMQP properties of a message that have no parameter of their own in kombu."""
+
+    app_id: str | None
+    cluster_id: str | None
+    correlation_id: str | None
+    message_id: str | None
+    reply_to: str | Queue | None
+    timestamp: Any
+    type: str | None
+    user_id: str | None
+
+
+def _publish(
+    producer: Any,
     body: Any,
     *args: Any,
     propagator: Propagator | None = None,
     **options: Any,
 ) -> Any:
-    """Call `producer.publish` with the active context in the message's headers.
-
-    The headers given, by name or by position, stay as they are: a copy is sent.
-
-    Raises:
-        OversizeError: the context takes more bytes than the propagator allows.
-        HeadersError: the headers given are not a mapping.
-    """
     if len(args) > _HEADERS:
         args = _by_name(args, options)
     inject = (propagator or propagators.default).inject_into
     headers = inject(options.get("headers"), options, _set_property)
     options["headers"] = InjectedHeaders(headers) if _instrumentation.in_place else headers
-    untyped: Any = producer  # kombu left the method so
-    return untyped.publish(body, *args, **options)
+    return producer.publish(body, *args, **options)
+
+
+def _done_by(function: Method) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a function be declared with each parameter, and done with those that are given."""
+
+    def declare(declared: Callable[P, R]) -> Callable[P, R]:
+        return cast("Callable[P, R]", wraps(declared)(function))
+
+    return declare
+
+
+@_done_by(_publish)
+def publish(
+    producer: Producer,
+    body: Any,
+    routing_key: str | None = None,
+    delivery_mode: int | str | None = None,
+    mandatory: bool = False,
+    immediate: bool = False,
+    priority: int = 0,
+    content_type: str | None = None,
+    content_encoding: str | None = None,
+    serializer: str | None = None,
+    headers: Mapping[str, Any] | None = None,
+    compression: str | None = None,
+    exchange: Exchange | str | None = None,
+    retry: bool = False,
+    retry_policy: Mapping[str, Any] | None = None,
+    declare: Sequence[Any] | None = None,
+    expiration: float | None = None,
+    timeout: float | None = None,
+    confirm_timeout: float | None = None,
+    *,
+    propagator: Propagator | None = None,
+    **properties: Unpack[Properties],
+) -> Any:
+    """Call `producer.publish` with the active context in the message's headers.
+
+    The headers given, by name or by position, stay as they are: a copy is sent. Only what is given
+    is passed on, so a producer class keeps its own defaults, and an old kombu, which has no
+    `confirm_timeout`, is not asked for it.
+
+    Returns:
+        What kombu returns, which has no type for it: a promise on pyamqp, else None.
+
+    Raises:
+        OversizeError: the context takes more bytes than the propagator allows.
+        HeadersError: the headers given are not a mapping.
+    """
 
 
 def _set_property(options: KeywordArguments, name: str, text: str) -> None:
@@ -59,12 +126,13 @@ def _by_name(args: Arguments, options: KeywordArguments) -> Arguments:
     return args[:_HEADERS]
 
 
-def _property_of(message: Any, name: str) -> object:
-    return message.properties.get(name)
+def _property_of(message: object, name: str) -> object:
+    properties: Any = getattr(message, "properties", None)
+    return properties.get(name) if is_mapping(properties) else None
 
 
 consume_with_context = HandlerDecorator(
-    -1, "message", awaited_by_client=False, property_of=_property_of
+    "body", "message", carrier="message", awaited_by_client=False, property_of=_property_of
 )
 """Decorate a `(body, message)` or `(message)` callback to run in its message's context."""
 
@@ -74,10 +142,12 @@ def restored(message: Message, /, *, propagator: Propagator | None = None) -> Sc
 
     For `SimpleQueue.get`, `Queue.get` and loops of your own.
     """
-    return scope_from(cast("Any", message).headers, propagator, message, _property_of)
+    return scope_from(headers_of(message), propagator, message, _property_of)
 
 
 _instrumentation = Instrumentation(Connection, StdChannel, Producer, Consumer)
+_replies: ContextVar[bool] = ContextVar("mqctx-kombu-replies", default=False)
+"""Whether a mailbox publishes a reply: nobody could catch an error, and the caller would wait."""
 
 
 def _around_publish(original: Method) -> Method:
@@ -87,13 +157,25 @@ def _around_publish(original: Method) -> Method:
         given: Any = options.get("headers")
         if isinstance(given, InjectedHeaders):
             options["headers"] = given.copy()
-        else:
+        elif may_carry(given):
             propagator = _instrumentation.propagator_for(_owners(self))
             if propagator is not None:
-                options["headers"] = propagator.inject_into(given, options, _set_property)
+                inject, trim = propagator.inject_into, _replies.get()
+                options["headers"] = inject(given, options, _set_property, trim=trim)
         return original(self, body, *args, **options)
 
     return publish
+
+
+def _around_reply(original: Method) -> Method:
+    def _publish_reply(self: Mailbox, *args: Any, **options: Any) -> Any:
+        token = _replies.set(True)
+        try:
+            return original(self, *args, **options)
+        finally:
+            _replies.reset(token)
+
+    return _publish_reply
 
 
 def _around_receive(original: Method) -> Method:
@@ -104,10 +186,25 @@ def _around_receive(original: Method) -> Method:
         if propagator is None:
             return original(self, message)
         # On py-amqp it is amqp's own kind of message as yet, with headers of the same name.
-        snapshot = snapshot_from(message.headers, propagator, message, _property_of)
+        snapshot = snapshot_from(headers_of(message), propagator, message, _property_of)
         return snapshot.run(original, self, message)
 
     return _receive_callback
+
+
+def _around_consume(original: Method) -> Method:
+    def consume(
+        self: Any, consumer_tag: str = "", callback: Any = None, *args: Any, **options: Any
+    ) -> Any:
+        # A Consumer has a hook of its own; and a mock of a channel expects what it was given.
+        is_consumers = isinstance(getattr(callback, "__self__", None), Consumer)
+        if isinstance(self.channel, StdChannel) and not is_consumers:
+            callback = consume_with_context.hook(
+                callback, lambda: _instrumentation.propagator_for(_owners(self))
+            )
+        return original(self, consumer_tag, callback, *args, **options)
+
+    return consume
 
 
 def _around_clone(original: Method) -> Method:
@@ -123,12 +220,16 @@ def _around_clone(original: Method) -> Method:
 def _owners(user: Any) -> Iterator[object]:
     yield user
     yield user.channel
-    yield user.connection
+    # A queue knows its connection through its channel only, which on some transports has none.
+    connection = getattr(user, "connection", None) or getattr(user.channel, "connection", None)
+    yield getattr(connection, "client", connection)
 
 
 _instrumentation.use(
     Hook(Producer, "publish", _around_publish),
+    Hook(Mailbox, "_publish_reply", _around_reply),
     Hook(Consumer, "_receive_callback", _around_receive),
+    Hook(Queue, "consume", _around_consume),
     Hook(Connection, "clone", _around_clone),
 )
 instrument = _instrumentation.instrument

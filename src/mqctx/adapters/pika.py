@@ -11,8 +11,8 @@ from pika.connection import Connection
 from mqctx._core.context import Scope
 from mqctx._propagation import propagator as propagators
 from mqctx._propagation.propagator import Propagator
-from mqctx.adapters._handler import HandlerDecorator, scope_from
-from mqctx.adapters._instrumentation import Hook, Instrumentation, Method
+from mqctx.adapters._handler import HandlerDecorator, headers_of, scope_from
+from mqctx.adapters._instrumentation import Hook, Instrumentation, Method, may_carry
 
 __all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
 
@@ -73,7 +73,9 @@ def _set_property(properties: BasicProperties, name: str, text: str) -> None:
         setattr(properties, name, text)
 
 
-consume_with_context = HandlerDecorator(-2, "properties", awaited_by_client=False)
+consume_with_context = HandlerDecorator(
+    *("channel", "method", "properties", "body"), carrier="properties", awaited_by_client=False
+)
 """Decorate a `(channel, method, properties, body)` callback to run in its message's context."""
 
 
@@ -85,7 +87,7 @@ def restored(
     For `channel.consume(...)` and `basic_get`, which give the properties beside the body. None,
     which they give where there is no message, means the empty context.
     """
-    return scope_from(None if properties is None else properties.headers, propagator, properties)
+    return scope_from(headers_of(properties), propagator, properties)
 
 
 _instrumentation = Instrumentation(BlockingConnection, BlockingChannel, Connection, Channel)
@@ -101,13 +103,23 @@ def _around_publish(original: Method) -> Method:
         properties: BasicProperties | None = None,
         mandatory: bool = False,
     ) -> Any:
-        if not isinstance(properties, _PropertiesWithContext):
+        if _may_inject(properties):
             propagator = _instrumentation.propagator_for(_owners(self))
             if propagator is not None:
                 properties = _injected(properties, propagator)
         return original(self, exchange, routing_key, body, properties, mandatory)
 
     return basic_publish
+
+
+def _may_inject(properties: Any) -> bool:
+    if properties is None:
+        return True
+    if isinstance(properties, _PropertiesWithContext) or not isinstance(
+        properties, BasicProperties
+    ):
+        return False
+    return may_carry(properties.headers)
 
 
 def _around_consume(original: Method) -> Method:

@@ -223,6 +223,11 @@ class Store(msgspec.Struct):
     has_linked: bool = True
     """Whether the linked ContextVars beside it are its own."""
 
+    @property
+    def live(self) -> "Store":
+        """Itself; what stands in place of a store has here the one that it stands for."""
+        return self
+
 
 _OUTSIDE = Store(EMPTY, active=False)
 _store: ContextVar[Store] = ContextVar("mqctx", default=_OUTSIDE)
@@ -294,7 +299,7 @@ def bind(values: Mapping[str, object] | None = None, /, **more: object) -> None:
         InvalidValueError: a value cannot travel, or does not fit its declared variable.
     """
     added = Context(values, **more)
-    store = _store.get()
+    store = _store.get().live
     if not store.active:
         raise InactiveError(
             f"bind({', '.join(added)}) outside a run would leak to whatever comes next; "

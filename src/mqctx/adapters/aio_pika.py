@@ -1,29 +1,96 @@
 """Context through aio-pika: plain and robust connections."""
 
 from collections.abc import Coroutine, Iterator
-from typing import Any
-from weakref import WeakKeyDictionary
+from contextlib import suppress
+from typing import Any, Literal, overload
 
 import msgspec
 from aio_pika import Channel, Connection, Exchange, Queue
-from aio_pika.abc import AbstractExchange, AbstractIncomingMessage, AbstractMessage
+from aio_pika.abc import AbstractExchange, AbstractIncomingMessage, AbstractMessage, TimeoutType
+from aio_pika.exceptions import ChannelInvalidStateError
 from aio_pika.message import ProcessContext
 from aio_pika.queue import QueueIterator
 from aio_pika.robust_queue import RobustQueueIterator
+from aiormq.abc import DeliveredMessage
+from pamqp.commands import Basic
 
 from mqctx._core.context import Scope, restored_here
 from mqctx._propagation import propagator as propagators
 from mqctx._propagation.propagator import Propagator
-from mqctx.adapters._handler import HandlerDecorator, scope_from
-from mqctx.adapters._instrumentation import Hook, Instrumentation, Method
+from mqctx.adapters._aio_pika_blocks import Block, Loop, OpenBlocks
+from mqctx.adapters._aio_pika_copy import copied_message
+from mqctx.adapters._handler import HandlerDecorator, context_from, headers_of, scope_from
+from mqctx.adapters._instrumentation import Hook, InjectedHeaders, Instrumentation, Method
+from mqctx.errors import HeadersError
 
 __all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
 
 
-class _Outgoing(msgspec.Struct, eq=False):
-    """What `Exchange.publish` reads of a message, with headers of its own.
+@overload
+def publish(
+    exchange: AbstractExchange,
+    message: AbstractMessage,
+    routing_key: str,
+    *,
+    mandatory: Literal[False],
+    immediate: bool = False,
+    timeout: TimeoutType = None,
+    propagator: Propagator | None = None,
+) -> Coroutine[Any, Any, Basic.Ack | None]: ...
 
-    `copy.copy` of a Message would share the headers, and takes longer than all else here.
+
+@overload
+def publish(
+    exchange: AbstractExchange,
+    message: AbstractMessage,
+    routing_key: str,
+    *,
+    mandatory: bool = True,
+    immediate: bool = False,
+    timeout: TimeoutType = None,
+    propagator: Propagator | None = None,
+) -> Coroutine[Any, Any, Basic.Ack | DeliveredMessage | None]: ...
+
+
+def publish(
+    exchange: AbstractExchange,
+    message: AbstractMessage,
+    routing_key: str,
+    *,
+    mandatory: bool = True,
+    immediate: bool = False,
+    timeout: TimeoutType = None,
+    propagator: Propagator | None = None,
+) -> Coroutine[Any, Any, Basic.Ack | DeliveredMessage | None]:
+    """Await `exchange.publish` with the context that is active at this call in the headers.
+
+    `message` and its headers stay as they are: a copy is sent. An exchange class of your own gets
+    one of the same type, to complete as it likes. `mandatory`, `immediate` and `timeout` are
+    passed on where they differ from the defaults, which are the client's.
+
+    Raises:
+        OversizeError: what this process set takes more bytes than the propagator allows.
+        HeadersError: the headers of `message` are not a mapping.
+    """
+    send = exchange.publish
+    method: Any = send
+    try:  # `getattr` with a default would be one more call for each message
+        by_client = method.__func__ is _CLIENTS_PUBLISH
+    except AttributeError:  # no method: a mock, or a function that was set on this exchange
+        by_client = False
+    outgoing = _injected(message, propagator or propagators.default, by_client=by_client)
+    if mandatory and not immediate and timeout is None:  # as mostly: to pass none on is cheaper
+        return send(outgoing, routing_key)
+    return send(outgoing, routing_key, mandatory=mandatory, immediate=immediate, timeout=timeout)
+
+
+_CLIENTS_PUBLISH = Exchange.publish
+
+
+class _Outgoing(msgspec.Struct, eq=False):
+    """All that the client's own `Exchange.publish` reads of a message, with headers of its own.
+
+    A copy of a Message takes longer than all else here.
     """
 
     given: AbstractMessage
@@ -41,33 +108,24 @@ class _Outgoing(msgspec.Struct, eq=False):
         return repr(self.given)
 
 
-def publish(
-    exchange: AbstractExchange,
-    message: AbstractMessage,
-    routing_key: str,
-    *,
-    propagator: Propagator | None = None,
-    **options: Any,
-) -> Coroutine[Any, Any, Any]:
-    """Await `exchange.publish` with the context that is active at this call in the headers.
-
-    `message` and its headers stay as they are: a copy is sent.
-
-    Raises:
-        OversizeError: the context takes more bytes than the propagator allows.
-        HeadersError: the headers of `message` are not a mapping.
-    """
-    outgoing = _injected(message, propagator or propagators.default)
-    if not options:  # as mostly: to pass none on takes a fifth of all the time spent here
-        return exchange.publish(outgoing, routing_key)
-    return exchange.publish(outgoing, routing_key, **options)
-
-
-def _injected(message: AbstractMessage, propagator: Propagator) -> AbstractMessage:
+def _injected(
+    message: AbstractMessage, propagator: Propagator, *, by_client: bool, trim: bool = False
+) -> AbstractMessage:
+    """Return what to publish in place of `message`, whether or not only the client reads it."""
+    try:
+        headers = message.headers
+    except AttributeError:
+        return message  # what has no headers has no context
+    if not by_client and (copied := copied_message(message)):
+        injected = propagator.inject_into(headers, copied, _set_missing, trim=trim)
+        # A hook further down leaves these alone.
+        own = InjectedHeaders(injected) if _instrumentation.in_place else injected
+        object.__setattr__(copied, "headers", own)
+        return copied
     properties = message.properties  # made anew at each access
     outgoing = _Outgoing(message, message.body, properties)
-    properties.headers = propagator.inject_into(message.headers, outgoing, _set_property)
-    return outgoing  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # all that is read of one
+    properties.headers = propagator.inject_into(headers, outgoing, _set_property, trim=trim)
+    return outgoing  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # all that the client reads of one
 
 
 def _set_property(outgoing: _Outgoing, name: str, text: str) -> None:
@@ -75,7 +133,12 @@ def _set_property(outgoing: _Outgoing, name: str, text: str) -> None:
         setattr(outgoing.properties, name, text)
 
 
-consume_with_context = HandlerDecorator(-1, "message", awaited_by_client=True)
+def _set_missing(copied: AbstractMessage, name: str, text: str) -> None:
+    if getattr(copied, name) is None:
+        object.__setattr__(copied, name, text)
+
+
+consume_with_context = HandlerDecorator("message", carrier="message", awaited_by_client=True)
 """Decorate a `(message)` callback, sync or `async def`, to run in its message's context."""
 
 
@@ -84,23 +147,36 @@ def restored(message: AbstractIncomingMessage, /, *, propagator: Propagator | No
 
     For `async for message in queue.iterator()` and `queue.get`.
     """
-    return scope_from(message.headers, propagator, message)
+    return scope_from(headers_of(message), propagator, message)
 
 
-_blocks: WeakKeyDictionary[Any, Scope | None] = WeakKeyDictionary()
-"""The open `async with` blocks of iterators and ProcessContexts, with the scope in each."""
+_blocks = OpenBlocks()
 _instrumentation = Instrumentation(Connection, Channel, busy=lambda: bool(_blocks))
 
 
 def _around_publish(original: Method) -> Method:
     def publish(self: Exchange, message: Any, *args: Any, **options: Any) -> Any:
-        if isinstance(message, AbstractMessage):  # not _Outgoing: that one has its context
+        if _is_bare(message):
             propagator = _instrumentation.propagator_for(_owners(self))
             if propagator is not None:
-                message = _injected(message, propagator)
+                by_client, trim = original is _CLIENTS_PUBLISH, _is_reply(message)
+                with suppress(HeadersError):  # the client says what is wrong with the message
+                    message = _injected(message, propagator, by_client=by_client, trim=trim)
         return original(self, message, *args, **options)
 
     return publish
+
+
+def _is_reply(message: object) -> bool:
+    """Whether it is what `aio_pika.patterns.RPC` publishes by itself, where nobody can catch."""
+    return getattr(message, "type", None) in ("result", "error")  # those of RPCMessageType
+
+
+def _is_bare(message: object) -> bool:
+    """Whether it is a message that has no context from `publish` yet."""
+    return isinstance(message, AbstractMessage) and (
+        type(getattr(message, "headers", None)) is not InjectedHeaders
+    )
 
 
 def _around_consume(original: Method) -> Method:
@@ -119,24 +195,61 @@ def _around_consume(original: Method) -> Method:
 def _around_enter(original: Method) -> Method:
     async def enter(self: Any) -> Any:
         entered = await original(self)
-        _blocks[self] = None
-        if isinstance(self, ProcessContext):
-            _enter(self, self.message)
+        _blocks.enter(self)
         return entered
 
     return enter
 
 
+def _around_iterate(original: Method) -> Method:
+    def iterate(self: QueueIterator) -> Any:
+        return Loop(self, _blocks) if self in _blocks else original(self)
+
+    return iterate
+
+
 def _around_next(original: Method) -> Method:
-    # Without `async with` nobody tells when the body of the loop is left: no scope then.
-    async def advance(self: Any) -> Any:
-        _leave(self)
-        message = await original(self)
-        if self in _blocks:
-            _enter(self, message)
-        return message
+    # No `async def`: that would begin in whichever task awaits it, `asyncio.wait_for` of 3.11 in
+    # one of its own. Without `async with` nobody tells when the work ends: no block then.
+    def advance(self: Any) -> Any:
+        _blocks.end(self)
+        propagator = _instrumentation.propagator_for(_owners(self._amqp_queue))
+        block = None if propagator is None else _blocks.begin(self)
+        return original(self) if block is None else _arriving(self, original, block, propagator)
 
     return advance
+
+
+async def _arriving(
+    iterator: object, advance: Method, block: Block, propagator: Propagator | None
+) -> Any:
+    try:
+        message = await advance(iterator)
+    except BaseException:
+        block.end()
+        raise
+    _restore(block, message, propagator)
+    return message
+
+
+def _around_process(original: Method) -> Method:
+    async def enter(self: ProcessContext) -> Any:
+        entered = await original(self)
+        propagator = _instrumentation.propagator_for(_carriers(self.message))
+        _blocks.enter(self)
+        if propagator is not None and (block := _blocks.begin(self)):
+            _restore(block, self.message, propagator)
+        return entered
+
+    return enter
+
+
+def _restore(block: Block, message: Any, propagator: Propagator | None) -> None:
+    headers = headers_of(message)
+    if restored_here(headers) is None:
+        block.arrive(context_from(headers, propagator, message), headers)
+    else:
+        block.end()
 
 
 def _around_exit(original: Method) -> Method:
@@ -144,25 +257,10 @@ def _around_exit(original: Method) -> Method:
         try:
             return await original(self, *error)
         finally:
-            _leave(self)
-            _blocks.pop(self, None)
+            _blocks.leave(self)
             _instrumentation.tidy()
 
     return leave
-
-
-def _enter(block: Any, message: AbstractIncomingMessage) -> None:
-    propagator = _instrumentation.propagator_for(_carriers(message))
-    if propagator is not None and restored_here(message.headers) is None:
-        _blocks[block] = scope = scope_from(message.headers, propagator, message)
-        scope.__enter__()
-
-
-def _leave(block: Any) -> None:
-    scope = _blocks.get(block)
-    if scope is not None:
-        _blocks[block] = None
-        scope.__exit__(None, None, None)
 
 
 def _owners(user: Any) -> Iterator[object]:
@@ -172,12 +270,17 @@ def _owners(user: Any) -> Iterator[object]:
 
 def _carriers(message: Any) -> Iterator[object]:
     """Iterate over the targets that the message came through: it knows aiormq's objects only."""
-    for target in _instrumentation.targets:
+    channel: Any = None
+    with suppress(
+        AttributeError, ChannelInvalidStateError
+    ):  # it came through none, or a closed one
+        channel = message.channel
+    for target in _instrumentation.targets if channel else ():
         known: Any = target
         connection = known._connection if isinstance(target, Channel) else known
         transport = connection.transport  # None after the connection was closed
-        came = transport and transport.connection is message.channel.connection
-        if came and (connection is known or known.number == message.channel.number):
+        came = transport and transport.connection is channel.connection
+        if came and (connection is known or known.number == channel.number):
             yield target
 
 
@@ -185,10 +288,11 @@ _instrumentation.use(
     Hook(Exchange, "publish", _around_publish),
     Hook(Queue, "consume", _around_consume),
     Hook(QueueIterator, "__aenter__", _around_enter),
+    Hook(QueueIterator, "__aiter__", _around_iterate),
     Hook(QueueIterator, "__anext__", _around_next),
     Hook(RobustQueueIterator, "__anext__", _around_next),
     Hook(QueueIterator, "__aexit__", _around_exit),
-    Hook(ProcessContext, "__aenter__", _around_enter),
+    Hook(ProcessContext, "__aenter__", _around_process),
     Hook(ProcessContext, "__aexit__", _around_exit),
 )
 instrument = _instrumentation.instrument

@@ -46,20 +46,22 @@ def returned(result: R, snapshot: contextvars.Context, function: Callable[..., R
 
 
 async def _awaited(snapshot: contextvars.Context, coroutine: Coroutine[Any, Any, R]) -> R:
-    return await _in_steps(snapshot, coroutine)
+    return await in_steps(snapshot, coroutine)
 
 
 @types.coroutine
-def _in_steps(
-    snapshot: contextvars.Context, coroutine: Coroutine[Any, Any, R]
+def in_steps(
+    snapshot: contextvars.Context,
+    coroutine: Coroutine[Any, Any, R],
+    first_step: Callable[[None], Any] | None = None,
 ) -> Generator[Any, Any, R]:
-    """Run a coroutine with every step of it in `snapshot`.
+    """Run a coroutine with every step of it in `snapshot`; `first_step` may have been taken before.
 
     The task stays that of whoever awaits it (cancellation, timeouts and `asyncio.current_task`
     are as ever); only the context variables are the snapshot's.
     """
     send: Callable[[Any], Any] = coroutine.send
-    step, value = send, None
+    step, value = first_step or send, None
     while True:
         try:
             awaited = snapshot.run(step, value)
@@ -112,7 +114,7 @@ def _decorate_async(
         coroutine: Coroutine[Any, Any, R] = snapshot.run(inside, function, args, kwargs)
         kind: object = type(coroutine)
         if kind is types.CoroutineType:  # as mostly, and without one more around it
-            return await _in_steps(snapshot, coroutine)
+            return await in_steps(snapshot, coroutine)
         return await returned(coroutine, snapshot, function)
 
     return decorated

@@ -1,6 +1,6 @@
 """Stand between an ASGI server and an application in one request, or one websocket."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, Protocol, TypeAlias
 
 from mqctx._core.lending import Surroundings
@@ -163,8 +163,8 @@ def _with_id(message: Message, id_header: IdHeader) -> Message:
     """Return a start of a response with the request id, if it has none of the application's."""
     if id_header is None:
         return message
-    headers: Iterable[tuple[bytes, bytes]] = message.get("headers") or ()
-    kept = list(headers)
-    if any(name.lower() == id_header[0] for name, _ in kept):
-        return message
+    kept: list[tuple[bytes, bytes]] = [*(message.get("headers") or ())]
+    for name, _ in kept:
+        if name.lower() == id_header[0]:
+            return message
     return {**message, "headers": [*kept, id_header]}

@@ -120,7 +120,7 @@ class RequestContextBuilder:
         self._headers = [(name, header, header.lower()) for name, header in taken.items()]
         strangers = {*taken, "tracestate"}
         self._unsigned = strangers - checked_trusted(trusted, strangers)
-        self._values = checked_values({} if values is None else values, {*_RESERVED, *taken})
+        self._values = dict(checked_values({} if values is None else values, {*_RESERVED, *taken}))
         self.id_header = checked_id_header(request_id_header)
         self.id_key = self.id_header.lower()
         self._accepts_id = id_check(request_id_validator)
@@ -170,7 +170,10 @@ class RequestContextBuilder:
         if not self._accepts_id(given):
             _reject(self.id_header, "request_id", "malformed", escape(given))
             return None
-        return given if _take(values, "request_id", self.id_header, given) else None
+        if "request_id" in declarations:
+            return given if _take(values, "request_id", self.id_header, given) else None
+        values["request_id"] = given
+        return given
 
     def _new_id(self, values: dict[str, Any]) -> str | None:
         """Put a new request id into `values` and return its text, if one fits the declared type."""

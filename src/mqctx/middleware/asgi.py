@@ -1,8 +1,10 @@
 """For ASGI applications: Starlette, FastAPI, Litestar, Django, or none of them."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeAlias, Unpack
 
+from mqctx._core.isolation import in_steps
 from mqctx._core.lending import Surroundings
 from mqctx.middleware._asgi_server import SERVERS, AsgiServer
 from mqctx.middleware._request import (
@@ -49,17 +51,22 @@ class ContextMiddleware:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request, websocket, or lifespan."""
         server_of = SERVERS.get(scope["type"])
-        if server_of is None or UNDER_WAY in scope or _is_handed_on(scope):
+        if server_of is None or UNDER_WAY in scope:
             await self.app(scope, receive, send)
             return
-        client = scope.get("client") or (None,)
-        request = self._builder.build(
-            _headers(scope, self._wanted), *_request_line(scope), client[0]
-        )
+        outer = under_way.get()
+        # The request that opens a websocket is a GET (RFC 6455 4.1).
+        method, path = scope.get("method", "GET"), scope["path"].encode(errors="replace")
+        if outer is not None and outer.is_handed_on(method, path, partial(_header, scope)):
+            await self.app(scope, receive, send)
+            return
+        client = scope.get("client")
+        found = _headers(scope, self._wanted)
+        request = self._builder.build(found, method, path, client[0] if client else None)
         id_header = None if request.id is None else (self._id_key, request.id.encode())
         server = server_of(request, id_header, receive, send, Surroundings())
         # A run, not a scope: some servers call the application in a task that others use too.
-        await request.context.run(self._serve, scope, request, server)
+        await in_steps(request.context.snapshot(), self._serve(scope, request, server))
 
     async def _serve(self, scope: Any, request: Request, server: AsgiServer) -> None:
         under_way.set(request)
@@ -81,11 +88,6 @@ class ContextMiddleware:
             scope["headers"] = brought
 
 
-def _request_line(scope: Any) -> tuple[str, bytes]:
-    # The request that opens a websocket is a GET (RFC 6455 4.1).
-    return scope.get("method", "GET"), scope["path"].encode(errors="replace")
-
-
 def _headers(scope: Any, wanted: dict[bytes, str]) -> dict[str, str]:
     """Return the headers that are wanted, and are there."""
     found: dict[str, str] = {}
@@ -96,10 +98,5 @@ def _headers(scope: Any, wanted: dict[bytes, str]) -> dict[str, str]:
     return found
 
 
-def _is_handed_on(scope: Any) -> bool:
-    outer = under_way.get()
-    if outer is None:
-        return False
-    return outer.is_handed_on(
-        *_request_line(scope), lambda name: _headers(scope, {name.encode(): name}).get(name)
-    )
+def _header(scope: Any, name: str) -> str | None:
+    return _headers(scope, {name.encode(): name}).get(name)

@@ -57,3 +57,26 @@ def test_greenlets_that_consume_at_the_same_time_mix_no_contexts(
     assert len(report["by"]) > 1
     assert report["at_once"] > 1
     assert report["outlived"] > 0
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("library", "result"), [("gevent", "get"), ("eventlet", "wait")])
+def test_a_greenlet_that_is_spawned_takes_a_wrapped_function_along(
+    library: str, result: str
+) -> None:
+    code = (
+        f"import mqctx, {library}\n"
+        "with mqctx.scope(tenant='acme'):\n"
+        "    functions = mqctx.wrap(mqctx.current), mqctx.current\n"
+        f"    spawned = [{library}.spawn(each) for each in functions]\n"
+        f"print(*(dict(each.{result}()) for each in spawned))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path[1:])},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=True,
+    )
+    assert run.stdout == "{'tenant': 'acme'} {}\n"

@@ -157,6 +157,14 @@ def test_a_handler_that_takes_all_by_name_only_finds_its_message() -> None:
     assert handler(ch=channel, method=method, props=properties, body=body) == {"user": "ada"}
 
 
+def test_a_name_that_cannot_be_where_it_is_does_not_mislead() -> None:
+    @CLIENTS["pika"].adapter.consume_with_context
+    def handler(body: Any, *rest: Any) -> Context:
+        return current()
+
+    assert handler(*CLIENTS["pika"].delivery(ADA)) == {"user": "ada"}
+
+
 def test_what_comes_before_may_be_given_by_a_partial_outside() -> None:
     @CLIENTS["kombu"].adapter.consume_with_context
     def handler(db: Any, data: Any, msg: Any) -> Context:

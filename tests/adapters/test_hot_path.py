@@ -51,10 +51,10 @@ class Cost:
 PUBLISH = {"pika": Cost(6, 4), "kombu": Cost(6, 6), "aio-pika": Cost(5, 4)}
 # Three of the calls are what it costs to have each step written once: finding a message's context,
 # calling inside one, and (of an `async def`) going through the steps of a coroutine.
-CONSUME = {"pika": Cost(15, 6), "kombu": Cost(15, 6), "aio-pika": Cost(17, 8)}
-CONSUME_AGAIN = {"pika": Cost(10, 6), "kombu": Cost(10, 6), "aio-pika": Cost(12, 8)}
-CONSUME_HOOKED = {"pika": Cost(17, 7), "aio-pika": Cost(20, 9)}
-CONSUME_WITHOUT = {"pika": Cost(7, 6), "kombu": Cost(7, 6), "aio-pika": Cost(9, 8)}
+CONSUME = {"pika": Cost(15, 7), "kombu": Cost(15, 7), "aio-pika": Cost(17, 9)}
+CONSUME_AGAIN = {"pika": Cost(10, 7), "kombu": Cost(10, 7), "aio-pika": Cost(12, 9)}
+CONSUME_HOOKED = {"pika": Cost(17, 8), "aio-pika": Cost(20, 11)}
+CONSUME_WITHOUT = {"pika": Cost(7, 7), "kombu": Cost(7, 7), "aio-pika": Cost(9, 9)}
 
 _held: list[int] = []
 

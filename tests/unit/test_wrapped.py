@@ -108,6 +108,16 @@ def test_a_decorating_scope_makes_an_async_def_of_what_is_async(function: str) -
     assert asyncio.run(decorated())["user"] == ("eve" if function == "wrapped" else "ada")
 
 
+def test_a_marked_function_may_return_any_awaitable() -> None:
+    mark: Any = getattr(inspect, "markcoroutinefunction", mark_for_asyncio)
+
+    @mark
+    def returns_a_task() -> asyncio.Task[Context]:
+        return asyncio.get_running_loop().create_task(later())
+
+    assert asyncio.run(scope(user="ada")(returns_a_task)()) == {"user": "ada"}
+
+
 def test_the_signature_is_that_of_the_function_or_any_but_nothing_else() -> None:
     """As schedulers ask for it: one that names `self` would be refused."""
     wrapped = wrap(later)

@@ -6,7 +6,7 @@ from types import CoroutineType
 from typing import Any, Final, TypeVar
 
 from mqctx._core import isolation
-from mqctx._core.context import Store, active_store, current, set_store
+from mqctx._core.context import EMPTY, Store, active_store, current, set_store
 
 R = TypeVar("R")
 
@@ -29,7 +29,7 @@ class Surroundings:
         call. When that ends, they show nothing of the context any more.
         """
         snapshot = self._variables.copy()
-        lent = Store(current(), has_linked=False)
+        lent = Store(current(), None, EMPTY, True, False)
         try:
             # Mostly there is no second step: that is worth one coroutine less for each call.
             awaitable, awaited = snapshot.run(_begin, lent, function, args)

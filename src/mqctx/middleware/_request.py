@@ -11,7 +11,7 @@ import msgspec
 
 from mqctx._core.context import Context, from_checked
 from mqctx._core.rejection import Reason, Rejection, log_rejection
-from mqctx._core.values import JSONValue, declarations, escape, to_plain
+from mqctx._core.values import JSONValue, declarations, describe, escape, printable, to_plain
 from mqctx._core.variable import Variable
 from mqctx.formats.trace_context import TraceContextFormat, new_id, start_trace
 from mqctx.middleware._access_log import AccessLine
@@ -36,9 +36,7 @@ request_start_time = Variable("http.request.start_time", datetime, local=True)
 UNDER_WAY: Final = "mqctx.under_way"
 """Key in an ASGI scope or WSGI environ: a middleware further out has made the context."""
 
-_is_method = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}").fullmatch
 _is_plain_path = re.compile(rb"[A-Za-z0-9_.~/:@!$&'()*+,;=-]*").fullmatch
-_is_address = re.compile(r"[0-9A-Za-z.:%_-]{1,64}").fullmatch
 # A stranger's headers must not use up the budget that all values have in a message.
 _MAX_TRACE: Final = 4096
 _MAX_PATH: Final = 1024
@@ -142,12 +140,12 @@ class RequestContextBuilder:
         shown_path = _shown_path(path)
         values: dict[str, Any] = {
             **self._values,
-            "http.request.method": method if _is_method(method) else escape(method, 32),
+            "http.request.method": printable(method, 32),
             "http.request.start_time": datetime.now(UTC),
             "url.path": shown_path,
         }
         if client:
-            values["client.address"] = client if _is_address(client) else escape(client, 64)
+            values["client.address"] = printable(client, 64)
         given = self._given_id(found, values)
         request_id = given or self._new_id(values)
         if self._trace:
@@ -228,7 +226,7 @@ def _take(values: dict[str, Any], name: str, header: str, text: str) -> bool:
     try:
         values[name] = _typed(name, text)
     except Exception as error:  # noqa: BLE001 - a declared type's own code may raise anything
-        _reject(header, name, "illegal-value", escape(str(error)))
+        _reject(header, name, "illegal-value", describe(error))
         return False
     return True
 

@@ -90,7 +90,7 @@ def test_a_cancelled_call_is_logged_as_such(
     caplog.set_level(logging.INFO, "mqctx.calls")
     asyncio.run(asyncio.wait_for(cancelled(), 20))
     (record,) = (record for record in caplog.records if record.name == "mqctx.calls")
-    assert vars(record)["error"] == "CancelledError"
+    assert vars(record)["error.type"] == "CancelledError"
 
 
 def test_a_thread_without_context_sends_nothing(server: Server) -> None:

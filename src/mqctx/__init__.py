@@ -1,9 +1,11 @@
 """Your request context, on the other side of the queue."""
 
+from typing import TYPE_CHECKING
+
 from mqctx._core.context import Context, Scope, bind, current, run, scope, wrap
 from mqctx._core.rejection import Rejection
 from mqctx._core.variable import Variable
-from mqctx._propagation.propagator import Propagator, configure
+from mqctx._propagation.propagator import Propagator, configure, extract, inject
 from mqctx.errors import (
     ConfigurationError,
     HandlerError,
@@ -40,7 +42,21 @@ __all__ = [
     "bind",
     "configure",
     "current",
+    "extract",
+    "inject",
     "run",
     "scope",
     "wrap",
 ]
+
+if TYPE_CHECKING:
+    __version__: str
+
+
+def __getattr__(name: str) -> str:
+    # To ask for it takes as long as to import all of mqctx.
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version  # noqa: PLC0415 - see above
+
+    return version("mqctx")

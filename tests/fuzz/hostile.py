@@ -33,6 +33,16 @@ TOKENS: list[bytes] = [
 TEXT_TOKENS: list[bytes] = [
     *(b"=", b";", b"; ", b" ,\t", b"a=1", b"a=1;p", b"1a!=2;p=q", b";mqctx=json", b"json:", b"+"),
     *(b"%", b"%%", b"%4", b"%zz", b"%00", b"%0d%0A", b"%22", b"%5B", b"%C3%A9", b"%c3", b"%FF"),
+    *(
+        b"foo@=1",
+        b"f@@b/*=2,f@@b/*=3",
+        b"mqctx=",
+        b"00-",
+        b"-01",
+        b"0af7651916cd43dd",
+        b"\t",
+        b"=  ",
+    ),
     *(b"%ED%A0%80", b"%2C", b"%3B", b"%3Bmqctx=json", b"baggage.others=a%3D1", b".1.", b":", b"."),
 ]
 """The same for parsers of text with percent signs."""
@@ -107,8 +117,15 @@ class Hostile:
         ]
 
     def __iter__(self) -> Iterator[object]:
-        kinds = [self._mutated, self._valid_value, self._made, self._nested, self._noise]
-        weights = [50, 10, 30, 3, 3]
+        kinds = [
+            self._mutated,
+            self._valid_value,
+            self._made,
+            self._nested,
+            self._noise,
+            self._runs,
+        ]
+        weights = [50, 10, 30, 3, 3, 3]
         while True:
             if self._random.random() < 0.02:
                 yield self._random.choice(WRONG_TYPES)
@@ -176,6 +193,11 @@ class Hostile:
         opened, closed = self._random.choice([(b"[", b"]"), (b'{"a":', b"}"), (b'[{"":', b"}]")])
         closed *= depth - self._random.choice([0, 0, 0, 1, depth])
         return b'{"a":' + opened * depth + b"1" + closed + b"}"
+
+    def _runs(self) -> bytes:
+        """Return what patterns that try again at each character take longest for."""
+        runs = [self._random.choice(self._tokens) * self._below(1500) for _ in range(3)]
+        return b"".join([self._random.choice([b"", b"a=", b'{"a":"', b"k.1.x:"]), *runs])[:LARGEST]
 
     def _noise(self) -> bytes:
         return self._random.randbytes(self._below(200))

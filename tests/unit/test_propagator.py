@@ -509,7 +509,7 @@ def test_a_propagator_does_not_change(name: str) -> None:
     propagator = Propagator(max_bytes=100)
     with pytest.raises(AttributeError, match=name):
         setattr(propagator, name, 1)
-    assert (propagator.max_bytes, propagator.accept) == (100, None)
+    assert (propagator.max_bytes, propagator.settings.accept) == (100, None)
     assert propagator.extract(wire_of("ada")) == {"user": "ada"}
 
 

@@ -50,6 +50,14 @@ class Rejection(msgspec.Struct, frozen=True):
         return printable(f"{where}: {outcome} the headers ({self.reason}): {self.detail}")
 
 
+class RefusedError(Exception):
+    """Something does not count, for a reason: whoever catches it reports it. Never leaves mqctx."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason: Reason = reason
+
+
 Report: TypeAlias = Callable[[Rejection], None]
 
 _SECONDS_BETWEEN_LINES: Final = 60.0

@@ -1,13 +1,13 @@
 """Read the values of all formats of a propagator, and say whose word they are."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from mqctx._core.context import EMPTY, Context, from_checked
 from mqctx._core.name_filter import any_name, name_filter
-from mqctx._core.rejection import Reason, Rejection, Report
+from mqctx._core.rejection import RefusedError, Rejection, Report
 from mqctx._core.values import (
     JSONValue,
     UntypedText,
@@ -21,15 +21,11 @@ from mqctx._core.values import (
 )
 from mqctx._propagation.extractor import CachingExtractor
 from mqctx._propagation.properties import Extract, PropertyOf
+from mqctx._propagation.settings import Settings
 from mqctx.errors import ConfigurationError, InvalidNameError
 from mqctx.formats._format import Format, header_label, size_within
 
 _NameFilter: TypeAlias = Callable[[str], bool]
-Accepted: TypeAlias = Iterable[str] | Mapping[Any, Iterable[str] | None] | None
-"""Names that are restored: from all formats, or a list for each of some formats. None: all.
-
-Any, since a mapping's keys are invariant: one of `JsonFormat`s is none of `Format`s.
-"""
 
 
 class _Reader(NamedTuple):
@@ -44,19 +40,12 @@ class _Reader(NamedTuple):
 class HeaderDecoder:
     """What a propagator reads with: its formats, what is accepted of each, and its limit."""
 
-    def __init__(
-        self,
-        formats: Sequence[Format],
-        accept: Accepted,
-        groups: Mapping[str, Iterable[str]],
-        max_bytes: int,
-        report: Report,
-    ) -> None:
-        self._readers = _readers(formats, accept, groups)
-        self._max_bytes = max_bytes
+    def __init__(self, settings: Settings, report: Report) -> None:
+        self._readers = _readers(settings)
+        self._max_bytes = settings.max_bytes
         self._report = report
 
-    def shortcut(self) -> Extract | None:
+    def for_usual_messages(self) -> Extract | None:
         """Return what reads the usual message faster, None where these formats have no such."""
         reader, *others = self._readers
         format = reader.format
@@ -121,48 +110,39 @@ class HeaderDecoder:
                 continue
             try:
                 values[name] = _restored(name, plain, reader.accepts)
-            except _RefusedError as refused:
+            except RefusedError as refused:
                 header, key = header_label(reader.format), escape(str(name))
-                self._report(Rejection("extract", header, key, refused.reason, refused.detail))
+                self._report(Rejection("extract", header, key, refused.reason, str(refused)))
         return values
 
 
-class _RefusedError(Exception):
-    """A value of a message is not restored. Never leaves this module."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        self.reason: Reason = reason
-        self.detail = detail
-
-
 def _restored(name: str, plain: JSONValue, accepts: _NameFilter) -> Any:
-    """Return a value as the context has it; raise `_RefusedError` if it is not restored."""
+    """Return a value as the context has it; raise `RefusedError` if it is not restored."""
     try:
         check_undeclared(name)
     except InvalidNameError as error:
-        raise _RefusedError("illegal-name", str(error)) from None
+        raise RefusedError("illegal-name", str(error)) from None
     if not accepts(name):
-        raise _RefusedError("not-accepted", "its name is not on the accept list")
+        raise RefusedError("not-accepted", "its name is not on the accept list")
     declaration = declarations.get(name)
     if declaration is not None and declaration.local:
-        raise _RefusedError("local", "its name is declared local in this process")
+        raise RefusedError("local", "its name is declared local in this process")
     try:
         checked = to_plain(name, plain)
         if declaration is None:
             return checked
         return declaration.restore(checked, lax=isinstance(plain, UntypedText))
     except Exception as error:  # noqa: BLE001 - a declared type's own code may raise anything
-        raise _RefusedError("illegal-value", escape(str(error))) from None
+        raise RefusedError("illegal-value", escape(str(error))) from None
 
 
-def _readers(
-    formats: Sequence[Format], accept: Accepted, groups: Mapping[str, Iterable[str]]
-) -> list[_Reader]:
+def _readers(settings: Settings) -> list[_Reader]:
     """Return the formats with what is accepted of each.
 
     Raises:
         ConfigurationError: `accept` is text, or names a format that is not among them.
     """
+    formats, accept, groups = settings.formats, settings.accept, settings.names_of_headers
     if isinstance(accept, Mapping):
         lists = cast("Mapping[Format, Iterable[str] | None]", accept)
         strange = [each for each in lists if each not in formats]

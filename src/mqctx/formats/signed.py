@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn, cast
 
 from itsdangerous import Signer
 
-from mqctx._core.rejection import Reason, Rejection, Report
+from mqctx._core.rejection import RefusedError, Rejection, Report
 from mqctx._core.values import JSONValue, type_name
 from mqctx.errors import ConfigurationError
 from mqctx.formats._format import Format, text_in
@@ -123,31 +123,31 @@ class SignedFormat:
             return {}
         try:
             text = self._verified(signed)
-        except _RefusedError as refused:
+        except RefusedError as refused:
             report(Rejection("extract", self._header, None, refused.reason, str(refused)))
             return {}
         return self._format.decode({self._header: text}, max_bytes, report)
 
     def _verified(self, signed: str) -> str:
-        """Return the text of a header; raise `_RefusedError` unless its signature counts."""
+        """Return the text of a header; raise `RefusedError` unless its signature counts."""
         match = _SIGNED.fullmatch(signed)
         if match is None:
-            raise _RefusedError("unsigned", "it does not begin with a signature")
+            raise RefusedError("unsigned", "it does not begin with a signature")
         key, signed_at, signature, text = match.groups()
         signer = self._signers.get(key)
         if signer is None:
-            raise _RefusedError("unknown-key", f"no key here has the name {key!r}")
+            raise RefusedError("unknown-key", f"no key here has the name {key!r}")
         message = f"{key}.{signed_at}:{text}".encode(errors="surrogatepass")
         if not _SIGNATURE.fullmatch(signature) or not signer.verify_signature(message, signature):
-            raise _RefusedError("forged", f"the signature by {key!r} is not that of this header")
+            raise RefusedError("forged", f"the signature by {key!r} is not that of this header")
         self._check_age(int(time.time()) - int(signed_at))
         return text
 
     def _check_age(self, age: int) -> None:
         if age < -_CLOCK_SKEW:
-            raise _RefusedError("expired", f"signed {-age} s ahead of the clock here")
+            raise RefusedError("expired", f"signed {-age} s ahead of the clock here")
         if self.max_age is not None and age > self.max_age:
-            raise _RefusedError("expired", f"signed {age} s ago, max_age is {self.max_age}")
+            raise RefusedError("expired", f"signed {age} s ago, max_age is {self.max_age}")
 
     def strip(self, headers: dict[str, Any]) -> None:
         """Remove the header from `headers`, in place."""
@@ -160,14 +160,6 @@ class SignedFormat:
 
     def __repr__(self) -> str:
         return f"SignedFormat({self._format!r}, keys={list(self._signers)}, max_age={self.max_age})"
-
-
-class _RefusedError(Exception):
-    """The signature of a header does not count. Never leaves this module."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason: Reason = reason
 
 
 def _check_single(format: Format) -> None:

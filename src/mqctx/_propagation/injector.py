@@ -1,0 +1,108 @@
+"""Write the active context into headers, and keep what others wrote there."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mqctx._core.context import Context, active_store
+from mqctx._core.linked_vars import linked
+from mqctx._core.name_filter import name_filter
+from mqctx._core.rejection import Rejection, Report
+from mqctx._core.values import JSONValue, all_undeclared, as_plain, escape, type_name
+from mqctx._propagation.decoder import is_mapping
+from mqctx._propagation.encoder import Encoded, HeaderEncoder
+from mqctx._propagation.properties import SetProperty
+from mqctx._propagation.settings import Settings
+from mqctx.errors import HeadersError, InvalidValueError, MqctxError
+from mqctx.formats._format import header_label
+
+
+class HeaderInjector:
+    """What a propagator injects with: what may leave, and in which formats."""
+
+    __slots__ = ("_encoder", "_joins", "_may_leave", "_report", "_settings", "_verifies")
+
+    def __init__(self, settings: Settings, report: Report) -> None:
+        self._settings = settings
+        self._report = report
+        self._may_leave = name_filter("send", settings.send, settings.names_of_headers)
+        self._encoder = HeaderEncoder(settings.formats, settings.max_bytes, report)
+        self._verifies = any(each.verifies for each in settings.formats)
+        self._joins = [
+            (h, each.join) for each in settings.formats if each.join for h in each.headers
+        ]
+
+    def inject(
+        self,
+        headers: Mapping[str, Any] | None,
+        _message: object,
+        _set_property: SetProperty,
+        /,
+        *,
+        trim: bool = False,
+    ) -> dict[str, Any]:
+        """Return `headers` with the active context, as `Propagator.inject` says."""
+        store = active_store()
+        if headers:
+            if not isinstance(headers, dict) and not is_mapping(headers):
+                raise HeadersError(f"headers: expected a mapping, got {type_name(type(headers))}")
+            injected = dict(headers)
+            for format in self._settings.formats:
+                format.strip(injected)
+            if not store.active and len(injected) < len(headers):
+                return dict(headers)  # a script that sends a message on must not erase whose it is
+        context = store.context
+        if linked:
+            context = context.captured()
+        known = context.encoded
+        encoded = known[1] if known and known[0] is self else self._encode(context, trim)
+        if not headers:
+            return encoded.copy()
+        injected.update(encoded.copy())
+        return self._join(injected, headers, store.headers) if self._joins else injected
+
+    def _encode(self, context: Context, trim: bool) -> Encoded:
+        """Return the headers of `context`; remember them if nothing but a setting trimmed them."""
+        unsigned, brought = context.unsigned, frozenset([*context.unsigned, *context.signed])
+        encoder = self._encoder
+        if unsigned and self._verifies:
+            encoder = HeaderEncoder(
+                self._settings.formats, self._settings.max_bytes, self._report, unsigned
+            )
+        try:
+            values = self._plain(context)
+            encoded = encoder.encode(values, brought, trim=self._settings.on_oversize == "drop")
+        except MqctxError:
+            if not trim:
+                raise
+            return encoder.encode(self._plain(context, trim=True), brought, trim=True)
+        context.encoded = (self, encoded)
+        return encoded
+
+    def _join(
+        self, injected: dict[str, Any], given: Mapping[str, Any], handled: object
+    ) -> dict[str, Any]:
+        """Keep what others wrote into a header of ours, unless the message handled brought it."""
+        old: Mapping[Any, Any] = handled if isinstance(handled, Mapping) else {}
+        for header, join in self._joins:
+            theirs = given.get(header)
+            if theirs is not None and old.get(header) != theirs:
+                joined = join(injected.get(header, ""), theirs, self._report)
+                injected |= {header: joined} if joined else {}
+        return injected
+
+    def _plain(self, context: Context, *, trim: bool = False) -> Mapping[str, JSONValue]:
+        """Return what may leave, as JSON has it; with `trim` leave out and report what it lacks."""
+        values = context.propagated()
+        # What nobody declared is plain since it was set; a linked ContextVar may hold anything.
+        if self._settings.send is None and not linked and all_undeclared(values):
+            return values
+        plain: dict[str, JSONValue] = {}
+        for name in filter(self._may_leave, values):
+            try:
+                plain[name] = as_plain(name, values[name])
+            except InvalidValueError as error:
+                if not trim:
+                    raise
+                label = header_label(self._settings.formats[0])
+                self._report(Rejection("inject", label, name, "illegal-value", escape(str(error))))
+        return plain

@@ -1,0 +1,82 @@
+"""What a propagator is told: formats, names, limits; and the checks of all that."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias, TypedDict
+
+import msgspec
+
+from mqctx._core.rejection import Rejection
+from mqctx.errors import ConfigurationError
+from mqctx.formats._format import Format, header_label
+
+Accepted: TypeAlias = Iterable[str] | Mapping[Any, Iterable[str] | None] | None
+"""Names that are restored: from all formats, or a list for each of some formats. None: all.
+
+Any, since a mapping's keys are invariant: one of `JsonFormat`s is none of `Format`s.
+"""
+DEFAULT_MAX_BYTES: Final = 3584
+"""Half a KiB less than the smallest frame, 4,096 bytes: for other headers and properties."""
+# RabbitMQ closes the connection over a header frame of 131,072 bytes (its default frame_max), which
+# also holds the other properties.
+_MOST_BYTES: Final = 130_000
+
+
+class SettingsArguments(TypedDict, total=False):
+    """What `configure` takes: the arguments of `Propagator`."""
+
+    formats: Sequence[Format]
+    send: Iterable[str] | None
+    accept: Accepted
+    max_bytes: int
+    on_oversize: Literal["raise", "drop"]
+    on_rejected: Callable[[Rejection], object]
+
+
+class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """What a propagator was told.
+
+    Raises:
+        ConfigurationError: a setting cannot work.
+    """
+
+    formats: tuple[Format, ...]
+    send: Iterable[str] | None
+    accept: Accepted
+    max_bytes: int
+    on_oversize: Literal["raise", "drop"]
+    on_rejected: Callable[[Rejection], object]
+
+    def __post_init__(self) -> None:
+        _check_formats(self.formats)
+        _check_limit(self.max_bytes, self.on_oversize)
+
+    @property
+    def names_of_headers(self) -> dict[str, Iterable[str]]:
+        """The headers that stand for a fixed set of names, and those names."""
+        return {
+            h: each.owned_names for each in self.formats for h in each.headers if each.owned_names
+        }
+
+
+def _check_formats(formats: Sequence[Format]) -> None:
+    if not formats:
+        raise ConfigurationError("formats: give at least one, such as JsonFormat()")
+    # HTTP, through OpenTelemetry, does not tell upper case from lower.
+    headers = [header.lower() for each in formats for header in each.headers]
+    prefixes = [each.header_prefix.lower() for each in formats if each.header_prefix is not None]
+    twice = len(set(headers)) < len(headers) or any(
+        sum(other.startswith(prefix) for other in [*headers, *prefixes]) > 1 for prefix in prefixes
+    )
+    if twice:
+        labels = [header_label(each) for each in formats]
+        raise ConfigurationError(f"formats: two of them write the same header, of {labels}")
+
+
+def _check_limit(max_bytes: int, on_oversize: str) -> None:
+    if not 0 < max_bytes <= _MOST_BYTES:
+        raise ConfigurationError(
+            f"max_bytes: {max_bytes} is not between 1 and {_MOST_BYTES}; RabbitMQ "
+            "closes the connection when the headers are larger than a frame"
+        )
+    if on_oversize not in ("raise", "drop"):
+        raise ConfigurationError(f"on_oversize: {on_oversize!r} is not 'raise' or 'drop'")

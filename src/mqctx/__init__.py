@@ -1,7 +1,5 @@
 """Your request context, on the other side of the queue."""
 
-from typing import TYPE_CHECKING
-
 from mqctx._core.context import Context, Scope, bind, current, run, scope, wrap
 from mqctx._core.rejection import Rejection
 from mqctx._core.variable import Variable
@@ -49,8 +47,7 @@ __all__ = [
     "wrap",
 ]
 
-if TYPE_CHECKING:
-    __version__: str
+__version__: str
 
 
 def __getattr__(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from opentelemetry import baggage, trace
 from opentelemetry.context import Context as OtelContext
@@ -57,12 +57,12 @@ class MqctxTextMapPropagator(TextMapPropagator):
         and entries, to write there; a `baggage` that it has written already gets ours beside it.
         """
         context = get_current() if context is None else context
-        present: Mapping[Any, Any] = carrier if isinstance(carrier, Mapping) else {}
+        present = cast("Mapping[Any, Any]", carrier) if isinstance(carrier, Mapping) else {}
         headers = _headers(context, present)
         left = _left_to_opentelemetry(context) - ({"baggage"} & present.keys())
         for header in headers.keys() - left:
             if present.get(header) != headers[header]:
-                setter.set(carrier, header, headers[header])
+                setter.set(cast("CarrierT", carrier), header, headers[header])
 
     def extract(
         self,

@@ -13,16 +13,17 @@ import pytest
 import mqctx
 from mqctx import Context, Propagator, Rejection
 from mqctx.adapters.pika import restored
+from mqctx.formats import header_size
 from tests.integration.clients import pika_channel
 from tests.integration.confirming import CONFIRMING, Confirming
 
-SMALLEST = len('mqctx{"a":""}')
+SMALLEST = header_size("mqctx", '{"a":""}')
 SIZES = [
-    *(SMALLEST, SMALLEST + 1, 100, 1000, 4095, 4096, 4097, 5000, 65_535, 65_536),
+    *(SMALLEST, SMALLEST + 1, 100, 1000, 3583, 3584, 3585, 5000, 65_535, 65_536),
     *(131_000, 131_071, 131_072, 131_073, 199_999, 200_000),
 ]
 EVERY_SIZE = [
-    *(*range(SMALLEST, 300), *range(4000, 4200), *range(65_500, 65_600)),
+    *(*range(SMALLEST, 300), *range(3500, 3700), *range(65_500, 65_600)),
     *(*range(130_950, 131_100), *range(199_950, 200_001)),
     *random.Random(7).sample(range(SMALLEST, 200_001), 300),
 ]
@@ -119,7 +120,7 @@ def check_trimmed(
     assert sorted([*rest, *dropped]) == sorted(whole)
     assert whole.items() >= rest.items()
     assert written(rest) <= limit
-    assert written(rest) == sum(len(key) + len(text) for key, text in headers.items())
+    assert written(rest) == sum(header_size(key, text) for key, text in headers.items())
     largest_first = sorted(whole, key=lambda name: -written({name: whole[name]}))
     lengths = [written({name: whole[name]}) for name in largest_first]
     assert [written({name: whole[name]}) for name in dropped] == lengths[: len(dropped)]
@@ -129,7 +130,8 @@ def check_trimmed(
 
 def written(values: Mapping[str, Any]) -> int:
     """Return how many bytes of headers the values take."""
-    return len("mqctx" + json.dumps(dict(values), separators=(",", ":"))) if values else 0
+    text = json.dumps(dict(values), separators=(",", ":"))
+    return header_size("mqctx", text) if values else 0
 
 
 def check_all_trimmed(
@@ -186,6 +188,17 @@ def test_each_limit_that_is_accepted_fits_into_a_frame(
     with context_of(limit).scope():
         assert client.publish(Propagator(max_bytes=limit), {}) == 1
     assert client.canary() == 1
+
+
+@pytest.mark.parametrize("kind", ["aio-pika", "pika"])
+def test_the_largest_context_by_default_fits_into_the_smallest_frame(
+    kind: str, amqp_url: str, queue: str
+) -> None:
+    default = Propagator()
+    with CONFIRMING[kind](f"{amqp_url}?frame_max=4096", queue) as client:
+        with context_of(default.max_bytes).scope():
+            assert client.publish(default, {"own": "x" * 256}) == 1
+        assert client.canary() == 1
 
 
 def largest_limit() -> int:

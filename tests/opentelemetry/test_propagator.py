@@ -17,7 +17,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from mqctx import Context, JsonFormat, Propagator, Rejection, Variable, configure, current, scope
 from mqctx._core.rejection import Report
 from mqctx.adapters._handler import scope_from
-from mqctx.formats import Format
+from mqctx.formats import BaggageFormat, Format
 from mqctx.formats.trace_context import TraceContextFormat
 from mqctx.opentelemetry import MqctxTextMapPropagator, restored
 
@@ -91,6 +91,19 @@ class TestInject:
         with scope(user="ada"):
             assert written() == {"baggage": ADA}
             assert written(baggage.set_baggage("tenant", "acme")) == {}
+
+    def test_joins_the_baggage_that_opentelemetry_has_written(self) -> None:
+        configure(formats=[BaggageFormat()])
+        carrier = {"baggage": "tenant=acme", "kept": "1"}
+        with scope(user="ada"):
+            propagator.inject(carrier, baggage.set_baggage("tenant", "acme"))
+        assert carrier == {"baggage": "user=ada,tenant=acme", "kept": "1"}
+
+    def test_outside_every_run_leaves_a_context_as_it_is(self) -> None:
+        configure(formats=[JsonFormat(), TraceContextFormat()])
+        carrier = {"mqctx": ADA}
+        propagator.inject(carrier)
+        assert carrier == {"mqctx": ADA}
 
     def test_writes_headers_only(self) -> None:
         configure(formats=[WithProperty()])

@@ -417,3 +417,56 @@ def test_what_was_restored_is_there_for_logs(propagator: Propagator) -> None:
 
 def test_shows_what_it_is() -> None:
     assert repr(BaggageFormat()) == "BaggageFormat()"
+
+
+SENTRY = "sentry-environment=production"
+
+
+class TestBesideOthers:
+    def test_members_that_a_message_is_given_stay_beside_ours(self) -> None:
+        propagator = Propagator(formats=[JsonFormat(), BaggageFormat()])
+        given = {"baggage": f"{SENTRY}, user = eve;p ,{SENTRY}x", "kept": 1}
+        with scope(user="ada"):
+            sent = propagator.inject(given)
+        assert sent["baggage"] == f"user=ada,{SENTRY},{SENTRY}x"
+        assert str(given["baggage"]).startswith(SENTRY)
+
+    def test_they_stay_where_there_are_none_of_ours(self, propagator: Propagator) -> None:
+        with Context().scope():
+            assert propagator.inject({"baggage": SENTRY}) == {"baggage": SENTRY}
+            assert propagator.inject({"baggage": SENTRY.encode()}) == {"baggage": SENTRY}
+
+    @pytest.mark.parametrize("raw", [5, None, ["a=1"], " , "])
+    def test_a_header_without_members_is_replaced(
+        self, raw: object, propagator: Propagator
+    ) -> None:
+        with scope(user="ada"):
+            assert propagator.inject({"baggage": raw}) == {"baggage": "user=ada"}
+        with Context().scope():
+            assert not propagator.inject({"baggage": raw})
+
+    @pytest.mark.parametrize("copied", [False, True], ids=["the very headers", "equal text"])
+    def test_those_of_the_message_that_is_handled_are_old(
+        self, copied: bool, propagator: Propagator
+    ) -> None:
+        headers = {"baggage": "tenant=acme,user=eve"}
+        with Scope(Context(user="ada"), exact=True, headers=headers), scope(attempt="2"):
+            sent = propagator.inject({**headers, "kept": 1} if copied else headers)
+        assert sent["baggage"] == "user=ada,attempt=2"
+
+    def test_any_other_header_stays_while_a_message_is_handled(
+        self, propagator: Propagator
+    ) -> None:
+        with Scope(Context(user="ada"), exact=True, headers={"baggage": "tenant=acme"}):
+            assert propagator.inject({"baggage": SENTRY})["baggage"] == f"user=ada,{SENTRY}"
+
+    @pytest.mark.parametrize("others", [[f"m{n}=1" for n in range(70)], ["m=" + "x" * 8180, "n=1"]])
+    def test_as_many_stay_as_there_is_room_for(
+        self, others: list[str], propagator: Propagator, rejected: list[Rejection]
+    ) -> None:
+        with scope(user="ada"):
+            sent = propagator.inject({"baggage": ",".join(others)})["baggage"]
+        assert sent.startswith("user=ada")
+        assert len(sent) <= 8192
+        assert sent.count(",") <= 63
+        assert [(each.during, each.reason) for each in rejected] == [("inject", "too-large")]

@@ -3,11 +3,12 @@
 import inspect
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
 import mqctx
-from mqctx import errors, formats
+from mqctx import JsonFormat, errors, formats
 
 LOADED = """
 import sys
@@ -23,6 +24,20 @@ print(*sorted(new - set(sys.stdlib_module_names)))
 def test_all_is_what_is_there() -> None:
     there = {name for name, value in vars(mqctx).items() if not inspect.ismodule(value)}
     assert sorted(mqctx.__all__) == sorted(name for name in there if not name.startswith("_"))
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert mqctx.__version__ == version("mqctx")
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = mqctx.nothing
+
+
+def test_inject_and_extract_are_those_of_the_default_propagator() -> None:
+    mqctx.configure(formats=[JsonFormat("app-context")])
+    with mqctx.scope(user="ada"):
+        headers = mqctx.inject({"kept": 1})
+    assert headers == {"kept": 1, "app-context": '{"user":"ada"}'}
+    assert mqctx.extract(headers) == {"user": "ada"}
 
 
 def test_import_loads_nothing_from_outside_but_msgspec() -> None:

@@ -19,7 +19,7 @@ from mqctx import Context, JsonFormat, Propagator, Rejection, Variable, configur
 from mqctx._core.rejection import Report, log_rejection
 from mqctx._core.values import JSONValue
 from mqctx._propagation import propagator as propagators
-from mqctx.formats import Format, TraceContextFormat, header_size
+from mqctx.formats import CORRELATION_ID, FlatFormat, Format, TraceContextFormat, header_size
 from mqctx.formats._format import FRAMING
 
 
@@ -491,6 +491,12 @@ class TestFormats:
     [
         ({"formats": ()}, "formats: give at least one"),
         ({"formats": (JsonFormat(), JsonFormat())}, "formats: two of them"),
+        ({"formats": (JsonFormat("Tracestate"), TraceContextFormat())}, "formats: two of them"),
+        ({"formats": (FlatFormat(prefix="MQ"), JsonFormat())}, "formats: two of them"),
+        (
+            {"formats": (FlatFormat({"a": CORRELATION_ID}), FlatFormat({"b": CORRELATION_ID}))},
+            "two",
+        ),
         ({"max_bytes": 0}, "max_bytes: 0 is not between 1 and 130000"),
         ({"max_bytes": 200_000}, "max_bytes: 200000"),
         ({"on_oversize": "ignore"}, "on_oversize: 'ignore' is not 'raise' or 'drop'"),

@@ -1,7 +1,7 @@
 """Write the active context into headers, and keep what others wrote there."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from mqctx._core.context import Context, active_store
 from mqctx._core.linked_vars import linked
@@ -41,7 +41,7 @@ class HeaderInjector:
         trim: bool = False,
     ) -> dict[str, Any]:
         """Return `headers` with the active context, as `Propagator.inject` says."""
-        store = active_store()
+        store, injected = active_store(), None
         if headers:
             if not isinstance(headers, dict) and not is_mapping(headers):
                 raise HeadersError(f"headers: expected a mapping, got {type_name(type(headers))}")
@@ -55,7 +55,7 @@ class HeaderInjector:
             context = context.captured()
         known = context.encoded
         encoded = known[1] if known and known[0] is self else self._encode(context, trim)
-        if not headers:
+        if injected is None or not headers:
             return encoded.copy()
         injected.update(encoded.copy())
         return self._join(injected, headers, store.headers) if self._joins else injected
@@ -82,7 +82,7 @@ class HeaderInjector:
         self, injected: dict[str, Any], given: Mapping[str, Any], handled: object
     ) -> dict[str, Any]:
         """Keep what others wrote into a header of ours, unless the message handled brought it."""
-        old: Mapping[Any, Any] = handled if isinstance(handled, Mapping) else {}
+        old = cast("Mapping[Any, Any]", handled) if isinstance(handled, Mapping) else {}
         for header, join in self._joins:
             theirs = given.get(header)
             if theirs is not None and old.get(header) != theirs:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 from mqctx._core.rejection import Rejection, Report
 from mqctx._core.values import JSONValue, type_name
@@ -146,7 +146,11 @@ def size_within(room: int, format: Format, headers: Mapping[str, Any]) -> int:
     prefix, taken = format.header_prefix, 0
     ours = format.headers
     if prefix is not None:
-        ours = [each for each in headers if isinstance(each, str) and each.startswith(prefix)]
+        ours = [
+            each
+            for each in cast("Mapping[object, Any]", headers)
+            if isinstance(each, str) and each.startswith(prefix)
+        ]
     for header in ours:
         raw = headers.get(header)
         size = header_size(header, raw) if isinstance(raw, str | bytes | bytearray) else 0

@@ -22,6 +22,7 @@ from mqctx._core.name_filter import name_filter
 from mqctx._core.values import JSONValue, as_plain, declarations
 from mqctx._opentelemetry_runtime import get_from_context, set_in_context
 from mqctx._propagation import propagator as propagators
+from mqctx._propagation.decoder import is_mapping
 from mqctx._propagation.propagator import Propagator
 from mqctx.errors import MqctxError
 from mqctx.formats.json import JsonFormat, from_json, to_json
@@ -57,12 +58,12 @@ class MqctxTextMapPropagator(TextMapPropagator):
         and entries, to write there; a `baggage` that it has written already gets ours beside it.
         """
         context = get_current() if context is None else context
-        present = cast("Mapping[Any, Any]", carrier) if isinstance(carrier, Mapping) else {}
+        present: Mapping[Any, Any] = cast("Any", carrier) if is_mapping(carrier) else {}
         headers = _headers(context, present)
         left = _left_to_opentelemetry(context) - ({"baggage"} & present.keys())
         for header in headers.keys() - left:
             if present.get(header) != headers[header]:
-                setter.set(cast("CarrierT", carrier), header, headers[header])
+                setter.set(carrier, header, headers[header])
 
     def extract(
         self,

@@ -285,7 +285,7 @@ def test_nothing_runs_for_a_format_that_is_not_in_use(client: str) -> None:
         adapter,
         "_core/context.py",
         "_core/isolation.py",
-        "_propagation/propagator.py",
+        "_propagation/injector.py",
         "adapters/_handler.py",
     }
     assert files | files_in(consume) == {*of_every_format, "_propagation/extractor.py"}

@@ -1,1 +1,1 @@
-"""Context to headers and back: settings, encoder, extractor."""
+"""Context to headers and back: settings, injector and encoder, decoder and extractor."""

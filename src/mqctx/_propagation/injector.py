@@ -1,7 +1,7 @@
 """Write the active context into headers, and keep what others wrote there."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from mqctx._core.context import Context, active_store
 from mqctx._core.linked_vars import linked
@@ -79,10 +79,10 @@ class HeaderInjector:
         return encoded
 
     def _join(
-        self, injected: dict[str, Any], given: Mapping[str, Any], handled: object
+        self, injected: dict[str, Any], given: Mapping[str, Any], handled: Any
     ) -> dict[str, Any]:
         """Keep what others wrote into a header of ours, unless the message handled brought it."""
-        old = cast("Mapping[Any, Any]", handled) if isinstance(handled, Mapping) else {}
+        old: Mapping[Any, Any] = handled if is_mapping(handled) else {}
         for header, join in self._joins:
             theirs = given.get(header)
             if theirs is not None and old.get(header) != theirs:

@@ -72,6 +72,11 @@ def test_is_patched_on_an_object_as_what_it_stands_for(
     assert getattr(target, hook.name).__func__ is vars(hook.owner)[hook.name]
 
 
+def test_publish_of_aio_pika_is_mocked_as_an_async_def() -> None:
+    with mock.patch.object(aio_pika_adapter, "publish") as patched:
+        assert isinstance(patched, mock.AsyncMock)
+
+
 def test_put_back_as_the_original_it_is_hooked_anew_by_the_next_instrument() -> None:
     """As when a patch that began before `instrument` ends after it."""
     with mock.patch.object(Channel, "basic_publish"):

@@ -15,6 +15,7 @@ from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
 from mqctx._core.context import Scope, restored_here
+from mqctx._core.isolation import mark_async
 from mqctx._propagation import propagator as propagators
 from mqctx._propagation.propagator import Propagator
 from mqctx.adapters._aio_pika_blocks import Block, Loop, OpenBlocks
@@ -84,6 +85,7 @@ def publish(
     return send(outgoing, routing_key, mandatory=mandatory, immediate=immediate, timeout=timeout)
 
 
+mark_async(publish)  # for mocks; as an `async def` it would take the context when first awaited
 _CLIENTS_PUBLISH = Exchange.publish
 
 

@@ -53,7 +53,7 @@ async def _awaited(snapshot: contextvars.Context, coroutine: Coroutine[Any, Any,
 def in_steps(
     snapshot: contextvars.Context,
     coroutine: Coroutine[Any, Any, R],
-    first_step: Callable[[None], Any] | None = None,
+    first_step: Callable[[Any], Any] | None = None,
 ) -> Generator[Any, Any, R]:
     """Run a coroutine with every step of it in `snapshot`; `first_step` may have been taken before.
 
@@ -61,7 +61,8 @@ def in_steps(
     are as ever); only the context variables are the snapshot's.
     """
     send: Callable[[Any], Any] = coroutine.send
-    step, value = first_step or send, None
+    step: Callable[[Any], Any] = first_step or send
+    value: Any = None
     while True:
         try:
             awaited = snapshot.run(step, value)

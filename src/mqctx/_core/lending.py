@@ -54,7 +54,8 @@ def _further_steps(
 def _begin(store: Store, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, Any]:
     """Call a function, take the first step of the coroutine that it returns, and return both."""
     set_store(store)
-    awaitable = function(*args)
-    if type(awaitable) is CoroutineType or isinstance(awaitable, Coroutine):
-        return awaitable, awaitable.send(None)
-    return awaitable, _NOT_BEGUN
+    awaitable: Any = function(*args)
+    if type(awaitable) is not CoroutineType and not isinstance(awaitable, Coroutine):
+        return awaitable, _NOT_BEGUN
+    coroutine: Coroutine[Any, Any, Any] = awaitable
+    return coroutine, coroutine.send(None)

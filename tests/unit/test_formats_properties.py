@@ -95,6 +95,12 @@ def check_round_trip(layout: Format, values: dict[str, JSONValue]) -> None:
 
 
 @each_format
+def test_del_is_escaped_and_arrives(layout: Format) -> None:
+    values: dict[str, JSONValue] = {"a": "x\x7f", "b": ["\x7f"], "c": {"\x7f": "\u00e9\x7f"}}
+    check_round_trip(layout, values)
+
+
+@each_format
 @settings(max_examples=50)
 @given(values=contexts)
 def test_what_is_written_is_short_ascii_and_arrives(

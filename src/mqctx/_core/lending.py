@@ -55,7 +55,5 @@ def _begin(store: Store, function: Callable[..., Any], args: tuple[Any, ...]) ->
     """Call a function, take the first step of the coroutine that it returns, and return both."""
     set_store(store)
     awaitable: Any = function(*args)
-    if type(awaitable) is not CoroutineType and not isinstance(awaitable, Coroutine):
-        return awaitable, _NOT_BEGUN
-    coroutine: Coroutine[Any, Any, Any] = awaitable
-    return coroutine, coroutine.send(None)
+    has_steps = type(awaitable) is CoroutineType or isinstance(awaitable, Coroutine)
+    return awaitable, awaitable.send(None) if has_steps else _NOT_BEGUN

@@ -96,7 +96,7 @@ def check_round_trip(layout: Format, values: dict[str, JSONValue]) -> None:
 
 @each_format
 def test_del_is_escaped_and_arrives(layout: Format) -> None:
-    values: dict[str, JSONValue] = {"a": "x\x7f", "b": ["\x7f"], "c": {"\x7f": "\u00e9\x7f"}}
+    values: dict[str, JSONValue] = {"a": "x\x7f", "b": ["\x7f"], "c": {"\x7f": "\x7f"}}
     check_round_trip(layout, values)
 
 

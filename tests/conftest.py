@@ -7,8 +7,7 @@ import hypothesis
 import pytest
 
 import mqctx
-from mqctx._core import linked_vars, rejection, values
-from mqctx._propagation import propagator
+from mqctx._core.registry import registry
 from mqctx.middleware import _request  # noqa: F401 - what it declares is there throughout
 
 # How long an example takes says nothing where several tests run at a time.
@@ -18,10 +17,9 @@ hypothesis.settings.load_profile("mqctx")
 
 @pytest.fixture(autouse=True)
 def _clean_process() -> Iterator[None]:
-    declared, others = dict(values.declarations), dict(linked_vars.linked)
-    local = set(values.local)
-    rejection.forget_logged()
-    values.undeclared.clear()
+    saved = registry.snapshot()
+    registry.quiet_until.clear()
+    registry.undeclared.clear()
     # By default, who configures logging disables the loggers that exist: Django, dictConfig.
     for name in logging.root.manager.loggerDict:
         logging.getLogger(name).disabled = False
@@ -29,11 +27,5 @@ def _clean_process() -> Iterator[None]:
     logging.root.setLevel(logging.WARNING)
     logging.disable(logging.NOTSET)
     yield
-    values.declarations.clear()
-    values.declarations.update(declared)
-    values.local.clear()
-    values.local.update(local)
-    linked_vars.linked.clear()
-    linked_vars.linked.update(others)
-    propagator.configure()
+    registry.restore(saved)
     assert mqctx.current() == {}, "a context is still active after the test"

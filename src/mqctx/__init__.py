@@ -1,7 +1,9 @@
 """Your request context, on the other side of the queue."""
 
-from mqctx._core.context import Context, Scope, bind, current, run, scope, wrap
+from mqctx._core.context import Context, bind, run, scope, wrap
 from mqctx._core.rejection import Rejection
+from mqctx._core.scope import Scope
+from mqctx._core.store import current
 from mqctx._core.variable import Variable
 from mqctx._propagation.propagator import Propagator, configure, extract, inject
 from mqctx.errors import (

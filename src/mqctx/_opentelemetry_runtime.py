@@ -10,7 +10,8 @@ from typing import Final, NamedTuple, cast
 from opentelemetry.context.context import Context as OtelContext
 from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 
-from mqctx._core.context import EMPTY, Context, Scope
+from mqctx._core.context import EMPTY, Context
+from mqctx._core.scope import Scope
 
 __all__ = ["RuntimeContext", "get_from_context", "set_in_context"]
 

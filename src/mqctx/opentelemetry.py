@@ -17,13 +17,14 @@ from opentelemetry.propagators.textmap import (
 )
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
-from mqctx._core.context import EMPTY, Context, Scope, current, restored_here
+from mqctx._core.context import EMPTY, Context
 from mqctx._core.name_filter import name_filter
-from mqctx._core.values import JSONValue, as_plain, declarations
+from mqctx._core.scope import Scope
+from mqctx._core.store import current, restored_here
+from mqctx._core.values import JSONValue, as_plain
 from mqctx._opentelemetry_runtime import get_from_context, set_in_context
-from mqctx._propagation import propagator as propagators
 from mqctx._propagation.decoder import is_mapping
-from mqctx._propagation.propagator import Propagator
+from mqctx._propagation.propagator import Propagator, registry
 from mqctx.errors import MqctxError
 from mqctx.formats.json import JsonFormat, from_json, to_json
 
@@ -77,17 +78,17 @@ class MqctxTextMapPropagator(TextMapPropagator):
         """
         context = OtelContext() if context is None else context
         # What an adapter has already restored counts, with the propagator that it was given.
-        brought = restored_here(carrier) or propagators.default.extract(_Carried(carrier, getter))
+        brought = restored_here(carrier) or registry.propagator.extract(_Carried(carrier, getter))
         return set_in_context(brought, context) if brought else context
 
     @property
     def fields(self) -> set[str]:
         """The headers that `inject` writes, as the default propagator's formats name them."""
-        return {header for each in propagators.default.formats for header in each.headers}
+        return {header for each in registry.propagator.formats for header in each.headers}
 
 
 def _headers(context: OtelContext, present: Mapping[Any, Any]) -> dict[str, Any]:
-    propagator = propagators.default
+    propagator = registry.propagator
     brought = get_from_context(context)
     if brought is None or brought is get_from_context(get_current()):
         headers = propagator.inject(present, trim=True)
@@ -224,7 +225,7 @@ def _text(plain: JSONValue) -> str:
 
 def _meant(name: str, text: str) -> object:
     """Return `text`, or what it says as JSON where the variable takes no text of that kind."""
-    declaration = declarations.get(name)
+    declaration = registry.declarations.get(name)
     try:
         if declaration is not None:
             declaration.restore(text)

@@ -12,7 +12,7 @@ import pytest
 
 import mqctx
 from mqctx import Context, Propagator, bind, current, scope
-from mqctx._propagation import propagator as propagators
+from mqctx._propagation.propagator import registry
 from mqctx.formats import JsonFormat, SignedFormat
 from mqctx.logging.stdlib import ContextFilter
 from mqctx.middleware import asgi, wsgi
@@ -381,7 +381,7 @@ class TestLocalValues:
 
     def test_never_leave_the_process(self, ask: Ask) -> None:
         def inside() -> None:
-            sent.append(propagators.default.extract(propagators.default.inject()))
+            sent.append(registry.propagator.extract(registry.propagator.inject()))
 
         sent: list[Context] = []
         ask(inside, [("X-Request-Id", "r-1")], trace=False)

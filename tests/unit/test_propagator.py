@@ -18,7 +18,7 @@ import mqctx
 from mqctx import Context, JsonFormat, Propagator, Rejection, Variable, configure, scope
 from mqctx._core.rejection import Report, log_rejection
 from mqctx._core.values import JSONValue
-from mqctx._propagation import propagator as propagators
+from mqctx._propagation.propagator import registry
 from mqctx.formats import CORRELATION_ID, FlatFormat, Format, TraceContextFormat, header_size
 from mqctx.formats._format import FRAMING
 
@@ -521,7 +521,7 @@ def test_a_propagator_does_not_change(name: str) -> None:
 
 def test_configure_sets_the_default_and_without_settings_resets_it() -> None:
     configured = configure(max_bytes=100)
-    assert propagators.default is configured
+    assert registry.propagator is configured
     assert configured.max_bytes == 100
     assert configure().max_bytes == 3584
 

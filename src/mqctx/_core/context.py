@@ -1,24 +1,18 @@
-"""The context: what it is, and how it becomes and stops being the active one.
-
-One `ContextVar` holds a store for the innermost run or scope, and the store holds the immutable
-`Context`. So whoever copied the context variables of a run (its tasks, its threads) shares the
-store, and sees what `bind` adds.
-"""
+"""The context: an immutable mapping, and the ways to make it the active one."""
 
 import contextvars
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextvars import ContextVar, Token, copy_context
-from types import TracebackType
+from contextvars import copy_context
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, cast
 
-import msgspec
-
 from mqctx._core import isolation, linked_vars
-from mqctx._core.isolation import Arguments, KeywordArguments
-from mqctx._core.values import check, local, undeclared
+from mqctx._core.linked_vars import MISSING
+from mqctx._core.registry import registry
+from mqctx._core.scope import Scope
+from mqctx._core.store import OUTSIDE, Store, active_store, call_inside, current
+from mqctx._core.values import check
 from mqctx._core.wrapped import AsyncWrapped, Wrapped
-from mqctx.errors import InactiveError, MissingValueError, ScopeError
+from mqctx.errors import InactiveError, MissingValueError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,16 +39,17 @@ class Context(Mapping[str, Any]):
     __slots__ = ("_derived", "_values", "encoded", "signed", "unsigned")
 
     _values: Mapping[str, Any]
-    _derived: "Context | None"
+    _derived: "tuple[Mapping[str, Any], Context] | None"
     unsigned: Collection[str]
     """Names whose values were read without a signature: anybody may have written them."""
     signed: Collection[str]
     """Names whose values were read with a signature that counts."""
-    encoded: tuple[object, Any] | None
-    """The propagator that encoded this context last, and what it made."""
+    encoded: tuple[object, object, Any] | None
+    """The propagator that encoded this context last, among which declarations, what it made."""
 
     def __init__(self, values: Mapping[str, object] | None = None, /, **more: object) -> None:
         given = {**values, **more} if values else more
+        undeclared = registry.undeclared
         # The usual values are checked here, for a call of `check` takes longer than its work.
         self._values = {
             name: value
@@ -119,7 +114,7 @@ class Context(Mapping[str, Any]):
     def __reduce__(self) -> tuple[Any, ...]:
         values = self.propagated()
         unsigned, signed = (frozenset(values) & set(m) for m in (self.unsigned, self.signed))
-        return Context._from_checked, (values, unsigned, signed)
+        return _unpickled, (values, unsigned, signed)
 
     def origin(self, name: str) -> Origin:
         """Return whose word the value of `name` is.
@@ -139,6 +134,7 @@ class Context(Mapping[str, Any]):
 
     def propagated(self) -> Mapping[str, Any]:
         """Return the names and values that may leave the process: all but the local ones."""
+        local = registry.local
         if not local or local.isdisjoint(self._values):
             return self._values
         return {name: value for name, value in self._values.items() if name not in local}
@@ -180,19 +176,26 @@ class Context(Mapping[str, Any]):
         store = Store(self, headers, self)
         return copy_context().run(call_inside, store, copy_context, (), {})
 
-    def captured(self) -> "Context":
-        """Return this context with what the joined ContextVars hold at this moment."""
-        for known in (self, self._derived):
-            if known is not None and linked_vars.matches(known._values):
-                return known
-        values = linked_vars.captured(self._values)
-        replaced = {name for name in values if values[name] is not self._values.get(name)}
-        unsigned, signed = (_left_of(m, replaced) for m in (self.unsigned, self.signed))
-        self._derived = Context._from_checked(values, unsigned, signed)
-        return self._derived
+    def captured(self, given: Mapping[str, Any]) -> "Context":
+        """Return this context with what others put into linked ContextVars since they were `given`.
+
+        That is what these held when this context, or what was bound to it, became active here.
+        """
+        held = linked_vars.held(given)
+        changed = {n: v for n, v in held.items() if v is not self._values.get(n, MISSING)}
+        if not changed:
+            return self
+        if self._derived is not None and _are_same(self._derived[0], changed):
+            return self._derived[1]
+        values = {n: v for n, v in {**self._values, **changed}.items() if v is not MISSING}
+        unsigned, signed = (_left_of(m, changed) for m in (self.unsigned, self.signed))
+        context = Context._from_checked(values, unsigned, signed)
+        self._derived = changed, context
+        return context
 
 
 EMPTY = Context()
+OUTSIDE.context = OUTSIDE.restored = EMPTY
 from_checked = Context._from_checked  # pyright: ignore[reportPrivateUsage]  # in its own module
 """Makes a context of values that were checked before, and of the names that others wrote."""
 
@@ -206,65 +209,20 @@ def _left_of(
     return frozenset([*(name for name in marked if name not in replaced), *added])
 
 
-class Store(msgspec.Struct):
-    """What is active in one run or scope; `bind` replaces its context.
-
-    A Struct, since one is made for each message; one that the garbage collector follows, since a
-    local value may refer to it.
-    """
-
-    context: Context
-    headers: object = None
-    """Those of the message that is being handled."""
-    restored: Context = EMPTY
-    """What was extracted from `headers`."""
-    active: bool = True
-    """False outside every run and scope, where there is nothing to add to."""
-    has_linked: bool = True
-    """Whether the linked ContextVars beside it are its own."""
-
-    @property
-    def live(self) -> "Store":
-        """Itself; what stands in place of a store has here the one that it stands for."""
-        return self
+def _are_same(some: Mapping[str, object], others: Mapping[str, object]) -> bool:
+    return some.keys() == others.keys() and all(some[name] is others[name] for name in some)
 
 
-_OUTSIDE = Store(EMPTY, active=False)
-_store: ContextVar[Store] = ContextVar("mqctx", default=_OUTSIDE)
-active_store = _store.get
-"""Returns the store of the innermost run or scope: for what is done for each message."""
-set_store = _store.set
-_binding = threading.Lock()
-
-
-def call_inside(
-    store: Store, function: Callable[..., R], args: Arguments, kwargs: KeywordArguments
-) -> R:
-    """Call `function` with `store` active, which it stays: in a snapshot of its own."""
-    set_store(store)
-    if linked_vars.linked:
-        linked_vars.set_to(store.context)
-    return function(*args, **kwargs) if kwargs else function(*args)
+def _unpickled(
+    values: Mapping[str, Any], unsigned: Collection[str], signed: Collection[str]
+) -> Context:
+    """Return a context that was pickled, without what is local by now."""
+    return from_checked(from_checked(values).propagated(), unsigned, signed)
 
 
 def as_context(values: Mapping[str, object]) -> Context:
     """Return `values` as a context: itself if it is one, else a checked copy."""
     return values if type(values) is Context else Context(values)
-
-
-def current() -> Context:
-    """Return the active context: the empty one outside every run and scope, never None."""
-    store = _store.get()
-    return store.context.captured() if linked_vars.linked and store.has_linked else store.context
-
-
-def restored_here(headers: object) -> Context | None:
-    """Return the context that was extracted from these very `headers` for the run under way.
-
-    So a handler that is decorated, and hooked too, extracts once.
-    """
-    store = _store.get()
-    return store.restored if store.headers is headers and headers is not None else None
 
 
 def run(
@@ -299,73 +257,13 @@ def bind(values: Mapping[str, object] | None = None, /, **more: object) -> None:
         InvalidValueError: a value cannot travel, or does not fit its declared variable.
     """
     added = Context(values, **more)
-    store = _store.get().live
+    store = active_store().live
     if not store.active:
         raise InactiveError(
             f"bind({', '.join(added)}) outside a run would leak to whatever comes next; "
             "start one at the edge with run(...) or `with scope(...):`"
         )
-    with _binding:
-        store.context = store.context | added
-    for name, other in linked_vars.linked.items():
-        if name in added:
-            other.contextvar.set(added[name])
-
-
-_Setting: TypeAlias = tuple[Token[Any], object, object]
-"""What was set, to which value, and what stands for none."""
-
-
-class Scope(msgspec.Struct, eq=False):
-    """A `with` block, or a decorator, inside a context.
-
-    An object is in use by one `with` block at a time; take a new one for each.
-    """
-
-    context: Context
-    exact: bool = False
-    """Whether it is the whole of what is active inside, or added to what is active outside."""
-    headers: object = None
-    """Those that the context was extracted from."""
-    _entered: list[_Setting] = []
-
-    def __enter__(self) -> Context:
-        if self._entered:
-            raise ScopeError("this scope is in use; call scope(...) anew for each `with` block")
-        context = self._chosen()
-        if self.exact:
-            store = Store(context, self.headers, context)
-        else:
-            around = active_store()
-            store = Store(context, around.headers, around.restored)
-        self._entered = [(set_store(store), store, _OUTSIDE)]
-        if linked_vars.linked:
-            for other, value in linked_vars.assignments(context):
-                self._entered.append((other.contextvar.set(value), value, other.absent))
-        return context
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        entered, self._entered = self._entered, []
-        for setting in reversed(entered):
-            _reset(*setting)
-
-    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
-        """Return `function` with each call inside the context, as it is at the call."""
-
-        def inside(function: Callable[..., R], args: Arguments, kwargs: KeywordArguments) -> R:
-            context = self._chosen()
-            return call_inside(Store(context, None, context), function, args, kwargs)
-
-        return isolation.decorate(function, inside)
-
-    def _chosen(self) -> Context:
-        around = EMPTY if self.exact else current()
-        return self.context if around is EMPTY else around | self.context
+    store.bind(added)
 
 
 def scope(values: Mapping[str, object] | None = None, /, **more: object) -> Scope:
@@ -376,15 +274,3 @@ def scope(values: Mapping[str, object] | None = None, /, **more: object) -> Scop
         InvalidValueError: a value cannot travel, or does not fit its declared variable.
     """
     return Scope(Context(values, **more))
-
-
-def _reset(token: Token[Any], value: object, absent: object) -> None:
-    """Undo a setting, exactly; in another snapshot than its own, as far as it reached there."""
-    try:
-        token.var.reset(token)
-    except ValueError:
-        # A generator, or a framework, entered and left the scope in two different spaces. Where
-        # ours was copied along it ends here; what else is active in this snapshot is not ours.
-        if token.var.get(absent) is value:
-            missing = token.old_value is Token.MISSING
-            token.var.set(absent if missing else token.old_value)

@@ -6,7 +6,8 @@ from types import CoroutineType
 from typing import Any, Final, TypeVar
 
 from mqctx._core import isolation
-from mqctx._core.context import EMPTY, Store, active_store, current, set_store
+from mqctx._core.context import EMPTY
+from mqctx._core.store import Store, active_store, current, set_store
 
 R = TypeVar("R")
 
@@ -39,10 +40,7 @@ class Surroundings:
         except StopIteration as finished:
             return finished.value  # type: ignore[no-any-return]  # the coroutine's own result
         finally:
-            around = self._store
-            lent.context = around.context
-            lent.active = around.active
-            lent.has_linked = True
+            lent.show(self._store.live)
 
 
 def _further_steps(

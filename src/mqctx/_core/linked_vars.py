@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from mqctx._core.registry import registry
+
 
 class LinkedVar(msgspec.Struct, frozen=True, eq=False):
     """A ContextVar, and what it holds where the name has no value.
@@ -22,21 +24,18 @@ class LinkedVar(msgspec.Struct, frozen=True, eq=False):
         return self.contextvar.get(self.absent)
 
 
-linked: dict[str, LinkedVar] = {}
-
-
 def link(name: str, contextvar: ContextVar[Any]) -> None:
     """Let `contextvar` hold the value of `name` from now on."""
     try:
         absent = contextvars.Context().run(contextvar.get)
     except LookupError:
         absent = None
-    linked[name] = LinkedVar(contextvar, absent)
+    registry.linked[name] = LinkedVar(contextvar, absent)
 
 
 def assignments(values: Mapping[str, Any]) -> Iterator[tuple[LinkedVar, object]]:
     """Iterate over what the linked ContextVars hold where `values` are active."""
-    for name, other in linked.items():
+    for name, other in registry.linked.copy().items():
         yield other, values.get(name, other.absent)
 
 
@@ -46,13 +45,24 @@ def set_to(values: Mapping[str, Any]) -> None:
         other.contextvar.set(value)
 
 
-def matches(values: Mapping[str, Any]) -> bool:
-    """Whether the linked ContextVars hold at this moment what `values` say."""
-    return all(other.read() is value for other, value in assignments(values))
+def set_bound(values: Mapping[str, Any]) -> None:
+    """Let those linked ContextVars that have a name in `values` hold what these say."""
+    for name, other in registry.linked.copy().items():
+        if name in values:
+            other.contextvar.set(values[name])
 
 
-def captured(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `values` with what the linked ContextVars hold at this moment."""
-    read = ((name, other.read(), other.absent) for name, other in linked.items())
-    present = {name: value for name, value, absent in read if value is not absent}
-    return {name: value for name, value in values.items() if name not in linked} | present
+def held(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return by name what others have set linked ContextVars to since they held what is `given`.
+
+    `MISSING` is where it is what stands for no value.
+    """
+    found: dict[str, Any] = {}
+    for name, other in registry.linked.copy().items():
+        value = other.read()
+        if value is not given.get(name, other.absent):
+            found[name] = MISSING if value is other.absent else value
+    return found
+
+
+MISSING: Any = object()

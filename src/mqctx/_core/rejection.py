@@ -1,12 +1,16 @@
 """What was not restored, or not sent, and why; and how that is told."""
 
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
+from itertools import repeat
+from operator import length_hint
 from typing import TYPE_CHECKING, Final, Literal, ParamSpec, TypeAlias
 
 import msgspec
 
+from mqctx._core.registry import registry
 from mqctx._core.values import describe, printable
 
 if TYPE_CHECKING:
@@ -61,7 +65,6 @@ class RefusedError(Exception):
 Report: TypeAlias = Callable[[Rejection], None]
 
 _SECONDS_BETWEEN_LINES: Final = 60.0
-_lines_until: dict[tuple[str, str, str], float] = {}
 _reporting: ContextVar[bool] = ContextVar("mqctx_reporting", default=False)
 
 
@@ -104,14 +107,49 @@ def _tell(on_rejected: Callable[[Rejection], object], rejection: Rejection) -> N
 
 def log_rejection(rejection: Rejection) -> None:
     """Log a WARNING: one per kind of rejection and minute, so that a flood stays readable."""
-    kind = (rejection.during, rejection.header, rejection.reason)
-    now = time.monotonic()
-    # No lock, which a fork or a signal handler could find taken: at worst two threads log a line.
-    if now >= _lines_until.get(kind, now):
-        _lines_until[kind] = now + _SECONDS_BETWEEN_LINES
+    if _is_due(rejection.during, rejection.header, rejection.reason):
         logger().warning("%s", rejection)
 
 
-def forget_logged() -> None:
-    """Let the next rejection of each kind be logged at once; for tests."""
-    _lines_until.clear()
+def _is_due(*kind: str) -> bool:
+    """Whether nobody has logged that kind in the last minute; then nobody else does in the next."""
+    now = time.monotonic()
+    mine = now + _SECONDS_BETWEEN_LINES
+    earlier = registry.quiet_until.setdefault(kind, mine)
+    if earlier is mine or now < earlier:
+        return earlier is mine
+    # Of all that see that the minute is over, one takes it away.
+    taken = registry.quiet_until.pop(kind, None)
+    if taken is not None:
+        registry.quiet_until.setdefault(kind, mine if taken is earlier else taken)
+    return taken is earlier
+
+
+class Tally(Mapping[str, int]):
+    """Counts by reason, 0 for what never happened. Counting is one step: see `Registry`."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left: dict[str, repeat[None]] = {}
+
+    def add(self, reason: str) -> None:
+        """Count one more."""
+        next(self._left.setdefault(reason, repeat(None, sys.maxsize)))
+
+    def total(self) -> int:
+        """Return how many there were in all."""
+        return sum(self.values())
+
+    def __getitem__(self, reason: str) -> int:
+        left = self._left.get(reason)
+        return 0 if left is None else sys.maxsize - length_hint(left)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._left.copy())
+
+    def __len__(self) -> int:
+        return len(self._left)
+
+    def __repr__(self) -> str:
+        return f"Tally({dict(self)})"

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, cast
 
 import msgspec
 
+from mqctx._core.registry import registry
 from mqctx.errors import ConfigurationError, InvalidNameError, InvalidValueError
 
 JSONValue: TypeAlias = "str | int | float | bool | list[JSONValue] | dict[str, JSONValue] | None"
@@ -119,32 +120,26 @@ def _differ(back: object, value: object) -> bool:
         return True
 
 
-declarations: dict[str, Declaration] = {}
-named = {"request_id", "trace_id", "span_id", "trace_flags", "tracestate"}
-"""Names that this process chose without a declaration, so that they may be fields of a log line."""
-local: set[str] = set()
-"""Names that are declared local."""
-undeclared: set[str] = set()
-"""Names that were found legal, and that nobody has declared: a shortcut, of bounded size."""
-all_undeclared = undeclared.issuperset
-"""Whether all names of some values are among them."""
 _MAX_UNDECLARED = 1000
 _SCALARS = (str, int, bool)
 
 
 def declare(declaration: Declaration) -> None:
     """Make `declaration` hold for its name; raise `ConfigurationError` if another contradicts."""
-    check_name(declaration.name)
-    earlier = declarations.get(declaration.name)
-    if earlier is not None and not earlier.agrees_with(declaration):
+    name = declaration.name
+    check_name(name)
+    # One step: of two threads that declare at once, one is the first, and the other hears of it.
+    earlier = registry.declarations.setdefault(name, declaration)
+    if not earlier.agrees_with(declaration):
         raise ConfigurationError(
-            f"{declaration.name}: already declared as {type_name(earlier.type)} "
+            f"{name}: already declared as {type_name(earlier.type)} "
             f"(local={earlier.local}); share one Variable, or choose another name"
         )
-    declarations[declaration.name] = declaration
+    registry.declarations[name] = declaration
     if declaration.local:
-        local.add(declaration.name)
-    undeclared.discard(declaration.name)
+        registry.local.add(name)
+    # Last: whoever looked before, and adds the name only now, adds it to the old set.
+    registry.undeclared = set()
 
 
 def check_name(name: object) -> None:
@@ -158,8 +153,8 @@ def check_name(name: object) -> None:
 
 def check(name: str, value: object) -> object:
     """Return `value` as a context keeps it under `name`; raise a `MqctxError` if it must not."""
-    if name not in undeclared:
-        declaration = declarations.get(name)
+    if name not in registry.undeclared:
+        declaration = registry.declarations.get(name)
         if declaration is not None:
             return declaration.check(value)
         check_undeclared(name)
@@ -168,10 +163,11 @@ def check(name: str, value: object) -> object:
 
 def check_undeclared(name: str) -> None:
     """Do as `check_name`, and remember a name that is legal and that nobody has declared."""
+    undeclared = registry.undeclared  # the set from before the look below: see `declare`
     if name in undeclared:
         return
     check_name(name)
-    if name not in declarations:
+    if name not in registry.declarations:
         if len(undeclared) >= _MAX_UNDECLARED:  # strangers may send any number of names
             undeclared.clear()
         undeclared.add(name)
@@ -179,15 +175,15 @@ def check_undeclared(name: str) -> None:
 
 def is_settled(name: str, plain: JSONValue) -> bool:
     """Whether a value of an exact JSON type needs no further look: the usual, known case."""
-    declaration = declarations.get(name)
+    declaration = registry.declarations.get(name)
     if declaration is None:
-        return name in undeclared
+        return name in registry.undeclared
     return type(plain) is declaration.type in _SCALARS and not declaration.local
 
 
 def as_plain(name: str, value: object) -> JSONValue:
     """Return what JSON can say of a value in a context; raise `InvalidValueError` if nothing."""
-    declaration = declarations.get(name)
+    declaration = registry.declarations.get(name)
     return to_plain(name, value) if declaration is None else declaration.to_plain(value)
 
 

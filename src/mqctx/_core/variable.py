@@ -4,8 +4,10 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final, Generic, ParamSpec, TypeVar, cast, overload
 
-from mqctx._core.context import Scope, current, scope
+from mqctx._core.context import scope
 from mqctx._core.linked_vars import link
+from mqctx._core.scope import Scope
+from mqctx._core.store import current
 from mqctx._core.values import Declaration, declare
 from mqctx.errors import MissingValueError
 

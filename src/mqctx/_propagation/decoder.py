@@ -7,13 +7,12 @@ from typing import Any, NamedTuple, TypeAlias, cast
 
 from mqctx._core.context import EMPTY, Context, from_checked
 from mqctx._core.name_filter import any_name, name_filter
+from mqctx._core.registry import registry
 from mqctx._core.rejection import RefusedError, Rejection, Report
 from mqctx._core.values import (
     JSONValue,
     UntypedText,
-    all_undeclared,
     check_undeclared,
-    declarations,
     escape,
     is_settled,
     to_plain,
@@ -74,7 +73,7 @@ class HeaderDecoder:
             try:
                 decoded = format.decode(headers, room, self._report)
                 room -= size_within(room, format, headers)
-                if not values and reader.is_exact and all_undeclared(decoded):
+                if not values and reader.is_exact and registry.undeclared.issuperset(decoded):
                     restored: Mapping[str, Any] = decoded
                 else:
                     restored = self._restore(reader, decoded, values)
@@ -124,7 +123,7 @@ def _restored(name: str, plain: JSONValue, accepts: _NameFilter) -> Any:
         raise RefusedError("illegal-name", str(error)) from None
     if not accepts(name):
         raise RefusedError("not-accepted", "its name is not on the accept list")
-    declaration = declarations.get(name)
+    declaration = registry.declarations.get(name)
     if declaration is not None and declaration.local:
         raise RefusedError("local", "its name is declared local in this process")
     try:

@@ -5,7 +5,8 @@ from operator import is_
 from typing import Any, TypeAlias
 
 from mqctx._core.context import EMPTY, Context, from_checked
-from mqctx._core.values import JSONValue, all_undeclared, declarations
+from mqctx._core.registry import registry
+from mqctx._core.values import JSONValue
 from mqctx._propagation.properties import Extract, PropertyOf
 from mqctx.formats._format import header_size
 
@@ -38,7 +39,7 @@ class CachingExtractor:
         self._longest = max_bytes - header_size(header, "")
         self._short = self._longest // 4  # fits, however many bytes a character takes
         self._the_long_way = the_long_way
-        self._last: tuple[str | None, int, Context] = None, 0, EMPTY
+        self._last: tuple[str | None, object, Context] = None, None, EMPTY
 
     def extract(
         self, headers: Mapping[str, Any] | None, message: Any, property_of: PropertyOf
@@ -47,12 +48,13 @@ class CachingExtractor:
         if not headers:
             return EMPTY
         text = values = None
+        undeclared = registry.undeclared
         try:
             text = headers[self._header]
             if type(text) is str:
                 # Many messages in a row come from one request, as a batch's do.
-                last, declared, context = self._last
-                if text == last and declared == len(declarations):
+                last, then, context = self._last
+                if text == last and then is undeclared:
                     return context
                 size = len(text)
                 if size <= self._short or (size <= self._longest and text.isascii()):
@@ -63,11 +65,10 @@ class CachingExtractor:
             pass
         if values is None:
             return self._the_long_way(headers, message, property_of)
-        declared = len(declarations)
-        restored = values if all_undeclared(values) else self._restore(values)
+        restored = values if undeclared.issuperset(values) else self._restore(values)
         context = from_checked(restored, restored)  # nothing of it is signed
         if restored is values or _are_the_same(restored, values):
-            self._last = text, declared, context
+            self._last = text, undeclared, context
         return context
 
 

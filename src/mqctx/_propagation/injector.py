@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mqctx._core.context import Context, active_store
-from mqctx._core.linked_vars import linked
+from mqctx._core.context import Context
 from mqctx._core.name_filter import name_filter
+from mqctx._core.registry import registry
 from mqctx._core.rejection import Rejection, Report
-from mqctx._core.values import JSONValue, all_undeclared, as_plain, escape, type_name
+from mqctx._core.store import active_store
+from mqctx._core.values import JSONValue, as_plain, escape, type_name
 from mqctx._propagation.decoder import is_mapping
 from mqctx._propagation.encoder import Encoded, HeaderEncoder
 from mqctx._propagation.properties import SetProperty
@@ -50,11 +51,13 @@ class HeaderInjector:
                 format.strip(injected)
             if not store.active and len(injected) < len(headers):
                 return dict(headers)  # a script that sends a message on must not erase whose it is
-        context = store.context
-        if linked:
-            context = context.captured()
+        usual = store.later is None and not registry.linked
+        context = store.context if usual else store.now()
         known = context.encoded
-        encoded = known[1] if known and known[0] is self else self._encode(context, trim)
+        if known and known[0] is self and known[1] is registry.undeclared:
+            encoded: Encoded = known[2]
+        else:
+            encoded = self._encode(context, trim)
         if injected is None or not headers:
             return encoded.copy()
         injected.update(encoded.copy())
@@ -62,6 +65,7 @@ class HeaderInjector:
 
     def _encode(self, context: Context, trim: bool) -> Encoded:
         """Return the headers of `context`; remember them if nothing but a setting trimmed them."""
+        declared = registry.undeclared  # as it is before anything is looked up
         unsigned, brought = context.unsigned, frozenset([*context.unsigned, *context.signed])
         encoder = self._encoder
         if unsigned and self._verifies:
@@ -75,7 +79,7 @@ class HeaderInjector:
             if not trim:
                 raise
             return encoder.encode(self._plain(context, trim=True), brought, trim=True)
-        context.encoded = (self, encoded)
+        context.encoded = (self, declared, encoded)
         return encoded
 
     def _join(
@@ -94,7 +98,11 @@ class HeaderInjector:
         """Return what may leave, as JSON has it; with `trim` leave out and report what it lacks."""
         values = context.propagated()
         # What nobody declared is plain since it was set; a linked ContextVar may hold anything.
-        if self._settings.send is None and not linked and all_undeclared(values):
+        if (
+            self._settings.send is None
+            and not registry.linked
+            and registry.undeclared.issuperset(values)
+        ):
             return values
         plain: dict[str, JSONValue] = {}
         for name in filter(self._may_leave, values):

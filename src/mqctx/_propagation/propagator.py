@@ -1,12 +1,12 @@
 """Context to headers, headers to context: what leaves, what is accepted, within which limits."""
 
-import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, Unpack
+from typing import Any, Final, Literal, Unpack, cast
 
 from mqctx._core.context import Context
-from mqctx._core.rejection import Reason, Rejection, log_rejection, tell
+from mqctx._core.registry import Registry
+from mqctx._core.registry import registry as _registry
+from mqctx._core.rejection import Rejection, Tally, log_rejection, tell
 from mqctx._propagation.decoder import HeaderDecoder
 from mqctx._propagation.injector import HeaderInjector
 from mqctx._propagation.properties import Extract, Inject, WithProperties
@@ -14,7 +14,8 @@ from mqctx._propagation.settings import DEFAULT_MAX_BYTES, Accepted, Settings, S
 from mqctx.formats._format import Format
 from mqctx.formats.json import JsonFormat
 
-_counting = threading.Lock()
+registry = cast("Registry[Propagator]", _registry)
+"""The one of the process. Ask it for the default propagator when that is needed."""
 
 
 class Propagator:
@@ -62,8 +63,8 @@ class Propagator:
             on_rejected=on_rejected,
         )
         """What it was told."""
-        self.rejections: Final = Counter[Reason]()
-        """How many rejections there were, by reason."""
+        self.rejections: Final = Tally()
+        """How many rejections there were until now, by reason."""
         self.properties: Final = frozenset(key for each in self.formats for key in each.properties)
         """AMQP properties that the formats use besides headers, as `property:correlation_id`."""
         self.inject_into: Inject
@@ -131,13 +132,11 @@ class Propagator:
 
     def report(self, rejection: Rejection) -> None:
         """Count a rejection, and tell whoever asked for it."""
-        with _counting:
-            self.rejections[rejection.reason] += 1
+        self.rejections.add(rejection.reason)
         tell(self.settings.on_rejected, rejection)
 
 
-default = Propagator()
-"""The propagator that `configure` set last: to be asked of this module when it is needed."""
+registry.propagator = Propagator()
 
 
 def configure(**settings: Unpack[SettingsArguments]) -> Propagator:
@@ -149,9 +148,8 @@ def configure(**settings: Unpack[SettingsArguments]) -> Propagator:
     Raises:
         ConfigurationError: a setting cannot work.
     """
-    global default  # noqa: PLW0603 - the default is one per process
-    default = Propagator(**settings)
-    return default
+    registry.propagator = configured = Propagator(**settings)
+    return configured
 
 
 def inject(headers: Mapping[str, Any] | None = None, *, trim: bool = False) -> dict[str, Any]:
@@ -159,9 +157,9 @@ def inject(headers: Mapping[str, Any] | None = None, *, trim: bool = False) -> d
 
     See `Propagator.inject`: what stays, what `trim` does, and what it raises.
     """
-    return default.inject(headers, trim=trim)
+    return registry.propagator.inject(headers, trim=trim)
 
 
 def extract(headers: Mapping[str, Any] | None) -> Context:
     """Return the context that `headers` carry, as the default propagator reads it; never raises."""
-    return default.extract(headers)
+    return registry.propagator.extract(headers)

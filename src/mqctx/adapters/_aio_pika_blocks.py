@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from weakref import WeakKeyDictionary, ref
 
 from mqctx._core import linked_vars
-from mqctx._core.context import Context, Store, active_store, set_store
+from mqctx._core.context import Context
+from mqctx._core.registry import registry
+from mqctx._core.store import Store, active_store, set_store
 
 if TYPE_CHECKING:
     from contextvars import ContextVar
@@ -72,7 +74,7 @@ class Block:
     def arrive(self, context: Context, headers: object) -> None:
         """Show the context of the message that came, if its owner is sure to work on this one."""
         # Where another task awaited it, linked variables cannot be set: they are the owner's.
-        if self.is_waiting and self._may_fill and (self.is_mine() or not linked_vars.linked):
+        if self.is_waiting and self._may_fill and (self.is_mine() or not registry.linked):
             self._message = Store(context, headers, context)
             for other, value in linked_vars.assignments(context):
                 self._replaced.append((other.contextvar, other.read()))

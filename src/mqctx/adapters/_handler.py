@@ -7,11 +7,12 @@ from inspect import Parameter, signature
 from typing import Any, ParamSpec, TypeVar, overload
 
 from mqctx._core import isolation
-from mqctx._core.context import EMPTY, Context, Scope, Store, active_store, call_inside
+from mqctx._core.context import EMPTY, Context
 from mqctx._core.isolation import Arguments, CallInside, KeywordArguments
-from mqctx._propagation import propagator as propagators
+from mqctx._core.scope import Scope
+from mqctx._core.store import Store, active_store, call_inside
 from mqctx._propagation.decoder import is_mapping
-from mqctx._propagation.propagator import Propagator
+from mqctx._propagation.propagator import Propagator, registry
 from mqctx._propagation.properties import PropertyOf
 from mqctx.errors import HandlerError
 
@@ -43,7 +44,7 @@ def context_from(
 
     A propagator that reads properties too finds them in `message`, with `property_of`.
     """
-    chosen = propagator or propagators.default
+    chosen = propagator or registry.propagator
     if not headers and not chosen.properties:
         return EMPTY
     if propagator is None and headers:

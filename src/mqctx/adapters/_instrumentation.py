@@ -10,9 +10,8 @@ import msgspec
 
 from mqctx._core.isolation import is_async, mark_async
 from mqctx._core.values import type_name
-from mqctx._propagation import propagator as propagators
 from mqctx._propagation.decoder import is_mapping
-from mqctx._propagation.propagator import Propagator
+from mqctx._propagation.propagator import Propagator, registry
 from mqctx.errors import ConfigurationError
 
 Method: TypeAlias = Callable[..., Any]
@@ -125,7 +124,7 @@ class Instrumentation:
                 if each in self._targets and (own := self._targets.get(each)):
                     chosen = own
                     break
-        return (chosen[0] or propagators.default) if chosen else None
+        return (chosen[0] or registry.propagator) if chosen else None
 
     def _place(self, hook: Hook) -> None:
         there = vars(hook.owner)[hook.name]

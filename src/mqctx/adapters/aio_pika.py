@@ -14,10 +14,10 @@ from aio_pika.robust_queue import RobustQueueIterator
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
-from mqctx._core.context import Scope, restored_here
 from mqctx._core.isolation import mark_async
-from mqctx._propagation import propagator as propagators
-from mqctx._propagation.propagator import Propagator
+from mqctx._core.scope import Scope
+from mqctx._core.store import restored_here
+from mqctx._propagation.propagator import Propagator, registry
 from mqctx.adapters._aio_pika_blocks import Block, Loop, OpenBlocks
 from mqctx.adapters._aio_pika_copy import copied_message
 from mqctx.adapters._handler import HandlerDecorator, context_from, headers_of, scope_from
@@ -79,7 +79,7 @@ def publish(
         by_client = method.__func__ is _CLIENTS_PUBLISH
     except AttributeError:  # no method: a mock, or a function that was set on this exchange
         by_client = False
-    outgoing = _injected(message, propagator or propagators.default, by_client=by_client)
+    outgoing = _injected(message, propagator or registry.propagator, by_client=by_client)
     if mandatory and not immediate and timeout is None:  # as mostly: to pass none on is cheaper
         return send(outgoing, routing_key)
     return send(outgoing, routing_key, mandatory=mandatory, immediate=immediate, timeout=timeout)

@@ -19,7 +19,8 @@ from celery.concurrency.base import BasePool
 from celery.local import Proxy
 from celery.worker.request import Request
 
-from mqctx._core.context import EMPTY, Scope
+from mqctx._core.context import EMPTY
+from mqctx._core.scope import Scope
 from mqctx._propagation.propagator import Propagator
 from mqctx.adapters._handler import scope_from, snapshot_from
 from mqctx.adapters._instrumentation import Hook, InjectedHeaders, Instrumentation, Method

@@ -10,9 +10,8 @@ from typing import Any, cast
 from dramatiq import Broker, Message, MessageProxy, Middleware
 from dramatiq.middleware import MiddlewareError
 
-from mqctx._core.context import Scope
-from mqctx._propagation import propagator as propagators
-from mqctx._propagation.propagator import Propagator
+from mqctx._core.scope import Scope
+from mqctx._propagation.propagator import Propagator, registry
 from mqctx.adapters._handler import scope_from
 from mqctx.errors import MqctxError
 
@@ -61,7 +60,7 @@ class ContextMiddleware(Middleware):
         if self._thread.forwards:
             return
         options = message.options
-        inject = (self._propagator or propagators.default).inject
+        inject = (self._propagator or registry.propagator).inject
         try:
             injected = inject(options, trim=self._thread.is_dramatiqs)
         except MqctxError as error:

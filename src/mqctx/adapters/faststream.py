@@ -13,9 +13,8 @@ from faststream.message import StreamMessage
 from faststream.rabbit.response import RabbitPublishCommand
 
 from mqctx._core import isolation
-from mqctx._core.context import Scope
-from mqctx._propagation import propagator as propagators
-from mqctx._propagation.propagator import Propagator
+from mqctx._core.scope import Scope
+from mqctx._propagation.propagator import Propagator, registry
 from mqctx.adapters._handler import scope_from
 
 __all__ = ["ContextMiddleware", "restored"]
@@ -81,7 +80,7 @@ class ContextMiddleware(BaseMiddleware[RabbitPublishCommand, Any]):
         call_next: Callable[[RabbitPublishCommand], Awaitable[Any]],
         cmd: RabbitPublishCommand,
     ) -> Awaitable[Any]:
-        inject = (self._propagator or propagators.default).inject
+        inject = (self._propagator or registry.propagator).inject
         trim = self.msg is not None  # FastStream itself publishes what came of a message
         if isinstance(cmd.body, Message):  # sent as it is, without the command's headers
             cmd.body = copy(cmd.body)

@@ -13,11 +13,10 @@ from kombu.messaging import Consumer, Producer
 from kombu.pidbox import Mailbox
 from kombu.transport.base import StdChannel
 
-from mqctx._core.context import Scope
 from mqctx._core.isolation import Arguments, KeywordArguments
-from mqctx._propagation import propagator as propagators
+from mqctx._core.scope import Scope
 from mqctx._propagation.decoder import is_mapping
-from mqctx._propagation.propagator import Propagator
+from mqctx._propagation.propagator import Propagator, registry
 from mqctx.adapters._handler import HandlerDecorator, headers_of, scope_from, snapshot_from
 from mqctx.adapters._instrumentation import (
     Hook,
@@ -60,7 +59,7 @@ def _publish(
 ) -> Any:
     if len(args) > _HEADERS:
         args = _by_name(args, options)
-    inject = (propagator or propagators.default).inject_into
+    inject = (propagator or registry.propagator).inject_into
     headers = inject(options.get("headers"), options, _set_property)
     options["headers"] = InjectedHeaders(headers) if _instrumentation.in_place else headers
     return producer.publish(body, *args, **options)

@@ -8,9 +8,8 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.channel import Channel
 from pika.connection import Connection
 
-from mqctx._core.context import Scope
-from mqctx._propagation import propagator as propagators
-from mqctx._propagation.propagator import Propagator
+from mqctx._core.scope import Scope
+from mqctx._propagation.propagator import Propagator, registry
 from mqctx.adapters._handler import HandlerDecorator, headers_of, scope_from
 from mqctx.adapters._instrumentation import Hook, Instrumentation, Method, may_carry
 
@@ -42,7 +41,7 @@ def publish(
         OversizeError: the context takes more bytes than the propagator allows.
         HeadersError: the headers in `properties` are not a mapping.
     """
-    properties = _injected(properties, propagator or propagators.default)
+    properties = _injected(properties, propagator or registry.propagator)
     return channel.basic_publish(exchange, routing_key, body, properties, mandatory)
 
 

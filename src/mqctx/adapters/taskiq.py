@@ -16,9 +16,9 @@ from taskiq import (
 )
 
 from mqctx._core import isolation
-from mqctx._core.context import Scope, current
-from mqctx._propagation import propagator as propagators
-from mqctx._propagation.propagator import Propagator
+from mqctx._core.scope import Scope
+from mqctx._core.store import current
+from mqctx._propagation.propagator import Propagator, registry
 from mqctx.adapters._handler import scope_from
 
 __all__ = ["ContextMiddleware"]
@@ -70,7 +70,7 @@ class ContextMiddleware(TaskiqMiddleware):
         """Write the active context into the labels, in place of any that they carry."""
         # The scheduler, in whose process nothing is active, sends on what was scheduled.
         if current() or "schedule_id" not in message.labels:
-            inject = (self._propagator or propagators.default).inject
+            inject = (self._propagator or registry.propagator).inject
             message.labels = inject(message.labels, trim=_is_taskiqs(message))
         return message
 

@@ -7,8 +7,9 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from mqctx._core.registry import registry
 from mqctx._core.rejection import Rejection, Report
-from mqctx._core.values import JSONValue, UntypedText, check_name, declarations, escape, to_plain
+from mqctx._core.values import JSONValue, UntypedText, check_name, escape, to_plain
 from mqctx.errors import InvalidNameError, OversizeError
 from mqctx.formats._format import as_text, text_in
 from mqctx.formats.json import from_json
@@ -201,7 +202,7 @@ def _is_name(key: str) -> bool:
 
 def _says(member: _Member, value: JSONValue) -> bool:
     """Whether the context still has what a member brought."""
-    declaration = declarations.get(member.key)
+    declaration = registry.declarations.get(member.key)
     try:
         brought = member.plain()
         plain = to_plain(member.key, brought)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Required, TypedDict
 from urllib.parse import urlsplit
 
-from mqctx._core.context import current
 from mqctx._core.rejection import Rejection, log_rejection
 from mqctx._core.settings import (
     check_flag,
@@ -19,6 +18,7 @@ from mqctx._core.settings import (
     checked_table,
     refuse_shared,
 )
+from mqctx._core.store import current
 from mqctx._core.values import as_plain, escape
 from mqctx._http_log import log_request
 from mqctx.errors import ConfigurationError, InvalidValueError

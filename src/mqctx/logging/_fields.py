@@ -4,8 +4,8 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from mqctx._core.context import current
 from mqctx._core.name_filter import name_filter
+from mqctx._core.store import current
 
 REDACTED: Final = "***"
 

@@ -10,8 +10,9 @@ from urllib.parse import quote
 import msgspec
 
 from mqctx._core.context import Context, from_checked
+from mqctx._core.registry import registry
 from mqctx._core.rejection import Reason, Rejection, log_rejection
-from mqctx._core.values import JSONValue, declarations, describe, escape, printable, to_plain
+from mqctx._core.values import JSONValue, describe, escape, printable, to_plain
 from mqctx._core.variable import Variable
 from mqctx.formats.trace_context import TraceContextFormat, new_id, start_trace
 from mqctx.middleware._access_log import AccessLine
@@ -168,7 +169,7 @@ class RequestContextBuilder:
         if not self._accepts_id(given):
             _reject(self.id_header, "request_id", "malformed", escape(given))
             return None
-        if "request_id" in declarations:
+        if "request_id" in registry.declarations:
             return given if _take(values, "request_id", self.id_header, given) else None
         values["request_id"] = given
         return given
@@ -176,7 +177,7 @@ class RequestContextBuilder:
     def _new_id(self, values: dict[str, Any]) -> str | None:
         """Put a new request id into `values` and return its text, if one fits the declared type."""
         text = new_id(16)
-        if "request_id" not in declarations:
+        if "request_id" not in registry.declarations:
             values["request_id"] = text
             return text
         for candidate in (text, str(int(text[:16], 16) >> 1)):
@@ -195,7 +196,7 @@ class RequestContextBuilder:
         if self._trust:
             trace = _trace_context.decode(found, _MAX_TRACE, log_rejection)
         for name, text in (trace or start_trace()).items():
-            if name in declarations:
+            if name in registry.declarations:
                 _take(values, name, "traceparent", str(text))
             else:
                 values[name] = text
@@ -233,7 +234,7 @@ def _take(values: dict[str, Any], name: str, header: str, text: str) -> bool:
 
 def _typed(name: str, text: str) -> Any:
     """Return `text` as the context keeps it under `name`: "42" is 42 where an int is declared."""
-    declaration = declarations.get(name)
+    declaration = registry.declarations.get(name)
     if declaration is None:
         return text if text.isascii() else to_plain(name, text)
     return declaration.check(msgspec.convert(text, declaration.type, strict=False))

@@ -1,0 +1,61 @@
+"""What holds for the whole process, in one object that can be saved and put back."""
+
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import msgspec
+
+if TYPE_CHECKING:
+    from mqctx._core.linked_vars import LinkedVar
+    from mqctx._core.values import Declaration
+
+_NAMED: Final = ("request_id", "trace_id", "span_id", "trace_flags", "tracestate")
+PropagatorT = TypeVar("PropagatorT")
+
+
+class Registry(msgspec.Struct, Generic[PropagatorT], eq=False):
+    """The state of the process. Any thread may change it, and none waits for another.
+
+    So each change is one step of the interpreter, and what is iterated over is a copy: a lock could
+    be held for ever in a forked child, or by what a signal handler interrupted.
+    """
+
+    propagator: PropagatorT
+    """The default one, which `configure` set last."""
+    declarations: "dict[str, Declaration]" = {}
+    """What variables say of their names."""
+    local: set[str] = set()
+    """Names that are declared local."""
+    undeclared: set[str] = set()
+    """Names that were found legal, and that nobody has declared: a shortcut, of bounded size.
+
+    Each declaration begins another set, so what was made of values while this was it, and is kept,
+    counts for as long as it is.
+    """
+    linked: "dict[str, LinkedVar]" = {}
+    """ContextVars of other libraries, by the name whose value they hold."""
+    named: set[str] = msgspec.field(default_factory=lambda: {*_NAMED})
+    """Names that this process chose without a declaration, so that a log line may have them."""
+    quiet_until: dict[tuple[str, ...], float] = {}
+    """When a kind of rejection is logged again."""
+
+    def snapshot(self) -> "Registry[PropagatorT]":
+        """Return a copy, for `restore`."""
+        return Registry(
+            self.propagator,
+            self.declarations.copy(),
+            self.local.copy(),
+            self.undeclared.copy(),
+            self.linked.copy(),
+            self.named.copy(),
+            self.quiet_until.copy(),
+        )
+
+    def restore(self, saved: "Registry[PropagatorT]") -> None:
+        """Let all be as it was when `saved` was taken, which can be restored again."""
+        copy = saved.snapshot()
+        for field in self.__struct_fields__:
+            setattr(self, field, getattr(copy, field))
+
+
+registry: Registry[Any] = Registry(None)
+"""The one of this process. It knows its propagator from when `mqctx` is imported."""

@@ -1,0 +1,93 @@
+"""A `with` block inside a context."""
+
+from collections.abc import Callable
+from contextvars import Token
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
+
+from mqctx._core import isolation, linked_vars
+from mqctx._core.isolation import Arguments, KeywordArguments
+from mqctx._core.registry import registry
+from mqctx._core.store import OUTSIDE, Store, active_store, call_inside, current, set_store
+from mqctx.errors import ScopeError
+
+if TYPE_CHECKING:
+    from mqctx._core.context import Context
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_Setting: TypeAlias = tuple[Token[Any], object, object]
+"""What was set, to which value, and what stands for none."""
+
+
+class Scope:
+    """A `with` block, or a decorator, inside a context.
+
+    An object is in use by one `with` block at a time; take a new one for each.
+
+    Args:
+        context: What is active inside.
+        exact: Whether that is all, or is added to what is active outside.
+        headers: Those that the context was extracted from.
+    """
+
+    __slots__ = ("_context", "_entered", "_exact", "_headers")
+
+    def __init__(self, context: "Context", *, exact: bool = False, headers: object = None) -> None:
+        self._context = context
+        self._exact = exact
+        self._headers = headers
+        self._entered: list[_Setting] = []
+
+    def __enter__(self) -> "Context":
+        if self._entered:
+            raise ScopeError("this scope is in use; call scope(...) anew for each `with` block")
+        context = self._chosen()
+        if self._exact:
+            store = Store(context, self._headers, context)
+        else:
+            around = active_store()
+            store = Store(context, around.headers, around.restored)
+        self._entered = [(set_store(store), store, OUTSIDE)]
+        if registry.linked:
+            for other, value in linked_vars.assignments(context):
+                self._entered.append((other.contextvar.set(value), value, other.absent))
+        return context
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        entered, self._entered = self._entered, []
+        for setting in reversed(entered):
+            _reset(*setting)
+
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
+        """Return `function` with each call inside the context, as it is at the call."""
+
+        def inside(function: Callable[..., R], args: Arguments, kwargs: KeywordArguments) -> R:
+            context = self._chosen()
+            return call_inside(Store(context, None, context), function, args, kwargs)
+
+        return isolation.decorate(function, inside)
+
+    def __repr__(self) -> str:
+        return f"<Scope of {'exactly ' if self._exact else ''}{self._context!r}>"
+
+    def _chosen(self) -> "Context":
+        around = OUTSIDE.context if self._exact else current()
+        return self._context if around is OUTSIDE.context else around | self._context
+
+
+def _reset(token: Token[Any], value: object, absent: object) -> None:
+    """Undo a setting, exactly; in another snapshot than its own, as far as it reached there."""
+    try:
+        token.var.reset(token)
+    except ValueError:
+        # A generator, or a framework, entered and left the scope in two snapshots. Where ours was
+        # copied along it ends here; what else is active in this snapshot is not ours.
+        if token.var.get(absent) is value:
+            missing = token.old_value is Token.MISSING
+            token.var.set(absent if missing else token.old_value)

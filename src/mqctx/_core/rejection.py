@@ -145,6 +145,9 @@ class Tally(Mapping[str, int]):
         left = self._left.get(reason)
         return 0 if left is None else sys.maxsize - length_hint(left)
 
+    def __contains__(self, reason: object) -> bool:
+        return reason in self._left
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._left.copy())
 

@@ -285,6 +285,7 @@ def test_nothing_runs_for_a_format_that_is_not_in_use(client: str) -> None:
         adapter,
         "_core/context.py",
         "_core/isolation.py",
+        "_core/store.py",
         "_propagation/injector.py",
         "adapters/_handler.py",
     }

@@ -49,9 +49,14 @@ def _further_steps(
     return isolation.in_steps(snapshot, coroutine, lambda _: awaited)
 
 
-def _begin(store: Store, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, Any]:
+def _begin(store: Store, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, object]:
     """Call a function, take the first step of the coroutine that it returns, and return both."""
     set_store(store)
-    awaitable: Any = function(*args)
-    has_steps = type(awaitable) is CoroutineType or isinstance(awaitable, Coroutine)
-    return awaitable, awaitable.send(None) if has_steps else _NOT_BEGUN
+    awaitable = function(*args)
+    return awaitable, _first_step(awaitable)
+
+
+def _first_step(awaitable: object) -> object:
+    if type(awaitable) is CoroutineType or isinstance(awaitable, Coroutine):
+        return awaitable.send(None)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # anybody's
+    return _NOT_BEGUN

@@ -12,6 +12,7 @@ from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 
 from mqctx._core.context import EMPTY, Context
 from mqctx._core.scope import Scope
+from mqctx._core.store import active_store
 
 __all__ = ["RuntimeContext", "get_from_context", "set_in_context"]
 
@@ -19,7 +20,7 @@ _KEY: Final = "mqctx.context"
 
 
 def get_from_context(otel: OtelContext) -> Context | None:
-    """Return the context that an OpenTelemetry context brought, None if it brought none."""
+    """Return the context that an OpenTelemetry context brought; None if none was looked for."""
     return cast("Context | None", otel.get(_KEY))
 
 
@@ -33,15 +34,15 @@ class RuntimeContext(ContextVarsRuntimeContext):
 
     Chosen as `mqctx` in OTEL_PYTHON_CONTEXT. In the scope is exactly what was brought: nothing,
     where an OpenTelemetry context that brought nothing takes the place of one that did. Where
-    neither did, what is active stays so.
+    neither did, what is active stays so; if nothing is, and a message or request was read that
+    brought nothing, an empty run begins.
     """
 
     def attach(self, context: OtelContext) -> Token[OtelContext]:
         """Make `context` OpenTelemetry's current one, and active what it brought."""
-        brought = get_from_context(context)
-        changed = brought is not get_from_context(self.get_current())
+        brought, before = get_from_context(context), get_from_context(self.get_current())
         token = super().attach(context)
-        if not changed:
+        if brought is before or not (brought or before or not active_store().active):
             return token
         scope = (brought or EMPTY).scope()
         scope.__enter__()

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace import Span, SpanProcessor
 from mqctx._core.context import EMPTY, Context
 from mqctx._core.name_filter import name_filter
 from mqctx._core.scope import Scope
-from mqctx._core.store import current, restored_here
+from mqctx._core.store import active_store, current, restored_here
 from mqctx._core.values import JSONValue, as_plain
 from mqctx._opentelemetry_runtime import get_from_context, set_in_context
 from mqctx._propagation.decoder import is_mapping
@@ -74,12 +74,16 @@ class MqctxTextMapPropagator(TextMapPropagator):
     ) -> OtelContext:
         """Return `context` with what `carrier` brought, to be restored; never raises.
 
-        Where it brought nothing, that is `context` itself, as with OpenTelemetry's own.
+        Where it brought nothing inside a run, that is `context` itself, as with OpenTelemetry's
+        own. Outside, what is attached begins an empty run, in which handlers may `bind`.
         """
         context = OtelContext() if context is None else context
         # What an adapter has already restored counts, with the propagator that it was given.
         brought = restored_here(carrier) or registry.propagator.extract(_Carried(carrier, getter))
-        return set_in_context(brought, context) if brought else context
+        # Some instrumentations take the current context in place of one that is empty.
+        if not brought and (active_store().active or (get_current() and not context)):
+            return context
+        return set_in_context(brought, context)
 
     @property
     def fields(self) -> set[str]:
@@ -90,7 +94,7 @@ class MqctxTextMapPropagator(TextMapPropagator):
 def _headers(context: OtelContext, present: Mapping[Any, Any]) -> dict[str, Any]:
     propagator = registry.propagator
     brought = get_from_context(context)
-    if brought is None or brought is get_from_context(get_current()):
+    if not brought or brought is get_from_context(get_current()):
         headers = propagator.inject(present, trim=True)
     else:
         headers = brought.run(propagator.inject, present, trim=True)

@@ -4,7 +4,9 @@ import contextvars
 import logging
 import re
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Any, Literal
 from uuid import UUID
 
@@ -279,13 +281,41 @@ class TestHeaders:
             def __str__(self) -> str:
                 raise ZeroDivisionError
 
-        class Picky(dict[str, str]):
-            def __init__(self, *_: object) -> None:
+        class Picky(Enum):
+            A = "a"
+
+            @classmethod
+            def _missing_(cls, value: object) -> "Picky":
                 raise SilentError
 
         mqctx.Variable("picky", Picky)
         ask(inside, [("X-Picky", "x")], headers={"picky": "X-Picky"})
         assert "picky" not in inside[0]
+
+
+class TestLinkedContextVar:
+    def test_that_a_middleware_further_out_has_set_is_in_the_context(
+        self, ask: Ask, inside: CallInside
+    ) -> None:
+        correlation_id: ContextVar[str | None] = ContextVar("correlation_id", default=None)
+        mqctx.Variable("correlation_id", str, contextvar=correlation_id)
+        token = correlation_id.set("c-1")
+        try:
+            ask(inside)
+        finally:
+            correlation_id.reset(token)
+        assert inside[0]["correlation_id"] == "c-1"
+
+    def test_with_the_request_id_is_the_request_id(self, ask: Ask, inside: CallInside) -> None:
+        request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+        mqctx.Variable("request_id", str, contextvar=request_id)
+        token = request_id.set("r-1")
+        try:
+            answer = ask(inside)
+        finally:
+            request_id.reset(token)
+        assert inside[0]["request_id"] == "r-1"
+        assert answer
 
 
 class TestOrigin:

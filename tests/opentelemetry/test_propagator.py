@@ -16,6 +16,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from mqctx import Context, JsonFormat, Propagator, Rejection, Variable, configure, current, scope
 from mqctx._core.rejection import Report
+from mqctx._opentelemetry_runtime import get_from_context
 from mqctx.adapters._handler import scope_from
 from mqctx.formats import BaggageFormat, Format
 from mqctx.formats.trace_context import TraceContextFormat
@@ -170,15 +171,23 @@ class TestExtract:
         assert baggage.get_baggage("tenant", otel) == "acme"
 
     @pytest.mark.parametrize("carrier", [{}, {"mqctx": ""}, {"mqctx": "{}"}, {"mqctx": "[]"}])
-    def test_of_nothing_gives_the_given_context_itself(self, carrier: dict[str, str]) -> None:
+    def test_of_nothing_gives_inside_a_run_the_given_context_itself(
+        self, carrier: dict[str, str]
+    ) -> None:
         configure(on_rejected=lambda _: None)
         otel = OtelContext(a=1)
-        assert propagator.extract(carrier, otel) is otel
-        assert propagator.extract(carrier) == {}
+        with scope(user="ada"):
+            assert propagator.extract(carrier, otel) is otel
+            assert propagator.extract(carrier) == {}
+
+    def test_of_nothing_outside_every_run_says_so(self) -> None:
+        otel = propagator.extract({}, OtelContext(a=1))
+        assert otel["a"] == 1
+        assert get_from_context(otel) == Context()
 
     def test_accepts_what_the_default_propagator_of_the_moment_accepts(self) -> None:
         configure(accept=["tenant"], on_rejected=lambda _: None)
-        assert propagator.extract({"mqctx": ADA}) == {}
+        assert get_from_context(propagator.extract({"mqctx": ADA})) == Context()
 
     @pytest.mark.parametrize(
         "found",
@@ -196,20 +205,23 @@ class TestExtract:
     def test_never_raises_whatever_a_getter_gives(self, found: object) -> None:
         rejected: list[Rejection] = []
         configure(on_rejected=rejected.append)
-        assert propagator.extract(object(), getter=Given({"mqctx": found}.get)) == {}
+        otel = propagator.extract(object(), getter=Given({"mqctx": found}.get))
+        assert get_from_context(otel) == Context()
         assert len(rejected) == 1
 
     @pytest.mark.parametrize("found", [None, [], ()])
     def test_takes_nothing_for_nothing(self, found: object) -> None:
         rejected: list[Rejection] = []
         configure(on_rejected=rejected.append)
-        assert propagator.extract(object(), getter=Given({"mqctx": found}.get)) == {}
+        otel = propagator.extract(object(), getter=Given({"mqctx": found}.get))
+        assert get_from_context(otel) == Context()
         assert rejected == []
 
     def test_never_raises_what_a_getter_raises(self) -> None:
         rejected: list[Rejection] = []
         configure(on_rejected=rejected.append)
-        assert propagator.extract(None, getter=Given(lambda _: 1 / 0)) == {}
+        otel = propagator.extract(None, getter=Given(lambda _: 1 / 0))
+        assert get_from_context(otel) == Context()
         assert [each.reason for each in rejected] == ["error"]
 
     def test_joins_the_lines_of_one_header(self) -> None:

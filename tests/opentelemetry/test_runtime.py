@@ -15,7 +15,7 @@ from opentelemetry.context import Context as OtelContext
 from opentelemetry.context import attach, detach
 from opentelemetry.trace import Tracer
 
-from mqctx import Variable, bind, current, scope
+from mqctx import InactiveError, Variable, bind, current, scope
 
 pytestmark = pytest.mark.usefixtures("activated")
 CARRIER = {"mqctx": '{"user":"ada"}'}
@@ -66,6 +66,34 @@ def test_what_brought_nothing_leaves_what_is_active() -> None:
         token = attach(propagate.extract({}))
         assert current() == {"user": "eve"}
         detach(token)
+
+
+def test_what_brought_nothing_begins_an_empty_run_where_none_is_active(tracer: Tracer) -> None:
+    token = attach(propagate.extract({}))
+    with tracer.start_as_current_span("span"):
+        bind(user="ada")
+    assert current() == ADA
+    detach(token)
+    assert current() == {}
+    with pytest.raises(InactiveError):
+        bind(user="ada")
+
+
+def test_a_span_alone_begins_no_run(tracer: Tracer) -> None:
+    with tracer.start_as_current_span("span"), pytest.raises(InactiveError):
+        bind(user="ada")
+
+
+def test_what_brought_nothing_is_as_empty_as_ever_inside_a_span(tracer: Tracer) -> None:
+    with tracer.start_as_current_span("span"):
+        assert not propagate.extract({})
+
+
+def test_whose_word_a_value_is_goes_through(tracer: Tracer) -> None:
+    token = attach(extracted())
+    with tracer.start_as_current_span("span"):
+        assert current().origin("user") == "unsigned"
+    detach(token)
 
 
 def test_a_message_without_context_does_not_get_the_one_of_the_request_around_it() -> None:

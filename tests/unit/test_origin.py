@@ -2,10 +2,12 @@
 
 import copy
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mqctx import (
     ConfigurationError,
@@ -19,6 +21,7 @@ from mqctx import (
     scope,
     wrap,
 )
+from mqctx._core.context import from_checked
 from mqctx.formats.baggage import BaggageFormat
 from mqctx.formats.signed import SignedFormat
 from mqctx.formats.trace_context import TraceContextFormat
@@ -177,3 +180,52 @@ class TestAcceptForEachFormat:
     def test_a_format_that_is_not_among_them_is_refused(self) -> None:
         with pytest.raises(ConfigurationError, match="accept: 'request_id' is none of the formats"):
             Propagator(accept={"request_id": ["*"]})
+
+
+NAMES = ("a", "b", "c")
+values = st.dictionaries(st.sampled_from(NAMES), st.integers(0, 9), max_size=3)
+marked = st.builds(
+    lambda given, marks: from_checked(
+        given,
+        frozenset(name for name in given if marks[name] == "unsigned"),
+        frozenset(name for name in given if marks[name] == "signed"),
+    ),
+    values,
+    st.fixed_dictionaries(
+        {name: st.sampled_from(["here", "signed", "unsigned"]) for name in NAMES}
+    ),
+)
+
+
+def bound(context: Context, added: Mapping[str, object]) -> Context:
+    with context.scope():
+        bind(added)
+        return current()
+
+
+def scoped(context: Context, added: Mapping[str, object]) -> Context:
+    with context.scope(), scope(added):
+        return current()
+
+
+ADDING: list[Callable[[Context, Mapping[str, object]], Context]] = [
+    *(lambda context, added: context | added, bound, scoped),
+    lambda context, added: Context(context, **added) if type(added) is dict else context | added,
+]
+KEEPING: list[Callable[[Context], Context]] = [
+    *(Context, unpickled, lambda context: context.wrap(current)()),
+    lambda context: run(context, current),
+]
+
+
+@given(marked, st.lists(st.tuples(st.integers(0, 3), values | marked, st.integers(0, 3))))
+def test_marks_survive_any_sequence_of_steps(
+    context: Context, steps: list[tuple[int, Mapping[str, object], int]]
+) -> None:
+    expected = origins(context)
+    for adding, added, keeping in steps:
+        expected |= origins(added) if isinstance(added, Context) else dict.fromkeys(added, "here")
+        context = KEEPING[keeping](ADDING[adding](context, added))
+        assert origins(context) == expected
+    sent = context.run(strict.inject)
+    assert set(strict.extract(sent)) == {n for n in expected if expected[n] != "unsigned"}

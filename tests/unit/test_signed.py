@@ -34,6 +34,7 @@ from mqctx.formats.trace_context import TraceContextFormat
 NOW = 1_763_800_000
 DAY = 24 * 60 * 60
 SECRET = "correct horse battery staple"  # noqa: S105 - of the tests only
+A_SECRET, B_SECRET = "0123456789abcdef", "fedcba9876543210"
 OLD_SECRET = b"\x00an old secret of some bytes\xff"
 KEYS: dict[str, str | bytes] = {"2026-11": SECRET, "2026-10": OLD_SECRET}
 
@@ -145,7 +146,7 @@ class TestDoesNotCount:
         self, signing: Signing, rejected: list[Rejection]
     ) -> None:
         with scope(user="eve"):
-            written = signing(keys={"other": "a" * 16}).inject()
+            written = signing(keys={"other": A_SECRET}).inject()
         assert signing().extract(written) == {}
         assert [r.reason for r in rejected] == ["unknown-key"]
         assert "'other'" in rejected[0].detail
@@ -154,7 +155,7 @@ class TestDoesNotCount:
         self, signing: Signing, rejected: list[Rejection]
     ) -> None:
         with scope(user="eve"):
-            written = signing(keys={"2026-11": "a" * 16}).inject()
+            written = signing(keys={"2026-11": A_SECRET}).inject()
         assert signing().extract(written) == {}
         assert [r.reason for r in rejected] == ["forged"]
 
@@ -290,13 +291,13 @@ class TestKeys:
             assert signing().extract(written) == {"user": "ada"}
 
     def test_can_be_changed_with_no_message_lost(self, signing: Signing) -> None:
-        old: dict[str, str] = {"a": "a" * 16}
-        both = old | {"b": "b" * 16}
+        old: dict[str, str] = {"a": A_SECRET}
+        both = old | {"b": B_SECRET}
         steps: list[dict[str, Any]] = [
             {"keys": old},
             {"keys": both, "sign_with": "a"},
             {"keys": both, "sign_with": "b"},
-            {"keys": {"b": "b" * 16}},
+            {"keys": {"b": B_SECRET}},
         ]
         for before, after in itertools.pairwise(steps):
             for sender, receiver in ((before, after), (after, before)):
@@ -312,6 +313,10 @@ class TestKeys:
             ([SECRET], "keys: give a mapping"),
             ({"a": ""}, "keys: the secret of 'a' has less than 16 bytes.*token_hex"),
             ({"a": b"x" * 15}, "keys: the secret of 'a' has less than 16 bytes"),
+            ({"a": " " * 16}, "keys: the secret of 'a' has less than 16 bytes between white"),
+            ({"a": b"\0" * 32}, "keys: the secret of 'a' has less than 16 bytes between white"),
+            ({"a": "x" * 15 + "y"}, "keys: the secret of 'a' has less than 6 different bytes"),
+            ({"a": "changeme" * 3}, "keys: the secret of 'a' repeats less than 16 bytes"),
             ({"a": 10**20}, "keys: the secret of 'a' is a int"),
             ({"a": [SECRET]}, "keys: the secret of 'a' is a list"),
             ({"a": SECRET, SECRET: "a"}, "keys: the name of key 2"),
@@ -327,7 +332,7 @@ class TestKeys:
         assert not shows_secret(refused.value)
 
     def test_a_secret_may_be_any_text(self, signing: Signing) -> None:
-        propagator = signing(keys={"a": "\udcff" * 6})
+        propagator = signing(keys={"a": "\udcff any \u00e9 text at all"})
         with scope(user="ada"):
             assert propagator.extract(propagator.inject()) == {"user": "ada"}
 

@@ -81,7 +81,7 @@ def test_a_declared_type_arrives_equal_in_value_and_type(declared: Any, value: o
     [
         *((str, 5), (int, "5"), (int, True), (int, 1.5), (bool, 1), (UUID, "no uuid")),
         *((Plan, "gold"), (Literal["a"], "b"), (list[int], ["a"]), (dt.date, "yesterday")),
-        *((float, float("nan")), (Decimal, Decimal("NaN")), (complex, 1j), (Address, ...)),
+        *((float, float("nan")), (Decimal, Decimal("NaN")), (Address, ...)),
         *((list[str], ["\ud800"]), (Decimal, Decimal("sNaN")), (list[Decimal], [Decimal("NaN")])),
     ],
     ids=repr,

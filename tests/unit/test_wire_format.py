@@ -88,7 +88,7 @@ def test_there_are_examples_of_every_format() -> None:
 
 
 def test_the_limits_that_the_page_says_are_those_of_the_code() -> None:
-    layout = SignedFormat(JsonFormat(), {"k": "x" * 16})
+    layout = SignedFormat(JsonFormat(), {"k": "0123456789abcdef"})
     assert layout.max_age == 30 * 24 * 60 * 60
     assert Propagator().max_bytes == 3584
     for said in ("30 days by default", "300 seconds ahead", "3584 by default", "64 members"):

@@ -5,11 +5,12 @@ from contextvars import ContextVar
 from typing import Any, Final, Generic, ParamSpec, TypeVar, cast, overload
 
 from mqctx._core.context import scope
+from mqctx._core.declared_type import refuse_type
 from mqctx._core.linked_vars import link
 from mqctx._core.scope import Scope
 from mqctx._core.store import current
-from mqctx._core.values import Declaration, declare
-from mqctx.errors import MissingValueError
+from mqctx._core.values import Declaration, check_name, declare
+from mqctx.errors import ConfigurationError, InvalidValueError, MissingValueError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,7 +29,8 @@ class Variable(Generic[T]):
     Args:
         name: An identifier (`.` and `-` allowed inside) of at most 64 characters.
         type: What the values are. Checked where a value is set, and on arrival.
-        default: What `get` returns where there is no value; without it, `get` raises.
+        default: What `get` returns where there is no value; without it, `get` raises. A value of
+            the type, or None.
         local: The values never leave the process, and may be of any type.
         contextvar: Another library's ContextVar that holds the value: read when the context
             is captured, set and reset when one is restored. Where there is no value it holds
@@ -36,7 +38,8 @@ class Variable(Generic[T]):
 
     Raises:
         InvalidNameError: `name` cannot be a name.
-        ConfigurationError: `name` is already declared with another type or locality.
+        ConfigurationError: `name` is already declared with another type or locality; no value of
+            that type can travel; or `default` is none of its values.
     """
 
     __slots__ = ("_declaration", "_default")
@@ -75,6 +78,11 @@ class Variable(Generic[T]):
     ) -> None:
         self._declaration = Declaration(name, type, local)
         self._default = default
+        check_name(name)
+        if not local:
+            refuse_type(name, type)
+        if default is not _NO_DEFAULT and default is not None:
+            _check_default(self._declaration, default)
         declare(self._declaration)
         if contextvar is not None:
             link(name, contextvar)
@@ -110,3 +118,10 @@ class Variable(Generic[T]):
         declared = self._declaration
         local = ", local=True" if declared.local else ""
         return f"Variable({declared.name!r}, {declared.type!r}{local})"
+
+
+def _check_default(declaration: Declaration, default: object) -> None:
+    try:
+        declaration.check(default)
+    except InvalidValueError as error:
+        raise ConfigurationError(f"default: {error}; None is a default for every type") from None

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from hashlib import sha256
+from string import whitespace
 from typing import Any, Final, NoReturn, cast
 
 from itsdangerous import Signer
@@ -20,6 +21,7 @@ _SIGNED = re.compile(r"([A-Za-z0-9_-]{1,64})\.([0-9]{1,12})\.([A-Za-z0-9_-]*):(.
 # 32 bytes in base64url. Of the last character two bits say nothing: only one spelling is ours.
 _SIGNATURE = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 _LEAST_SECRET: Final = 16
+_LEAST_DISTINCT: Final = 6  # of 16 random hex digits, fewer are one in a million
 _DAY: Final = 24 * 60 * 60
 _CLOCK_SKEW: Final = 300
 
@@ -33,14 +35,15 @@ class SignedFormat:
 
     Args:
         format: A format of one header, such as `JsonFormat()` or `BaggageFormat()`.
-        keys: Secrets of 16 bytes or more, by name. All verify; the names are in the header.
+        keys: Secrets by name, of 16 bytes or more and without a pattern. All verify; the names are
+            in the header.
         sign_with: The name of the key that signs; the first one by default. To change the key,
             give the new one to all that read, then sign with it, then take away the old one.
         max_age: For how many seconds a signature counts, None for ever. The default is 30 days:
             messages wait in dead-letter queues.
 
     Raises:
-        ConfigurationError: a setting cannot work, or a secret is too short.
+        ConfigurationError: a setting cannot work, or a secret can be guessed.
     """
 
     __slots__ = (
@@ -193,9 +196,22 @@ def _checked_secret(name: str, secret: object) -> bytes:
     if not isinstance(secret, bytes):
         kind = type_name(type(secret))
         raise ConfigurationError(f"keys: the secret of {name!r} is a {kind}, not str or bytes")
-    if len(secret) < _LEAST_SECRET:
+    if weakness := _weakness(secret):
         raise ConfigurationError(
-            f"keys: the secret of {name!r} has less than {_LEAST_SECRET} bytes; "
-            "secrets.token_hex(32) makes a good one"
+            f"keys: the secret of {name!r} {weakness}; secrets.token_hex(32) makes a good one"
         )
     return secret
+
+
+def _weakness(secret: bytes) -> str | None:
+    """Return why a secret can be guessed, without a word of it."""
+    if len(secret) < _LEAST_SECRET:
+        return f"has less than {_LEAST_SECRET} bytes"
+    if len(secret.strip(b"\0" + whitespace.encode())) < _LEAST_SECRET:
+        return f"has less than {_LEAST_SECRET} bytes between white space and NULs"
+    if len(set(secret)) < _LEAST_DISTINCT:
+        return f"has less than {_LEAST_DISTINCT} different bytes"
+    # Where a text comes again in itself, it is a shorter one repeated.
+    if (secret + secret).index(secret, 1) < _LEAST_SECRET:
+        return f"repeats less than {_LEAST_SECRET} bytes"
+    return None

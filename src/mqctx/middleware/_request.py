@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from mqctx._core import linked_vars
 from mqctx._core.context import Context, from_checked
 from mqctx._core.registry import registry
 from mqctx._core.rejection import Reason, Rejection, log_rejection
@@ -141,6 +142,7 @@ class RequestContextBuilder:
         shown_path = _shown_path(path)
         values: dict[str, Any] = {
             **self._values,
+            **linked_vars.held({}),  # a middleware further out has just set them
             "http.request.method": printable(method, 32),
             "http.request.start_time": datetime.now(UTC),
             "url.path": shown_path,
@@ -163,6 +165,8 @@ class RequestContextBuilder:
 
     def _given_id(self, found: Mapping[str, str], values: dict[str, Any]) -> str | None:
         """Put the client's request id into `values` and return its text, if it is to be taken."""
+        if values.get("request_id"):
+            return str(values["request_id"])
         given = found.get(self.id_key) if self._trust else None
         if not given:
             return None

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import pytest
@@ -28,11 +28,13 @@ from mqctx import (
     run,
     scope,
 )
-from mqctx._core import rejection, values
+from mqctx._core import values
+from mqctx._core.context import EMPTY
 from mqctx._core.linked_vars import LinkedVar
 from mqctx._core.registry import registry
 from mqctx._core.rejection import Tally, log_rejection
 from mqctx._core.store import Store
+from mqctx.adapters._instrumentation import Instrumentation
 
 WRONG = {"mqctx": "nonsense"}
 
@@ -204,6 +206,53 @@ class TestBind:
         assert status == 0
 
 
+class TestInstrument:
+    def test_in_a_forked_child_never_waits_for_a_thread_that_is_not_there(self) -> None:
+        instrumentation = Instrumentation()
+        inside, go = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with instrumentation._placing:
+                inside.set()
+                go.wait(10)
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        assert inside.wait(10)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(5)  # kills one that hangs
+            instrumentation.instrument()
+            os._exit(0 if instrumentation.propagator_for(()) is registry.propagator else 1)
+        _, status = os.waitpid(child, 0)
+        go.set()
+        thread.join(10)
+        assert status == 0
+
+    def test_in_what_interrupts_it_never_waits(self) -> None:
+        instrumentation = Instrumentation()
+        with instrumentation._placing:
+            instrumentation.instrument()
+        assert instrumentation.propagator_for(()) is registry.propagator
+
+
+class TestStore:
+    def test_shows_another_one_without_what_was_bound_to_it(self) -> None:
+        around = Store(Context(a=1), None, EMPTY)
+        around.bind(Context(b=2))
+        lent = Store(Context(c=3), None, EMPTY)
+        lent.bind(Context(d=4))
+        lent.show(around)
+        assert lent.now() == {"a": 1, "b": 2}
+        lent.show(Store(Context(), None, EMPTY, active=False))
+        assert lent.now() == {}
+        assert not lent.active
+
+    def test_a_scope_shows_what_it_is_of(self) -> None:
+        assert repr(scope(a=1)) == "<Scope of <Context a=1>>"
+        assert repr(Context(a=1).scope()) == "<Scope of exactly <Context a=1>>"
+
+
 class TestCountsAndLines:
     def test_of_many_threads_lose_nothing(self) -> None:
         tally = Tally()
@@ -250,8 +299,14 @@ class TestCountsAndLines:
             else:
                 registry.quiet_until.pop(kind)  # another one is at this very point
 
-        tracer = at_line(rejection._is_due, "taken =", overtake)
-        traced(tracer, lambda: log_rejection(told))
+        class Overtaken(dict[tuple[str, ...], float]):
+            def pop(self, *arguments: Any) -> Any:
+                registry.quiet_until = dict(self)
+                overtake()
+                return registry.quiet_until.pop(*arguments)
+
+        registry.quiet_until = Overtaken(registry.quiet_until)
+        log_rejection(told)
         assert len(caplog.records) == (2 if others == 1 else 1)
         log_rejection(told)
         assert len(caplog.records) == 2
@@ -311,6 +366,10 @@ class TestLinkedVariable:
         ]
 
 
+class Proto(Protocol):
+    def quack(self) -> None: ...
+
+
 class TestVariableThatCannotBeMeant:
     class Odd:
         pass
@@ -322,6 +381,7 @@ class TestVariableThatCannotBeMeant:
             (list[Odd], "a value of type .*Odd cannot travel"),
             (dict[str, Odd | None], "a value of type .*Odd cannot travel"),
             (Callable[[], None], ".*not supported|.*cannot travel"),
+            (Proto, "a value of type Proto cannot travel"),
             ("int", "Type ''int'' is not supported"),
         ],
     )

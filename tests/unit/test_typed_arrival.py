@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
+from numbers import Number
 from typing import Any, Literal
 from uuid import UUID
 
@@ -175,10 +176,11 @@ def test_in_json_a_number_is_a_number() -> None:
     assert propagator.extract({"mqctx": '{"number":"7","flag":"true","text":"x"}'}) == {"text": "x"}
 
 
-def test_a_type_that_cannot_be_made_of_json_is_rejected_by_key() -> None:
-    Variable("impedance", complex)
+def test_what_is_not_of_a_declared_abstract_class_is_rejected_by_key() -> None:
+    Variable("impedance", Number)
     propagator = Propagator(on_rejected=lambda _: None)
-    assert propagator.extract({"mqctx": '{"impedance":1,"user":"ada"}'}) == {"user": "ada"}
+    assert propagator.extract({"mqctx": '{"impedance":1}'}) == {"impedance": 1}
+    assert propagator.extract({"mqctx": '{"impedance":"x","user":"ada"}'}) == {"user": "ada"}
     assert propagator.rejections == {"illegal-value": 1}
 
 

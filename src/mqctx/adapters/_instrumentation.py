@@ -1,6 +1,7 @@
 """Hook a client library's classes, for the whole library or for some of its objects."""
 
 import functools
+import os
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
@@ -36,6 +37,10 @@ class Hook(msgspec.Struct, frozen=True):
     around: Callable[[Method], Method]
 
 
+def _never_forks(**_: object) -> None:
+    """Stand for `os.register_at_fork` where there is none."""
+
+
 class Instrumentation:
     """The hooks of one client library: in place while anything of it is instrumented.
 
@@ -53,9 +58,16 @@ class Instrumentation:
         self._whole: _Chosen | None = None
         self._targets: WeakKeyDictionary[object, _Chosen] = WeakKeyDictionary()
         self._placed: dict[Hook, tuple[Method, Method]] = {}
-        self._placing = threading.Lock()
+        self._unlock()
+        # A fork may leave the lock with a thread that is not in the child.
+        at_fork: Callable[..., None] = getattr(os, "register_at_fork", _never_forks)
+        at_fork(after_in_child=self._unlock)
         self.in_place = False
         """Whether hooks are in place."""
+
+    def _unlock(self) -> None:
+        # Re-entrant: a signal handler may interrupt who holds it.
+        self._placing = threading.RLock()
 
     def use(self, *hooks: Hook) -> None:
         """Set the hooks, which refer to this object and are therefore made after it."""

@@ -198,6 +198,7 @@ class Loop:
         return self
 
     def __anext__(self) -> Awaitable[Any]:
+        self._end()  # as the iterator itself does, unless it was left meanwhile
         coming = self._iterator.__anext__()
         self._block = self._blocks.block_of(self._iterator)
         if self._block is not None:
@@ -205,5 +206,8 @@ class Loop:
         return coming
 
     def __del__(self) -> None:
+        self._end()
+
+    def _end(self) -> None:
         if self._block is not None:
             self._block.end()

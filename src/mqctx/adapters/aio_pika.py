@@ -214,9 +214,11 @@ def _around_next(original: Method) -> Method:
     # No `async def`: that would begin in whichever task awaits it, `asyncio.wait_for` of 3.11 in
     # one of its own. Without `async with` nobody tells when the work ends: no block then.
     def advance(self: Any) -> Any:
-        _blocks.end(self)
         propagator = _instrumentation.propagator_for(_owners(self._amqp_queue))
-        block = None if propagator is None else _blocks.begin(self)
+        if propagator is None:
+            _blocks.end(self)
+            return original(self)
+        block = _blocks.begin(self)
         return original(self) if block is None else _arriving(self, original, block, propagator)
 
     return advance

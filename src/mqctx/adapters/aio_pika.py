@@ -1,26 +1,23 @@
 """Context through aio-pika: plain and robust connections."""
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Literal, overload
 
 import msgspec
 from aio_pika import Channel, Connection, Exchange, Queue
 from aio_pika.abc import AbstractExchange, AbstractIncomingMessage, AbstractMessage, TimeoutType
-from aio_pika.exceptions import ChannelInvalidStateError
-from aio_pika.message import ProcessContext
 from aio_pika.queue import QueueIterator
-from aio_pika.robust_queue import RobustQueueIterator
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
 from mqctx._core.isolation import mark_async
 from mqctx._core.scope import Scope
-from mqctx._core.store import restored_here
 from mqctx._propagation.propagator import Propagator, registry
-from mqctx.adapters._aio_pika_blocks import Block, Loop, OpenBlocks
+from mqctx.adapters._aio_pika_blocks import OpenBlocks
 from mqctx.adapters._aio_pika_copy import copied_message
-from mqctx.adapters._handler import HandlerDecorator, context_from, headers_of, scope_from
+from mqctx.adapters._aio_pika_iterators import BlockHooks, owners
+from mqctx.adapters._handler import HandlerDecorator, headers_of, scope_from
 from mqctx.adapters._instrumentation import Hook, InjectedHeaders, Instrumentation, Method
 from mqctx.errors import HeadersError
 
@@ -159,7 +156,7 @@ _instrumentation = Instrumentation(Connection, Channel, busy=lambda: bool(_block
 def _around_publish(original: Method) -> Method:
     def publish(self: Exchange, message: Any, *args: Any, **options: Any) -> Any:
         if _is_bare(message):
-            propagator = _instrumentation.propagator_for(_owners(self))
+            propagator = _instrumentation.propagator_for(owners(self))
             if propagator is not None:
                 by_client, trim = original is _CLIENTS_PUBLISH, _is_reply(message)
                 with suppress(HeadersError):  # the client says what is wrong with the message
@@ -187,117 +184,17 @@ def _around_consume(original: Method) -> Method:
     async def consume(self: Queue, callback: Any, *args: Any, **options: Any) -> Any:
         if not isinstance(getattr(callback, "__self__", None), QueueIterator):
             callback = consume_with_context.hook(
-                callback, lambda: _instrumentation.propagator_for(_owners(self))
+                callback, lambda: _instrumentation.propagator_for(owners(self))
             )
         return await original(self, callback, *args, **options)
 
     return consume
 
 
-def _around_enter(original: Method) -> Method:
-    async def enter(self: Any) -> Any:
-        entered = await original(self)
-        _blocks.enter(self)
-        return entered
-
-    return enter
-
-
-def _around_iterate(original: Method) -> Method:
-    def iterate(self: QueueIterator) -> Any:
-        return Loop(self, _blocks) if self in _blocks else original(self)
-
-    return iterate
-
-
-def _around_next(original: Method) -> Method:
-    # No `async def`: that would begin in whichever task awaits it, `asyncio.wait_for` of 3.11 in
-    # one of its own. Without `async with` nobody tells when the work ends: no block then.
-    def advance(self: Any) -> Any:
-        propagator = _instrumentation.propagator_for(_owners(self._amqp_queue))
-        if propagator is None:
-            _blocks.end(self)
-            return original(self)
-        block = _blocks.begin(self)
-        return original(self) if block is None else _arriving(self, original, block, propagator)
-
-    return advance
-
-
-async def _arriving(
-    iterator: object, advance: Method, block: Block, propagator: Propagator | None
-) -> Any:
-    try:
-        message = await advance(iterator)
-    except BaseException:
-        block.end()
-        raise
-    _restore(block, message, propagator)
-    return message
-
-
-def _around_process(original: Method) -> Method:
-    async def enter(self: ProcessContext) -> Any:
-        entered = await original(self)
-        propagator = _instrumentation.propagator_for(_carriers(self.message))
-        _blocks.enter(self)
-        if propagator is not None and (block := _blocks.begin(self)):
-            _restore(block, self.message, propagator)
-        return entered
-
-    return enter
-
-
-def _restore(block: Block, message: Any, propagator: Propagator | None) -> None:
-    headers = headers_of(message)
-    if restored_here(headers) is None:
-        block.arrive(context_from(headers, propagator, message), headers)
-    else:
-        block.end()
-
-
-def _around_exit(original: Method) -> Method:
-    async def leave(self: Any, *error: Any) -> Any:
-        try:
-            return await original(self, *error)
-        finally:
-            _blocks.leave(self)
-            _instrumentation.tidy()
-
-    return leave
-
-
-def _owners(user: Any) -> Iterator[object]:
-    yield user.channel
-    yield user.channel._connection
-
-
-def _carriers(message: Any) -> Iterator[object]:
-    """Iterate over the targets that the message came through: it knows aiormq's objects only."""
-    channel: Any = None
-    with suppress(
-        AttributeError, ChannelInvalidStateError
-    ):  # it came through none, or a closed one
-        channel = message.channel
-    for target in _instrumentation.targets if channel else ():
-        known: Any = target
-        connection = known._connection if isinstance(target, Channel) else known
-        transport = connection.transport  # None after the connection was closed
-        came = transport and transport.connection is channel.connection
-        if came and (connection is known or known.number == channel.number):
-            yield target
-
-
 _instrumentation.use(
     Hook(Exchange, "publish", _around_publish),
     Hook(Queue, "consume", _around_consume),
-    Hook(QueueIterator, "__aenter__", _around_enter),
-    Hook(QueueIterator, "__aiter__", _around_iterate),
-    Hook(QueueIterator, "__anext__", _around_next),
-    Hook(RobustQueueIterator, "__anext__", _around_next),
-    Hook(QueueIterator, "__aexit__", _around_exit),
-    Hook(ProcessContext, "__aenter__", _around_process),
-    Hook(ProcessContext, "__aexit__", _around_exit),
+    *BlockHooks(_instrumentation, _blocks),
 )
 instrument = _instrumentation.instrument
 uninstrument = _instrumentation.uninstrument

@@ -1,0 +1,122 @@
+"""Hooks of aio-pika's iterators and `process` blocks: where work begins, and where it ends."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from aio_pika import Channel
+from aio_pika.exceptions import ChannelInvalidStateError
+from aio_pika.message import ProcessContext
+from aio_pika.queue import QueueIterator
+from aio_pika.robust_queue import RobustQueueIterator
+
+from mqctx._core.store import restored_here
+from mqctx._propagation.propagator import Propagator
+from mqctx.adapters._aio_pika_blocks import Block, Loop, OpenBlocks
+from mqctx.adapters._handler import context_from, headers_of
+from mqctx.adapters._instrumentation import Hook, Instrumentation, Method
+
+
+class BlockHooks:
+    """Keeps blocks for what was entered with `async with`: else nobody tells when work ends."""
+
+    def __init__(self, instrumentation: Instrumentation, blocks: OpenBlocks) -> None:
+        self._instrumentation = instrumentation
+        self._blocks = blocks
+
+    def __iter__(self) -> Iterator[Hook]:
+        yield Hook(QueueIterator, "__aenter__", self._around_enter)
+        yield Hook(QueueIterator, "__aiter__", self._around_iterate)
+        yield Hook(QueueIterator, "__anext__", self._around_next)
+        yield Hook(RobustQueueIterator, "__anext__", self._around_next)
+        yield Hook(QueueIterator, "__aexit__", self._around_exit)
+        yield Hook(ProcessContext, "__aenter__", self._around_process)
+        yield Hook(ProcessContext, "__aexit__", self._around_exit)
+
+    def _around_enter(self, original: Method) -> Method:
+        async def enter(iterator: QueueIterator) -> Any:
+            entered = await original(iterator)
+            self._blocks.enter(iterator)
+            return entered
+
+        return enter
+
+    def _around_iterate(self, original: Method) -> Method:
+        def iterate(iterator: QueueIterator) -> Any:
+            is_entered = iterator in self._blocks
+            return Loop(iterator, self._blocks) if is_entered else original(iterator)
+
+        return iterate
+
+    def _around_next(self, original: Method) -> Method:
+        # No `async def`: that would begin in whichever task awaits it, with `asyncio.wait_for` of
+        # 3.11 in one of its own.
+        def advance(iterator: Any) -> Any:
+            propagator = self._instrumentation.propagator_for(owners(iterator._amqp_queue))
+            if propagator is None:
+                self._blocks.end(iterator)
+                return original(iterator)
+            block = self._blocks.begin(iterator)
+            if block is None:
+                return original(iterator)
+            return _arriving(iterator, original, block, propagator)
+
+        return advance
+
+    def _around_process(self, original: Method) -> Method:
+        async def enter(process: ProcessContext) -> Any:
+            entered = await original(process)
+            propagator = self._instrumentation.propagator_for(self._carriers(process.message))
+            self._blocks.enter(process)
+            if propagator is not None and (block := self._blocks.begin(process)):
+                _restore(block, process.message, propagator)
+            return entered
+
+        return enter
+
+    def _around_exit(self, original: Method) -> Method:
+        async def leave(entered: Any, *error: Any) -> Any:
+            try:
+                return await original(entered, *error)
+            finally:
+                self._blocks.leave(entered)
+                self._instrumentation.tidy()
+
+        return leave
+
+    def _carriers(self, message: Any) -> Iterator[object]:
+        """Iterate over the targets that the message came through: it knows aiormq's objects."""
+        channel: Any = None
+        with suppress(AttributeError, ChannelInvalidStateError):  # of none, or of a closed one
+            channel = message.channel
+        for target in self._instrumentation.targets if channel else ():
+            known: Any = target
+            connection = known._connection if isinstance(target, Channel) else known
+            transport = connection.transport  # None after the connection was closed
+            came = transport and transport.connection is channel.connection
+            if came and (connection is known or known.number == channel.number):
+                yield target
+
+
+async def _arriving(iterator: object, advance: Method, block: Block, propagator: Propagator) -> Any:
+    try:
+        message = await advance(iterator)
+    except BaseException:
+        block.end()
+        raise
+    _restore(block, message, propagator)
+    return message
+
+
+def _restore(block: Block, message: Any, propagator: Propagator) -> None:
+    headers = headers_of(message)
+    if restored_here(headers) is None:
+        block.arrive(context_from(headers, propagator, message), headers)
+    else:
+        block.end()
+
+
+def owners(user: Any) -> Iterator[object]:
+    """Iterate over the targets that an exchange or a queue belongs to."""
+    yield user.channel
+    yield user.channel._connection

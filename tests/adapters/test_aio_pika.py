@@ -307,9 +307,7 @@ class Bare(AbstractMessage):
     body_size = 2
     locked = True
 
-    @property
-    def headers(self) -> Any:
-        return {"kind": "bare"}
+    headers: Any = property(lambda self: {"kind": "bare"})
 
     @property
     def properties(self) -> Any:
@@ -326,9 +324,7 @@ class WithoutHeaders(Bare):
 
     __slots__ = ()
 
-    @property
-    def headers(self) -> Any:
-        raise AttributeError("headers")
+    headers: Any = property()
 
     @property
     def properties(self) -> Any:

@@ -384,7 +384,8 @@ class TestBlocks:
 
 def depth() -> int:
     """Return how many blocks are one around the other."""
-    count, block = 0, active_store()
+    count = 0
+    block: Any = active_store()
     while type(block).__name__ == "Block":
         count, block = count + 1, block._around
     return count

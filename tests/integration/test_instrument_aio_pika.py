@@ -7,8 +7,9 @@ from typing import Any
 
 import aio_pika
 import pytest
+from aio_pika.patterns import JsonRPC
 
-from mqctx import Context, configure, current, scope
+from mqctx import Context, bind, configure, current, scope
 from mqctx.adapters.aio_pika import instrument, publish, restored, uninstrument
 from tests.integration.clients import SECONDS
 
@@ -135,6 +136,48 @@ async def test_a_header_that_cannot_be_read_is_rejected_once(
                         assert current() == {}
                 break
     assert rejections.total() == 1
+
+
+@pytest.mark.asyncio
+async def test_a_reply_of_rpc_is_not_lost_to_a_context_that_is_too_large(
+    amqp_url: str, queue_name: str, connect: Connect
+) -> None:
+    rejections = configure(on_rejected=lambda _: None).rejections
+    instrument()
+
+    async def price(article: str) -> str:
+        bind(note="x" * 5_000)
+        return f"{current()['user']} pays for {article}"
+
+    async with await connect(amqp_url) as connection:
+        rpc = await JsonRPC.create(await connection.channel())
+        await rpc.register(queue_name, price, auto_delete=True)
+        with Context(user="ada").scope():
+            assert await rpc.call(queue_name, {"article": "pen"}) == "ada pays for pen"
+    assert rejections["too-large"] == 1
+
+
+@pytest.mark.asyncio
+async def test_no_handler_sees_the_request_that_the_channel_was_opened_in(
+    amqp_url: str, queue_name: str, connect: Connect
+) -> None:
+    instrument()
+    seen: list[Context] = []
+    handled = asyncio.Event()
+
+    async def on_message(message: Any) -> None:
+        seen.append(current())
+        handled.set()
+
+    with scope(request_id="of the first request"):
+        async with await connect(amqp_url) as connection:
+            channel = await connection.channel()
+            queue = await channel.declare_queue(queue_name)
+            await queue.consume(on_message, no_ack=True)
+            with Context().scope():
+                await channel.default_exchange.publish(aio_pika.Message(b"42"), queue_name)
+            await asyncio.wait_for(handled.wait(), SECONDS)
+    assert seen == [{}]
 
 
 @pytest.mark.asyncio

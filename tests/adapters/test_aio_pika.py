@@ -4,6 +4,7 @@ import asyncio
 import functools
 import inspect
 import logging
+import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast, get_overloads
@@ -15,6 +16,7 @@ from aio_pika.abc import AbstractIncomingMessage, AbstractMessage
 from pamqp.commands import Basic
 
 from mqctx import Context, OversizeError, Propagator, current, scope
+from mqctx.adapters._aio_pika_blocks import OpenBlocks
 from mqctx.adapters.aio_pika import (
     consume_with_context,
     instrument,
@@ -351,6 +353,13 @@ class TestStrangeMessages:
             assert sent["properties"].headers == {"kind": "bare", **CARRIED}
 
     @pytest.mark.asyncio
+    async def test_that_cannot_be_copied_can_be_looked_at_by_an_exchange_of_ones_own(self) -> None:
+        own: Any = mock.Mock(publish=mock.AsyncMock())
+        await publish(own, cast("Any", Bare)(), "orders")
+        (given, _) = own.publish.await_args.args
+        assert (given.headers, given.body_size) == ({"kind": "bare", **CARRIED}, 2)
+
+    @pytest.mark.asyncio
     async def test_without_headers_have_no_context(self) -> None:
         channel = RecordingAiormqChannel()
         message = cast("Any", WithoutHeaders)()
@@ -418,8 +427,36 @@ class TestReply:
 
 
 @pytest.mark.asyncio
+async def test_the_clients_own_exchange_sends_the_properties_that_a_format_writes() -> None:
+    channel = RecordingAiormqChannel()
+    propagator = Propagator(formats=[FlatFormat({"request_id": CORRELATION_ID})])
+    with scope(request_id="r-1"):
+        for given in (None, "c-1"):
+            message = aio_pika.Message(b"42", correlation_id=given)
+            await publish(exchange(channel), message, "orders", propagator=propagator)
+    assert [each["properties"].correlation_id for each in channel.published] == ["r-1", "c-1"]
+
+
+@pytest.mark.asyncio
 async def test_the_clients_debug_log_shows_the_message(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "aio_pika.exchange")
     message = aio_pika.Message(b"42", type="order")
     await publish(exchange(RecordingAiormqChannel()), message, "orders")
     assert "'type': 'order'" in caplog.text
+
+
+@pytest.mark.asyncio
+async def test_an_iterator_that_is_dropped_without_being_left_is_not_kept() -> None:
+    class Iterator: ...
+
+    blocks, iterator = OpenBlocks(), Iterator()
+    blocks.enter(iterator)
+    block = blocks.begin(iterator)
+    assert block is not None
+    block.arrive(Context(user="ada"), CARRIED)
+    assert blocks
+    assert current() == {"user": "ada"}
+    gone = weakref.ref(iterator)
+    del iterator
+    assert gone() is None
+    assert not blocks

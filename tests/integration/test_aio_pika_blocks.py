@@ -2,8 +2,6 @@
 
 import asyncio
 import contextvars
-import gc
-import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -365,21 +363,6 @@ class TestBlocks:
                     break
             assert current() == AMBIENT
         assert not adapter._blocks
-
-    @pytest.mark.asyncio
-    async def test_do_not_keep_an_iterator_that_is_never_left(
-        self, amqp_url: str, connect: Connect
-    ) -> None:
-        async with filled(amqp_url, connect, 1) as queue:
-            messages = queue.iterator(no_ack=True)
-            await messages.__aenter__()
-            message = await anext(messages)
-            assert current() == of(message)
-            await messages.close()
-            gone = weakref.ref(messages)
-            del messages
-            await until(lambda: gc.collect() >= 0 and gone() is None)
-            assert not adapter._blocks
 
 
 def depth() -> int:

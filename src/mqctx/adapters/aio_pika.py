@@ -115,7 +115,7 @@ def _injected(
         headers = message.headers
     except AttributeError:
         return message  # what has no headers has no context
-    if not by_client and (copied := copied_message(message)):
+    if not by_client and (copied := copied_message(message)) is not None:
         injected = propagator.inject_into(headers, copied, _set_missing, trim=trim)
         # A hook further down leaves these alone.
         own = InjectedHeaders(injected) if _instrumentation.in_place else injected

@@ -11,7 +11,7 @@ import aio_pika
 import pytest
 
 from mqctx import Context, InactiveError, Variable, bind, current, scope
-from mqctx._core.context import active_store
+from mqctx._core.store import active_store
 from mqctx.adapters import aio_pika as adapter
 from mqctx.adapters.aio_pika import instrument, publish, uninstrument
 from tests.integration.clients import SECONDS

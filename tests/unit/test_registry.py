@@ -94,20 +94,25 @@ class TestDeclaredWhileMessagesFlow:
         assert propagator.extract({"mqctx": '{"is_admin":"later"}'}) == {}
 
     def test_of_two_that_contradict_one_is_refused(self) -> None:
-        refused: list[ConfigurationError] = []
-        barrier = threading.Barrier(8)
+        class Raced(dict[str, values.Declaration]):
+            """Another thread declares at the worst moment that there is."""
 
-        def declare(kind: type) -> None:
-            barrier.wait(10)
-            try:
-                Variable("count", kind)
-            except ConfigurationError as error:
-                refused.append(error)
+            def other(self) -> None:
+                super().setdefault("count", values.Declaration("count", str))
 
-        kinds: list[type] = [int, str] * 4
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(declare, kinds))
-        assert len(refused) == 4
+            def get(self, *arguments: Any) -> Any:
+                found = super().get(*arguments)
+                self.other()
+                return found
+
+            def setdefault(self, *arguments: Any) -> Any:
+                self.other()
+                return super().setdefault(*arguments)
+
+        registry.declarations = Raced()
+        with pytest.raises(ConfigurationError, match="count: already declared as str"):
+            Variable("count", int)
+        assert registry.declarations["count"].type is str
 
     def test_linked_variables_may_be_added_while_others_are_read(self) -> None:
         class Linking(dict[str, LinkedVar]):

@@ -17,12 +17,12 @@ def log_request(
     seconds: float,
     error: str | None,
 ) -> None:
-    """Log an INFO line for a request that is done, with what it says as attributes of the record.
+    """Log an INFO line for a finished request; the record has its fields as attributes.
 
     They are named as in OpenTelemetry's semantic conventions for HTTP; one without a value is left
     out. The duration is `http.request.duration_ms`, to the microsecond. A stranger may have
-    written any text: each is escaped, and cut at 1,000 characters. `text` has their names, as
-    `%(url.path)s`.
+    written any of the texts: each is escaped, and cut at 1,000 characters. `text` refers to fields
+    by name, as `%(url.path)s`.
     """
     milliseconds = round(seconds * 1000, 3)
     known = {**attributes, "error.type": error, "http.request.duration_ms": milliseconds}

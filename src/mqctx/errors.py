@@ -1,4 +1,4 @@
-"""What mqctx raises.
+"""All errors that mqctx raises.
 
 ::
 

@@ -1,1 +1,1 @@
-"""Context to headers and back: settings, injector and encoder, decoder and extractor."""
+"""Context to headers and back, within the settings of a propagator."""

@@ -1,4 +1,4 @@
-"""Read the values of all formats of a propagator, and say whose word they are."""
+"""Read the values of all formats of a propagator, and note which are signed."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -28,16 +28,16 @@ _NameFilter: TypeAlias = Callable[[str], bool]
 
 
 class _Reader(NamedTuple):
-    """A format, and what is restored of what it decodes."""
+    """A format, and the names that are restored from it."""
 
     format: Format
     accepts: _NameFilter
     is_exact: bool
-    """Whether its values have exact types, and each name may enter: nobody looks at them again."""
+    """Whether it yields plain JSON and all names are accepted, so that nothing is checked again."""
 
 
 class HeaderDecoder:
-    """What a propagator reads with: its formats, what is accepted of each, and its limit."""
+    """Read headers in all formats of a propagator, as far as they are accepted and fit."""
 
     def __init__(self, settings: Settings, report: Report) -> None:
         self._readers = _readers(settings)
@@ -45,7 +45,7 @@ class HeaderDecoder:
         self._report = report
 
     def for_usual_messages(self) -> Extract | None:
-        """Return what reads the usual message faster, None where these formats have no such."""
+        """Return a faster way to read the usual message, None if these formats allow none."""
         reader, *others = self._readers
         format = reader.format
         decode_text = format.decode_text
@@ -58,7 +58,7 @@ class HeaderDecoder:
     def extract(
         self, headers: Mapping[str, Any] | None, _message: object, _property_of: PropertyOf
     ) -> Context:
-        """Return the context that `headers` carry; never raises."""
+        """Return the context that `headers` carry. Never raises."""
         if not headers:
             return EMPTY
         if not isinstance(headers, dict) and not is_mapping(headers):
@@ -95,9 +95,9 @@ class HeaderDecoder:
         decoded: Mapping[str, JSONValue],
         known: Mapping[str, Any] = MappingProxyType({}),
     ) -> dict[str, Any]:
-        """Return of `decoded` what may be restored, and is not `known` from an earlier format.
+        """Return the values that may be restored and are not `known` from an earlier format.
 
-        The names that a format owns are its own, though, whatever an earlier one says of them.
+        A name that this format owns is taken from it even so.
         """
         values: dict[str, Any] = {}
         owned = reader.format.owned_names
@@ -116,7 +116,7 @@ class HeaderDecoder:
 
 
 def _restored(name: str, plain: JSONValue, accepts: _NameFilter) -> Any:
-    """Return a value as the context has it; raise `RefusedError` if it is not restored."""
+    """Return a value as the context keeps it; raise `RefusedError` if it may not enter."""
     try:
         check_undeclared(name)
     except InvalidNameError as error:
@@ -136,7 +136,7 @@ def _restored(name: str, plain: JSONValue, accepts: _NameFilter) -> Any:
 
 
 def _readers(settings: Settings) -> list[_Reader]:
-    """Return the formats with what is accepted of each.
+    """Return a reader for each format.
 
     Raises:
         ConfigurationError: `accept` is text, or names a format that is not among them.
@@ -160,5 +160,5 @@ def _readers(settings: Settings) -> list[_Reader]:
 
 
 def is_mapping(headers: object) -> bool:
-    """Whether `headers` can be read by name."""
+    """Tell whether `headers` can be read by name."""
     return isinstance(headers, Mapping)

@@ -37,7 +37,7 @@ class PerMessageHeaders:
 
 
 class HeaderEncoder:
-    """What a propagator writes with: its formats, and its limit."""
+    """Write values in all formats of a propagator, within its limit."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class HeaderEncoder:
         report: Report,
         unsigned: Collection[str] = (),
     ) -> None:
-        """Leave out what was read `unsigned` from the formats that verify."""
+        """Keep `unsigned` names out of the formats that verify."""
         self._formats = formats
         self._unsigned = unsigned
         self._owners = {name: each for each in formats for name in each.owned_names}
@@ -58,11 +58,11 @@ class HeaderEncoder:
     ) -> Encoded:
         """Return the headers that carry `values`, or as many of them as fit.
 
-        What a message `brought` is dropped first; what was set in this process only with `trim`.
-        Of each the largest values go first, and each is a rejection.
+        Values that a message `brought` are dropped first, and those set in this process only with
+        `trim`: the largest first, each with a rejection.
 
         Raises:
-            OversizeError: what was set in this process does not fit by itself, without `trim`.
+            OversizeError: the values set in this process alone do not fit, and `trim` is off.
         """
         encoded, surplus = self._try(values)
         if surplus is None:
@@ -76,7 +76,7 @@ class HeaderEncoder:
         encoded, surplus = self._try(self._reduced({**ours, **theirs}, theirs))
         if surplus is None:
             return encoded
-        self._tell(None, f"not even without values: {surplus.detail}")
+        self._reject(None, f"not even without values: {surplus.detail}")
         return {}
 
     def _write(self, values: Mapping[str, JSONValue]) -> Encoded:
@@ -112,13 +112,13 @@ class HeaderEncoder:
     def _reduced(
         self, values: Mapping[str, JSONValue], droppable: Iterable[str]
     ) -> dict[str, JSONValue]:
-        """Return `values` without as many of the `droppable` as it takes for the rest to fit."""
+        """Return `values` without those of the `droppable` that must go for the rest to fit."""
         kept = {**values}
         sizes = self._sizes({name: values[name] for name in droppable})
         while sizes and (surplus := self._try(kept)[1]):
             for name in surplus.dropped_from(sizes):
                 del kept[name]
-                self._tell(name, f"{sizes.pop(name)} bytes; {surplus.detail}")
+                self._reject(name, f"{sizes.pop(name)} bytes; {surplus.detail}")
         return kept
 
     def _sizes(self, values: Mapping[str, JSONValue]) -> dict[str, int]:
@@ -141,23 +141,23 @@ class HeaderEncoder:
             "Variable(..., local=True) or send=[...], raise max_bytes, or set on_oversize='drop'"
         )
 
-    def _tell(self, name: str | None, detail: str) -> None:
+    def _reject(self, name: str | None, detail: str) -> None:
         self._report(Rejection("inject", header_label(self._formats[0]), name, "too-large", detail))
 
 
 class _Surplus(NamedTuple):
-    """Why values do not fit: by so many bytes, or because a format has no room for them."""
+    """The reason why values do not fit: too many bytes, or a format without room for them."""
 
     detail: str
     bytes: int = 0
     error: OversizeError | None = None
 
     def dropped_from(self, sizes: dict[str, int]) -> Sequence[str]:
-        """Return the names to drop, of values that may be, whose `sizes` grow."""
+        """Return the names to drop, out of those with `sizes`, which grow."""
         names = self.error.names if self.error else ()
         if names and sizes.keys() >= {*names}:
             return names
-        # As many, and as large, as it takes: what stays is not the cause, or is not to be dropped.
+        # Drop the largest until the excess is covered: the cause may be a value that must stay.
         dropped: list[str] = []
         excess = self.bytes
         for name, size in reversed(sizes.items()):

@@ -1,4 +1,4 @@
-"""The usual message in one go: one header, flat values, names that are known."""
+"""Fast extraction of the usual message: one header, flat values, known names."""
 
 from collections.abc import Callable, Mapping
 from operator import is_
@@ -11,18 +11,18 @@ from mqctx._propagation.properties import Extract, PropertyOf
 from mqctx.formats._format import header_size
 
 Restore: TypeAlias = Callable[[Mapping[str, JSONValue]], Mapping[str, Any]]
-"""Returns what may be restored of the values that a header has, and tells of the rest."""
+"""Returns the values of a header that may be restored, and reports the rest."""
 
 
 class CachingExtractor:
-    """Extraction for one format that says all by the text of one header; accepts all names.
+    """Fast extraction for a single format with a single header, if all names are accepted.
 
-    Where a name is declared, `restore` looks at the values. A header that is unusual, or cannot
-    be read, goes the long way.
+    `restore` checks the values if one of their names is declared. A header that is unusual, or
+    cannot be read, goes to `extract_any`.
     """
 
     __slots__ = (
-        *("_decode_text", "_header", "_last", "_longest", "_restore", "_short", "_the_long_way"),
+        *("_decode_text", "_extract_any", "_header", "_last", "_longest", "_restore", "_short"),
     )
 
     def __init__(
@@ -31,14 +31,14 @@ class CachingExtractor:
         decode_text: Callable[[str], Mapping[str, JSONValue]],
         max_bytes: int,
         restore: Restore,
-        the_long_way: Extract,
+        extract_any: Extract,
     ) -> None:
         self._header = header
         self._decode_text = decode_text
         self._restore = restore
         self._longest = max_bytes - header_size(header, "")
         self._short = self._longest // 4  # fits, however many bytes a character takes
-        self._the_long_way = the_long_way
+        self._extract_any = extract_any
         self._last: tuple[str | None, object, Context] = None, None, EMPTY
 
     def extract(
@@ -52,7 +52,7 @@ class CachingExtractor:
         try:
             text = headers[self._header]
             if type(text) is str:
-                # Many messages in a row come from one request, as a batch's do.
+                # One request often sends many messages in a row.
                 last, then, context = self._last
                 if text == last and then is undeclared:
                     return context
@@ -61,10 +61,10 @@ class CachingExtractor:
                     values = self._decode_text(text)
         except KeyError:
             return EMPTY
-        except Exception:  # noqa: BLE001, S110 - what is wrong is told on the long way
+        except Exception:  # noqa: BLE001, S110 - `extract_any` reports what is wrong
             pass
         if values is None:
-            return self._the_long_way(headers, message, property_of)
+            return self._extract_any(headers, message, property_of)
         restored = values if undeclared.issuperset(values) else self._restore(values)
         context = from_checked(restored, restored)  # nothing of it is signed
         if restored is values or _are_the_same(restored, values):
@@ -73,5 +73,5 @@ class CachingExtractor:
 
 
 def _are_the_same(restored: Mapping[str, Any], values: Mapping[str, JSONValue]) -> bool:
-    """Whether nothing was left out, and nothing became an object that somebody could change."""
+    """Tell whether nothing was left out, and nothing became an object that could change."""
     return len(restored) == len(values) and all(map(is_, restored.values(), values.values()))

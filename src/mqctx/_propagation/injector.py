@@ -1,4 +1,4 @@
-"""Write the active context into headers, and keep what others wrote there."""
+"""Write the active context into headers, and keep members that others wrote there."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ from mqctx.formats._format import header_label
 
 
 class HeaderInjector:
-    """What a propagator injects with: what may leave, and in which formats."""
+    """Inject the active context: the values that may leave, in all formats."""
 
     __slots__ = ("_encoder", "_joins", "_may_leave", "_report", "_settings", "_verifies")
 
@@ -50,7 +50,7 @@ class HeaderInjector:
             for format in self._settings.formats:
                 format.strip(injected)
             if not store.active and len(injected) < len(headers):
-                return dict(headers)  # a script that sends a message on must not erase whose it is
+                return dict(headers)  # a script that sends a message on must keep its context
         usual = store.later is None and not registry.linked
         context = store.context if usual else store.now()
         known = context.encoded
@@ -64,7 +64,7 @@ class HeaderInjector:
         return self._join(injected, headers, store.headers) if self._joins else injected
 
     def _encode(self, context: Context, trim: bool) -> Encoded:
-        """Return the headers of `context`; remember them if nothing but a setting trimmed them."""
+        """Return the headers of `context`, and remember them unless this call trimmed them."""
         declared = registry.undeclared  # as it is before anything is looked up
         unsigned, brought = context.unsigned, frozenset([*context.unsigned, *context.signed])
         encoder = self._encoder
@@ -85,7 +85,7 @@ class HeaderInjector:
     def _join(
         self, injected: dict[str, Any], given: Mapping[str, Any], handled: Any
     ) -> dict[str, Any]:
-        """Keep what others wrote into a header of ours, unless the message handled brought it."""
+        """Keep members of others in our headers, unless the message being handled brought them."""
         old: Mapping[Any, Any] = handled if is_mapping(handled) else {}
         for header, join in self._joins:
             theirs = given.get(header)
@@ -95,9 +95,12 @@ class HeaderInjector:
         return injected
 
     def _plain(self, context: Context, *, trim: bool = False) -> Mapping[str, JSONValue]:
-        """Return what may leave, as JSON has it; with `trim` leave out and report what it lacks."""
+        """Return the values that may leave, as plain JSON.
+
+        With `trim`, a value that cannot travel is left out and reported.
+        """
         values = context.propagated()
-        # What nobody declared is plain since it was set; a linked ContextVar may hold anything.
+        # Undeclared values were checked when they were set; a linked ContextVar may hold anything.
         if (
             self._settings.send is None
             and not registry.linked

@@ -1,4 +1,4 @@
-"""Context to headers, headers to context: what leaves, what is accepted, within which limits."""
+"""The propagator: context to headers and back, in its formats and within its limits."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, Unpack, cast
@@ -15,26 +15,26 @@ from mqctx.formats._format import Format
 from mqctx.formats.json import JsonFormat
 
 registry = cast("Registry[Propagator]", _registry)
-"""The one of the process. Ask it for the default propagator when that is needed."""
+"""The registry, typed: ask it for the default propagator at each call, for that may change."""
 
 
 class Propagator:
     """Decide what leaves, what is accepted, in which formats and within which limits.
 
     Args:
-        formats: All are written and all are read; where two have a name, the first one counts.
+        formats: All are written and all are read; if two carry the same name, the first counts.
             A format that verifies what it reads (`SignedFormat`) writes no value that was read
             unsigned: see `Context.origin`.
-        send: Names that may leave, a trailing `*` for a prefix (`"order.*"`). None: all. Where
-            a format writes a fixed set of names, its header stands for them: `"traceparent"`.
+        send: Names that may leave, a trailing `*` for a prefix (`"order.*"`). None: all. The
+            header of a format with a fixed set of names stands for these: `"traceparent"`.
         accept: Names that are restored, in the same way. None: all. A mapping has a list for each
             of some formats, `{json_format: ["request_id"]}`; of the others all names are restored.
         max_bytes: The most that all headers of the context together may take, in bytes, with the
-            6 that AMQP adds to each, on the way out and on the way in. Beside large headers of your
-            own: `frame_max` less 512 less what they take. A format may have limits of its own.
-        on_oversize: What `inject` does where values that were set in this process take more:
-            `"raise"` an `OversizeError`, or `"drop"` values, the largest first, each a rejection,
-            until the rest fits. What a message brought is always dropped, and first.
+            6 that AMQP adds to each, on the way out and on the way in. With large headers of your
+            own, choose `frame_max` minus 512 minus their size. A format may have limits of its own.
+        on_oversize: If the values set in this process take more, `"raise"` an `OversizeError`, or
+            `"drop"` values, the largest first, each with a rejection, until the rest fits. Values
+            that a message brought are dropped in any case, and first.
         on_rejected: Called with each `Rejection`, in the thread of the message. By default
             one WARNING per kind and minute goes to the logger `mqctx`.
 
@@ -62,9 +62,9 @@ class Propagator:
             on_oversize=on_oversize,
             on_rejected=on_rejected,
         )
-        """What it was told."""
+        """The settings it was made with."""
         self.rejections: Final = Tally()
-        """How many rejections there were until now, by reason."""
+        """The number of rejections so far, by reason."""
         self.properties: Final = frozenset(key for each in self.formats for key in each.properties)
         """AMQP properties that the formats use besides headers, as `property:correlation_id`."""
         self.inject_into: Inject
@@ -111,12 +111,12 @@ class Propagator:
         names instead.
 
         Args:
-            headers: What the message has already.
-            trim: Drop and report what cannot be sent, whatever `on_oversize` says, for where a
-                framework publishes by itself and nobody could catch an error.
+            headers: The headers that the message has already.
+            trim: Drop and report what cannot be sent, whatever `on_oversize` says: for a framework
+                that publishes by itself, where an error could not be caught.
 
         Raises:
-            OversizeError: what was set in this process takes more than `max_bytes`, or than a
+            OversizeError: the values set in this process take more than `max_bytes`, or than a
                 format has room for, and `on_oversize="raise"`.
             InvalidValueError: a linked ContextVar holds a value that cannot travel.
             HeadersError: `headers` are not a mapping.
@@ -126,12 +126,12 @@ class Propagator:
     def extract(self, headers: Mapping[str, Any] | None) -> Context:
         """Return the context that `headers` carry, the empty one if they carry none.
 
-        Never raises: what cannot be restored is a `Rejection`, and the rest is restored.
+        Never raises: a value that cannot be restored is a `Rejection`, and the rest is restored.
         """
         return self.extract_from(headers, None, getattr)
 
     def report(self, rejection: Rejection) -> None:
-        """Count a rejection, and tell whoever asked for it."""
+        """Count a rejection, and pass it to `on_rejected`."""
         self.rejections.add(rejection.reason)
         tell(self.settings.on_rejected, rejection)
 
@@ -142,8 +142,8 @@ registry.propagator = Propagator()
 def configure(**settings: Unpack[SettingsArguments]) -> Propagator:
     """Make `Propagator(**settings)` the default one, and return it.
 
-    It holds at once for all that was not given a propagator of its own, handlers that are
-    already decorated included. Without settings, the defaults are back.
+    It applies at once wherever no other propagator was given, also to handlers that are
+    already decorated. Without settings, the defaults are back.
 
     Raises:
         ConfigurationError: a setting cannot work.
@@ -155,7 +155,7 @@ def configure(**settings: Unpack[SettingsArguments]) -> Propagator:
 def inject(headers: Mapping[str, Any] | None = None, *, trim: bool = False) -> dict[str, Any]:
     """Return a new dict: `headers`, and the active context, as the default propagator writes it.
 
-    See `Propagator.inject`: what stays, what `trim` does, and what it raises.
+    `Propagator.inject` describes `trim`, the headers that stay, and the errors.
     """
     return registry.propagator.inject(headers, trim=trim)
 

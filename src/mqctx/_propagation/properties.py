@@ -8,15 +8,15 @@ from mqctx._core.context import Context
 from mqctx.formats._format import PROPERTY
 
 PropertyOf: TypeAlias = Callable[[Any, str], object]
-"""Gives of a message the property of that AMQP name (`message_id`), None where it has none."""
+"""Returns the property of a message by its AMQP name (`message_id`), None if it has none."""
 SetProperty: TypeAlias = Callable[[Any, str, str], object]
-"""Sets the property of that AMQP name in an outgoing message, unless the caller did."""
+"""Sets a property of an outgoing message by its AMQP name, unless the caller did."""
 Extract: TypeAlias = Callable[[Mapping[str, Any] | None, Any, PropertyOf], Context]
-"""Returns what `Propagator.extract` does, of a message with these headers; None for no message."""
+"""Returns the context of a message (None for no message) with these headers."""
 
 
 class Inject(Protocol):
-    """What `Propagator.inject` does, for a message with these headers."""
+    """`Propagator.inject`, for a message with these headers."""
 
     def __call__(
         self,
@@ -27,12 +27,12 @@ class Inject(Protocol):
         *,
         trim: bool = False,
     ) -> dict[str, Any]:
-        """Return the headers; set what are properties in `message`."""
+        """Return the headers, and set the properties of `message`."""
         ...
 
 
 class WithProperties:
-    """What a propagator does with headers, done with headers and AMQP properties."""
+    """Inject into headers and AMQP properties, and extract from both."""
 
     def __init__(self, keys: Collection[str], inject: Inject, extract: Extract) -> None:
         self._names = {key: key.removeprefix(PROPERTY) for key in keys}
@@ -47,7 +47,7 @@ class WithProperties:
         *,
         trim: bool = False,
     ) -> dict[str, Any]:
-        """Take what are properties out of the injected headers, into `message`."""
+        """Inject, and move the keys that are properties from the headers to `message`."""
         injected = self._inject(headers, message, set_property, trim=trim)
         for key, name in self._names.items():
             if key in injected:

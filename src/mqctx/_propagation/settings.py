@@ -1,4 +1,4 @@
-"""What a propagator is told: formats, names, limits; and the checks of all that."""
+"""The settings of a propagator: formats, names and limits; and their checks."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias, TypedDict
@@ -12,17 +12,18 @@ from mqctx.formats._format import Format, header_label
 Accepted: TypeAlias = Iterable[str] | Mapping[Any, Iterable[str] | None] | None
 """Names that are restored: from all formats, or a list for each of some formats. None: all.
 
-Any, since a mapping's keys are invariant: one of `JsonFormat`s is none of `Format`s.
+The keys are Any because those of a mapping are invariant: a mapping of `JsonFormat`s would not
+pass for one of `Format`s.
 """
 DEFAULT_MAX_BYTES: Final = 3584
-"""Half a KiB less than the smallest frame, 4,096 bytes: for other headers and properties."""
+"""The smallest frame, 4,096 bytes, minus 512 for other headers and properties."""
 # RabbitMQ closes the connection over a header frame of 131,072 bytes (its default frame_max), which
 # also holds the other properties.
 _MOST_BYTES: Final = 130_000
 
 
 class SettingsArguments(TypedDict, total=False):
-    """What `configure` takes: the arguments of `Propagator`."""
+    """The arguments of `Propagator`, which `configure` takes too."""
 
     formats: Sequence[Format]
     send: Iterable[str] | None
@@ -33,7 +34,7 @@ class SettingsArguments(TypedDict, total=False):
 
 
 class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """What a propagator was told.
+    """The settings of a propagator, checked.
 
     Raises:
         ConfigurationError: a setting cannot work.
@@ -52,7 +53,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     @property
     def names_of_headers(self) -> dict[str, Iterable[str]]:
-        """The headers that stand for a fixed set of names, and those names."""
+        """The fixed set of names that a header stands for, by header."""
         return {
             h: each.owned_names for each in self.formats for h in each.headers if each.owned_names
         }
@@ -61,7 +62,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 def _check_formats(formats: Sequence[Format]) -> None:
     if not formats:
         raise ConfigurationError("formats: give at least one, such as JsonFormat()")
-    # HTTP, through OpenTelemetry, does not tell upper case from lower.
+    # OpenTelemetry may write them to HTTP, which does not tell upper case from lower.
     headers = [header.lower() for each in formats for header in each.headers]
     prefixes = [each.header_prefix.lower() for each in formats if each.header_prefix is not None]
     twice = len(set(headers)) < len(headers) or any(

@@ -1,4 +1,4 @@
-"""Run a handler inside the context that its message brought: what the adapters have in common."""
+"""Run a handler inside the context that its message brought, for any client."""
 
 import contextvars
 from collections.abc import Callable
@@ -22,7 +22,7 @@ _HANDLER = "__mqctx_handler__"
 
 
 def headers_of(message: Any) -> Any:
-    """Return the headers of a message; None of anything that has none, whatever it is."""
+    """Return the headers of a message; None of any object that has none."""
     try:
         return message.headers
     except Exception:  # noqa: BLE001 - a foreign object's own code may raise anything
@@ -30,7 +30,7 @@ def headers_of(message: Any) -> Any:
 
 
 def attribute_of(message: object, name: str) -> object:
-    """Return the attribute of that name: where most clients keep an AMQP property."""
+    """Return an AMQP property from the attribute where most clients keep it."""
     return getattr(message, name, None)
 
 
@@ -40,7 +40,7 @@ def context_from(
     message: object = None,
     property_of: PropertyOf = attribute_of,
 ) -> Context:
-    """Return the context that `headers` carry; without extracting it anew inside its own run.
+    """Return the context that `headers` carry, without extracting it again inside its own run.
 
     A propagator that reads properties too finds them in `message`, with `property_of`.
     """
@@ -80,8 +80,8 @@ class HandlerDecorator:
 
     The decorated handler runs inside the context that its message brought, the empty one if
     it brought none, and keeps its kind (sync or `async def`), name, docstring and signature.
-    No context variable that it sets reaches the next message. Decorating twice is decorating
-    once. With `propagator=` that one extracts, else the default one at the time of the call.
+    No context variable that it sets reaches the next message. Decorating twice is the same as
+    decorating once. `propagator=` extracts; by default, the default one at the time of the call.
 
     Raises:
         HandlerError: a function of a kind that could not keep the context.
@@ -96,7 +96,7 @@ class HandlerDecorator:
         awaited_by_client: bool,
         property_of: PropertyOf = attribute_of,
     ) -> None:
-        """Take the client's own names of a handler's arguments; the `carrier` has `headers`."""
+        """Take the names that the client has for a handler's arguments; `carrier` has `headers`."""
         self._arguments = arguments
         self._carrier = carrier
         self._awaited_by_client = awaited_by_client
@@ -136,10 +136,10 @@ class HandlerDecorator:
         return _marked(isolation.decorate(handler, self._inside(handler, propagator)), handler)
 
     def hook(self, handler: Any, propagator_now: Callable[[], Propagator | None]) -> Any:
-        """Decorate a handler of an application that knows nothing of it.
+        """Decorate a handler of an application that is instrumented from outside.
 
-        While `propagator_now` gives None, the handler is called as it is. What could not keep
-        the context is returned as it is, for the client to treat as ever.
+        While `propagator_now` gives None, the handler is called as it is. A handler that could not
+        keep the context is returned as it is, for the client to treat as ever.
         """
         unfit = isolation.is_generator_function(handler) or (
             isolation.is_async(handler) and not self._awaited_by_client
@@ -158,7 +158,7 @@ class HandlerDecorator:
         return _marked(isolation.choose_at_call(handler, choose), handler)
 
     def _inside(self, handler: Callable[..., Any], propagator: Propagator | None) -> CallInside:
-        """Return what calls a handler inside the context that its message brought."""
+        """Return a function that calls a handler inside the context that its message brought."""
         (position, name), property_of = self._place(handler), self._property_of
 
         def inside(function: Callable[..., Any], args: Arguments, kwargs: KeywordArguments) -> Any:
@@ -173,16 +173,16 @@ class HandlerDecorator:
         return inside
 
     def _place(self, handler: Callable[..., Any]) -> tuple[int, str]:
-        """Return at which position of a call, or under which name, the carrier will be.
+        """Return the position of the carrier in a call, and its name.
 
-        Applications have arguments of their own before the client's (`self`, or what a partial
-        adds) and after them, and other names than the client for its own.
+        Applications have arguments of their own before the client's (`self`, or those that a
+        partial adds) and after them, and name the client's in their own way.
         """
         carrier, known = self._arguments.index(self._carrier), self._arguments
         parameters = _parameters(handler)
         positional = [each for each in parameters if each.kind <= Parameter.POSITIONAL_OR_KEYWORD]
         names = [each.name.strip("_") for each in positional]
-        # One that is named as by the client tells where the others are.
+        # One that has the client's name for it shows where the others are.
         for name in (self._carrier, *known):
             if name in names:
                 index = names.index(name) + carrier - known.index(name)
@@ -220,6 +220,6 @@ def _marked(decorated: Callable[P, R], handler: Callable[P, R]) -> Callable[P, R
 
 
 def _is_decorated(handler: Callable[..., Any]) -> bool:
-    """Whether `handler` itself, not only one that it wraps, already restores a context."""
+    """Tell whether `handler` itself, not only one that it wraps, restores a context already."""
     decorated = getattr(handler, _HANDLER, None)
     return decorated is not None and decorated is getattr(handler, "__wrapped__", None)

@@ -17,20 +17,20 @@ from mqctx.errors import ConfigurationError
 
 Method: TypeAlias = Callable[..., Any]
 _Chosen: TypeAlias = tuple[Propagator | None]
-"""The propagator that was given; None where the default one of the moment is meant."""
+"""The propagator that was given, or None for whichever is the default one at the call."""
 
 
 class InjectedHeaders(dict[str, Any]):
-    """Headers that need no injecting any more, for a hook further down to send as a plain dict."""
+    """Headers that are injected already: a hook further down sends them as a plain dict."""
 
 
 def may_carry(headers: object) -> bool:
-    """Whether a hook may inject into `headers`; anything else is for the client to refuse."""
+    """Tell whether a hook may inject into `headers`; the client refuses anything else."""
     return headers is None or is_mapping(headers)
 
 
 class Hook(msgspec.Struct, frozen=True):
-    """One method of a client's class, and what takes its place, made of the original."""
+    """One method of a client's class, and the function that makes its replacement from it."""
 
     owner: type
     name: str
@@ -38,7 +38,7 @@ class Hook(msgspec.Struct, frozen=True):
 
 
 def _never_forks(**_: object) -> None:
-    """Stand for `os.register_at_fork` where there is none."""
+    """Stand in for `os.register_at_fork` on platforms without it."""
 
 
 class Instrumentation:
@@ -50,7 +50,7 @@ class Instrumentation:
     def __init__(self, *targets: type, busy: Callable[[], bool] = lambda: False) -> None:
         """Accept objects of `targets` besides the library as a whole.
 
-        While `busy()`, the hooks stay: they still have to undo what they did.
+        The hooks stay as long as `busy()`: they still have something to undo.
         """
         self._kinds = targets
         self._busy = busy
@@ -66,7 +66,7 @@ class Instrumentation:
         """Whether hooks are in place."""
 
     def _unlock(self) -> None:
-        # Re-entrant: a signal handler may interrupt who holds it.
+        # Re-entrant: a signal handler may interrupt the thread that holds it.
         self._placing = threading.RLock()
 
     def use(self, *hooks: Hook) -> None:
@@ -83,15 +83,15 @@ class Instrumentation:
     def instrument(self, target: object = None, *, propagator: Propagator | None = None) -> None:
         """Let the client's own calls carry the context, with no change in the application.
 
-        Call it as often as you like, before or after connections exist. Consumers that are
-        already under way go on as they were started.
+        Call it as often as you like, before or after connections exist. Consumers that have
+        already started go on as they are.
 
         Args:
             target: A connection or channel. None: the client library as a whole.
-            propagator: Injects and extracts. None: the default one of the moment.
+            propagator: Injects and extracts. None: the default one at each call.
 
         Raises:
-            ConfigurationError: `target` is nothing that can be instrumented.
+            ConfigurationError: `target` cannot be instrumented.
         """
         with self._placing:
             if target is None:
@@ -110,7 +110,7 @@ class Instrumentation:
             self._targets[clone] = chosen
 
     def uninstrument(self, target: object = None) -> None:
-        """Undo `instrument` for the same target. With the last one, every hook is gone."""
+        """Undo `instrument` for the same target. After the last one, no hook is left."""
         if target is None:
             self._whole = None
         else:
@@ -127,9 +127,9 @@ class Instrumentation:
     def propagator_for(self, objects: Iterable[object]) -> Propagator | None:
         """Return the propagator for a call on the first of `objects` that is instrumented.
 
-        None where neither any of them is, nor the library as a whole.
+        None if none of them is, nor the library as a whole.
         """
-        # What is found is kept at once: another thread may uninstrument meanwhile.
+        # Each is looked up once, and kept: another thread may uninstrument meanwhile.
         chosen = self._whole
         if self._targets:
             for each in objects:
@@ -142,23 +142,23 @@ class Instrumentation:
         there = vars(hook.owner)[hook.name]
         if hook in self._placed and not self._is_put_back(hook, there):
             return  # in place, or below another's
-        # Taken from the class, not out of its dict: what wrapt made of a method, for OpenTelemetry
-        # and others, finds the instance among the arguments only then.
+        # Taken from the class, not out of its dict: only then does a method that wrapt wrapped, for
+        # OpenTelemetry and others, find the instance among the arguments.
         method = getattr(hook.owner, hook.name)
         hooked: Method = functools.wraps(method)(hook.around(method))
         if is_async(method) and not is_async(hooked):
-            mark_async(hooked)  # as an `async def` it would take the context when first awaited
+            mark_async(hooked)  # an `async def` would take the context only when first awaited
         setattr(hook.owner, hook.name, hooked)
         self._placed[hook] = (there, hooked)
         self.in_place = True
 
     def _is_put_back(self, hook: Hook, there: object) -> bool:
-        """Whether somebody put back what was there without us, as the end of a `mock.patch`."""
+        """Tell whether the method without hook was put back, as `mock.patch` does at its end."""
         return there is self._own[hook] or there is self._placed[hook][0]
 
     def _remove(self, hook: Hook) -> None:
         original, hooked = self._placed[hook]
-        # Who wrapped it after us still calls it: there it stays, and lets each call pass.
+        # A wrapper that came after us still calls it: it stays there, and lets each call pass.
         if vars(hook.owner).get(hook.name) is hooked:
             setattr(hook.owner, hook.name, original)
             del self._placed[hook]

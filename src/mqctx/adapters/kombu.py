@@ -31,7 +31,7 @@ __all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstr
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Where `headers` stand among the positional arguments that follow the body, and what come after.
+# The position of `headers` among the arguments that follow the body, and the names from there on.
 _parameters = list(signature(cast("Any", Producer).publish).parameters)[2:]
 _HEADERS = _parameters.index("headers")
 _NAMES = _parameters[_HEADERS:]
@@ -66,7 +66,7 @@ def _publish(
 
 
 def _done_by(function: Method) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let a function be declared with each parameter, and done with those that are given."""
+    """Declare a function with each parameter, but run it with only those that are given."""
 
     def declare(declared: Callable[P, R]) -> Callable[P, R]:
         return cast("Callable[P, R]", wraps(declared)(function))
@@ -101,12 +101,12 @@ def publish(
 ) -> Any:
     """Call `producer.publish` with the active context in the message's headers.
 
-    The headers given, by name or by position, stay as they are: a copy is sent. Only what is given
-    is passed on, so a producer class keeps its own defaults, and an old kombu, which has no
-    `confirm_timeout`, is not asked for it.
+    The headers given, by name or by position, stay as they are: a copy is sent. Only the arguments
+    given are passed on, so that a producer class keeps its own defaults, and an old kombu without
+    `confirm_timeout` does not get it.
 
     Returns:
-        What kombu returns, which has no type for it: a promise on pyamqp, else None.
+        Kombu's own result, which has no type there: a promise on pyamqp, else None.
 
     Raises:
         OversizeError: the context takes more bytes than the propagator allows.
@@ -146,7 +146,7 @@ def restored(message: Message, /, *, propagator: Propagator | None = None) -> Sc
 
 _instrumentation = Instrumentation(Connection, StdChannel, Producer, Consumer)
 _replies: ContextVar[bool] = ContextVar("mqctx-kombu-replies", default=False)
-"""Whether a mailbox publishes a reply: nobody could catch an error, and the caller would wait."""
+"""Whether a mailbox publishes a reply: an error would be lost, and the caller wait for ever."""
 
 
 def _around_publish(original: Method) -> Method:
@@ -178,13 +178,13 @@ def _around_reply(original: Method) -> Method:
 
 
 def _around_receive(original: Method) -> Method:
-    # All that a message may come to is below this: decoding, on_decode_error, on_message, and
-    # `receive` with the callbacks.
+    # This calls all code that sees a message: decoding, on_decode_error, on_message, and `receive`
+    # with the callbacks.
     def _receive_callback(self: Consumer, message: Any) -> Any:
         propagator = _instrumentation.propagator_for(_owners(self))
         if propagator is None:
             return original(self, message)
-        # On py-amqp it is amqp's own kind of message as yet, with headers of the same name.
+        # On py-amqp it is still amqp's own kind of message, which has `headers` too.
         snapshot = snapshot_from(headers_of(message), propagator, message, _property_of)
         return snapshot.run(original, self, message)
 
@@ -195,7 +195,7 @@ def _around_consume(original: Method) -> Method:
     def consume(
         self: Any, consumer_tag: str = "", callback: Any = None, *args: Any, **options: Any
     ) -> Any:
-        # A Consumer has a hook of its own; and a mock of a channel expects what it was given.
+        # A Consumer has a hook of its own, and a mock of a channel expects the callback as given.
         is_consumers = isinstance(getattr(callback, "__self__", None), Consumer)
         if isinstance(self.channel, StdChannel) and not is_consumers:
             callback = consume_with_context.hook(

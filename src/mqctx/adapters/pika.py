@@ -16,11 +16,11 @@ from mqctx.adapters._instrumentation import Hook, Instrumentation, Method, may_c
 __all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
 
 _new = object.__new__
-_BLANK: Any = BasicProperties()  # type: ignore[no-untyped-call]  # pika left it so
+_BLANK: Any = BasicProperties()  # type: ignore[no-untyped-call]  # pika has no annotation here
 
 
 class _PropertiesWithContext(BasicProperties):
-    """Properties that need no injecting any more. They exist between us and the client only."""
+    """Properties that are injected already: a hook further down lets them pass."""
 
 
 def publish(
@@ -47,7 +47,7 @@ def publish(
 
 def _injected(properties: BasicProperties | None, propagator: Propagator) -> BasicProperties:
     given: Any = _BLANK if properties is None else properties
-    # One by one takes half as long as a copy of the __dict__, which slows pika's encoding as well.
+    # Twice as fast as a copy of the __dict__, which would slow down pika's encoding as well.
     injected = _new(_PropertiesWithContext)
     injected.content_type = given.content_type
     injected.content_encoding = given.content_encoding
@@ -83,8 +83,8 @@ def restored(
 ) -> Scope:
     """Return a `with` block inside exactly the context that a message brought.
 
-    For `channel.consume(...)` and `basic_get`, which give the properties beside the body. None,
-    which they give where there is no message, means the empty context.
+    For `channel.consume(...)` and `basic_get`, which return the properties beside the body; None,
+    which they return without a message, means the empty context.
     """
     return scope_from(headers_of(properties), propagator, properties)
 
@@ -143,7 +143,7 @@ def _around_get(original: Method) -> Method:
 
 def _hooked(channel: BlockingChannel | Channel, callback: Any) -> Any:
     if type(getattr(callback, "__self__", None)).__module__ == BlockingChannel.__module__:
-        return callback  # how a BlockingChannel receives; it calls the application later
+        return callback  # a BlockingChannel's own, which calls the application later
     return consume_with_context.hook(
         callback, lambda: _instrumentation.propagator_for(_owners(channel))
     )

@@ -8,7 +8,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command that the program's arguments name.
 
-    Exits with one line that names the extra if a library is missing that the command needs.
+    Exits with one line that names the extra if the command needs a library that is missing.
     """
     try:
         from mqctx.cli._group import commands  # noqa: PLC0415 - needs the extra

@@ -1,4 +1,4 @@
-"""Layouts of a context on the wire, and what the author of another one needs."""
+"""Layouts of a context on the wire, and the tools to write another one."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final

@@ -1,4 +1,4 @@
-"""Layouts of a context on the wire, and what they have in common."""
+"""The protocol of a layout on the wire, and checks and readers for its headers."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 PROPERTY: Final = "property:"
-"""What the keys of AMQP properties among headers begin with: `property:correlation_id`."""
+"""The prefix of AMQP properties among the keys of headers: `property:correlation_id`."""
 
 FRAMING: Final = 6
 """Bytes that AMQP adds to each header: length of the key, type, length of the text (4.2.5.5)."""
@@ -42,58 +42,59 @@ _TAKEN = frozenset(
 
 
 class Format(Protocol):
-    """One layout of a context on the wire: subclass it, and leave out what is as usual."""
+    """One layout of a context on the wire. Subclass it, and override only what differs."""
 
     @property
     def headers(self) -> Collection[str]:
-        """The headers that the format writes. None where their names depend on the values."""
+        """The headers that the format writes; empty if their names depend on the values."""
         ...
 
     @property
     def header_prefix(self) -> str | None:
-        """What all its headers begin with, where their names depend on the values."""
+        """The prefix of all its headers, if their names depend on the values."""
         return None
 
     @property
     def owned_names(self) -> Collection[str]:
-        """Names that this format alone writes, and reads before all others. Mostly none."""
+        """Names that this format alone writes, and that are read from it first. Mostly none."""
         return ()
 
     @property
     def properties(self) -> Collection[str]:
-        """AMQP properties that it uses besides headers, as `property:correlation_id`."""
+        """AMQP properties that the format uses besides headers, as `property:correlation_id`."""
         return ()
 
     @property
     def yields_plain_json(self) -> bool:
-        """Whether `decode` gives a dict of exact JSON types, not deeper than 32 levels.
+        """Whether `decode` returns a dict of exact JSON types, at most 32 levels deep.
 
-        Then nobody looks at its values again, nor changes it: `decode` may give it once more.
+        Its values are then not checked again. It is not changed either: `decode` may return the
+        same dict for another message.
         """
         return False
 
     @property
     def decode_text(self) -> Callable[[str], Mapping[str, JSONValue]] | None:
-        """Return the values in the text of its one header, where nothing else counts; or None.
+        """A function from the text of the only header to the values, or None.
 
-        The short way to what `decode` gives for usual text: it raises for all other. What it gave
-        is remembered for the next message with the same text.
+        A fast `decode` for usual text: it raises for all other text. Its result is remembered for
+        the next message with the same text.
         """
         return None
 
     @property
     def join(self) -> "Join | None":
-        """Joins what `encode` wrote into a header with what others have written there; or None.
+        """A function that joins our text in a header with text that others wrote there, or None.
 
-        None where the header is this format's alone, and anything in it is replaced.
+        None if the header belongs to this format alone, so that anything in it is replaced.
         """
         return None
 
     @property
     def verifies(self) -> bool:
-        """Whether what `decode` gives was written by somebody whom this process trusts.
+        """Whether `decode` returns only values of writers that this process trusts.
 
-        Values that others read unsigned are left out of what such a format encodes.
+        Such a format is not given values that another format read unsigned.
         """
         return False
 
@@ -102,12 +103,12 @@ class Format(Protocol):
     ) -> Mapping[str, str] | Callable[[int], Mapping[str, str]]:
         """Return the headers that carry `values`: printable ASCII; none for no values.
 
-        Called once for a context. Where each message has headers of its own, return a function:
-        it is called for each message, with the bytes that the other headers leave of `max_bytes`.
+        Called once for a context. If each message has headers of its own, return a function: it
+        is called for each message, with the bytes that the other headers leave of `max_bytes`.
 
         Raises:
-            OversizeError: a limit of the format's own; its `names` are those of the values to
-                leave out.
+            OversizeError: the values are over a limit of the format's own; its `names` are those
+                to leave out.
         """
         ...
 
@@ -116,8 +117,8 @@ class Format(Protocol):
     ) -> Mapping[str, JSONValue]:
         """Return the values that `headers` carry, nothing where there are none.
 
-        What cannot be read, and what takes more than `max_bytes`, is given to `report`. Text of
-        which nobody said that it is no number is a `UntypedText`.
+        Report a header that cannot be read, or takes more than `max_bytes`. Text whose type is not
+        written down (is "5" a number?) is an `UntypedText`.
         """
         ...
 
@@ -127,7 +128,7 @@ class Format(Protocol):
 
 
 Join: TypeAlias = Callable[[str, object, Report], str]
-"""Takes our text, "" for none, and what else a message is given under that header."""
+"""Takes our text, "" for none, and the value that the caller has given under that header."""
 
 
 def header_label(format: Format) -> str:
@@ -137,12 +138,12 @@ def header_label(format: Format) -> str:
 
 
 def header_size(header: str, text: str | bytes | bytearray) -> int:
-    """Return how many bytes a header takes in a message, with what AMQP adds to it."""
+    """Return the bytes that a header takes in a message, including AMQP's framing."""
     return _bytes_in(header) + _bytes_in(text) + FRAMING
 
 
 def size_within(room: int, format: Format, headers: Mapping[str, Any]) -> int:
-    """Return how many of the bytes in `room` are taken by the headers that a format has read."""
+    """Return how many bytes, of those in `room`, the headers take that a format has read."""
     prefix, taken = format.header_prefix, 0
     ours = format.headers
     if prefix is not None:
@@ -166,7 +167,7 @@ def _bytes_in(text: str | bytes | bytearray) -> int:
 
 
 def check_header(header: str) -> None:
-    """Raise `ConfigurationError` if a broker, a client or Celery would misread that header."""
+    """Raise `ConfigurationError` if a broker, a client or Celery would misread the header."""
     if not _HEADER.fullmatch(header):
         raise ConfigurationError(
             f"header {header!r}: use a letter, then letters, digits, _ . or -, all ASCII, "
@@ -180,7 +181,7 @@ def check_header(header: str) -> None:
 
 
 def check_prefix(prefix: str) -> None:
-    """Raise `ConfigurationError` if a header that begins so could be one to misread."""
+    """Raise `ConfigurationError` if a header with that prefix could be misread."""
     check_header(prefix)
     if any(taken.startswith(prefix.lower()) for taken in ("x-", *_TAKEN)):
         raise ConfigurationError(
@@ -192,9 +193,9 @@ def check_prefix(prefix: str) -> None:
 def raw_in(
     headers: Mapping[str, Any], header: str, max_bytes: int, report: Report
 ) -> str | bytes | bytearray | None:
-    """Return the text in a header, as bytes where a stream handed out bytes; None if absent.
+    """Return the text in a header, as bytes if a stream handed out bytes; None if absent.
 
-    What is no text, or takes more than `max_bytes`, is given to `report` and None.
+    Report a value that is no text, or takes more than `max_bytes`, and return None for it.
     """
     raw = headers.get(header, _ABSENT)
     if raw is _ABSENT:
@@ -212,11 +213,11 @@ def raw_in(
 
 
 def text_in(headers: Mapping[str, Any], header: str, max_bytes: int, report: Report) -> str | None:
-    """Return what `raw_in` does as str; what is not UTF-8 becomes U+FFFD."""
+    """Return the text in a header as str (see `raw_in`); bytes that are not UTF-8 become U+FFFD."""
     raw = raw_in(headers, header, max_bytes, report)
     return None if raw is None else as_text(raw)
 
 
 def as_text(raw: str | bytes | bytearray) -> str:
-    """Return the text of a header as str; what is not UTF-8 becomes U+FFFD."""
+    """Return the text of a header as str; bytes that are not UTF-8 become U+FFFD."""
     return raw if isinstance(raw, str) else raw.decode(errors="replace")

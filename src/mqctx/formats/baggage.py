@@ -26,8 +26,8 @@ _WHITE_SPACE: Final = " \t"
 _PAIR = re.compile(
     r"[ \t]*+([!#$%&'*+.^_`|~0-9A-Za-z-]++)[ \t]*+(?:(=)[ \t]*+([!#-+\--:<-\[\]-~]*+)[ \t]*+)?+"
 )
-# What is written as it is, besides letters and digits. A + would do, but OpenTelemetry for Python
-# reads it as a snapshot.
+# Written as they are, besides letters and digits. A + could be, but OpenTelemetry for Python reads
+# it as a space.
 _SAFE = "!#$&'()*-./:<=>?@[]^_`{|}~"
 _TYPED: Final = "mqctx=json"
 
@@ -35,8 +35,8 @@ _TYPED: Final = "mqctx=json"
 class BaggageFormat:
     """W3C Baggage, for services in any language: one header of `key=value` members.
 
-    Others read the values as text. Between services with mqctx they keep their types: what is
-    no str is JSON with the property `mqctx=json`.
+    Other libraries read the values as text. Between services with mqctx they keep their types:
+    any value but a str is JSON with the property `mqctx=json`.
 
     Members that a context cannot hold, because their keys are no names or because they have
     properties of other vendors, travel on as they came, in the value `baggage.others`. No other
@@ -67,7 +67,7 @@ class BaggageFormat:
     def decode(
         self, headers: Mapping[str, Any], max_bytes: int, report: Report
     ) -> Mapping[str, JSONValue]:
-        """Return the values of the members; what is no member, or past the 64th, is left out."""
+        """Return the values of the first 64 members; leave out text that is no member."""
         text = text_in(headers, _HEADER, max_bytes, report)
         parts = _parts(text or "")
         if len(parts) > _MAX_MEMBERS:
@@ -86,9 +86,9 @@ class BaggageFormat:
         return values
 
     def join(self, ours: str, theirs: object, report: Report) -> str:
-        """Return our members and, as far as W3C Baggage has room, those of others beside them.
+        """Return our members and, as far as W3C Baggage has room, those of others.
 
-        Where both have a key, ours counts.
+        If both have a key, ours counts.
         """
         text = as_text(theirs) if isinstance(theirs, str | bytes | bytearray) else ""
         members = _parts(ours)
@@ -114,7 +114,7 @@ class BaggageFormat:
 
 
 class _Member(NamedTuple):
-    """A member, its value still encoded; of its properties, the white snapshot removed."""
+    """A member, its value still encoded; its properties without white space."""
 
     key: str
     value: str
@@ -125,7 +125,7 @@ class _Member(NamedTuple):
         text = unquote(self.value, errors="replace")
         if _TYPED in self.properties:
             return from_json(text)
-        # OpenTelemetry for Python takes properties for a part of the value, and passes it on so.
+        # OpenTelemetry for Python passes on properties as a part of the value.
         if text.endswith(f";{_TYPED}"):
             return from_json(text.removesuffix(f";{_TYPED}"))
         return UntypedText(text)
@@ -156,7 +156,7 @@ def _parse(part: str) -> _Member:
 
 
 def _take(part: str, values: dict[str, JSONValue], others: dict[str, str]) -> None:
-    """Add what a member says to one of these, or both; raise `ValueError` if it is none."""
+    """Add a member to `values`, `others` or both; raise `ValueError` if it is none."""
     member = _parse(part)
     if not _is_name(member.key):
         others[part] = part
@@ -169,18 +169,18 @@ def _take(part: str, values: dict[str, JSONValue], others: dict[str, str]) -> No
 
 
 def _members(text: JSONValue) -> list[tuple[str, _Member]]:
-    """Return each member in a text, as it stands there and parsed; leave out what is none."""
+    """Return each member in a text, as it stands there and parsed; leave out all else."""
     found: list[tuple[str, _Member]] = []
     for part in _parts(text)[:_MAX_MEMBERS] if isinstance(text, str) else ():
         try:
             found.append((part, _parse(part)))
         except ValueError:
-            continue  # set by hand, or by another format: it was not read here
+            continue  # set by hand, or by another format
     return found
 
 
 def _add_others(members: dict[str, str], values: Mapping[str, JSONValue]) -> None:
-    """Write as it came what others wrote, unless the context no longer has it so."""
+    """Add the members of others as they came, unless the context has another value since."""
     others: list[str] = []
     for text, member in _members(values.get(_OTHERS)):
         if not _is_name(member.key):
@@ -192,7 +192,7 @@ def _add_others(members: dict[str, str], values: Mapping[str, JSONValue]) -> Non
 
 
 def _is_name(key: str) -> bool:
-    """Whether a value in the context can have that name."""
+    """Tell whether a value in the context can have that name."""
     try:
         check_name(key)
     except InvalidNameError:
@@ -201,7 +201,7 @@ def _is_name(key: str) -> bool:
 
 
 def _says(member: _Member, value: JSONValue) -> bool:
-    """Whether the context still has what a member brought."""
+    """Tell whether the context still has the value that a member brought."""
     declaration = registry.declarations.get(member.key)
     try:
         brought = member.plain()

@@ -41,8 +41,7 @@ class FlatFormat:
         headers: The header for each name. Other values are not written. Instead of a header it
             may be `"property:correlation_id"` or `"property:message_id"`, the message's own:
             at most 255 bytes.
-        prefix: What the headers of all values begin with; by default, without `headers`,
-            `"mqctx-"`.
+        prefix: The prefix of the headers of all values; by default, without `headers`, `"mqctx-"`.
 
     Raises:
         ConfigurationError: a name cannot be the name of a value; a broker, a client or Celery
@@ -85,32 +84,32 @@ class FlatFormat:
     def decode(
         self, headers: Mapping[str, Any], max_bytes: int, report: Report
     ) -> Mapping[str, JSONValue]:
-        """Return the values of all headers that are ours, as long as they fit."""
+        """Return the values of all our headers, as long as they fit."""
         values: dict[str, JSONValue] = {}
         for name, header in self._found(headers):
-            tell = partial(self._tell, report, name)
-            raw = raw_in(headers, header, max_bytes, tell)
+            report_it = partial(self._report, report, name)
+            raw = raw_in(headers, header, max_bytes, report_it)
             if raw is None:
                 continue
             max_bytes -= header_size(header, raw)
             try:
                 values[name] = _read(as_text(raw))
             except ValueError as error:
-                tell(Rejection("extract", header, None, "malformed", escape(str(error))))
+                report_it(Rejection("extract", header, None, "malformed", escape(str(error))))
         return values
 
-    def _tell(self, report: Report, name: str, rejection: Rejection) -> None:
-        # Behind a prefix anything may come, and a kind of rejection is remembered by its header.
+    def _report(self, report: Report, name: str, rejection: Rejection) -> None:
+        # Kinds of rejections are remembered by header, and headers with a prefix are unlimited.
         header = rejection.header if self.header_prefix is None else header_label(self)
         report(msgspec.structs.replace(rejection, header=header, key=escape(name)))
 
     def strip(self, headers: dict[str, Any]) -> None:
-        """Remove each header that is ours from `headers`, in place."""
+        """Remove all our headers from `headers`, in place."""
         for _, header in self._found(headers):
             del headers[header]
 
     def _found(self, headers: Mapping[Any, Any]) -> list[tuple[str, str]]:
-        """Return names and headers of ours, where they are in `headers`."""
+        """Return the name and header of each of ours that is in `headers`."""
         start = self.header_prefix
         if start is None:
             return [(name, h) for name, h in self._headers.items() if h in headers]

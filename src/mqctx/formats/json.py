@@ -15,7 +15,7 @@ __all__ = ["JsonFormat", "from_json", "to_json"]
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 read_flat = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).decode
-"""Reads the usual case: no value is a list or a dict, which could be nested too deep."""
+"""Reads the usual case: no lists and no dicts, which could be nested too deep."""
 
 
 def to_json(value: object) -> str:
@@ -23,7 +23,7 @@ def to_json(value: object) -> str:
     text = _encode(value).decode()
     if not text.isascii():
         text = _escaped(value)
-    return text.replace("\x7f", "\\u007f")  # JSON leaves DEL as it is; no header may hold it
+    return text.replace("\x7f", "\\u007f")  # JSON leaves DEL as it is, but no header may hold it
 
 
 def _escaped(value: object) -> str:
@@ -34,7 +34,7 @@ def _escaped(value: object) -> str:
 
 
 def from_json(text: str) -> JSONValue:
-    """Return what JSON says; raise `ValueError` if it is none."""
+    """Return the value of a JSON text; raise `ValueError` if it is none."""
     try:
         value: JSONValue = _decode(text)
     except RecursionError as error:
@@ -43,7 +43,7 @@ def from_json(text: str) -> JSONValue:
 
 
 class JsonFormat:
-    """One header with a compact JSON object (RFC 8259), what is not ASCII escaped.
+    """One header with a compact JSON object (RFC 8259), escaped to ASCII.
 
     Args:
         header: The name of the header.
@@ -66,7 +66,7 @@ class JsonFormat:
         self.header: Final = header
         self.headers = (header,)
         self._framing = header_size(header, "")
-        # Only as long as a subclass does not read in a way of its own.
+        # A subclass may decode in a way of its own.
         own_decode = type(self).decode is JsonFormat.decode
         self.decode_text = read_flat if own_decode else None
 
@@ -77,7 +77,7 @@ class JsonFormat:
     def decode(
         self, headers: Mapping[str, Any], max_bytes: int, report: Report
     ) -> Mapping[str, JSONValue]:
-        """Return the values in the header. Streams may hand it out as bytes; a bytearray too."""
+        """Return the values in the header, which streams may hand out as bytes or bytearray."""
         try:
             text = headers[self.header]
             if type(text) is str and text.isascii() and len(text) + self._framing <= max_bytes:
@@ -85,7 +85,7 @@ class JsonFormat:
         except KeyError:
             return {}
         except ValueError:
-            pass  # what is wrong is told below
+            pass  # reported below
         return self._decode_unusual(headers, max_bytes, report)
 
     def _decode_unusual(

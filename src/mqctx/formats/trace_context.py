@@ -27,16 +27,16 @@ _MAX_STATE = 512
 _LONG_MEMBER = 128
 _OURS: Final = "mqctx"
 _LEAST: Final = header_size(_PARENT, "0" * 55) + header_size(_STATE, "")
-"""What a `traceparent` takes, and a `tracestate` besides its members."""
+"""The bytes of a `traceparent`, and of a `tracestate` without members."""
 
 
 def start_trace(*, sampled: bool = True) -> dict[str, str]:
-    """Return the values of a new trace, for a scope at the edge: `scope(start_trace())`.
+    """Return the values of a new trace, to begin a scope with: `scope(start_trace())`.
 
-    Where OpenTelemetry has a current span, it is that trace and that span.
+    If OpenTelemetry has a current span, they are that span's, and its trace's.
 
     Args:
-        sampled: What the trace's flag says: whether its spans are to be recorded.
+        sampled: The flag of the trace: whether its spans are to be recorded.
     """
     span = _opentelemetry_span()
     if span is not None:
@@ -52,12 +52,12 @@ def start_trace(*, sampled: bool = True) -> dict[str, str]:
 class TraceContextFormat:
     """W3C Trace Context: each message is a span, whose parent is the span that is active.
 
-    In the context: `trace_id` and `span_id`; `parent_span_id` where mqctx wrote the message;
+    In the context: `trace_id` and `span_id`; `parent_span_id` if mqctx wrote the message;
     `trace_flags`, and the `tracestate` of other vendors. No other format writes these names.
 
-    Where no trace is active, messages start one: all messages of one context the same, those
-    without any context one each. Where OpenTelemetry has a current span, OpenTelemetry writes
-    the headers.
+    If no trace is active, messages start one: all messages of a context the same, messages
+    without context one each. If OpenTelemetry has a current span, OpenTelemetry writes the
+    headers.
 
     Args:
         sampled: The flag of the traces that start here. A receiver whose sampler follows its
@@ -79,9 +79,9 @@ class TraceContextFormat:
         self.sampled = sampled
 
     def encode(self, values: Mapping[str, JSONValue]) -> Callable[[int], Mapping[str, str]]:
-        """Return a function that makes the headers of one message: each is a new span.
+        """Return a function that makes the headers of one message, each message a new span.
 
-        Of a `tracestate` it writes as many members as there is room for.
+        It writes as many members of a `tracestate` as there is room for.
         """
         trace = _active(values)
         if trace is None and values:
@@ -125,7 +125,7 @@ class TraceContextFormat:
             return {}
         values: dict[str, str] = {}
         parent, _, of_span = members.pop(_OURS, "").partition("-")
-        # Who continued the trace meanwhile, and knows nothing of mqctx, left the member as it was.
+        # A tracer that continued the trace meanwhile left our member as it was: for another span.
         if of_span == span_id and _ID.fullmatch(parent):
             values["parent_span_id"] = parent
         if members:
@@ -142,16 +142,16 @@ class TraceContextFormat:
 
 
 def new_id(size: int) -> str:
-    """Return so many random bytes, 8 or more, as hex digits.
+    """Return `size` random bytes, 8 or more, as hex digits.
 
-    They are the system's: no two processes have the same, however they seed `random`, or fork.
-    No id may be all zeros; the chance of that is one in 2 to the 64th.
+    They come from the system, so that processes differ however they seed `random`, or fork.
+    No id may be all zeros; the chance of that is at most one in 2 to the 64th.
     """
     return os.urandom(size).hex()
 
 
 class _Trace(NamedTuple):
-    """Where a message is in a trace."""
+    """The place of a message in a trace."""
 
     trace_id: str
     parent: str | None
@@ -159,7 +159,7 @@ class _Trace(NamedTuple):
 
 
 def _active(values: Mapping[str, JSONValue]) -> _Trace | None:
-    """Return the trace in `values`, None where a context has none, or something else there."""
+    """Return the trace in `values`, None if there is none, or something else in its place."""
     trace_id, span_id, flags = map(values.get, ("trace_id", "span_id", "trace_flags"))
     if not _is_id(trace_id, 32):
         return None
@@ -187,9 +187,9 @@ def _is_id(value: JSONValue, length: int) -> bool:
 
 
 def _members(text: JSONValue) -> dict[str, str] | None:
-    """Return the members of a `tracestate` by key, None where it is malformed or no text.
+    """Return the members of a `tracestate` by key, None if it is malformed or no text.
 
-    Where a key comes twice, which breaks 3.3.1.3, the first member counts: it is the newest.
+    If a key comes twice, which breaks 3.3.1.3, the first member counts: it is the newest.
     """
     if not isinstance(text, str):
         return None
@@ -206,7 +206,7 @@ def _members(text: JSONValue) -> dict[str, str] | None:
 
 
 def _state(members: Mapping[str, str], room: int = _MAX_STATE) -> str:
-    """Return a `tracestate` of as many members as may be passed on, in so many bytes."""
+    """Return a `tracestate` of as many members as may be passed on, in `room` bytes."""
     parts = [f"{key}={value}" for key, value in members.items()][:_MAX_MEMBERS]
     while parts and sum(map(len, parts)) + len(parts) - 1 > room:
         long = [part for part in parts if len(part) > _LONG_MEMBER]
@@ -215,9 +215,9 @@ def _state(members: Mapping[str, str], room: int = _MAX_STATE) -> str:
 
 
 def _opentelemetry_span() -> Any:
-    """Return the context of OpenTelemetry's current span, None where there is none.
+    """Return the context of OpenTelemetry's current span, None if there is none.
 
-    Who made a span has loaded `opentelemetry.trace`; importing it here would load it for all.
+    Without `opentelemetry.trace` loaded there is no span; to import it here would load it for all.
     """
     api = sys.modules.get("opentelemetry.trace")
     span = api and api.get_current_span().get_span_context()
@@ -225,9 +225,9 @@ def _opentelemetry_span() -> Any:
 
 
 def _opentelemetry_headers(room: int) -> dict[str, str]:
-    """Return the headers that OpenTelemetry writes for its current span, none where it has none.
+    """Return the headers that OpenTelemetry writes for its current span, none if it has none.
 
-    Of its `tracestate`, which an HTTP client may have sent, as many members as there is room for.
+    Of its `tracestate`, which an HTTP client may have sent, keep the members that have room.
     """
     if _opentelemetry_span() is None:
         return {}

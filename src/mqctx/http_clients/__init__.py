@@ -1,4 +1,4 @@
-"""The edge out: HTTP calls that carry the context to the services that may have it."""
+"""HTTP out: calls carry the context to the services that may have it."""
 
 from mqctx.http_clients._policy import Settings
 

@@ -1,4 +1,4 @@
-"""Which calls may carry the context, and what of it: what the HTTP clients have in common."""
+"""The policy of all HTTP clients: which calls carry the context, and which values."""
 
 import json
 import logging
@@ -40,38 +40,38 @@ _logger = logging.getLogger("mqctx.calls")
 
 
 class Settings(TypedDict, total=False):
-    """Which calls carry the context, and what of it. All clients take these keyword arguments."""
+    """The calls that carry the context, and the values. All clients take these arguments."""
 
     hosts: Required[Iterable[str]]
-    """Who may see the context. Exactly these hosts, whatever the port unless one is given
-    (`"api.internal:8443"`); `"*.example.com"` is every host below example.com, not itself; `"*"`
-    is everyone. An IPv6 address goes in brackets."""
+    """The hosts that may see the context: exactly these, on any port unless one is given
+    (`"api.internal:8443"`). `"*.example.com"` is every host below example.com, not itself; `"*"`
+    is every host. An IPv6 address goes in brackets."""
 
     headers: Mapping[str, str]
     """The header for each name in the context, by default `{"request_id": "X-Request-Id"}`. Other
-    values stay. A value that is not text goes as JSON; one that no header can hold is left out
-    with a WARNING of the logger `mqctx`."""
+    values do not leave. A value that is not text goes as JSON; one that no header can hold is left
+    out with a WARNING of the logger `mqctx`."""
 
     log: bool
     """Write an INFO line for each call, allowed or not, to the logger `mqctx.calls`: method, host,
     path, status or type of the error, and the milliseconds until the response's headers were
-    there. By default no line."""
+    there. The default is False."""
 
 
 @dataclass(slots=True)
 class Answer:
-    """What came back from a call: nothing yet, or the status of a response."""
+    """The answer to a call: nothing yet, or the status of a response."""
 
     status: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingCallPolicy:
-    """Decide for each call, and for each redirect anew, what of the context it carries.
+    """Decide for each call, and for each redirect anew, which headers carry the context.
 
-    That is the values of `headers`, and the active trace as W3C Trace Context, in which each
-    call is a span of its own. Nothing outside of a run; no trace where none is active. A header
-    that the caller set is the caller's, and stays.
+    They hold the values of `headers`, and the active trace as W3C Trace Context, in which each
+    call is a span of its own. Outside every run there are none; without a trace, no trace is
+    begun. A header that the caller set stays.
     """
 
     hosts: Iterable[str]
@@ -122,7 +122,7 @@ class OutgoingCallPolicy:
 
 
 class _Target(NamedTuple):
-    """Where a call goes."""
+    """The destination of a call."""
 
     host: str
     port: int | None
@@ -149,10 +149,10 @@ def _host_and_port(allowed: str) -> tuple[str, int | None]:
 
 
 def _written(name: str, header: str, value: Any) -> dict[str, str]:
-    """Return the header with that value, or none where no header can hold it."""
+    """Return the header with that value, or none if no header can hold it."""
     try:
         plain = as_plain(name, value)
-    except InvalidValueError as error:  # a joined ContextVar may hold anything
+    except InvalidValueError as error:  # a linked ContextVar may hold anything
         log_rejection(Rejection("inject", header, name, "illegal-value", escape(str(error))))
         return {}
     text = plain if isinstance(plain, str) else json.dumps(plain, separators=(",", ":"))

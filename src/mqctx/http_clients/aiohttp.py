@@ -13,11 +13,11 @@ class ContextMiddleware:
     """A client middleware that puts the context into the headers.
 
     `ClientSession(middlewares=[ContextMiddleware(hosts=["api.internal"])])`. aiohttp asks it for
-    each redirect, and for none of the calls that bring `middlewares=` of their own. Where others
-    send a request again, put it last. The settings: `mqctx.http_clients.Settings`.
+    each redirect, but not for calls that bring `middlewares=` of their own. Put it last, after
+    those that send a request again. The settings: `mqctx.http_clients.Settings`.
 
     Raises:
-        ConfigurationError: a setting cannot be meant; it says what to write instead.
+        ConfigurationError: a setting makes no sense; the message says what to write instead.
     """
 
     def __init__(self, **settings: Unpack[Settings]) -> None:
@@ -32,7 +32,7 @@ class ContextMiddleware:
             try:
                 response = await handler(request)
             finally:
-                # Who sends it again is to send the context and the span of then.
+                # Sent again, it is to carry the context and the span of that moment.
                 request.headers = own
             answer.status = response.status
             return response

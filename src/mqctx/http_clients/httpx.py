@@ -16,12 +16,12 @@ class ContextTransport(httpx.BaseTransport):
     """A transport that sends through another one, with the context in the headers.
 
     `httpx.Client(transport=ContextTransport(httpx.HTTPTransport(), hosts=["api.internal"]))`.
-    What a client with a transport of its own ignores (`verify`, `http2`, `limits`, proxies of
-    the environment), and what would go around it (`proxy=`), is for the inner transport to be
-    told. The settings: `mqctx.http_clients.Settings`.
+    Give the inner transport the settings that a client with a transport of its own ignores
+    (`verify`, `http2`, `limits`, proxies of the environment), and those that would go around it
+    (`proxy=`). The settings: `mqctx.http_clients.Settings`.
 
     Raises:
-        ConfigurationError: a setting cannot be meant; it says what to write instead.
+        ConfigurationError: a setting makes no sense; the message says what to write instead.
     """
 
     def __init__(self, transport: httpx.BaseTransport, **settings: Unpack[Settings]) -> None:
@@ -41,7 +41,7 @@ class ContextTransport(httpx.BaseTransport):
 
 
 class AsyncContextTransport(httpx.AsyncBaseTransport):
-    """What `ContextTransport` is, for `httpx.AsyncClient` and around an async transport."""
+    """Like `ContextTransport`, for `httpx.AsyncClient` and around an async transport."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport, **settings: Unpack[Settings]) -> None:
         self._transport = transport
@@ -60,8 +60,8 @@ class AsyncContextTransport(httpx.AsyncBaseTransport):
         await self._transport.aclose()
 
 
-def _with_context(request: httpx.Request, outbound: OutgoingCallPolicy) -> httpx.Request:
-    added = outbound.headers_for(str(request.url), request.headers)
+def _with_context(request: httpx.Request, policy: OutgoingCallPolicy) -> httpx.Request:
+    added = policy.headers_for(str(request.url), request.headers)
     if not added:
         return request
     headers = request.headers.copy()

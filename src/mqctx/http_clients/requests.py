@@ -14,11 +14,11 @@ class ContextAdapter(BaseAdapter):
     """An adapter that sends through another one, with the context in the headers.
 
     `session.mount("https://", ContextAdapter(HTTPAdapter(), hosts=["api.internal"]))`, and the
-    same for `"http://"`. Who may see the context is decided by `hosts` and not by the prefix: a
-    prefix of requests matches more than one host. The settings: `mqctx.http_clients.Settings`.
+    same for `"http://"`. `hosts` decides who may see the context, not the prefix, which may match
+    more than one host. The settings: `mqctx.http_clients.Settings`.
 
     Raises:
-        ConfigurationError: a setting cannot be meant; it says what to write instead.
+        ConfigurationError: a setting makes no sense; the message says what to write instead.
     """
 
     def __init__(self, adapter: BaseAdapter, **settings: Unpack[Settings]) -> None:
@@ -34,8 +34,8 @@ class ContextAdapter(BaseAdapter):
             except RequestException as error:
                 error.request = request
                 raise
-            # What is sent again (HTTPDigestAuth does that, by this connection) is to carry the
-            # context and the span of then, and not those of this call.
+            # HTTPDigestAuth sends it again by this connection: with the context and the span of
+            # that moment, not those of this call.
             response.request, response.connection = request, cast("Any", self)
             answer.status = response.status_code
             return response

@@ -1,4 +1,4 @@
-"""The edge in: each HTTP request gets a context, in ASGI and WSGI applications."""
+"""HTTP in: each request gets a context, in ASGI and WSGI applications."""
 
 from mqctx.middleware._settings import Settings
 

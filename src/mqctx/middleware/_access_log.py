@@ -8,7 +8,7 @@ from typing import Any, Final
 from mqctx._http_log import log_request
 
 GONE: Final = "client disconnected"
-"""The note where nobody is there to take the rest of the response."""
+"""The note on a response whose client left before its end."""
 
 _SHOWN: Final = ("http.request.method", "url.path", "client.address")
 _LINE: Final = (
@@ -18,10 +18,10 @@ _logger = logging.getLogger("mqctx.access")
 
 
 class AccessLine:
-    """The line of one request: written once, by whoever is first to know how it ended.
+    """The line of one request: written once, by the first caller that knows how it ended.
 
-    What it says is in the record too. All names have a dot, so that a value of the context that a
-    filter adds has a name of its own.
+    The record has its fields too. All their names have a dot, so that none meets the name of a
+    value that a filter adds from the context.
     """
 
     __slots__ = ("_began", "_request", "_settled")
@@ -32,11 +32,11 @@ class AccessLine:
         self._settled = silent
 
     def completed(self, status: int, error: str | None = None) -> None:
-        """Say that the request was answered, or what kept it from an answer."""
+        """Log that the request was answered, or the error that kept it from an answer."""
         self._write("request completed", "http.response.status_code", status, error)
 
     def closed(self, code: int, error: str | None = None) -> None:
-        """Say that a websocket that was open is closed."""
+        """Log that an open websocket was closed."""
         self._write("websocket closed", "websocket.code", code, error)
 
     def _write(self, what: str, field: str, number: int, error: str | None) -> None:

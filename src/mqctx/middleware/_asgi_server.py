@@ -1,4 +1,4 @@
-"""Stand between an ASGI server and an application in one request, or one websocket."""
+"""The server as an ASGI application sees it, in one request or websocket."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, Protocol, TypeAlias
@@ -38,7 +38,7 @@ class AsgiServer(Protocol):
         ...
 
     def end(self, error: BaseException | None) -> None:
-        """Log how it ended, if nobody has: the application has returned, or raised `error`."""
+        """Log how it ended, unless that is done: the application returned, or raised `error`."""
         ...
 
 
@@ -67,7 +67,7 @@ class _HttpServer:
 
     async def receive(self) -> Any:
         message = await self._outside.lend_to(self._receive)
-        # After the response, this is all that a server has to say.
+        # After the response, a disconnect is the only message there is, and says nothing new.
         if message["type"] == "http.disconnect" and not self._complete:
             self._gone = True
         return message
@@ -142,7 +142,7 @@ class _WebSocketServer:
 
     def end(self, error: BaseException | None) -> None:
         if self._open:
-            # Where nobody names a code, servers close: RFC 6455 7.4.1.
+            # If neither side named a code, the server closes with one of these: RFC 6455 7.4.1.
             self._line.closed(self._code or (1011 if error else 1000), _name(error))
         else:
             self._line.completed(self._status or 500, _name(error))
@@ -152,7 +152,7 @@ SERVERS: Final[Mapping[str, Callable[..., AsgiServer]]] = {
     "http": _HttpServer,
     "websocket": _WebSocketServer,
 }
-"""What gets a context, by the type of its scope."""
+"""The kinds of scope that get a context, and what stands for the server in each."""
 
 
 def _name(error: BaseException | None) -> str | None:
@@ -160,7 +160,7 @@ def _name(error: BaseException | None) -> str | None:
 
 
 def _with_id(message: Message, id_header: IdHeader) -> Message:
-    """Return a start of a response with the request id, if it has none of the application's."""
+    """Return the start of a response with the request id, unless the application set one."""
     if id_header is None:
         return message
     kept: list[tuple[bytes, bytes]] = [*(message.get("headers") or ())]

@@ -1,4 +1,4 @@
-"""How the context of an HTTP request is built."""
+"""Build the context of an HTTP request."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -70,7 +70,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     path: bytes
 
     def is_handed_on(self, method: str, path: bytes, header: Callable[[str], str | None]) -> bool:
-        """Whether a request that arrives inside this one is this one, in another protocol.
+        """Tell whether a request that arrives inside this one is the same, in another protocol.
 
         An adapter, such as a2wsgi, makes a new request of it: same method, same headers, and a path
         that may have lost what the application is mounted at.
@@ -91,7 +91,7 @@ class RequestContextBuilder:
     """Build the context of each request as the settings say; `Settings` describes them.
 
     Raises:
-        ConfigurationError: a setting cannot be meant.
+        ConfigurationError: a setting makes no sense.
     """
 
     __slots__ = (
@@ -134,10 +134,10 @@ class RequestContextBuilder:
     def build(
         self, found: Mapping[str, str], method: str, path: bytes, client: str | None
     ) -> Request:
-        """Return the request that brought these of the `wanted` headers. Never refuses one.
+        """Return the request that brought these of the `wanted` headers. Refuse none.
 
-        Where a header came more than once, `found` has its values joined by commas (RFC 9110
-        5.3): so a doubled id or traceparent is none.
+        `found` has the values of a repeated header joined by commas (RFC 9110 5.3), so that a
+        doubled id or traceparent is none.
         """
         shown_path = _shown_path(path)
         values: dict[str, Any] = {
@@ -164,7 +164,7 @@ class RequestContextBuilder:
         )
 
     def _given_id(self, found: Mapping[str, str], values: dict[str, Any]) -> str | None:
-        """Put the client's request id into `values` and return its text, if it is to be taken."""
+        """Put the client's request id into `values` and return its text, if it is accepted."""
         if values.get("request_id"):
             return str(values["request_id"])
         given = found.get(self.id_key) if self._trust else None
@@ -179,7 +179,7 @@ class RequestContextBuilder:
         return given
 
     def _new_id(self, values: dict[str, Any]) -> str | None:
-        """Put a new request id into `values` and return its text, if one fits the declared type."""
+        """Put a new request id that fits the declared type into `values` and return its text."""
         text = new_id(16)
         if "request_id" not in registry.declarations:
             values["request_id"] = text
@@ -212,19 +212,19 @@ class RequestContextBuilder:
 
 
 def join(values: str, value: str) -> str:
-    """Return what a header says that came again (RFC 9110 5.3), up to what is over any limit."""
+    """Return the value of a repeated header (RFC 9110 5.3); stop once it is over every limit."""
     return f"{values},{value}" if len(values) <= _MAX_TRACE else values
 
 
 def _shown_path(path: bytes) -> str:
-    """Return a path as in the URL, of bounded length: none can break a line of a log."""
+    """Return a path as in the URL, of bounded length, with nothing that breaks a log line."""
     if len(path) > _MAX_PATH:
         return quote(path[:_MAX_PATH], PATH_SAFE) + "..."
     return path.decode() if _is_plain_path(path) else quote(path, PATH_SAFE)
 
 
 def _take(values: dict[str, Any], name: str, header: str, text: str) -> bool:
-    """Put what a header brought into `values`; or say why not."""
+    """Put the text of a header into `values`, or report why not."""
     if len(text) > MAX_TEXT:
         _reject(header, name, "too-large", f"{len(text)} characters, at most {MAX_TEXT} are taken")
         return False

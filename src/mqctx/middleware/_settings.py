@@ -1,4 +1,4 @@
-"""What the middlewares take besides the application, and how it is checked."""
+"""The settings of both middlewares, and their checks."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -19,28 +19,29 @@ from mqctx.formats.trace_context import TraceContextFormat
 
 TRACE_HEADERS: Final = TraceContextFormat.headers
 MAX_TEXT: Final = 512
-"""How many characters a value from a header has at most."""
+"""The longest value that is taken from a header, in characters."""
 PATH_SAFE: Final = "/:@!$&'()*+,;="  # RFC 3986 3.3
-# What proxies write: hex, UUID, ULID, base64, the unique ids of HAProxy, Apache, AWS. Nothing that
-# a log, a shell or HTML takes for more than text.
+# Matches the ids that proxies write: hex, UUID, ULID, base64, the unique ids of HAProxy, Apache,
+# AWS. Nothing that a log, a shell or HTML takes for more than text.
 _is_plain_id: Final = re.compile(r"[A-Za-z0-9._~:=+/@-]{1,128}").fullmatch
-# What a response can show: RFC 9110 5.5.
+# A response can show no other text (RFC 9110 5.5).
 _is_printable: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?").fullmatch
 _PATHS_MEANT: Final = "paths such as ['/health', '/static/*']"
 
 
 class Settings(TypedDict, total=False):
-    """What becomes of a request. Both middlewares take these keyword arguments."""
+    """How a request gets its context. Both middlewares take these keyword arguments."""
 
     headers: Mapping[str, str]
     """Further headers that are taken, each by the name of its value in the context:
     `{"tenant": "X-Tenant-Id"}`. Values are text, or of the type that a `Variable` declares ("42"
-    becomes 42), at most 512 characters each. What does not fit is left out with a WARNING."""
+    becomes 42), at most 512 characters each. A value that does not fit is left out with a
+    WARNING."""
 
     trusted: Collection[str]
-    """Names among those of `headers`, and `tracestate`, whose values nobody but a gateway of yours
-    can have written. All others have the origin "unsigned", so that no signed format vouches for
-    what a stranger wrote."""
+    """Names among those of `headers`, and `tracestate`, whose values only a gateway of yours can
+    have written. All others have the origin "unsigned", so that no signed format vouches for text
+    of a stranger."""
 
     values: Mapping[str, object]
     """Values that each request has: `{"service": "shop", "region": "eu"}`."""
@@ -50,34 +51,34 @@ class Settings(TypedDict, total=False):
     `X-Request-Id`. An id that is made here is in the request's headers too, for the application."""
 
     request_id_validator: Callable[[str], object]
-    """Called with the client's id; one for which it returns something false, or raises, is not
-    taken. By default an id has at most 128 of the characters `A-Z a-z 0-9 . _ ~ : = + / @ -`. In
-    any case it is printable ASCII of at most 512 characters."""
+    """Called with the client's id, which is dropped if this returns something false, or raises. By
+    default an id has at most 128 of the characters `A-Z a-z 0-9 . _ ~ : = + / @ -`. In any case it
+    is printable ASCII of at most 512 characters."""
 
     trust_client: bool
-    """Whether the client's request id and trace are taken, as by default. If not, all requests get
-    new ones."""
+    """Whether the client's request id and trace are taken; the default. Otherwise each request
+    gets new ones."""
 
     trace: bool
-    """Whether the context has a W3C trace, the client's or a new one. By default it has."""
+    """Whether the context has a W3C trace, the client's or a new one. The default is True."""
 
     access_log: bool
-    """Whether a line is logged at the end of each request, INFO of `mqctx.access`. By default it
-    is."""
+    """Whether each request ends with an INFO line of the logger `mqctx.access`. The default is
+    True."""
 
     quiet_paths: Collection[str]
     """Paths without such a line, a trailing `*` for a prefix: `["/health", "/static/*"]`."""
 
 
 def checked_headers(given: object, reserved: Collection[str]) -> dict[str, str]:
-    """Return `headers`: none of its names may be `reserved`."""
+    """Check `headers`, none of whose names may be `reserved`, and return them."""
     headers = checked_table("headers", given, check_http_header)
     _refuse_reserved("headers", headers, reserved)
     return headers
 
 
 def checked_trusted(given: object, known: Collection[str]) -> frozenset[str]:
-    """Return `trusted`, all of which are `known`."""
+    """Check `trusted`, all of which must be `known`, and return them."""
     trusted = frozenset(checked_entries("trusted", given, "names such as ['tenant']"))
     for name in sorted(trusted.difference(known)):
         raise ConfigurationError(
@@ -88,7 +89,7 @@ def checked_trusted(given: object, known: Collection[str]) -> frozenset[str]:
 
 
 def checked_values(given: object, reserved: Collection[str]) -> Context:
-    """Return `values`: none of its names may be `reserved`."""
+    """Check `values`, none of whose names may be `reserved`, and return them."""
     if not isinstance(given, Mapping):
         raise ConfigurationError(
             f"values: expected {{'service': 'shop'}} or the like, got {given!r}"
@@ -102,7 +103,7 @@ def checked_values(given: object, reserved: Collection[str]) -> Context:
 
 
 def checked_id_header(given: object) -> str:
-    """Return `request_id_header`, which is written too."""
+    """Check `request_id_header`, which is written too, and return it."""
     header = check_written_http_header("request_id_header", given)
     if header.lower() in TRACE_HEADERS:
         raise ConfigurationError(f"request_id_header: {header!r} is the trace's; choose another")
@@ -110,7 +111,7 @@ def checked_id_header(given: object) -> str:
 
 
 def id_check(validator: object) -> Callable[[str], object]:
-    """Return whether a client's id is taken, by `request_id_validator` if there is one."""
+    """Return the test for a client's id: `request_id_validator` if there is one."""
     if validator is None:
         return _is_plain_id
     if not callable(validator):
@@ -135,7 +136,7 @@ def check_flags(**flags: object) -> None:
 
 
 def checked_quiet_paths(given: object) -> Callable[[str], bool]:
-    """Return whether a path, as in the URL, is one of `quiet_paths`."""
+    """Return the test for a path, as in the URL, that is one of `quiet_paths`."""
     paths = checked_entries("quiet_paths", given, _PATHS_MEANT)
     for path in paths:
         exact = path.removesuffix("*")

@@ -28,18 +28,18 @@ class ContextMiddleware:
     The context has `request_id`, the trace, the chosen headers and values, and what stays in the
     process: `http.request.method`, `url.path`, `client.address`, `http.request.start_time`. It is
     active for all that the application does until it returns, background tasks included; `bind`
-    adds to it. What was active outside is active again after, and no context variable that is set
-    inside gets out, to what the server starts meanwhile neither.
+    adds to it. Afterwards the context outside is active again. No context variable that is set
+    inside gets out, not even to tasks that the server starts meanwhile.
 
     The response shows the request id. Once it is complete, one line is logged. Other scopes
     (lifespan) pass untouched, and so does a request that another instance already serves.
 
     Args:
         app: The application.
-        settings: What becomes of a request: `mqctx.middleware.Settings`.
+        settings: The keyword arguments that `mqctx.middleware.Settings` lists.
 
     Raises:
-        ConfigurationError: a setting cannot be meant; it says what to write instead.
+        ConfigurationError: a setting makes no sense; the message says what to write instead.
     """
 
     def __init__(self, app: App, **settings: Unpack[Settings]) -> None:
@@ -83,7 +83,7 @@ class ContextMiddleware:
         else:
             server.end(None)
         finally:
-            # Not kept for who calls an application again with the same scope.
+            # A caller may use the same scope again.
             scope.pop(UNDER_WAY, None)
             scope["headers"] = brought
 

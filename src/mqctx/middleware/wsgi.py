@@ -12,7 +12,7 @@ __all__ = ["ContextMiddleware"]
 
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Callable[[bytes], object]]
-# What it returns is bytes to iterate over; of Django's handler, type checkers say that it is not.
+# It returns an iterable of bytes, but the annotations of Django's handler do not say so.
 App: TypeAlias = Callable[[Any, Any], Any]
 
 _WITHOUT_PREFIX: Final = ("CONTENT_TYPE", "CONTENT_LENGTH")
@@ -24,18 +24,18 @@ class ContextMiddleware:
     The context has `request_id`, the trace, the chosen headers and values, and what stays in the
     process: `http.request.method`, `url.path`, `client.address`, `http.request.start_time`. It is
     active for all that the application does, also while a streamed response is iterated and closed;
-    `bind` adds to it. What was active outside is active again after, and no context variable that
-    is set inside gets out, to the next request of the thread for one.
+    `bind` adds to it. Afterwards the context outside is active again. No context variable that is
+    set inside gets out, not even to the next request of the thread.
 
     The response shows the request id. Once it is complete, one line is logged. A request that
     another instance already serves passes untouched.
 
     Args:
         app: The application.
-        settings: What becomes of a request: `mqctx.middleware.Settings`.
+        settings: The keyword arguments that `mqctx.middleware.Settings` lists.
 
     Raises:
-        ConfigurationError: a setting cannot be meant; it says what to write instead.
+        ConfigurationError: a setting makes no sense; the message says what to write instead.
     """
 
     def __init__(self, app: App, **settings: Unpack[Settings]) -> None:
@@ -117,10 +117,10 @@ class _Response:
         self._environ[key] = self._request.id
 
     def _is_opaque(self) -> bool:
-        """Whether the server must see the body itself, of which no code of the application runs.
+        """Tell whether the server must see the body itself; to iterate it runs no application code.
 
-        It counts the items of a list to know the length (PEP 3333, "Handling the
-        Content-Length Header"), and sends the file of its own wrapper in a way of its own.
+        A server counts the items of a list to know the length (PEP 3333, "Handling the
+        Content-Length Header"), and sends the file in its own wrapper without iterating.
         """
         file_wrapper = self._environ.get("wsgi.file_wrapper")
         kinds = (list, tuple, file_wrapper) if isinstance(file_wrapper, type) else (list, tuple)
@@ -147,7 +147,7 @@ class _Response:
         return chunk
 
     def close(self) -> None:
-        """Close the application's body; called by the server in any case."""
+        """Close the application's body. Servers always call this."""
         self.snapshot.run(self._close)
 
     def _close(self) -> None:
@@ -159,13 +159,13 @@ class _Response:
             self._end(self._status or 499, GONE)
 
     def _fail(self, error: BaseException) -> None:
-        # Before the first chunk, no header is sent (PEP 3333), and the server makes it a 500.
+        # Until the first chunk no header is sent (PEP 3333), so the server answers with a 500.
         status = self._status if self._begun else 500
         self._end(status, type_name(type(error)))
 
     def _end(self, status: int, error: str | None = None) -> None:
         self._request.line.completed(status, error)
-        # Not kept for who calls an application again with the same environ.
+        # A caller may use the same environ again.
         for key, value in {UNDER_WAY: None, **self._brought}.items():
             _set_or_remove(self._environ, key, value)
 

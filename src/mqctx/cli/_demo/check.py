@@ -1,4 +1,4 @@
-"""Judge what the handlers saw against what was sent."""
+"""Compare the contexts that the handlers saw with those that were sent."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from mqctx.cli._demo.story import SENT_IN, WORKERS
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How it went in one line, and a line for each thing that is wrong."""
+    """The outcome in one line, and a line for each fault."""
 
     summary: str
     problems: list[str]

@@ -1,4 +1,4 @@
-"""What the services say, and what is kept of it to be checked in the end."""
+"""The log lines of the services, and the records that are checked in the end."""
 
 import functools
 import logging
@@ -29,7 +29,7 @@ Leftover: TypeAlias = "tuple[str, mqctx.Context]"
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """What was active in the handlers and after them. Several threads write to it."""
+    """The contexts that were active in the handlers and after them. Several threads write to it."""
 
     expected_runs: int
     runs: list[HandlerRun] = field(default_factory=list[HandlerRun])
@@ -52,16 +52,16 @@ class Service:
     journal: Journal
 
     def says(self, what: str) -> None:
-        """Log a line. Whose request it is about is not among the arguments."""
+        """Log a line. No argument names the request that it is about."""
         log.info(what, extra={"service": self.name, "client": self.client})
 
     def handles(self, verb: str, order: str) -> None:
-        """Do the work on an order, and note in which context."""
+        """Do the work on an order, and record the context."""
         self.says(f"{verb} {order}")
         self.journal.add(HandlerRun(self.name, order, mqctx.current()))
 
     def watched(self, handler: Callable[P, None]) -> Callable[P, None]:
-        """Return `handler` with a look, after each call, at what is still active."""
+        """Return `handler` with a check, after each call, for a context that is still active."""
 
         @functools.wraps(handler)
         def handle_and_look(*args: P.args, **kwargs: P.kwargs) -> None:

@@ -9,12 +9,12 @@ from typing import Any, Final
 from mqctx.cli._demo.stage import Stage
 
 PATIENCE_SECONDS: Final = 10.0
-"""How long the requests may take, and after them the handling of what they sent."""
+"""The limit for the requests, and again for the handling of their orders."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """Who plays the three roles."""
+    """The services that play the three roles."""
 
     web: Callable[[Stage], Coroutine[Any, Any, None]]
     billing: Callable[[Stage], None]
@@ -22,9 +22,9 @@ class Cast:
 
 
 def play(stage: Stage, cast: Cast) -> None:
-    """Return when every order is handled, or patience is at an end, and all roles have stopped.
+    """Return when every order is handled, or the time is up, and all roles have stopped.
 
-    What a role raises comes out here.
+    An error of a role is raised here.
     """
     over = stage.journal.over
 

@@ -1,4 +1,4 @@
-"""The queues, and the way to them with kombu, which knows both brokers: memory and RabbitMQ."""
+"""The queues, declared with kombu, which knows both brokers: memory and RabbitMQ."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from kombu.transport.pyamqp import Transport
 
 from mqctx.cli._demo.stage import Stage
 
-# What kombu annotates is incomplete; as Any it passes the type checkers.
+# Its annotations are incomplete; as Any it passes the type checkers.
 _kombu: Any = kombu
 
 KOMBU_ERRORS: Final[tuple[type[Exception], ...]] = (
@@ -37,11 +37,12 @@ def queue(name: str) -> Any:
 def queues(stage: Stage) -> Generator[None, None, None]:
     """Declare both queues; delete them after the block, however it ends."""
     with connect(stage.url) as connection:
-        bound = [queue(name)(connection.default_channel) for name in (stage.orders, stage.shipping)]
+        names = (stage.orders, stage.shipping)
+        declared = [queue(name)(connection.default_channel) for name in names]
         try:
-            for each in bound:
+            for each in declared:
                 each.declare()
             yield
         finally:
-            for each in bound:
+            for each in declared:
                 each.delete()

@@ -35,23 +35,23 @@ def echo(text: str = "", **style: Any) -> None:
 
 @contextmanager
 def story_lines(header: str) -> Generator[None, None, None]:
-    """Print a header, then what the services say while the block lasts."""
-    _tell(header)
-    _tell(_LINE.format(**_TITLES), bold=True)
+    """Print a header, then the log lines of the services while the block lasts."""
+    _say(header)
+    _say(_LINE.format(**_TITLES), bold=True)
     log.setLevel(logging.INFO)
-    # What the clients log of a broken connection, the error that they raise says too.
+    # The clients log a broken connection that the error they raise tells of anyway.
     with _handled("mqctx", _Screen()), _handled(None, logging.NullHandler()):
         yield
 
 
 def show(verdict: Verdict) -> None:
-    """Print how it went."""
+    """Print the outcome."""
     echo(f"{verdict.summary}.", bold=True, fg="red" if verdict.problems else "green")
     for problem in verdict.problems:
         echo(f"wrong: {problem}", fg="red")
 
 
-def _tell(text: str, **style: Any) -> None:
+def _say(text: str, **style: Any) -> None:
     # A reader that has left (`| head`) must not end the story before its queues are deleted.
     with suppress(BrokenPipeError):
         echo(text, **style)
@@ -87,4 +87,4 @@ class _Screen(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         fields = record.__dict__
         fields["time"] = f"{(record.created - self._started) * 1000:.0f} ms"
-        _tell(self.format(record), fg=_COLOURS.get(fields["request_id"]))
+        _say(self.format(record), fg=_COLOURS.get(fields["request_id"]))

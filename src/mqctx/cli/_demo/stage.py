@@ -1,4 +1,4 @@
-"""Where the story plays."""
+"""The place of the story: a broker with two queues."""
 
 import secrets
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Who asks for what: two requests, and a system that has never heard of mqctx."""
+"""The story: two requests, and a system that has never heard of mqctx."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What arrives at the web service: who asks, and the orders to place."""
+    """A request to the web service: its context, and the orders to place."""
 
     context: Mapping[str, str]
     orders: Sequence[str]
@@ -30,4 +30,4 @@ SENT_IN: Final[Mapping[str, Mapping[str, str]]] = {
     **{order: request.context for request in REQUESTS for order in request.orders},
     LEGACY_ORDER: {},
 }
-"""Each order and the context it is sent in, which is what every handler must see."""
+"""The context that each order is sent in, which every handler must see."""

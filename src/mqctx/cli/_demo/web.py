@@ -1,4 +1,4 @@
-"""The web service: the edge, where requests get their context. Any client will do."""
+"""The web service, where requests get their context. Works on any client."""
 
 import asyncio
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ async def serve(stage: Stage, client: str, outbox: Outbox) -> None:
 
 
 async def handle_request(web: Service, outbox: Outbox, orders: Sequence[str]) -> None:
-    """Place the orders of one request. No argument says whose they are: the context does."""
+    """Place the orders of one request. Only the context says whose they are."""
     web.says("request arrives")
     for order in orders:
         await asyncio.sleep(_QUERY_SECONDS)  # A database, say; the other request goes on.

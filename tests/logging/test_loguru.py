@@ -2,6 +2,7 @@
 
 import json
 import logging
+import logging.handlers
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context
@@ -16,6 +17,7 @@ from loguru import logger
 import mqctx
 from mqctx import scope
 from mqctx.logging.loguru import ContextPatcher
+from mqctx.logging.stdlib import ContextFilter, context_of
 
 if TYPE_CHECKING:
     from loguru import Message
@@ -83,6 +85,14 @@ def test_shows_local_values_only_where_they_are_named() -> None:
         assert logged(logger.patch(ContextPatcher(["password"]))) == {"password": "s3cret"}
 
 
+def test_shows_names_that_strangers_chose_in_a_place_of_their_own() -> None:
+    with mqctx.Propagator().extract({"mqctx": '{"request_id":"r-1","level":"DEBUG"}'}).scope():
+        assert logged(logger.patch(ContextPatcher())) == {
+            "request_id": "r-1",
+            "context.level": "DEBUG",
+        }
+
+
 def test_refuses_text_for_a_list_of_names() -> None:
     with pytest.raises(mqctx.ConfigurationError, match="^names: expected names"):
         ContextPatcher("password")
@@ -128,21 +138,26 @@ def test_goes_with_a_logger_to_another_process(tmp_path: Path, method: str) -> N
     assert file.read_text() == "{'request_id': 'r-1'} billing\n"
 
 
-def test_shows_the_context_in_records_that_logging_hands_on() -> None:
+def test_shows_the_context_in_records_that_logging_hands_on_later() -> None:
     """Loguru's documented handler, through which the lines of libraries come."""
 
     class Intercept(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            logger.opt(exception=record.exc_info).log(record.levelname, record.getMessage())
+            with context_of(record).scope():
+                logger.opt(exception=record.exc_info).log(record.levelname, record.getMessage())
 
     lines: list[str] = []
     logger.configure(patcher=ContextPatcher())
     logger.add(lines.append, format="{extra[request_id]} {message}", catch=False)
-    library, handler = logging.getLogger("library"), Intercept()
+    library = logging.getLogger("library")
+    handler = logging.handlers.MemoryHandler(100, target=Intercept())
+    handler.addFilter(ContextFilter())
     library.addHandler(handler)
     library.setLevel(logging.WARNING)
     with scope(request_id="r-1"):
         library.warning("%s books", 3)
+    with scope(request_id="r-2"):
+        handler.flush()
     library.removeHandler(handler)
     assert lines == ["r-1 3 books\n"]
 

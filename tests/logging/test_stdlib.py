@@ -1,5 +1,6 @@
 """ContextFilter: the context in the records of the standard library's logging."""
 
+import json
 import logging
 import logging.handlers
 import pickle
@@ -7,19 +8,23 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import StringIO
-from typing import Any
+from typing import Any, TypeAlias, cast
 from uuid import UUID, uuid4
 
 import pytest
 
 import mqctx
 from mqctx import scope
-from mqctx.logging._fields import RECORD_NAMES
-from mqctx.logging.stdlib import ContextFilter
+from mqctx.formats import FlatFormat, SignedFormat
+from mqctx.logging import stdlib
+from mqctx.logging._fields import MARK, RECORD_NAMES
+from mqctx.logging.stdlib import ContextFilter, context_of
 
+Behind: TypeAlias = Callable[..., Callable[[], None]]
 SECONDS = 10.0
+IN_ONE = ContextFilter(attribute="context")
 
 
 @pytest.fixture
@@ -58,9 +63,15 @@ def text(formatter: logging.Formatter, *filters: logging.Filter) -> tuple[String
 def added(context_filter: ContextFilter, **extra: object) -> dict[str, Any]:
     """Return the attributes that a filter gives to a record, and the caller's."""
     record = logging.getLogger().makeRecord("shop", 20, "", 0, "billing", (), None, extra=extra)
-    before = set(vars(record)) - set(extra)
-    assert context_filter.filter(record)
-    return {name: value for name, value in vars(record).items() if name not in before}
+    before = {*vars(record), MARK} - set(extra)
+    shown = vars(filtered(record, context_filter))
+    return {name: value for name, value in shown.items() if name not in before}
+
+
+def filtered(record: logging.LogRecord, context_filter: ContextFilter) -> logging.LogRecord:
+    """Return the record as its handler has it: from Python 3.12 on a copy."""
+    shown: object = context_filter.filter(record)
+    return shown if isinstance(shown, logging.LogRecord) else record
 
 
 def test_gives_each_value_an_attribute() -> None:
@@ -131,6 +142,252 @@ def test_redacts_what_the_filter_of_an_earlier_handler_has_shown(shop: logging.L
     assert (private.getvalue(), public.getvalue()) == ("4111 1111\n", "***\n")
 
 
+VIEWS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {"card.number": "4111", "user": "ada"}),
+    ({"redact": ["card.*"]}, {"card.number": "***", "user": "ada"}),
+    ({"names": ["user"]}, {"user": "ada"}),
+    ({"names": ["card.*"], "redact": ["*"]}, {"card.number": "***"}),
+    ({"prefix": "ctx_"}, {"ctx_card.number": "4111", "ctx_user": "ada"}),
+    (
+        {"prefix": "ctx_", "redact": ["card.*"], "attribute": "context"},
+        {"context": {"ctx_card.number": "***", "ctx_user": "ada"}},
+    ),
+    ({"attribute": "context"}, {"context": {"card.number": "4111", "user": "ada"}}),
+    ({"attribute": "other", "names": ["user"]}, {"other": {"user": "ada"}}),
+]
+"""Settings of a filter, and what its handler has of the context then."""
+
+
+COPIES = sys.version_info >= (3, 12)
+"""Whether handlers take a copy from a filter."""
+
+
+@pytest.fixture(params=[False, True] if COPIES else [False])
+def _either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let filters copy records, or not, as on an older Python."""
+    monkeypatch.setattr(stdlib, "_may_copy", request.param)
+
+
+class Fields(logging.Handler):
+    """A handler that notes what it has of the context, at once."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.addFilter(ContextFilter(**settings))
+        self.noted: list[dict[str, Any]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.noted.append({n: v for n, v in vars(record).items() if n not in RECORD_NAMES})
+
+
+@pytest.mark.usefixtures("_either_way")
+@pytest.mark.parametrize("first", VIEWS, ids=lambda view: str(view[0]))
+@pytest.mark.parametrize("second", VIEWS, ids=lambda view: str(view[0]))
+def test_each_handler_has_its_own_view_of_a_record_that_it_shares(
+    shop: logging.Logger,
+    first: tuple[dict[str, Any], dict[str, Any]],
+    second: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
+    handlers = [Fields(**first[0]), Fields(**second[0])]
+    for handler in handlers:
+        shop.addHandler(handler)
+    with scope({"card.number": "4111", "user": "ada"}):
+        shop.info("paid", extra={"order": "ada"})
+    assert [handler.noted for handler in handlers] == [
+        [{**expected, "order": "ada"}] for _, expected in (first, second)
+    ]
+
+
+class TestLater:
+    """A record that is written after the run in which it was made, by a handler behind another."""
+
+    pytestmark = pytest.mark.usefixtures("_either_way")
+
+    @pytest.fixture(params=["memory", "queue"])
+    def behind(self, request: pytest.FixtureRequest, shop: logging.Logger) -> Behind:
+        """Return what puts a handler behind one that keeps records, and has a filter of its own."""
+
+        def put(target: logging.Handler, *filters: logging.Filter) -> Callable[[], None]:
+            records: queue.SimpleQueue[Any] = queue.SimpleQueue()
+            memory = logging.handlers.MemoryHandler(100, target=target)
+            listener = logging.handlers.QueueListener(records, target)
+            keeps = memory if request.param == "memory" else logging.handlers.QueueHandler(records)
+            for each in filters:
+                keeps.addFilter(each)
+            shop.addHandler(keeps)
+
+            def write() -> None:
+                if keeps is memory:
+                    memory.flush()
+                else:
+                    listener.start()
+                    listener.stop()
+
+            return write
+
+        return put
+
+    @pytest.mark.parametrize("view", VIEWS, ids=lambda view: str(view[0]))
+    def test_shows_the_context_in_which_it_was_made_as_the_last_handler_has_it(
+        self, shop: logging.Logger, behind: Behind, view: tuple[dict[str, Any], dict[str, Any]]
+    ) -> None:
+        settings, expected = view
+        target = Fields(**settings)
+        write = behind(target, ContextFilter())
+        with scope({"card.number": "4111", "user": "ada"}):
+            shop.info("paid")
+        with scope(user="eve", tenant="evil"):
+            write()
+        assert target.noted == [expected]
+
+    def test_shows_nothing_of_who_writes_where_it_was_made_in_no_run(
+        self, shop: logging.Logger, behind: Behind
+    ) -> None:
+        target = Fields()
+        write = behind(target, ContextFilter())
+        shop.info("starting")
+        with scope(user="eve"):
+            write()
+        assert target.noted == [{}]
+
+    def test_belongs_to_a_context_from_the_filter_of_any_handler_on(
+        self, shop: logging.Logger, behind: Behind
+    ) -> None:
+        shop.addHandler(Fields(names=[]))
+        target = Fields()
+        write = behind(target)
+        with scope(user="ada"):
+            shop.info("paid")
+        with scope(user="eve"):
+            write()
+        assert target.noted == [{"user": "ada"}]
+
+    def test_can_be_asked_for_its_context(self, shop: logging.Logger) -> None:
+        handler = Records(ContextFilter(names=[]))
+        shop.addHandler(handler)
+        with scope(user="ada"):
+            shop.info("paid")
+        with scope(user="eve"):
+            assert context_of(handler.records[0]) == {"user": "ada"}
+            assert context_of(logging.makeLogRecord({})) == {"user": "eve"}
+
+
+def test_a_handler_that_keeps_records_keeps_its_own_view_where_it_can(shop: logging.Logger) -> None:
+    keeps = Records(ContextFilter(redact=["card"]))
+    shop.addHandler(keeps)
+    shop.addHandler(Records(ContextFilter()))
+    shop.addHandler(Records())
+    with scope(card="4111"):
+        shop.info("paid")
+    assert vars(keeps.records[0])["card"] == ("***" if COPIES else "4111")
+
+
+class Record(logging.LogRecord):
+    """A record of one's own."""
+
+    __slots__ = ("order",)
+
+
+@pytest.mark.parametrize("kind", [logging.LogRecord, Record])
+def test_a_copy_of_a_record_is_as_it_but_for_the_context(
+    monkeypatch: pytest.MonkeyPatch, kind: type[logging.LogRecord]
+) -> None:
+    monkeypatch.setattr(stdlib, "_may_copy", True)
+    record: Any = kind("shop", 20, "", 0, "billing", (), None)
+    record.order = 7
+    with scope(user="ada"):
+        shown: Any = filtered(record, ContextFilter())
+    assert (type(shown), shown.order, shown.user) == (kind, 7, "ada")
+    assert not hasattr(record, "user")
+
+
+def test_nothing_that_is_not_shown_is_pickled_with_a_record(shop: logging.Logger) -> None:
+    handler = Records(ContextFilter(redact=["card"]))
+    shop.addHandler(handler)
+    with scope(card="4111-1111"):
+        shop.info("paid")
+    assert b"4111" not in pickle.dumps(handler.records[0])
+
+
+def test_a_record_of_another_process_keeps_the_fields_that_it_brings(shop: logging.Logger) -> None:
+    handler = Records(ContextFilter())
+    shop.addHandler(handler)
+    with scope(user="ada"):
+        shop.info("paid")
+    came = pickle.loads(pickle.dumps(handler.records[0]))  # noqa: S301 - our own bytes
+    with scope(user="eve", tenant="evil"):
+        shown = filtered(came, ContextFilter())
+    assert vars(shown)["user"] == "ada"
+    assert not hasattr(shown, "tenant")
+
+
+def brought(**values: object) -> mqctx.Context:
+    """Return the context of a message that has these values, which nobody signed."""
+    return mqctx.Propagator().extract({"mqctx": json.dumps(values)})
+
+
+class TestNamesThatStrangersChose:
+    def test_are_shown_in_a_place_of_their_own(self) -> None:
+        with brought(request_id="r-1", service="theirs", level="DEBUG").scope():
+            assert added(ContextFilter()) == {
+                "request_id": "r-1",
+                "context.service": "theirs",
+                "context.level": "DEBUG",
+            }
+
+    def test_are_fields_where_this_process_declares_or_sets_them(self) -> None:
+        mqctx.Variable("tenant", str)
+        with brought(tenant="acme", user="eve", order=7).scope(), scope(user="ada"):
+            assert added(ContextFilter()) == {"tenant": "acme", "user": "ada", "context.order": 7}
+
+    def test_are_fields_where_a_setting_has_them(self) -> None:
+        FlatFormat({"tenant": "Tenant"})
+        with brought(tenant="acme").scope():
+            assert added(ContextFilter()) == {"tenant": "acme"}
+
+    def test_are_fields_where_the_signature_counts(self) -> None:
+        signed = mqctx.Propagator(
+            formats=[SignedFormat(mqctx.JsonFormat(), {"k1": "0123456789abcdefghijklmnopqrstuv"})]
+        )
+        with scope(tenant="acme"):
+            headers = signed.inject()
+        with signed.extract(headers).scope():
+            assert added(ContextFilter()) == {"tenant": "acme"}
+
+    @pytest.mark.parametrize(
+        ("settings", "expected"),
+        [
+            ({"names": ["service"]}, {"service": "theirs"}),
+            ({"prefix": "ctx_"}, {"ctx_service": "theirs"}),
+            ({"attribute": "context"}, {"context": {"service": "theirs"}}),
+        ],
+    )
+    def test_are_shown_as_the_filter_is_told(
+        self, settings: dict[str, Any], expected: dict[str, Any]
+    ) -> None:
+        with brought(service="theirs").scope():
+            assert added(ContextFilter(**settings)) == expected
+
+    def test_never_take_the_place_of_a_value_that_was_set_here(self) -> None:
+        with brought(service="theirs").scope(), scope({"context.service": "ours"}):
+            assert added(ContextFilter()) == {"context.service": "ours"}
+
+
+def test_what_is_declared_local_later_is_shown_no_more() -> None:
+    context, context_filter = mqctx.Context(user="ada", card="4111"), ContextFilter()
+    with context.scope():
+        assert added(context_filter) == {"user": "ada", "card": "4111"}
+        mqctx.Variable("card", str, local=True)
+        assert added(context_filter) == {"user": "ada"}
+
+
+def test_filters_without_number_do_not_make_a_context_grow() -> None:
+    with scope(user="ada"):
+        for _ in range(100):
+            assert added(ContextFilter()) == {"user": "ada"}
+        assert len(mqctx.current().shown) < 10
+
+
 def test_leaves_what_the_caller_gave_with_extra() -> None:
     with scope(user="ada", tenant="acme"):
         given = added(ContextFilter(redact=["user"]), user="eve")
@@ -153,8 +410,9 @@ def test_leaves_what_a_record_has_of_its_own(
     assert written.getvalue() == "NOW shop 3 books\n"
 
 
-def test_shows_a_name_that_records_have_of_their_own_with_a_prefix() -> None:
+def test_shows_a_name_that_records_have_of_their_own_apart_or_with_a_prefix() -> None:
     with scope(name="ada"):
+        assert added(ContextFilter()) == {"context.name": "ada"}
         assert added(ContextFilter(prefix="ctx_")) == {"ctx_name": "ada"}
 
 
@@ -233,6 +491,16 @@ def test_records_can_be_pickled_for_another_process(
     assert vars(pickle.loads(pickle.dumps(record))) == vars(record)  # noqa: S301 - our own bytes
 
 
+class Handle:
+    """A value that says this of itself; None: it fails to."""
+
+    def __init__(self, shown: str | None) -> None:
+        self._shown = shown
+
+    def __repr__(self) -> str:
+        return cast("str", self._shown)  # what is no text raises
+
+
 class TestInOneAttribute:
     def test_is_a_mapping(self) -> None:
         with scope(request_id="r-1", user="ada", password="s3cret"):
@@ -265,20 +533,29 @@ class TestInOneAttribute:
             (None, "None"),
             ([1, "a\nb"], r"[1, 'a\nb']"),
             ({"a\n": 1}, r"{'a\n': 1}"),
+            ("x" * 5000, "x" * 4096 + "..."),
         ],
     )
     def test_is_one_line_whatever_the_values(self, value: object, shown: str) -> None:
-        record = logging.LogRecord("", 0, "", 0, "", None, None)
         with scope(a=value, b=1):
-            ContextFilter(attribute="context").filter(record)
-        assert f"{record.context}" == f"a={shown} b=1"  # type: ignore[attr-defined]  # the filter's
+            assert str(added(IN_ONE)["context"]) == f"a={shown} b=1"
 
     def test_shows_a_declared_type_as_its_text(self) -> None:
         mqctx.Variable("order", UUID)
-        record = logging.LogRecord("", 0, "", 0, "", None, None)
         with scope(order=(order := uuid4())):
-            ContextFilter(attribute="context").filter(record)
-        assert str(vars(record)["context"]) == f"order={order}"
+            assert str(added(IN_ONE)["context"]) == f"order={order}"
+
+    @pytest.mark.parametrize(
+        ("shown", "expected"),
+        [("raw\n\x1b[2J", r"'raw\n\x1b[2J'"), (None, "<tests.logging.test_stdlib.Handle>")],
+    )
+    def test_is_one_line_whatever_a_local_value_says_of_itself(
+        self, shown: str | None, expected: str
+    ) -> None:
+        mqctx.Variable("handle", Handle, local=True)
+        with scope(handle=Handle(shown)):
+            in_one = added(ContextFilter(["handle"], attribute="context"))["context"]
+        assert str(in_one) == f"handle={expected}"
 
     def test_holds_names_that_a_record_has_of_its_own(self) -> None:
         with scope(name="ada"):
@@ -328,19 +605,26 @@ logging.config.dictConfig({
     "formatters": {
         "text": {
             "()": "logging.Formatter",
-            "fmt": "%(ctx_request_id)s %(ctx_order.card)s %(message)s [%(context)s]",
+            "fmt": "%(ctx_request_id)s %(ctx_order.card)s %(message)s",
             "defaults": {"ctx_request_id": "-", "ctx_order.card": "-"},
         },
+        "in_one": {"format": "%(message)s [%(context)s]"},
     },
     "handlers": {
         "out": {
             "class": "logging.StreamHandler",
             "stream": "ext://sys.stdout",
             "formatter": "text",
-            "filters": ["context", "in_one"],
+            "filters": ["context"],
+        },
+        "other": {
+            "class": "logging.StreamHandler",
+            "stream": "ext://sys.stdout",
+            "formatter": "in_one",
+            "filters": ["in_one"],
         },
     },
-    "root": {"level": "INFO", "handlers": ["out"]},
+    "root": {"level": "INFO", "handlers": ["out", "other"]},
 })
 logging.getLogger("shop.orders").info("starting")
 with mqctx.scope({"order.card": 4111, "request_id": "r-1"}):
@@ -353,6 +637,6 @@ def test_can_be_configured_by_a_dict() -> None:
         [sys.executable, "-c", CONFIGURED], capture_output=True, text=True, timeout=60, check=False
     )
     assert (script.stdout, script.stderr) == (
-        "- - starting []\nr-1 *** billing [request_id=r-1]\n",
+        "- - starting\nstarting []\nr-1 *** billing\nbilling [request_id=r-1]\n",
         "",
     )

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import logging.handlers
 from collections.abc import Iterator
 from io import StringIO
 from typing import Any
@@ -15,8 +16,9 @@ from structlog.typing import Processor
 
 import mqctx
 from mqctx import scope
+from mqctx.logging._fields import RESERVED
 from mqctx.logging.stdlib import ContextFilter
-from mqctx.logging.structlog import RESERVED, ContextProcessor
+from mqctx.logging.structlog import ContextProcessor
 
 ORDER = UUID("7c9e6679-7425-40de-944b-e07fc1f90ae7")
 
@@ -73,6 +75,20 @@ def test_shows_local_values_only_where_they_are_named() -> None:
     with scope(password="s3cret", user="ada"):
         assert logged(ContextProcessor()) == {"user": "ada"}
         assert logged(ContextProcessor(["password"])) == {"password": "s3cret"}
+
+
+def test_shows_names_that_strangers_chose_in_a_place_of_their_own() -> None:
+    headers = {
+        "mqctx": '{"request_id":"r-1","level":"debug","logger":"x","timestamp":1,"service":"y"}'
+    }
+    with mqctx.Propagator().extract(headers).scope():
+        assert logged(ContextProcessor()) == {
+            "request_id": "r-1",
+            "context.level": "debug",
+            "context.logger": "x",
+            "context.timestamp": 1,
+            "context.service": "y",
+        }
 
 
 def test_refuses_text_for_a_list_of_names() -> None:
@@ -135,6 +151,7 @@ class TestBesideLogging:
             ],
         )
         handler = logging.StreamHandler(written)
+        handler.addFilter(ContextFilter())
         handler.setFormatter(formatter)
         logger = logging.getLogger("shop")
         logger.propagate = False
@@ -154,6 +171,45 @@ class TestBesideLogging:
             {"event": "3 books", "request_id": "r-1"},
         ]
 
+    def test_shows_a_record_that_is_written_later_as_it_was_logged(
+        self, shop: logging.Logger, written: StringIO
+    ) -> None:
+        buffer = logging.handlers.MemoryHandler(100, target=shop.handlers[0])
+        buffer.addFilter(ContextFilter())
+        shop.handlers[0] = buffer
+        wrap = structlog.stdlib.ProcessorFormatter.wrap_for_formatter
+        with scope(request_id="r-1"):
+            shop.info("%s books", 3)
+            structlog.wrap_logger(shop, [ContextProcessor(), wrap]).info("billing")
+        with scope(request_id="r-2", tenant="evil"):
+            buffer.flush()
+        assert [json.loads(line) for line in written.getvalue().splitlines()] == [
+            {"event": "3 books", "request_id": "r-1"},
+            {"event": "billing", "request_id": "r-1"},
+        ]
+
+    def test_shows_nothing_of_who_writes_a_record_that_no_filter_has_seen(
+        self, shop: logging.Logger, written: StringIO
+    ) -> None:
+        shop.handlers[0].filters.clear()
+        with scope(request_id="r-2"):
+            shop.info("3 books")
+        assert json.loads(written.getvalue()) == {"event": "3 books"}
+
+    @pytest.mark.parametrize("position", [0, 1])
+    def test_has_its_own_view_beside_what_the_filter_gave_to_the_record(
+        self, shop: logging.Logger, written: StringIO, position: int
+    ) -> None:
+        formatter: Any = shop.handlers[0].formatter
+        chain: list[Processor] = [structlog.stdlib.ExtraAdder()]
+        chain.insert(position, ContextProcessor(redact=["card"], prefix="ctx."))
+        formatter.foreign_pre_chain = chain
+        with scope(card="4111", user="ada"):
+            shop.info("paid", extra={"order": 7})
+        line = json.loads(written.getvalue())
+        ours = {"event": "paid", "order": 7, "ctx.card": "***", "ctx.user": "ada"}
+        assert line == (ours if position else {**ours, "card": "4111", "user": "ada", "_mqctx": ""})
+
     @pytest.mark.parametrize("value", ["text", 7, ["%s"], {"a": 1}, True, None])
     @pytest.mark.parametrize("name", sorted(RESERVED))
     def test_no_name_in_a_context_confuses_either(
@@ -162,7 +218,6 @@ class TestBesideLogging:
         context = {name: value, "request_id": "r-1"}
         if name == "_logger":
             context["_name"] = value
-        shop.handlers[0].addFilter(ContextFilter())
         with scope(context):
             shop.info("%s books", 3)
             for chain in CHAINS:

@@ -22,6 +22,7 @@ Origin: TypeAlias = Literal["here", "signed", "unsigned"]
 """Whose word a value is: this process's, or somebody else's, signed or not."""
 
 _NONE: frozenset[str] = frozenset()
+_NOTHING: Mapping[object, Any] = {}
 _new = object.__new__  # half the time of asking the class for it
 
 
@@ -36,7 +37,7 @@ class Context(Mapping[str, Any]):
         InvalidValueError: a value cannot travel, or does not fit its declared variable.
     """
 
-    __slots__ = ("_derived", "_values", "encoded", "signed", "unsigned")
+    __slots__ = ("_derived", "_values", "encoded", "shown", "signed", "unsigned")
 
     _values: Mapping[str, Any]
     _derived: "tuple[Mapping[str, Any], Context] | None"
@@ -46,6 +47,8 @@ class Context(Mapping[str, Any]):
     """Names whose values were read with a signature that counts."""
     encoded: tuple[object, object, Any] | None
     """The propagator that encoded this context last, among which declarations, what it made."""
+    shown: Mapping[object, Any]
+    """What log lines show of this context, by who shows it."""
 
     def __init__(self, values: Mapping[str, object] | None = None, /, **more: object) -> None:
         given = {**values, **more} if values else more
@@ -63,6 +66,7 @@ class Context(Mapping[str, Any]):
             self.signed = _left_of(values.signed, more)
         self._derived = None
         self.encoded = None
+        self.shown = _NOTHING
 
     @staticmethod
     def _from_checked(
@@ -80,6 +84,7 @@ class Context(Mapping[str, Any]):
         context.signed = signed
         context._derived = None
         context.encoded = None
+        context.shown = _NOTHING
         return context
 
     def __getitem__(self, name: str) -> Any:

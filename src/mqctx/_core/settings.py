@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, cast
 
+from mqctx._core.registry import registry
 from mqctx._core.values import check_name
 from mqctx.errors import ConfigurationError, InvalidNameError
 
@@ -37,6 +38,7 @@ def checked_table(
         _check_name(setting, name)
         _refuse_swapped(setting, name, header)
         check_header(setting, header)
+    registry.named.update(table)
     return table
 
 

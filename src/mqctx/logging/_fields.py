@@ -1,27 +1,55 @@
 """The active context in log records: what the logging libraries have in common."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final
 
+from mqctx._core.context import EMPTY, Context
 from mqctx._core.name_filter import name_filter
+from mqctx._core.registry import registry
 from mqctx._core.store import current
+from mqctx._core.values import type_name
 
 REDACTED: Final = "***"
+MARK: Final = "_mqctx"
+"""The attribute of a record that says whose it is."""
 
 RECORD_NAMES: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
     "asctime",  # this and the message are set when the record is formatted
     "message",
+    "taskName",  # from Python 3.12 on
     "_logger",  # these two are where structlog marks the records that are its own
     "_name",
+    MARK,
 }
 """Attributes that a `logging.LogRecord` has of its own, or may be given."""
+RESERVED: Final = RECORD_NAMES | {
+    *("_from_structlog", "_record", "event", "exception", "positional_args", "stack", "stacklevel"),
+    *("level", "logger", "severity", "timestamp"),
+}
+"""Names under which records, or structlog's processors, say something of the line itself.
+
+Over values that they do not expect these raise.
+"""
+
+_OWN_PLACE: Final = "context."
+_MOST_VIEWS: Final = 8
+_MOST_TEXT: Final = 4096
+_ABSENT: Final = object()
 
 
 class Fields:
-    """What the active context gives to a log record."""
+    """What a context gives to a log record: one view of it, with its own names and redaction."""
 
-    __slots__ = ("_local_too", "_prefix", "_redacts", "_reserved", "_shows")
+    __slots__ = (
+        "_attribute",
+        "_local_too",
+        "_prefix",
+        "_redacts",
+        "_reserved",
+        "_shows",
+        "_trusts",
+    )
 
     def __init__(
         self,
@@ -29,19 +57,121 @@ class Fields:
         prefix: str,
         redact: Iterable[str],
         reserved: frozenset[str] = frozenset(),
+        attribute: str | None = None,
     ) -> None:
         # A local value may be a secret, or nothing that a log can be made of: by request only.
         self._local_too = names is not None
         self._shows = name_filter("names", names)
         self._prefix = prefix
         self._redacts = name_filter("redact", redact)
-        self._reserved = reserved
+        self._reserved = reserved if attribute is None else frozenset[str]()
+        self._attribute = attribute
+        # Names that the application chose, or that have a place of their own, can do no harm.
+        self._trusts = names is not None or bool(prefix) or attribute is not None
 
-    def __call__(self) -> Iterator[tuple[str, Any, Any]]:
-        """Iterate over the fields of now: name, what is shown, and the value itself."""
-        context = current()
-        shown = context if self._local_too else context.propagated()
-        for name, value in shown.items():
-            field = self._prefix + name
-            if self._shows(name) and field not in self._reserved:
-                yield field, REDACTED if self._redacts(name) else value, value
+    def of(self, context: Context) -> "View":
+        """Return what is shown of `context`: made once, and kept with it."""
+        chosen, count = registry.undeclared, len(registry.named)
+        known: tuple[object, int, View] | None = context.shown.get(self)
+        if known is not None and known[0] is chosen and known[1] == count:
+            return known[2]
+        # Of the same values, but another object: one that has its view, which has it, is a cycle.
+        view = View.of(context | EMPTY, self._made_of(context))
+        entry = {self: (chosen, count, view)}
+        context.shown = {**context.shown, **entry} if len(context.shown) < _MOST_VIEWS else entry
+        return view
+
+    def _made_of(self, context: Context) -> dict[str, Any]:
+        own: dict[str, Any] = {}
+        strange: dict[str, Any] = {}
+        for name, value in (context if self._local_too else context.propagated()).items():
+            if self._shows(name):
+                field = self._prefix + name
+                shown = REDACTED if self._redacts(name) else value
+                if field in self._reserved or not (self._trusts or _is_ours(name, context)):
+                    strange[_OWN_PLACE + field] = shown
+                else:
+                    own[field] = shown
+        fields = {**strange, **own}
+        return fields if self._attribute is None else {self._attribute: InOne(fields)}
+
+
+def _is_ours(name: str, context: Context) -> bool:
+    """Whether this process chose the name, and not whoever sent it."""
+    return name not in context.unsigned or name in registry.declarations or name in registry.named
+
+
+class InOne(dict[str, Any]):
+    """Fields in one attribute: a mapping, and as text one line that nothing in it can break."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return " ".join([f"{name}={_text(value)}" for name, value in self.items()])
+
+
+def _text(value: object) -> str:
+    if type(value) is str and value.isprintable() and " " not in value and len(value) < _MOST_TEXT:
+        return value
+    try:
+        text, shown = str(value), repr(value)
+    except Exception:  # noqa: BLE001 - a local value's own code may raise anything
+        return f"<{type_name(type(value))}>"
+    if not text.isprintable() or " " in text:
+        text = shown if shown.isprintable() else repr(text)
+    return text if len(text) <= _MOST_TEXT else text[:_MOST_TEXT] + "..."
+
+
+class View(str):
+    """What one filter shows of a context, and whose it is.
+
+    It stays with the record as an attribute, for filters that come later. As text it is empty, so
+    that nothing is written or pickled by those who take all attributes.
+    """
+
+    __slots__ = ("context", "fields")
+
+    context: Context
+    fields: Mapping[str, Any]
+
+    @staticmethod
+    def of(context: Context, fields: Mapping[str, Any]) -> "View":
+        """Return a view with these `fields`."""
+        view = View()
+        view.context = context
+        view.fields = fields
+        return view
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return str, ()
+
+
+def context_of(record: logging.LogRecord) -> Context:
+    """Return the context in which `record` was logged.
+
+    It belongs to the record from the first `ContextFilter` on; before that it is the active one.
+    """
+    known = view_in(record)
+    return current() if known is None else known.context
+
+
+def view_in(record: logging.LogRecord) -> View | None:
+    """Return what a `ContextFilter` of this process left in `record`."""
+    known = vars(record).get(MARK)
+    return known if isinstance(known, View) else None
+
+
+def show(held: MutableMapping[str, Any], view: View, instead_of: View | None = None) -> View:
+    """Put the fields of a view into `held`; return a view of those that were put.
+
+    Names that are taken stay as they are, but for the fields of the view that was there before.
+    """
+    if instead_of is not None:
+        for name, value in instead_of.fields.items():
+            if held.get(name, _ABSENT) is value:
+                del held[name]
+    if not held.keys().isdisjoint(view.fields):
+        left = {name: value for name, value in view.fields.items() if name not in held}
+        view = View.of(view.context, left)
+    held.update(view.fields)
+    return view

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from mqctx.logging._fields import Fields
+from mqctx._core.store import current
+from mqctx.logging._fields import Fields, show
 
 if TYPE_CHECKING:
     from loguru import Record
@@ -14,8 +15,9 @@ __all__ = ["ContextPatcher"]
 class ContextPatcher:
     """Put the active context into each record's `extra`; what is there already wins.
 
-    For `logger.configure(patcher=...)` or `logger.patch(...)`. Values are the context's own
-    objects: read only.
+    For `logger.configure(patcher=...)` or `logger.patch(...)`. Names that nobody in this process
+    chose (see `ContextFilter`), and `level`, `timestamp` and the like, are shown below `context.`:
+    sinks that flatten `extra` are many. Values are the context's own objects: read only.
 
     Args:
         names: Names that are shown, a trailing `*` for a prefix (`"order.*"`). None: all but
@@ -36,5 +38,4 @@ class ContextPatcher:
 
     def __call__(self, record: "Record") -> None:
         """Put the context into `record`."""
-        for name, shown, _ in self._fields():
-            record["extra"].setdefault(name, shown)
+        show(record["extra"], self._fields.of(current()))

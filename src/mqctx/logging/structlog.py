@@ -1,29 +1,24 @@
-"""The active context in the event dicts of structlog."""
+"""The context in the event dicts of structlog."""
 
+import logging
 from collections.abc import Iterable, MutableMapping
-from typing import Any, Final
+from typing import Any
 
-from mqctx.logging._fields import RECORD_NAMES, Fields
+from mqctx._core.store import current
+from mqctx.logging._fields import MARK, RESERVED, Fields, show, view_in
 
 __all__ = ["ContextProcessor"]
 
-# Keys by which structlog's own processors, and `logging` behind them, act; over values that they do
-# not expect they raise, and a context may be a stranger's.
-RESERVED: Final = RECORD_NAMES | {
-    "_record",
-    "exception",
-    "level",
-    "positional_args",
-    "stack",
-    "stacklevel",
-}
-
 
 class ContextProcessor:
-    """Put the active context into each event dict; keys that are there already win.
+    """Put the context into each event dict; keys that are there already win.
 
-    Keys that structlog or `logging` give a meaning (`level`, `exc_info`, `name`, ...) are not
-    shown, except with a prefix. Values are the context's own objects: read only.
+    In a `ProcessorFormatter` the context is that of the record, to which a `ContextFilter` gave it:
+    a formatter may be called later, elsewhere. So without one there it shows nothing.
+
+    Keys that structlog or `logging` give a meaning (`level`, `exc_info`, `name`, ...), and names
+    that nobody in this process chose (see `ContextFilter`), are shown below `context.`. Values are
+    the context's own objects: read only.
 
     Args:
         names: Names that are shown, a trailing `*` for a prefix (`"order.*"`). None: all but
@@ -46,6 +41,12 @@ class ContextProcessor:
         self, _logger: object, _method: str, event_dict: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
         """Put the context into `event_dict`, and return it."""
-        for name, shown, _ in self._fields():
-            event_dict.setdefault(name, shown)
+        record: logging.LogRecord | None = event_dict.get("_record")
+        if record is None:
+            show(event_dict, self._fields.of(current()))
+            return event_dict
+        known = view_in(record)
+        if known is not None:
+            event_dict.pop(MARK, None)  # an ExtraAdder takes all attributes
+            show(event_dict, self._fields.of(known.context), known)
         return event_dict

@@ -337,8 +337,12 @@ class TestNamesThatStrangersChose:
 
     def test_are_fields_where_this_process_declares_or_sets_them(self) -> None:
         mqctx.Variable("tenant", str)
-        with brought(tenant="acme", user="eve", order=7).scope(), scope(user="ada"):
-            assert added(ContextFilter()) == {"tenant": "acme", "user": "ada", "context.order": 7}
+        with brought(tenant="acme", user="eve", unchosen=7).scope(), scope(user="ada"):
+            assert added(ContextFilter()) == {
+                "tenant": "acme",
+                "user": "ada",
+                "context.unchosen": 7,
+            }
 
     def test_are_fields_where_a_setting_has_them(self) -> None:
         FlatFormat({"tenant": "Tenant"})

@@ -84,10 +84,10 @@ def seconds(propagator: Propagator, headers: dict[str, str]) -> float:
     """Return how long it takes to read, and to write on, at best."""
     taken: list[float] = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.thread_time()
         context = propagator.extract(headers)
         Context(context).run(propagator.inject, headers)
-        taken.append(time.perf_counter() - start)
+        taken.append(time.thread_time() - start)
     return min(taken)
 
 

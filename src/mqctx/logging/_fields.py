@@ -77,7 +77,7 @@ class Fields:
             return known[2]
         # Of the same values, but another object: one that has its view, which has it, is a cycle.
         view = View.of(context | EMPTY, self._made_of(context))
-        entry = {self: (chosen, count, view)}
+        entry: dict[object, Any] = {self: (chosen, count, view)}
         context.shown = {**context.shown, **entry} if len(context.shown) < _MOST_VIEWS else entry
         return view
 

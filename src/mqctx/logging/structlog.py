@@ -1,11 +1,13 @@
 """The context in the event dicts of structlog."""
 
-import logging
 from collections.abc import Iterable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mqctx._core.store import current
 from mqctx.logging._fields import MARK, RESERVED, Fields, show, view_in
+
+if TYPE_CHECKING:
+    import logging
 
 __all__ = ["ContextProcessor"]
 

@@ -1,6 +1,8 @@
 # make demo      shows the main job, in memory; BROKER=docker or BROKER=amqp://... on RabbitMQ
 # make test      everything that must hold: lint, types, and all tests on a real RabbitMQ
 # make test-full the same, and what takes long: each cell of the matrix, faults, a cluster, a soak
+# make test-peers runs the tests of clients and frameworks, from their source packages, bare and with
+#                mqctx, and compares them one by one; ONLY="kombu celery ..." for some of them
 # make example   five processes, one request id through all of them, on RabbitMQ
 # make bench     measures what it costs, beside doing without and the peers: docs/benchmarks.md;
 #                takes some 12 minutes; QUICK=1 for two, ONLY=log,instructions,... for some of it
@@ -21,7 +23,7 @@ BROKER ?=
 ONLY ?=
 QUICK ?=
 
-.PHONY: demo example test lint types tests tests-lowest test-full broker redis bench format lock clean
+.PHONY: demo example test lint types tests tests-lowest test-full test-peers broker redis bench format lock clean
 .DELETE_ON_ERROR:
 
 ifeq ($(BROKER),docker)
@@ -65,6 +67,9 @@ tests-lowest: $(LOWEST)/.dev redis
 test-full: $(VENV)/.full redis
 	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(BIN)/pytest -m 'full or not full'
 
+test-peers: $(VENV)-peers/.ready
+	@docker/with-broker.sh $(VENV)-peers/bin/python tools/peers $(ONLY)
+
 # What cannot be prepared here is no failure: see `tests`. After Redis, as both may install.
 broker: redis
 	@docker/prepare.sh >/dev/null || true
@@ -91,7 +96,7 @@ lock: $(VENV)/.uv
 	PATH="$(BIN):$$PATH" $(BIN)/python tools/lock.py --upgrade
 
 clean:
-	rm -rf $(VENV) $(LOWEST)
+	rm -rf $(VENV) $(LOWEST) $(VENV)-peers
 
 # uv reads the lock; pip installs, because it knows the index that this machine uses.
 $(VENV)/.uv:
@@ -123,6 +128,15 @@ $(VENV)/.dev: uv.lock pyproject.toml | $(VENV)/.uv
 $(VENV)/.full: $(VENV)/.dev
 	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --only-group full --output-file $@.txt
 	@$(PIP) install --requirement $@.txt
+	@touch $@
+
+# With the versions in uv.lock of all that mqctx knows, and with what the others' tests need.
+$(VENV)-peers/.ready: uv.lock pyproject.toml tools/peers/requirements.txt | $(VENV)/.uv
+	@echo "Setting up $(VENV)-peers ..."
+	@$(PYTHON) -m venv $(VENV)-peers
+	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --group dev --all-extras --output-file $@.txt
+	@$(VENV)-peers/bin/python -m pip --quiet --quiet --disable-pip-version-check install --requirement $@.txt --requirement tools/peers/requirements.txt
+	@$(VENV)-peers/bin/python -m pip --quiet --quiet --disable-pip-version-check install --no-deps --editable .
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev

@@ -114,10 +114,11 @@ class _Made:
         return _Wrapped(self._around, owner.app, found)
 
     def _found(self, owner: Any, kind: Any) -> Any:
-        if self._name in getattr(owner, "__dict__", ()):
-            return vars(owner)[self._name]
-        bind: Any = getattr(self._original, "__get__", None)
-        return bind(owner, kind) if bind is not None else self._original
+        own: dict[str, Any] = getattr(owner, "__dict__", {})
+        if self._name in own:
+            return own[self._name]
+        bind: Method | None = getattr(self._original, "__get__", None)
+        return self._original if bind is None else bind(owner, kind)
 
     def __set__(self, owner: Any, value: Any) -> None:
         if isinstance(value, _Wrapped):  # what was read here is put back

@@ -248,7 +248,7 @@ class TestAnExchangeOfOnesOwn:
         (given,) = own.given
         assert type(given) is aio_pika.Message
         assert (given.body, given.body_size, given.content_type) == (b"42", 2, "text/plain")
-        assert given.info()["headers"] == {"completed": True, **CARRIED}
+        assert dict(given.info())["headers"] == {"completed": True, **CARRIED}
         assert repr(given).startswith("Message:{")
         assert list(given) == list(b"42")
         given.lock()
@@ -307,7 +307,10 @@ class Bare(AbstractMessage):
     __slots__ = ()
     body = b"42"
     body_size = 2
-    locked = True
+
+    @property
+    def locked(self) -> bool:
+        return True
 
     headers: Any = property(lambda self: {"kind": "bare"})
 

@@ -15,6 +15,7 @@ import celery
 import pytest
 from celery import chain, chord, group, signals
 from celery.app.amqp import AMQP
+from celery.app.task import Context as TaskContext
 from celery.app.trace import ExceptionInfo, trace_task
 from celery.concurrency.solo import TaskPool
 from celery.contrib.testing.app import setup_default_app
@@ -553,7 +554,7 @@ class TestBatch:
         for each, context in zip(requests, ({"user": "ada"}, {}), strict=True):
             simple = SimpleNamespace(request_dict=each.request_dict)
             with scope(user="ambient"):
-                for request in (each, simple, celery.app.task.Context(each.request_dict)):
+                for request in (each, simple, TaskContext(each.request_dict)):
                     with celery_adapter.restored(request):
                         assert current() == context
         with scope(user="ambient"), celery_adapter.restored(None):

@@ -8,10 +8,9 @@ from typing import Any
 
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustConnection
 
-from mqctx import Context, Format, JsonFormat, current
-from mqctx._core.rejection import Report
-from mqctx._core.values import JSONValue
+from mqctx import Context, JsonFormat, current
 from mqctx.adapters.aio_pika import consume_with_context
+from mqctx.formats import JSONValue, Report
 from tests.integration.clients import CLIENTS, pika_channel
 
 from .flow import SECONDS, context_of
@@ -27,31 +26,19 @@ class Run:
     depth: int
 
 
-class CountingFormat(Format):
+class CountingFormat(JsonFormat):
     """The default format, which counts how often a context is read."""
 
-    headers = ("mqctx",)
-    yields_plain_json = True
-    verifies = False
-
     def __init__(self) -> None:
+        super().__init__()
         self.reads = 0
-        self._inner = JsonFormat()
-
-    def encode(self, values: Mapping[str, JSONValue]) -> Mapping[str, str]:
-        """Encode as the default format does."""
-        return self._inner.encode(values)
 
     def decode(
         self, headers: Mapping[str, Any], max_bytes: int, report: Report
     ) -> Mapping[str, JSONValue]:
         """Count, and decode as the default format does."""
         self.reads += 1
-        return self._inner.decode(headers, max_bytes, report)
-
-    def strip(self, headers: dict[str, Any]) -> None:
-        """Strip as the default format does."""
-        self._inner.strip(headers)
+        return super().decode(headers, max_bytes, report)
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,7 +274,8 @@ class TestBlocks:
     ) -> None:
         count = 8
         async with filled(amqp_url, connect, count) as queue:
-            block = (await queue.get()).process()
+            message = await queue.get()
+            block = message.process()
             await block.__aenter__()
             for _ in range(count - 1):
                 message = await queue.get()

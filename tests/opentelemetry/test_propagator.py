@@ -131,8 +131,13 @@ class TestInject:
 class WithProperty(Format):
     """A format that uses an AMQP property besides its header."""
 
-    headers = ("plain",)
-    properties = ("property:correlation_id",)
+    @property
+    def headers(self) -> tuple[str]:
+        return ("plain",)
+
+    @property
+    def properties(self) -> tuple[str]:
+        return ("property:correlation_id",)
 
     def encode(self, values: Mapping[str, Any]) -> Mapping[str, str]:
         return {"plain": values["user"], "property:correlation_id": values["user"]}

@@ -33,7 +33,7 @@ class Context(Mapping[str, Any]):
     Values of another `Context` keep their `origin`; all other values are this process's own word.
 
     Raises:
-        InvalidNameError: a name is not an identifier (`.` and `-` allowed) of 64 characters.
+        InvalidNameError: a name is not an identifier (`.` and `-` allowed), or over 64 characters.
         InvalidValueError: a value cannot travel, or does not fit its declared variable.
     """
 
@@ -239,7 +239,7 @@ def run(
     async callables. No context variable that it sets reaches the caller.
 
     Raises:
-        InvalidNameError: a name is not an identifier (`.` and `-` allowed) of 64 characters.
+        InvalidNameError: a name is not an identifier (`.` and `-` allowed), or over 64 characters.
         InvalidValueError: a value cannot travel, or does not fit its declared variable.
         HandlerError: `function` is a generator function, sync or async.
     """
@@ -258,7 +258,7 @@ def bind(values: Mapping[str, object] | None = None, /, **more: object) -> None:
 
     Raises:
         InactiveError: no run and no scope is active.
-        InvalidNameError: a name is not an identifier (`.` and `-` allowed) of 64 characters.
+        InvalidNameError: a name is not an identifier (`.` and `-` allowed), or over 64 characters.
         InvalidValueError: a value cannot travel, or does not fit its declared variable.
     """
     added = Context(values, **more)
@@ -275,7 +275,7 @@ def scope(values: Mapping[str, object] | None = None, /, **more: object) -> Scop
     """Return a `with` block, or decorator, in which `values` are added to the active context.
 
     Raises:
-        InvalidNameError: a name is not an identifier (`.` and `-` allowed) of 64 characters.
+        InvalidNameError: a name is not an identifier (`.` and `-` allowed), or over 64 characters.
         InvalidValueError: a value cannot travel, or does not fit its declared variable.
     """
     return Scope(Context(values, **more))

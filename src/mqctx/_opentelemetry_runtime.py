@@ -1,7 +1,7 @@
-"""Where OpenTelemetry keeps its current context, so that what that brought is active here too.
+"""The runtime context of OpenTelemetry: attaching a context makes active the one that it brought.
 
-A module of its own, for OpenTelemetry to load: `opentelemetry.context` does it while that is being
-imported itself, so import this one only after it.
+A module of its own because `opentelemetry.context` loads it during its own import. So import this
+one only after it.
 """
 
 from contextvars import Token
@@ -20,26 +20,26 @@ _KEY: Final = "mqctx.context"
 
 
 def get_from_context(otel: OtelContext) -> Context | None:
-    """Return the context that an OpenTelemetry context brought; None if none was looked for."""
+    """Return the context that an OpenTelemetry context brought; None if none was read."""
     return cast("Context | None", otel.get(_KEY))
 
 
 def set_in_context(context: Context, otel: OtelContext) -> OtelContext:
-    """Return an OpenTelemetry context that brings `context`, and all else that is in `otel`."""
+    """Return an OpenTelemetry context that brings `context`, with the entries of `otel`."""
     return OtelContext({**otel, _KEY: context})
 
 
 class RuntimeContext(ContextVarsRuntimeContext):
-    """OpenTelemetry's own, with a scope for as long as what brought a context is attached.
+    """OpenTelemetry's own, with a scope for as long as a context that brought one is attached.
 
-    Chosen as `mqctx` in OTEL_PYTHON_CONTEXT. In the scope is exactly what was brought: nothing,
-    where an OpenTelemetry context that brought nothing takes the place of one that did. Where
-    neither did, what is active stays so; if nothing is, and a message or request was read that
-    brought nothing, an empty run begins.
+    Chosen as `mqctx` in OTEL_PYTHON_CONTEXT. The scope has exactly the context that was brought;
+    it is empty if an OpenTelemetry context that brought none replaces one that did. If neither
+    did, the active context stays; if there is none, and a message or request without context was
+    read, an empty run begins.
     """
 
     def attach(self, context: OtelContext) -> Token[OtelContext]:
-        """Make `context` OpenTelemetry's current one, and active what it brought."""
+        """Make `context` OpenTelemetry's current one, and the context that it brought active."""
         brought, before = get_from_context(context), get_from_context(self.get_current())
         token = super().attach(context)
         if brought is before or not (brought or before or not active_store().active):
@@ -57,7 +57,7 @@ class RuntimeContext(ContextVarsRuntimeContext):
 
 
 class _Attached(NamedTuple):
-    """What `attach` did, where a scope is part of it."""
+    """The token of an `attach` that entered a scope."""
 
     token: Token[OtelContext]
     scope: Scope

@@ -1,4 +1,4 @@
-"""mqctx beside OpenTelemetry: with all that it instruments, in its baggage, on its spans."""
+"""The context in OpenTelemetry: with all that it instruments, in its baggage, on its spans."""
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -42,8 +42,8 @@ _INT64: Final = range(-(2**63), 2**63)
 class MqctxTextMapPropagator(TextMapPropagator):
     """Carry the context with everything that OpenTelemetry instruments.
 
-    Chosen as `mqctx` in OTEL_PROPAGATORS, beside OpenTelemetry's own. The default propagator
-    of the moment decides what is sent and accepted, and in which headers.
+    Chosen as `mqctx` in OTEL_PROPAGATORS, beside OpenTelemetry's own. The default propagator at
+    each call decides what is sent and accepted, and in which headers.
     """
 
     def inject(
@@ -52,11 +52,11 @@ class MqctxTextMapPropagator(TextMapPropagator):
         context: OtelContext | None = None,
         setter: Setter[CarrierT] = default_setter,
     ) -> None:
-        """Write the headers of the active context; what cannot be sent is a rejection.
+        """Write the headers of the active context; a value that cannot be sent is a rejection.
 
-        Where `context` is another than the current one and brought its own, that is written.
-        `traceparent`, `tracestate` and `baggage` are left to OpenTelemetry where it has a span,
-        and entries, to write there; a `baggage` that it has written already gets ours beside it.
+        If `context` is not the current one and brought its own, write that. `traceparent`,
+        `tracestate` and `baggage` are left to OpenTelemetry if it has a span, or entries, to write
+        there; a `baggage` that it has written already gets our members beside its own.
         """
         context = get_current() if context is None else context
         present: Mapping[Any, Any] = cast("Any", carrier) if is_mapping(carrier) else {}
@@ -72,15 +72,15 @@ class MqctxTextMapPropagator(TextMapPropagator):
         context: OtelContext | None = None,
         getter: Getter[CarrierT] = default_getter,
     ) -> OtelContext:
-        """Return `context` with what `carrier` brought, to be restored; never raises.
+        """Return `context` with the one that `carrier` brought, to be restored. Never raises.
 
-        Where it brought nothing inside a run, that is `context` itself, as with OpenTelemetry's
-        own. Outside, what is attached begins an empty run, in which handlers may `bind`.
+        If it brought none, return `context` itself inside a run, as OpenTelemetry's own do.
+        Outside, attaching the result begins an empty run, in which handlers may `bind`.
         """
         context = OtelContext() if context is None else context
-        # What an adapter has already restored counts, with the propagator that it was given.
+        # If an adapter has restored it already, its own propagator counts.
         brought = restored_here(carrier) or registry.propagator.extract(_Carried(carrier, getter))
-        # Some instrumentations take the current context in place of one that is empty.
+        # Some instrumentations replace an empty context with the current one.
         if not brought and (active_store().active or (get_current() and not context)):
             return context
         return set_in_context(brought, context)
@@ -135,10 +135,10 @@ class _Carried(Mapping[str, Any]):
 
 
 def restored(context: OtelContext | None = None) -> Scope:
-    """Return a `with` block inside exactly what an OpenTelemetry context brought.
+    """Return a `with` block inside exactly the context that an OpenTelemetry context brought.
 
-    For where OTEL_PYTHON_CONTEXT is not `mqctx`, and for contexts that are not attached. The
-    current one if none is given; the block is empty if it brought nothing.
+    Use it if OTEL_PYTHON_CONTEXT is not `mqctx`, and for contexts that are not attached. The
+    default is the current one; if it brought nothing, the block's context is empty.
     """
     otel = get_current() if context is None else context
     return (get_from_context(otel) or EMPTY).scope()
@@ -148,11 +148,11 @@ def restored(context: OtelContext | None = None) -> Scope:
 def mirrored_to_baggage(names: Iterable[str]) -> Generator[None]:
     """Show chosen values of the active context as OpenTelemetry's baggage, in a `with` block.
 
-    As they are when the block is entered, a str as it is and all else as JSON. Local values
-    stay out: OpenTelemetry sends its baggage along.
+    The values are those at the start of the block: a str as it is, other types as JSON. Local
+    values stay out, since OpenTelemetry sends its baggage along.
 
     Args:
-        names: Which values, a trailing `*` for a prefix (`"order.*"`).
+        names: Names of the values, a trailing `*` for a prefix (`"order.*"`).
 
     Raises:
         ConfigurationError: `names` is text.
@@ -175,11 +175,11 @@ _from_baggage = Propagator(formats=[JsonFormat(header="baggage")], max_bytes=65_
 def from_baggage(names: Iterable[str], context: OtelContext | None = None) -> Context:
     """Return chosen entries of OpenTelemetry's baggage as a context, such as for a scope.
 
-    Entries are text; where a `Variable` declares another type, they become that, also from what
-    `mirrored_to_baggage` made of it. What cannot is left out, and logged.
+    Entries are text. They get the type that a `Variable` declares, also from the JSON that
+    `mirrored_to_baggage` writes. An entry that does not fit is left out, and logged.
 
     Args:
-        names: Which entries, a trailing `*` for a prefix (`"order.*"`).
+        names: Names of the entries, a trailing `*` for a prefix (`"order.*"`).
         context: The OpenTelemetry context, None for the current one.
 
     Raises:
@@ -192,15 +192,15 @@ def from_baggage(names: Iterable[str], context: OtelContext | None = None) -> Co
 
 
 class ContextSpanProcessor(SpanProcessor):
-    """Put chosen values of the context that is active where a span starts on that span.
+    """Put chosen values on each span that starts, from the context that is active then.
 
-    str, bool, int, float and lists of one of them become attributes as they are, all else
-    becomes JSON, or text where it has none. The SDK's `ConcurrentMultiSpanProcessor` asks in
-    other threads, where no context is active: use the default one.
+    str, bool, int, float and lists of one of them become attributes as they are. Other values
+    become JSON, or text if they have no JSON. The SDK's `ConcurrentMultiSpanProcessor` calls this
+    in other threads, where no context is active: use the default one.
 
     Args:
-        names: Which values, a trailing `*` for a prefix (`"order.*"`). None: all but the local
-            ones, which may be named.
+        names: Names of the values, a trailing `*` for a prefix (`"order.*"`). None: all but the
+            local ones, which may be named.
         prefix: Goes before each name.
 
     Raises:
@@ -213,7 +213,7 @@ class ContextSpanProcessor(SpanProcessor):
         self._prefix = prefix
 
     def on_start(self, span: Span, parent_context: OtelContext | None = None) -> None:
-        """Put the values on `span`; never raises."""
+        """Put the values on `span`. Never raises."""
         del parent_context
         context = current()
         values = context if self._local_too else context.propagated()
@@ -228,7 +228,7 @@ def _text(plain: JSONValue) -> str:
 
 
 def _meant(name: str, text: str) -> object:
-    """Return `text`, or what it says as JSON where the variable takes no text of that kind."""
+    """Return `text`, or its value as JSON if the variable does not take this text."""
     declaration = registry.declarations.get(name)
     try:
         if declaration is not None:

@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 
 Origin: TypeAlias = Literal["here", "signed", "unsigned"]
-"""Whose word a value is: this process's, or somebody else's, signed or not."""
+"""The source of a value: this process, or another one, signed or not."""
 
 _NONE: frozenset[str] = frozenset()
 _NOTHING: Mapping[object, Any] = {}
@@ -48,7 +48,7 @@ class Context(Mapping[str, Any]):
     encoded: tuple[object, object, Any] | None
     """The propagator that encoded this context last, among which declarations, what it made."""
     shown: Mapping[object, Any]
-    """What log lines show of this context, by who shows it."""
+    """The views that log lines show of this context, by the settings of their filter."""
 
     def __init__(self, values: Mapping[str, object] | None = None, /, **more: object) -> None:
         given = {**values, **more} if values else more
@@ -76,7 +76,7 @@ class Context(Mapping[str, Any]):
     ) -> "Context":
         """Make a context of values that were checked before, and say which others wrote.
 
-        Where all are unsigned, `unsigned` may be `values` itself, which costs nothing.
+        If all are unsigned, `unsigned` may be `values` itself, which costs nothing.
         """
         context = _new(Context)
         context._values = values
@@ -97,7 +97,7 @@ class Context(Mapping[str, Any]):
         return len(self._values)
 
     def __or__(self, other: Mapping[str, object]) -> "Context":
-        """Return a context with the values of both; where both have a name, `other`'s."""
+        """Return a context with the values of both; if both have a name, `other`'s counts."""
         added = as_context(other)
         values = {**self._values, **added._values}
         unsigned = _left_of(self.unsigned, added._values, added.unsigned)
@@ -122,7 +122,7 @@ class Context(Mapping[str, Any]):
         return _unpickled, (values, unsigned, signed)
 
     def origin(self, name: str) -> Origin:
-        """Return whose word the value of `name` is.
+        """Return the source of the value of `name`.
 
         `"here"`: this process set it. `"signed"`: it was read from a header whose signature
         counts. `"unsigned"`: it was read from one that anybody may have written, so it is never
@@ -147,8 +147,8 @@ class Context(Mapping[str, Any]):
     def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `function` inside exactly this context, and return what it returns.
 
-        Takes sync functions and `async def`s (await the result), partials, bound methods and
-        async callables. No context variable that it sets reaches the caller.
+        Takes sync functions and `async def`s (await the result), partials, methods and async
+        callables. No context variable that it sets reaches the caller.
 
         Raises:
             HandlerError: `function` is a generator function, sync or async.
@@ -158,7 +158,7 @@ class Context(Mapping[str, Any]):
         return result if result is None else isolation.returned(result, snapshot, function)
 
     def wrap(self, function: Callable[P, R], /) -> Callable[P, R]:
-        """Return `function` bound to this context, for threads, processes and timers.
+        """Return `function` wrapped so that it runs in this context in threads and processes.
 
         The result can be pickled if `function` can; local values stay behind then.
 
@@ -182,9 +182,9 @@ class Context(Mapping[str, Any]):
         return copy_context().run(call_inside, store, copy_context, (), {})
 
     def captured(self, given: Mapping[str, Any]) -> "Context":
-        """Return this context with what others put into linked ContextVars since they were `given`.
+        """Return this context with the values that linked ContextVars were set to since `given`.
 
-        That is what these held when this context, or what was bound to it, became active here.
+        They held the `given` values when this context, or values bound to it, became active here.
         """
         held = linked_vars.held(given)
         changed = {n: v for n, v in held.items() if v is not self._values.get(n, MISSING)}
@@ -202,13 +202,13 @@ class Context(Mapping[str, Any]):
 EMPTY = Context()
 OUTSIDE.context = OUTSIDE.restored = EMPTY
 from_checked = Context._from_checked  # pyright: ignore[reportPrivateUsage]  # in its own module
-"""Makes a context of values that were checked before, and of the names that others wrote."""
+"""Makes a context of values that were checked before, and of the names that others set."""
 
 
 def _left_of(
     marked: Collection[str], replaced: Collection[str], added: Collection[str] = _NONE
 ) -> Collection[str]:
-    """Return the names that are still marked where some values were replaced, and those `added`."""
+    """Return the names still marked after some values were replaced, and those `added`."""
     if not marked and not added:
         return _NONE
     return frozenset([*(name for name in marked if name not in replaced), *added])
@@ -235,8 +235,8 @@ def run(
 ) -> R:
     """Call `function` inside a context of exactly `values`, isolated from what is active.
 
-    Takes sync functions and `async def`s (await the result), partials, bound methods and
-    async callables. No context variable that it sets reaches the caller.
+    Takes sync functions and `async def`s (await the result), partials, methods and async
+    callables. No context variable that it sets reaches the caller.
 
     Raises:
         InvalidNameError: a name is not an identifier (`.` and `-` allowed), or over 64 characters.
@@ -247,14 +247,14 @@ def run(
 
 
 def wrap(function: Callable[P, R], /) -> Callable[P, R]:
-    """Return `function` bound to the context that is active now: `current().wrap(function)`."""
+    """Return `function` wrapped in the active context: `current().wrap(function)`."""
     return current().wrap(function)
 
 
 def bind(values: Mapping[str, object] | None = None, /, **more: object) -> None:
     """Add values to the innermost run or scope that is under way, for all that runs in it.
 
-    Its tasks and threads see them too, the ones that are already at work included.
+    Its tasks and threads see them too, even those that are already at work.
 
     Raises:
         InactiveError: no run and no scope is active.

@@ -44,7 +44,7 @@ def _first_unknown(described: Type) -> Any:
 
 
 def _can_be_json(kind: Any) -> bool:
-    """Whether a value may be one: of a pydantic model, or of an abstract class of JSON types."""
+    """Tell whether values may travel: those of a pydantic model, or of an abstract JSON type."""
     try:
         return hasattr(kind, "model_validate_json") or any(
             issubclass(json_type, kind) for json_type in _JSON_TYPES

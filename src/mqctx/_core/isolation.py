@@ -1,4 +1,4 @@
-"""Call a function in a snapshot: a copy of the context variables that nothing leaves again.
+"""Call a function in a snapshot: a copy of the context variables that no setting leaves again.
 
 Here, and nowhere else in mqctx, sync and async part ways.
 """
@@ -36,8 +36,8 @@ def call(
 
 
 def returned(result: R, snapshot: contextvars.Context, function: Callable[..., R]) -> R:
-    """Return what `function` returned in `snapshot`; what has only begun there goes on there."""
-    # The usual kind is known at sight; to ask the abstract class takes ten times as long.
+    """Return the result of `function` in `snapshot`; a coroutine goes on there."""
+    # The usual type is checked first; the abstract class takes ten times as long.
     if type(result) is types.CoroutineType or isinstance(result, Coroutine):
         return cast("R", _awaited(snapshot, cast("Coroutine[Any, Any, Any]", result)))
     if inspect.isgenerator(result) or inspect.isasyncgen(result):
@@ -126,7 +126,7 @@ def choose_at_call(
 ) -> Callable[P, R]:
     """Return a stand-in for `function`: each call goes to what `choose` returns at that moment.
 
-    That is of the same kind, sync or async. Name, docstring and signature stay.
+    The choice must be of the same kind, sync or async. Name, docstring and signature stay.
     """
     if is_async(function):
 
@@ -146,16 +146,17 @@ _ASYNCIO = "asyncio.coroutines"
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Whether calling `function` gives a coroutine: an `async def`, a partial or object of one.
+    """Tell whether calling `function` gives a coroutine.
 
-    Or what says so of itself by the mark of `mark_async`, of `inspect` or of asyncio.
+    It does if it is an `async def`, a partial or an object of one, or bears the mark of
+    `mark_async`, of `inspect` or of asyncio.
     """
     return _is_kind(function, inspect.iscoroutinefunction) or _is_kind(function, _has_asyncio_mark)
 
 
 def _has_asyncio_mark(function: object) -> bool:
     mark = getattr(function, "_is_coroutine", None)
-    # Where nobody loaded asyncio, nobody has its mark.
+    # Without asyncio loaded, no function has its mark.
     return mark is not None and mark is getattr(sys.modules.get(_ASYNCIO), "_is_coroutine", None)
 
 
@@ -167,14 +168,14 @@ def _mark_for_asyncio(function: Any) -> Any:
 
 
 mark_async: Callable[[Any], Any] = getattr(inspect, "markcoroutinefunction", _mark_for_asyncio)
-"""Let a plain `def` that returns a coroutine be known as what it stands for, an `async def`.
+"""Marks a plain `def` that returns a coroutine as an `async def`.
 
-Python 3.11 has no mark of its own, but asyncio's, which Django and `unittest.mock` ask for too.
+Python 3.11 has only asyncio's mark, which Django and `unittest.mock` look for too.
 """
 
 
 def is_generator_function(function: Callable[..., Any]) -> bool:
-    """Whether calling `function` only makes a generator, sync or async."""
+    """Tell whether calling `function` only makes a generator, sync or async."""
     return _is_kind(function, inspect.isgeneratorfunction) or _is_kind(
         function, inspect.isasyncgenfunction
     )

@@ -15,7 +15,7 @@ _NOT_BEGUN: Final = object()
 
 
 class Surroundings:
-    """The context variables that are current where this is made, before a run begins."""
+    """The context variables around a run, kept before it begins."""
 
     __slots__ = ("_store", "_variables")
 
@@ -32,7 +32,7 @@ class Surroundings:
         snapshot = self._variables.copy()
         lent = Store(current(), None, EMPTY, True, False)
         try:
-            # Mostly there is no second step: that is worth one coroutine less for each call.
+            # Mostly there is no second step, and then no coroutine is needed around it.
             awaitable, awaited = snapshot.run(_begin, lent, function, args)
             if awaited is _NOT_BEGUN:
                 return await awaitable  # type: ignore[no-any-return]  # what `function` promises

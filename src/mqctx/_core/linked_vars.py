@@ -11,7 +11,7 @@ from mqctx._core.registry import registry
 
 
 class LinkedVar(msgspec.Struct, frozen=True, eq=False):
-    """A ContextVar, and what it holds where the name has no value.
+    """A ContextVar, and the value that it holds if the name has none.
 
     A ContextVar cannot be unset: "no value" is its own default, or else None.
     """
@@ -34,28 +34,28 @@ def link(name: str, contextvar: ContextVar[Any]) -> None:
 
 
 def assignments(values: Mapping[str, Any]) -> Iterator[tuple[LinkedVar, object]]:
-    """Iterate over what the linked ContextVars hold where `values` are active."""
+    """Iterate over the linked ContextVars and the value of each while `values` are active."""
     for name, other in registry.linked.copy().items():
         yield other, values.get(name, other.absent)
 
 
 def set_to(values: Mapping[str, Any]) -> None:
-    """Let the linked ContextVars hold what `values` say."""
+    """Set all linked ContextVars, from `values`."""
     for other, value in assignments(values):
         other.contextvar.set(value)
 
 
 def set_bound(values: Mapping[str, Any]) -> None:
-    """Let those linked ContextVars that have a name in `values` hold what these say."""
+    """Set those linked ContextVars whose names are in `values`."""
     for name, other in registry.linked.copy().items():
         if name in values:
             other.contextvar.set(values[name])
 
 
 def held(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return by name what others have set linked ContextVars to since they held what is `given`.
+    """Return by name the values that linked ContextVars were set to since they held the `given`.
 
-    `MISSING` is where it is what stands for no value.
+    `MISSING` stands for the value that means none.
     """
     found: dict[str, Any] = {}
     for name, other in registry.linked.copy().items():

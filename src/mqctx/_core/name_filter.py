@@ -1,4 +1,4 @@
-"""Which names are meant: as they are, or by a prefix."""
+"""Filters of names: a list with names as they are, or with prefixes."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -37,7 +37,7 @@ def any_of(entries: Iterable[str]) -> Callable[[str], bool]:
 
 
 def any_name(_: str) -> bool:
-    """Whether a name is meant where all are."""
+    """Accept every name."""
     return True
 
 

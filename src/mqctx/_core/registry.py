@@ -1,4 +1,4 @@
-"""What holds for the whole process, in one object that can be saved and put back."""
+"""The state of the process, in one object that can be saved and put back."""
 
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -15,21 +15,21 @@ PropagatorT = TypeVar("PropagatorT")
 class Registry(msgspec.Struct, Generic[PropagatorT], eq=False):
     """The state of the process. Any thread may change it, and none waits for another.
 
-    So each change is one step of the interpreter, and what is iterated over is a copy: a lock could
-    be held for ever in a forked child, or by what a signal handler interrupted.
+    So each change is one step of the interpreter, and iteration is over a copy: a lock could be
+    held for ever in a forked child, or by code that a signal handler interrupted.
     """
 
     propagator: PropagatorT
     """The default one, which `configure` set last."""
     declarations: "dict[str, Declaration]" = {}
-    """What variables say of their names."""
+    """The declarations of variables, by name."""
     local: set[str] = set()
     """Names that are declared local."""
     undeclared: set[str] = set()
-    """Names that were found legal, and that nobody has declared: a shortcut, of bounded size.
+    """Names that were checked, and are not declared: a cache of bounded size.
 
-    Each declaration begins another set, so what was made of values while this was it, and is kept,
-    counts for as long as it is.
+    Each declaration begins another set. So a result that was computed with this set, and is kept,
+    is valid for as long as this set is in place.
     """
     linked: "dict[str, LinkedVar]" = {}
     """ContextVars of other libraries, by the name whose value they hold."""
@@ -51,11 +51,11 @@ class Registry(msgspec.Struct, Generic[PropagatorT], eq=False):
         )
 
     def restore(self, saved: "Registry[PropagatorT]") -> None:
-        """Let all be as it was when `saved` was taken, which can be restored again."""
+        """Put back the state that was `saved`, which can be restored again."""
         copy = saved.snapshot()
         for field in self.__struct_fields__:
             setattr(self, field, getattr(copy, field))
 
 
 registry: Registry[Any] = Registry(None)
-"""The one of this process. It knows its propagator from when `mqctx` is imported."""
+"""The registry of this process. `mqctx` sets its propagator on import."""

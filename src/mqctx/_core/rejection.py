@@ -1,4 +1,4 @@
-"""What was not restored, or not sent, and why; and how that is told."""
+"""Values that were not restored, or not sent: the reasons, and the reports."""
 
 import sys
 import time
@@ -37,8 +37,8 @@ Reason: TypeAlias = Literal[
 class Rejection(msgspec.Struct, frozen=True):
     """Something that was not restored or not sent, and why.
 
-    `header` and `key` name the place (`key` is None where it is the whole header), `detail`
-    says more. All are escaped and of bounded length; as text it is one printable line.
+    `header` and `key` name the place (`key` is None for the whole header), `detail` says more. All
+    are escaped and of bounded length; as text it is one printable line.
     """
 
     during: Literal["inject", "extract"]
@@ -50,12 +50,12 @@ class Rejection(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         where = self.header if self.key is None else f"{self.key} in {self.header}"
         outcome = "not restored from" if self.during == "extract" else "not sent in"
-        # A format may be anybody's, and so may be what it says.
+        # A format may be of unknown origin, and so may be its text.
         return printable(f"{where}: {outcome} the headers ({self.reason}): {self.detail}")
 
 
 class RefusedError(Exception):
-    """Something does not count, for a reason: whoever catches it reports it. Never leaves mqctx."""
+    """Something does not count, for a reason that is reported by the caller. Never leaves mqctx."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -80,8 +80,8 @@ def report_once(
 ) -> None:
     """Call `report`, unless one is under way in this thread or task.
 
-    A log handler may send what it is given with a client that mqctx reports on: a report of what a
-    report itself caused would never end.
+    A log handler may send its records with a client that mqctx reports on: a report that causes
+    another one would never end.
     """
     if under_way.get():
         return
@@ -93,11 +93,11 @@ def report_once(
 
 
 def tell(on_rejected: Callable[[Rejection], object], rejection: Rejection) -> None:
-    """Call `on_rejected`, but not for what it causes itself; an exception of it is logged."""
-    report_once(_reporting, _tell, on_rejected, rejection)
+    """Call `on_rejected`, but not for rejections of its own doing; log an exception of it."""
+    report_once(_reporting, _call, on_rejected, rejection)
 
 
-def _tell(on_rejected: Callable[[Rejection], object], rejection: Rejection) -> None:
+def _call(on_rejected: Callable[[Rejection], object], rejection: Rejection) -> None:
     try:
         on_rejected(rejection)
     except Exception as error:  # noqa: BLE001 - it is the user's; the message must not be lost to it
@@ -112,13 +112,13 @@ def log_rejection(rejection: Rejection) -> None:
 
 
 def _is_due(*kind: str) -> bool:
-    """Whether nobody has logged that kind in the last minute; then nobody else does in the next."""
+    """Tell whether no line of that kind was logged in the last minute, and claim the next one."""
     now = time.monotonic()
     mine = now + _SECONDS_BETWEEN_LINES
     earlier = registry.quiet_until.setdefault(kind, mine)
     if earlier is mine or now < earlier:
         return earlier is mine
-    # Of all that see that the minute is over, one takes it away.
+    # Several threads may see that the minute is over, but only one takes it away.
     taken = registry.quiet_until.pop(kind, None)
     if taken is not None:
         registry.quiet_until.setdefault(kind, mine if taken is earlier else taken)
@@ -126,7 +126,7 @@ def _is_due(*kind: str) -> bool:
 
 
 class Tally(Mapping[str, int]):
-    """Counts by reason, 0 for what never happened. Counting is one step: see `Registry`."""
+    """Counts by reason, 0 without any. To count is a single step: see `Registry`."""
 
     __slots__ = ("_left",)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 _Setting: TypeAlias = tuple[Token[Any], object, object]
-"""What was set, to which value, and what stands for none."""
+"""The token of a setting, the value that was set, and the one that stands for none."""
 
 
 class Scope:
@@ -26,9 +26,9 @@ class Scope:
     An object is in use by one `with` block at a time; take a new one for each.
 
     Args:
-        context: What is active inside.
-        exact: Whether that is all, or is added to what is active outside.
-        headers: Those that the context was extracted from.
+        context: The context inside.
+        exact: Whether it is added to the one outside, or replaces it.
+        headers: The headers that the context was extracted from.
     """
 
     __slots__ = ("_context", "_entered", "_exact", "_headers")
@@ -82,12 +82,12 @@ class Scope:
 
 
 def _reset(token: Token[Any], value: object, absent: object) -> None:
-    """Undo a setting, exactly; in another snapshot than its own, as far as it reached there."""
+    """Undo a setting exactly; in a snapshot that is not its own, only if it was copied there."""
     try:
         token.var.reset(token)
     except ValueError:
-        # A generator, or a framework, entered and left the scope in two snapshots. Where ours was
-        # copied along it ends here; what else is active in this snapshot is not ours.
+        # A generator, or a framework, entered and left the scope in two snapshots. If the value was
+        # copied along, it ends here; any other value in this snapshot is not ours.
         if token.var.get(absent) is value:
             missing = token.old_value is Token.MISSING
             token.var.set(absent if missing else token.old_value)

@@ -9,7 +9,7 @@ from mqctx._core.values import check_name
 from mqctx.errors import ConfigurationError, InvalidNameError
 
 _HTTP_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token: RFC 9110 5.6.2
-# What frames a message or belongs to one connection: RFC 9110 7.6.1 and 8, RFC 9112 6. Cookies have
+# These frame a message or belong to one connection: RFC 9110 7.6.1 and 8, RFC 9112 6. Cookies have
 # a syntax of their own.
 _OF_HTTP: Final = frozenset(
     (

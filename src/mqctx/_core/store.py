@@ -1,7 +1,7 @@
-"""What is active: the store of the innermost run or scope, and what is bound there.
+"""The store of the innermost run or scope: the active context, with the values that `bind` added.
 
-One `ContextVar` holds it, and it holds the immutable `Context`. So whoever copied the context
-variables of a run (its tasks, its threads) shares the store, and sees what `bind` adds.
+One `ContextVar` holds it, and it holds the immutable `Context`. So the tasks and threads of a run,
+which have copies of its context variables, share the store, and see the values that `bind` adds.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,16 +29,16 @@ class Version(msgspec.Struct, dict=True, eq=False):
 
 
 class Store(Version, eq=False):
-    """What is active in one run or scope: its context, as it began, and what was bound since.
+    """The store of one run or scope: its context, as it began, and the versions bound since.
 
     A Struct, since one is made for each message; one that the garbage collector follows, since a
     local value may refer to it.
     """
 
     headers: object
-    """Those of the message that is being handled."""
+    """The headers of the message that is being handled."""
     restored: "Context"
-    """What was extracted from `headers`."""
+    """The context that was extracted from `headers`."""
     active: bool = True
     """False outside every run and scope, where there is nothing to add to."""
     has_linked: bool = True
@@ -46,18 +46,18 @@ class Store(Version, eq=False):
 
     @property
     def live(self) -> "Store":
-        """Itself; what stands in place of a store has here the one that it stands for."""
+        """The store itself; a stand-in returns the store that it stands for."""
         return self
 
     def now(self) -> "Context":
-        """Return the context with what was bound, and with what linked ContextVars hold."""
+        """Return the context with the values bound since, and those of linked ContextVars."""
         context = self._last().context
         if registry.linked and self.has_linked:
             return context.captured(self._given())
         return context
 
     def show(self, around: "Store") -> None:
-        """Be like another store from now on, for whoever still has this one."""
+        """Become like another store, for copies of the context variables that still have this."""
         if self.later is not None:
             del vars(self)["later"]
         self.context = around._last().context
@@ -67,8 +67,8 @@ class Store(Version, eq=False):
     def bind(self, added: "Context") -> None:
         """Add values, for all that share this store.
 
-        Never waits for another thread, nor for what a signal handler interrupted, nor for threads
-        that a fork left behind: of two that follow a version one is first, the other follows it.
+        Never waits for another thread, for code that a signal handler interrupted, or for threads
+        that a fork left behind: if two follow a version, one is first, and the other follows that.
         """
         version = self._last()
         while True:
@@ -89,30 +89,30 @@ class Store(Version, eq=False):
         return version
 
     def _given(self) -> Mapping[str, Any]:
-        """Return what linked ContextVars were given here: as the run began, or by `bind`.
+        """Return the values that linked ContextVars got here: as the run began, or by `bind`.
 
-        What `bind` was given elsewhere, in a thread or a task, is not in the ones of this snapshot.
+        A `bind` elsewhere, in a thread or a task, did not set those of this snapshot.
         """
         bound = _given.get()
         return bound[1] if bound is not None and bound[0] is self else self.context
 
 
 _given: ContextVar[tuple[Store, Mapping[str, Any]] | None] = ContextVar("mqctx.given", default=None)
-"""What the linked ContextVars of this snapshot were given in a run, if anything was bound here."""
+"""The values that linked ContextVars got in this snapshot, if `bind` was called here."""
 
 _NO_CONTEXT = cast("Context", None)
 OUTSIDE = Store(_NO_CONTEXT, None, _NO_CONTEXT, active=False)
-"""The store where no run is active. The module of `Context` gives it the empty one."""
+"""The store outside every run. The module of `Context` gives it the empty one."""
 _store: ContextVar[Store] = ContextVar("mqctx", default=OUTSIDE)
 active_store = _store.get
-"""Returns the store of the innermost run or scope: for what is done for each message."""
+"""Returns the store of the innermost run or scope."""
 set_store = _store.set
 
 
 def call_inside(
     store: Store, function: Callable[..., R], args: Arguments, kwargs: KeywordArguments
 ) -> R:
-    """Call `function` with `store` active, which it stays: in a snapshot of its own."""
+    """Call `function` with `store` active. It stays active: call this in a snapshot of its own."""
     set_store(store)
     if registry.linked:
         linked_vars.set_to(store.context)
@@ -126,9 +126,9 @@ def current() -> "Context":
 
 
 def restored_here(headers: object) -> "Context | None":
-    """Return the context that was extracted from these very `headers` for the run under way.
+    """Return the context that the run under way has extracted from these very `headers`, if any.
 
-    So a handler that is decorated, and hooked too, extracts once.
+    A handler that is decorated, and hooked too, extracts only once.
     """
     store = _store.get()
     return store.restored if store.headers is headers and headers is not None else None

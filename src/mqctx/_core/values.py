@@ -1,4 +1,4 @@
-"""What may travel: names, plain values, and the types that variables declare."""
+"""Names, plain values, and declared types: all that may travel."""
 
 import re
 from enum import Enum
@@ -14,7 +14,7 @@ JSONValue: TypeAlias = "str | int | float | bool | list[JSONValue] | dict[str, J
 
 
 class UntypedText(str):
-    """A value whose type nobody wrote down: "5" may be meant as a number."""
+    """Text that does not show its type: "5" may be meant as a number."""
 
     __slots__ = ()
 
@@ -33,7 +33,7 @@ _CANNOT_TRAVEL = (
 
 
 class Declaration(msgspec.Struct, frozen=True, eq=False):
-    """What a variable says of its name."""
+    """The type and locality that a variable declares for its name."""
 
     name: str
     type: Any
@@ -61,7 +61,7 @@ class Declaration(msgspec.Struct, frozen=True, eq=False):
         return back
 
     def to_plain(self, value: object) -> JSONValue:
-        """Turn a value of the declared type into what JSON can say."""
+        """Turn a value of the declared type into plain JSON."""
         if type(value) is self.type in _SCALARS:
             return to_plain(self.name, value)
         try:
@@ -71,10 +71,10 @@ class Declaration(msgspec.Struct, frozen=True, eq=False):
         return to_plain(self.name, plain)
 
     def restore(self, plain: JSONValue, *, lax: bool = False) -> object:
-        """Turn what JSON says into the declared type; if `lax`, text such as "5" into numbers too.
+        """Turn plain JSON into the declared type; if `lax`, text such as "5" into numbers too.
 
-        Raises `ValueError`, `InvalidValueError`, or what the type's own code raises, if it does
-        not fit. What could not be set here (a Decimal NaN) is not restored either.
+        Raises `ValueError`, `InvalidValueError`, or any error of the type's own code, if it does
+        not fit. A value that could not be set here (a Decimal NaN) is not restored either.
         """
         try:
             value = self._from_plain(plain)
@@ -90,7 +90,7 @@ class Declaration(msgspec.Struct, frozen=True, eq=False):
         )
 
     def agrees_with(self, other: "Declaration") -> bool:
-        """Whether both say the same of the name. A reloaded module's types count as the same."""
+        """Tell whether both declare the same. A reloaded module's types count as the same."""
         return repr(self.type) == repr(other.type) and self.local == other.local
 
     def _does_not_fit(self, value: object) -> str:
@@ -98,7 +98,7 @@ class Declaration(msgspec.Struct, frozen=True, eq=False):
 
 
 def _dump_model(value: Any) -> Any:
-    """Turn a pydantic model, which msgspec does not know, into what JSON can say."""
+    """Turn a pydantic model, which msgspec does not know, into plain JSON."""
     try:
         dump = value.model_dump
     except AttributeError:
@@ -107,7 +107,7 @@ def _dump_model(value: Any) -> Any:
 
 
 def _validate_model(kind: Any, plain: Any) -> Any:
-    """Turn what JSON says into a pydantic model; leave to msgspec what is none."""
+    """Turn plain JSON into a pydantic model; leave all other types to msgspec."""
     if not hasattr(kind, "model_validate_json"):
         return plain
     return kind.model_validate_json(msgspec.json.encode(plain))
@@ -125,10 +125,10 @@ _SCALARS = (str, int, bool)
 
 
 def declare(declaration: Declaration) -> None:
-    """Make `declaration` hold for its name; raise `ConfigurationError` if another contradicts."""
+    """Declare a name; raise `ConfigurationError` if an earlier declaration contradicts."""
     name = declaration.name
     check_name(name)
-    # One step: of two threads that declare at once, one is the first, and the other hears of it.
+    # One step: if two threads declare at once, one is first, and the other sees its declaration.
     earlier = registry.declarations.setdefault(name, declaration)
     if not earlier.agrees_with(declaration):
         raise ConfigurationError(
@@ -138,7 +138,7 @@ def declare(declaration: Declaration) -> None:
     registry.declarations[name] = declaration
     if declaration.local:
         registry.local.add(name)
-    # Last: whoever looked before, and adds the name only now, adds it to the old set.
+    # Last: a thread that looked before, and adds the name only now, adds it to the old set.
     registry.undeclared = set()
 
 
@@ -162,7 +162,7 @@ def check(name: str, value: object) -> object:
 
 
 def check_undeclared(name: str) -> None:
-    """Do as `check_name`, and remember a name that is legal and that nobody has declared."""
+    """Do as `check_name`, and remember a name that is legal and not declared."""
     undeclared = registry.undeclared  # the set from before the look below: see `declare`
     if name in undeclared:
         return
@@ -174,7 +174,7 @@ def check_undeclared(name: str) -> None:
 
 
 def is_settled(name: str, plain: JSONValue) -> bool:
-    """Whether a value of an exact JSON type needs no further look: the usual, known case."""
+    """Tell whether a value of an exact JSON type needs no further check: the usual case."""
     declaration = registry.declarations.get(name)
     if declaration is None:
         return name in registry.undeclared
@@ -182,7 +182,7 @@ def is_settled(name: str, plain: JSONValue) -> bool:
 
 
 def as_plain(name: str, value: object) -> JSONValue:
-    """Return what JSON can say of a value in a context; raise `InvalidValueError` if nothing."""
+    """Return a value of a context as plain JSON; raise `InvalidValueError` if there is none."""
     declaration = registry.declarations.get(name)
     return to_plain(name, value) if declaration is None else declaration.to_plain(value)
 
@@ -268,13 +268,13 @@ def escape(text: str, limit: int = 200) -> str:
 
 
 def printable(text: str, limit: int = 1000) -> str:
-    """Return `text` as it is where a log line can hold it, else escaped."""
+    """Return `text` as it is if a log line can hold it, else escaped."""
     fits = len(text) <= limit and text.isascii() and text.isprintable()
     return text if fits else escape(text, limit)
 
 
 def describe(error: BaseException) -> str:
-    """Return what an exception of anybody's code says, in one line: type, text, and place."""
+    """Describe an exception of unknown code in one line: type, text, and place."""
     try:
         text = str(error)
     except Exception:  # noqa: BLE001 - anybody's code

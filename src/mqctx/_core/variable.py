@@ -22,19 +22,19 @@ _NO_DEFAULT: Final = object()
 class Variable(Generic[T]):
     """A typed accessor for one name of the context. Declare it once, at module level.
 
-    Values of the type travel as JSON and are that type again on arrival: what JSON can say,
-    and UUID, date and time types, Decimal, Enum, Literal, a dataclass, a msgspec Struct,
-    a pydantic model.
+    Values of the type travel as JSON and have that type again on arrival: the types of JSON, and
+    UUID, date and time types, Decimal, Enum, Literal, a dataclass, a msgspec Struct, a pydantic
+    model.
 
     Args:
         name: An identifier (`.` and `-` allowed inside) of at most 64 characters.
-        type: What the values are. Checked where a value is set, and on arrival.
-        default: What `get` returns where there is no value; without it, `get` raises. A value of
-            the type, or None.
+        type: The type of the values. Checked when a value is set, and on arrival.
+        default: The result of `get` without a value: of the type, or None. Without a default,
+            `get` raises.
         local: The values never leave the process, and may be of any type.
         contextvar: Another library's ContextVar that holds the value: read when the context
-            is captured, set and reset when one is restored. Where there is no value it holds
-            its own default, or None.
+            is captured, set and reset when one is restored. Without a value it holds its own
+            default, or None.
 
     Raises:
         InvalidNameError: `name` cannot be a name.
@@ -101,7 +101,7 @@ class Variable(Generic[T]):
         value = current().get(self.name, self._default)
         if value is _NO_DEFAULT:
             raise MissingValueError(
-                f"{self.name}: the active context has no such value; set it at the edge with "
+                f"{self.name}: the active context has no such value; set it first with "
                 f"scope({self.name}=...), or give Variable({self.name!r}, ...) a default"
             )
         return cast("T", value)

@@ -1,4 +1,4 @@
-"""A callable bound to a context: what `wrap` returns. A class, not a closure, to be picklable."""
+"""The result of `wrap`: a callable in a context. Not a closure, so that it can be pickled."""
 
 import functools
 from collections.abc import Callable
@@ -41,8 +41,8 @@ class AsyncWrapped(Wrapped[P, R]):
         """Call the function inside the context, and await what it returns."""
         return await cast("Any", self._context.run(self.__wrapped__, *args, **kwargs))
 
-    # `inspect` takes whatever has all of these for a function, and by its code for an `async def`.
-    # So do asyncio, asgiref, `unittest.mock` and schedulers, which ask it.
+    # `inspect` takes any object with all of these for a function, and by its code for an
+    # `async def`. So do asyncio, asgiref, `unittest.mock` and schedulers, which ask `inspect`.
     __name__ = "AsyncWrapped"  # of a function that has no name of its own
     __code__ = _async_def.__code__
     __defaults__ = None

@@ -1,9 +1,9 @@
-"""The context in code of the application's own: the body of a loop, a `process` block.
+"""The context in a block of the application's code: the body of a loop, a `process` block.
 
-No call that could run in a context encloses such code; it only begins and ends. Blocks may end in
-any order, and in another task: a generator that is left early is closed by one of the event loop.
-So a block ends for the task that owns it, wherever that was noticed, while what this task started
-meanwhile keeps the context of the message.
+There is no call around such code that could run in a context; the code only begins and ends. Blocks
+may end in any order, and in another task: a generator that is left early is closed by a task of the
+event loop. So a block ends for the task that owns it, wherever the end is noticed. Tasks that the
+owner started meanwhile keep the context of the message.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ _AnyTask: TypeAlias = Task[Any]
 
 
 class Block:
-    """Stands where a store does, and is read like one: like that of its message, or what is around.
+    """A stand-in for a store, which is read like that of its message, or the store around it.
 
-    It may begin before its message is there. It shows what is around it until then; to its owner
-    also when it is over.
+    It may begin before its message is there, and shows the store around it until then. Its owner
+    sees the store around it again when it is over.
     """
 
     __slots__ = ("_around", "_may_fill", "_message", "_owner", "_replaced", "in_loop", "is_over")
@@ -46,7 +46,7 @@ class Block:
             around = around.live  # inherited from another task: it changes no more for this one
         self._around: Any = around
         self._leave_out_finished()
-        set_store(cast("Store", self))  # it has all that is read of one
+        set_store(cast("Store", self))  # it has all attributes that are read
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.live, name)
@@ -67,13 +67,13 @@ class Block:
         return self._message is None and not self.is_over
 
     def is_mine(self) -> bool:
-        """Whether the running task owns it."""
+        """Tell whether the running task owns it."""
         task = _running_task()
         return task is not None and self._owner() is task
 
     def arrive(self, context: Context, headers: object) -> None:
         """Show the context of the message that came, if its owner is sure to work on this one."""
-        # Where another task awaited it, linked variables cannot be set: they are the owner's.
+        # Linked variables can only be set by their owner: not if another task awaited it.
         if self.is_waiting and self._may_fill and (self.is_mine() or not registry.linked):
             self._message = Store(context, headers, context)
             for other, value in linked_vars.assignments(context):
@@ -87,18 +87,18 @@ class Block:
         self._may_fill = False
 
     def end(self) -> None:
-        """Show what is around it to its owner from now on, whichever task calls."""
+        """Show the store around it to its owner from now on, whichever task calls."""
         self.is_over = True
         _drop_finished()
 
     def undo(self) -> None:
-        """Make active what is around it."""
+        """Make the store around it the active one."""
         set_store(self._around)
         for contextvar, value in self._replaced:
             contextvar.set(value)
 
     def _leave_out_finished(self) -> None:
-        """Shorten the chain, which else would grow as long as blocks overlap."""
+        """Shorten the chain, which would grow as long as blocks overlap."""
         block: Any = self
         while type(below := block._around) is Block:
             if below.is_waiting:
@@ -113,7 +113,7 @@ class Block:
 
 def _drop_finished() -> None:
     """Undo the innermost blocks of this task, as far as they are over."""
-    # One that is over below another is left out, or undone after it.
+    # A finished block below another is left out, or undone after that.
     top: Any = active_store()
     while type(top) is Block and top.is_over and top.is_mine():
         top.undo()
@@ -128,7 +128,7 @@ def _running_task() -> _AnyTask | None:
 
 
 class OpenBlocks:
-    """What was entered with `async with` and not left yet, and the block of each task in it."""
+    """The iterators and `process` blocks that are open, and the block of each task in them."""
 
     def __init__(self) -> None:
         self._open: WeakKeyDictionary[object, WeakKeyDictionary[_AnyTask, Block]]
@@ -145,7 +145,7 @@ class OpenBlocks:
         self._open.setdefault(entered, WeakKeyDictionary())
 
     def begin(self, entered: object) -> Block | None:
-        """Return a new block for the running task, whose last one ends; None where it is left."""
+        """Return a new block for the running task, and end its last one; None if it was left."""
         blocks, task = self._open.get(entered), _running_task()
         if blocks is None or task is None:
             return None
@@ -165,7 +165,7 @@ class OpenBlocks:
             block.end()
 
     def leave(self, entered: object) -> None:
-        """End the blocks in it, but those of loops that other tasks are still in."""
+        """End the blocks in it, except those of loops that other tasks are still in."""
         blocks = self._open.pop(entered, None)
         task = _running_task()
         for owner, block in tuple(blocks.items() if blocks else ()):
@@ -179,9 +179,9 @@ class OpenBlocks:
 
 
 class Loop:
-    """What an `async for` iterates over: it is dropped when the loop ends, however it ends.
+    """An iterator for an `async for`, which drops it when the loop ends, however it ends.
 
-    So a task that breaks out of a loop which it did not enter with `async with` has left its block.
+    So a task has left its block too if it breaks out of a loop that another one entered.
     """
 
     __slots__ = ("_block", "_blocks", "_iterator")

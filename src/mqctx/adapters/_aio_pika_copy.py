@@ -1,4 +1,4 @@
-"""A copy of a message that is given to code other than the client's own."""
+"""Copy a message for an exchange class that is not the client's own."""
 
 from contextlib import suppress
 from functools import lru_cache
@@ -8,9 +8,9 @@ from aio_pika.abc import AbstractMessage
 
 
 def copied_message(message: AbstractMessage) -> AbstractMessage | None:
-    """Return a message of the same type with the same attributes; None where that cannot be.
+    """Return a message of the same type with the same attributes; None if it cannot be copied.
 
-    `copy.copy` takes a multiple, and makes a plain Message.
+    `copy.copy` takes several times as long, and makes a plain Message.
     """
     try:
         copied = object.__new__(type(message))

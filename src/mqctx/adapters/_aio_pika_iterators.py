@@ -18,7 +18,7 @@ from mqctx.adapters._instrumentation import Hook, Instrumentation, Method
 
 
 class BlockHooks:
-    """Keeps blocks for what was entered with `async with`: else nobody tells when work ends."""
+    """The hooks that begin and end blocks. Only an `async with` shows when the work ends."""
 
     def __init__(self, instrumentation: Instrumentation, blocks: OpenBlocks) -> None:
         self._instrumentation = instrumentation
@@ -49,8 +49,8 @@ class BlockHooks:
         return iterate
 
     def _around_next(self, original: Method) -> Method:
-        # No `async def`: that would begin in whichever task awaits it, with `asyncio.wait_for` of
-        # 3.11 in one of its own.
+        # No `async def`: it would begin in the task that awaits it, and `asyncio.wait_for` of
+        # Python 3.11 makes a task for that.
         def advance(iterator: Any) -> Any:
             propagator = self._instrumentation.propagator_for(owners(iterator._amqp_queue))
             if propagator is None:

@@ -63,11 +63,11 @@ def publish(
     """Await `exchange.publish` with the context that is active at this call in the headers.
 
     `message` and its headers stay as they are: a copy is sent. An exchange class of your own gets
-    one of the same type, to complete as it likes. `mandatory`, `immediate` and `timeout` are
-    passed on where they differ from the defaults, which are the client's.
+    a copy of the same type, which it may change. `mandatory`, `immediate` and `timeout` are passed
+    on if they differ from the defaults, which are the client's.
 
     Raises:
-        OversizeError: what this process set takes more bytes than the propagator allows.
+        OversizeError: the values set in this process take more bytes than the propagator allows.
         HeadersError: the headers of `message` are not a mapping.
     """
     send = exchange.publish
@@ -87,9 +87,9 @@ _CLIENTS_PUBLISH = Exchange.publish
 
 
 class _Outgoing(msgspec.Struct, eq=False):
-    """All that the client's own `Exchange.publish` reads of a message, with headers of its own.
+    """The parts of a message that the client's own `Exchange.publish` reads, with new headers.
 
-    A copy of a Message takes longer than all else here.
+    A copy of a Message takes longer than everything else here.
     """
 
     given: AbstractMessage
@@ -110,11 +110,11 @@ class _Outgoing(msgspec.Struct, eq=False):
 def _injected(
     message: AbstractMessage, propagator: Propagator, *, by_client: bool, trim: bool = False
 ) -> AbstractMessage:
-    """Return what to publish in place of `message`, whether or not only the client reads it."""
+    """Return the message to publish in place of `message`: a full copy unless `by_client`."""
     try:
         headers = message.headers
     except AttributeError:
-        return message  # what has no headers has no context
+        return message  # without headers there is no place for a context
     if not by_client and (copied := copied_message(message)) is not None:
         injected = propagator.inject_into(headers, copied, _set_missing, trim=trim)
         # A hook further down leaves these alone.
@@ -128,7 +128,7 @@ def _injected(
 
 
 def _set_property(outgoing: _Outgoing, name: str, text: str) -> None:
-    if getattr(outgoing.given, name) is None:  # in `properties`, aio-pika has put an id of its own
+    if getattr(outgoing.given, name) is None:  # `properties` has an id that aio-pika made
         setattr(outgoing.properties, name, text)
 
 
@@ -159,7 +159,7 @@ def _around_publish(original: Method) -> Method:
             propagator = _instrumentation.propagator_for(owners(self))
             if propagator is not None:
                 by_client, trim = original is _CLIENTS_PUBLISH, _is_reply(message)
-                with suppress(HeadersError):  # the client says what is wrong with the message
+                with suppress(HeadersError):  # the client raises an error of its own
                     message = _injected(message, propagator, by_client=by_client, trim=trim)
         return original(self, message, *args, **options)
 
@@ -167,12 +167,12 @@ def _around_publish(original: Method) -> Method:
 
 
 def _is_reply(message: object) -> bool:
-    """Whether it is what `aio_pika.patterns.RPC` publishes by itself, where nobody can catch."""
+    """Tell whether `aio_pika.patterns.RPC` publishes it by itself, where an error is lost."""
     return getattr(message, "type", None) in ("result", "error")  # those of RPCMessageType
 
 
 def _is_bare(message: object) -> bool:
-    """Whether it is a message that has no context from `publish` yet."""
+    """Tell whether it is a message that has no context from `publish` yet."""
     return isinstance(message, AbstractMessage) and (
         type(getattr(message, "headers", None)) is not InjectedHeaders
     )

@@ -29,7 +29,7 @@ __all__ = ["instrument", "restored", "uninstrument"]
 
 _instrumentation = Instrumentation(Celery)
 _in_worker: ContextVar[bool] = ContextVar("mqctx.adapters.celery", default=False)
-"""Whether a worker is at work on a task: nobody could catch there what Celery's own sends raise."""
+"""Whether a worker is at work on a task: an error of Celery's own sends would be lost there."""
 
 
 def instrument(app: Celery | Proxy | None = None, *, propagator: Propagator | None = None) -> None:
@@ -43,7 +43,7 @@ def instrument(app: Celery | Proxy | None = None, *, propagator: Propagator | No
 
     Args:
         app: The Celery app, or `celery.current_app`. None: every app of the process.
-        propagator: Injects and extracts. None: the default one of the moment.
+        propagator: Injects and extracts. None: the default one at each call.
 
     Raises:
         ConfigurationError: `app` is no Celery app.
@@ -52,12 +52,12 @@ def instrument(app: Celery | Proxy | None = None, *, propagator: Propagator | No
 
 
 def uninstrument(app: Celery | Proxy | None = None) -> None:
-    """Undo `instrument` for the same app, or None. With the last one, every hook is gone."""
+    """Undo `instrument` for the same app, or None. After the last one, no hook is left."""
     _instrumentation.uninstrument(_evaluated(app))
 
 
 def _evaluated(app: Any) -> Any:
-    # What `celery.current_app` stands for now; another thread may have another.
+    # `celery.current_app` is a proxy, and another thread may have another app.
     return app._get_current_object() if hasattr(app, "_get_current_object") else app
 
 
@@ -72,7 +72,7 @@ def restored(request: Any, /, *, propagator: Propagator | None = None) -> Scope:
 
 
 class _Wrapped:
-    """A function that Celery made, with what surrounds its calls; otherwise, as it is."""
+    """A function that Celery made, with our code around its calls; otherwise unchanged."""
 
     def __init__(self, around: Method, app: Celery, original: Method) -> None:
         self.around = around
@@ -87,7 +87,7 @@ class _Wrapped:
 
 
 def _is_read_by_celery() -> bool:
-    """Whether the code that reads an attribute, two calls up, is Celery's that calls it."""
+    """Tell whether the code that reads an attribute, two calls up, is Celery's own caller."""
     frame: Any = inspect.currentframe()
     return frame.f_back.f_back.f_globals.get("__name__") in ("celery.app.base", "celery.app.trace")
 
@@ -95,8 +95,8 @@ def _is_read_by_celery() -> bool:
 class _Made:
     """An attribute for a function that Celery makes for each app or task, once, often before us.
 
-    It is read wrapped. What anybody else puts in its place is so only for Celery, and read by all
-    others as it was put there.
+    Reading it gives the function wrapped. A function that anybody else put in its place is wrapped
+    for Celery only; all other code reads it as it was put there.
     """
 
     def __init__(self, name: str, around: Method, original: Any) -> None:
@@ -121,7 +121,7 @@ class _Made:
         return self._original if bind is None else bind(owner, kind)
 
     def __set__(self, owner: Any, value: Any) -> None:
-        if isinstance(value, _Wrapped):  # what was read here is put back
+        if isinstance(value, _Wrapped):  # it was read here, and is put back
             value = value.original
         elif not str(getattr(value, "__module__", None)).startswith("celery."):
             self._theirs[owner] = value
@@ -135,7 +135,7 @@ class _Made:
 
 def _around_sender(original: Any) -> Any:
     # Each task that is sent passes here, with the headers of its route: chains, chords, retries,
-    # beat. Not a signal: Celery logs an error of its receiver, and sends the task all the same.
+    # beat. A signal would not do: Celery logs an error of its receiver, and sends the task anyway.
     return _Made("send_task_message", _send, original)
 
 
@@ -152,8 +152,8 @@ def _send(
 
 
 def _around_tracer(original: Any) -> Any:
-    # The tracer runs the task's body and all that follows: on_failure and the like, errbacks, the
-    # next in the chain, the log line of success. An eager task has a tracer that is not kept.
+    # The tracer runs the task's body and everything after it: on_failure and the like, errbacks,
+    # the next in the chain, the log line of success. The tracer of an eager task is not kept.
     return _Made("__trace__", _trace, original)
 
 
@@ -164,8 +164,8 @@ def _trace(
 
 
 def _around_request(original: Method) -> Method:
-    # What the worker's main process does where the task cannot: its process was lost, its time
-    # was over, it was revoked. This too sends errbacks, retries and the bodies of chords.
+    # The worker's main process steps in if the task cannot: its process was lost, its time was
+    # over, it was revoked. It too sends errbacks, retries and the bodies of chords.
     def handle(self: Any, *args: Any, **options: Any) -> Any:
         return _in_context_of(self.request_dict, self.app, original, self, *args, **options)
 
@@ -192,8 +192,8 @@ def _headers_of(request: Any) -> Any:
 
 
 def _around_pool(original: Method) -> Method:
-    # A task enters its context in the tracer. Other work that a message gives rise to may be that
-    # of many messages, as a batch is; kombu's hook has the last one's context active here.
+    # A task enters its context in the tracer. Other work may belong to many messages, as a batch
+    # does, but kombu's hook has the context of the last one active here.
     def apply_async(self: Any, *args: Any, **options: Any) -> Any:
         if _instrumentation.propagator_for((self.app,)) is None:
             return original(self, *args, **options)

@@ -19,14 +19,14 @@ __all__ = ["ContextMiddleware"]
 
 
 class _Thread(threading.local):
-    """What a thread of a worker is about; any other thread keeps these defaults."""
+    """The state of a worker's thread; any other thread keeps these defaults."""
 
     scope: Scope | None = None
-    """Around the message under way, and the retries, callbacks and next steps that follow it."""
+    """The scope of the message under way, and of the retries and callbacks that follow it."""
     acts: bool = False
-    """The actor is at work on the message, not dramatiq."""
+    """Whether the actor is at work on the message, not dramatiq."""
     forwards: bool = False
-    """It hands on messages that were enqueued before, and enqueues none of its own."""
+    """Whether the thread only hands on messages that were enqueued before."""
 
     @property
     def is_dramatiqs(self) -> bool:
@@ -37,14 +37,14 @@ class _Thread(threading.local):
 class ContextMiddleware(Middleware):
     """Enqueue with the active context in a message's options; run an actor in the one it brought.
 
-    For `broker.add_middleware(ContextMiddleware())`, anywhere among the others. What dramatiq
-    enqueues after a message (retries, callbacks, the rest of a pipeline) is in its context too.
-    A middleware has no other place to write to than the options of the very message that is
-    enqueued: there the one that `send` returns, or that was given to `enqueue`, shows it.
+    For `broker.add_middleware(ContextMiddleware())`, anywhere among the others. Messages that
+    dramatiq enqueues after another (retries, callbacks, the rest of a pipeline) have its context
+    too. A middleware can only write to the options of the very message that is enqueued, so the
+    message that `send` returns, or that was given to `enqueue`, shows the context.
 
     Enqueueing raises:
-        OversizeError: the context takes more bytes than the propagator allows. Where dramatiq
-            itself enqueues, values that do not fit are left out instead, each a rejection.
+        OversizeError: the context takes more bytes than the propagator allows. If dramatiq itself
+            enqueues, values that do not fit are left out instead, each with a rejection.
     """
 
     def __init__(self, *, propagator: Propagator | None = None) -> None:
@@ -52,7 +52,7 @@ class ContextMiddleware(Middleware):
         self._thread = _Thread()
 
     def after_consumer_thread_boot(self, broker: Broker, thread: Any) -> None:
-        """Let delayed messages that are due, which this thread enqueues again, keep theirs."""
+        """Let delayed messages, which this thread enqueues again when due, keep their context."""
         self._thread.forwards = True
 
     def before_enqueue(self, broker: Broker, message: Message[Any], delay: int | None) -> None:
@@ -76,7 +76,7 @@ class ContextMiddleware(Middleware):
         self._thread.scope.__enter__()
 
     def before_ack(self, broker: Broker, message: MessageProxy) -> None:
-        """Leave it. dramatiq comes here or to `before_nack` last, whatever happened before."""
+        """Leave the message's context. dramatiq always calls this or `before_nack` last."""
         scope, self._thread.scope = self._thread.scope, None
         if scope is not None:
             scope.__exit__(None, None, None)
@@ -84,7 +84,7 @@ class ContextMiddleware(Middleware):
     before_nack = before_ack
 
     def after_declare_actor(self, broker: Broker, actor: Any) -> None:
-        """Let the actor's function run in a snapshot of its own: the thread goes on to the next."""
+        """Let the actor's function run in a snapshot of its own, since threads are used again."""
         if isinstance(actor, str):  # from `add_middleware` of dramatiq 1.18
             actor = cast("Any", broker).actors[actor]
         actor.fn = self._isolated(actor.fn)
@@ -97,7 +97,7 @@ class ContextMiddleware(Middleware):
                 return function(*args, **kwargs)
             thread.acts = True
             try:
-                # A copy taken here has what middlewares before and after this one have set.
+                # A copy taken here has the variables that all other middlewares have set.
                 return copy_context().run(function, *args, **kwargs)
             finally:
                 thread.acts = False
@@ -106,7 +106,7 @@ class ContextMiddleware(Middleware):
 
 
 def _let_through(error: MqctxError) -> MqctxError:
-    """Return the error as one that dramatiq does not log and go on, but raise to its caller."""
+    """Return the error in a class that dramatiq raises to its caller, and does not only log."""
     kind = type(error)
     passing = type(kind.__name__, (kind, MiddlewareError), {"__module__": kind.__module__})
     return cast("MqctxError", passing(*error.args))

@@ -24,13 +24,13 @@ class ContextMiddleware(BaseMiddleware[RabbitPublishCommand, Any]):
     """Publish with the active context in the headers; process a message in the one it brought.
 
     For `RabbitBroker(middlewares=[ContextMiddleware])`, or, with a propagator of its own,
-    `middlewares=[partial(ContextMiddleware, propagator=...)]`. What is listed after it runs
+    `middlewares=[partial(ContextMiddleware, propagator=...)]`. Everything listed after it runs
     inside the context too: parsers, filters, other middlewares, the publishing of results.
 
     Publishing raises:
-        OversizeError: the context takes more bytes than the propagator allows. What FastStream
-            itself publishes, results and replies, goes out without the values that do not fit,
-            each a rejection.
+        OversizeError: the context takes more bytes than the propagator allows. Results and
+            replies, which FastStream itself publishes, go out without the values that do not fit,
+            each with a rejection.
         HeadersError: the headers given are not a mapping.
     """
 
@@ -56,7 +56,7 @@ class ContextMiddleware(BaseMiddleware[RabbitPublishCommand, Any]):
         exc_val: BaseException | None = None,
         exc_tb: TracebackType | None = None,
     ) -> None:
-        """Leave it. FastStream calls this after errors and cancellation too."""
+        """Leave the message's context. FastStream calls this after errors and cancellation too."""
         self._scope.__exit__(exc_type, exc_val, exc_tb)
 
     async def consume_scope(
@@ -71,7 +71,7 @@ class ContextMiddleware(BaseMiddleware[RabbitPublishCommand, Any]):
         call_next: Callable[[RabbitPublishCommand], Awaitable[Any]],
         cmd: RabbitPublishCommand,
     ) -> Any:
-        """Publish; what a handler returned, in that handler's snapshot."""
+        """Publish; in the handler's snapshot if it is the handler's result."""
         # Other middlewares (FastStream's telemetry) end here what they began in consume_scope.
         return await isolation.call(self._snapshot, self._publish, call_next, cmd)
 
@@ -81,7 +81,7 @@ class ContextMiddleware(BaseMiddleware[RabbitPublishCommand, Any]):
         cmd: RabbitPublishCommand,
     ) -> Awaitable[Any]:
         inject = (self._propagator or registry.propagator).inject
-        trim = self.msg is not None  # FastStream itself publishes what came of a message
+        trim = self.msg is not None  # FastStream itself publishes the result of a handler
         if isinstance(cmd.body, Message):  # sent as it is, without the command's headers
             cmd.body = copy(cmd.body)
             cmd.body.headers = inject(cmd.body.headers, trim=trim)

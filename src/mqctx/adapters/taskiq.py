@@ -30,23 +30,23 @@ class _Execution(msgspec.Struct):
     task_id: str
     scope: Scope
     is_over: bool = False
-    """The task is done, and taskiq at work on what follows."""
+    """Whether the task is done, and taskiq at work on its result."""
 
 
 _executions: ContextVar[tuple[_Execution, ...]] = ContextVar("mqctx.adapters.taskiq", default=())
-"""Those of this asyncio task. One, if nothing is executed in place, and there is one middleware."""
+"""The executions in this asyncio task: one, unless tasks execute in place, or it is added twice."""
 
 
 class ContextMiddleware(TaskiqMiddleware):
     """Send with the active context in a message's labels; execute a task in the one it brought.
 
-    For `broker.add_middlewares(ContextMiddleware())`. What taskiq sends after a task (retries, the
-    next step of a pipeline) is in the message's context too; put it first, and the other
-    middlewares' `pre_execute`, `post_execute` and `post_save` are as well.
+    For `broker.add_middlewares(ContextMiddleware())`. Messages that taskiq sends after a task
+    (retries, the next step of a pipeline) have its context too. Put it first: then `pre_execute`,
+    `post_execute` and `post_save` of the other middlewares run in the context as well.
 
     Sending raises:
-        OversizeError: the context takes more bytes than the propagator allows. Where taskiq itself
-            sends, values that do not fit are left out instead, each a rejection.
+        OversizeError: the context takes more bytes than the propagator allows. If taskiq itself
+            sends, values that do not fit are left out instead, each with a rejection.
     """
 
     def __init__(self, *, propagator: Propagator | None = None) -> None:
@@ -57,8 +57,8 @@ class ContextMiddleware(TaskiqMiddleware):
         """Know the broker. An InMemoryBroker gets a `kick` that may execute in place."""
         super().set_broker(broker)
         if isinstance(broker, InMemoryBroker):
-            # With await_inplace=True the task runs in the asyncio task of who sends it, and what
-            # it sets would stay there; elsewhere, each message has an asyncio task of its own.
+            # With await_inplace=True the task runs in the sender's asyncio task, where variables
+            # that it sets would stay; otherwise each message has an asyncio task of its own.
             kick = broker.kick
 
             async def in_place(message: BrokerMessage) -> None:
@@ -68,7 +68,7 @@ class ContextMiddleware(TaskiqMiddleware):
 
     def pre_send(self, message: TaskiqMessage) -> TaskiqMessage:
         """Write the active context into the labels, in place of any that they carry."""
-        # The scheduler, in whose process nothing is active, sends on what was scheduled.
+        # The scheduler sends on messages that were scheduled, with no context in its process.
         if current() or "schedule_id" not in message.labels:
             inject = (self._propagator or registry.propagator).inject
             message.labels = inject(message.labels, trim=_is_taskiqs(message))
@@ -82,18 +82,18 @@ class ContextMiddleware(TaskiqMiddleware):
         return message
 
     def post_execute(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:
-        """Leave it, if `post_save` will not come."""
+        """Leave the message's context, if `post_save` will not be called."""
         _executions.get()[-1].is_over = True
         if isinstance(result.error, NoResultError):
             _leave()
 
     def post_save(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:
-        """Leave it."""
+        """Leave the message's context."""
         _leave()
 
 
 def _is_taskiqs(message: TaskiqMessage) -> bool:
-    """Whether taskiq sends it after a task: a retry has the id of the message under way."""
+    """Tell whether taskiq sends it after a task: a retry has the id of the message under way."""
     return any(each.is_over or each.task_id == message.task_id for each in _executions.get())
 
 

@@ -24,7 +24,7 @@ PROPERTY: Final = "property:"
 """The prefix of AMQP properties among the keys of headers: `property:correlation_id`."""
 
 FRAMING: Final = 6
-"""Bytes that AMQP adds to each header: length of the key, type, length of the text (4.2.5.5)."""
+"""The bytes that AMQP adds to each header: key length, type, text length (4.2.5.5)."""
 
 _ABSENT: Final = object()
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")

@@ -1,4 +1,4 @@
-"""Signed headers: what arrives was written by somebody who has the key."""
+"""Signed headers, which only a holder of the key can write."""
 
 import re
 import time
@@ -18,7 +18,7 @@ __all__ = ["SignedFormat"]
 
 _KEY_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SIGNED = re.compile(r"([A-Za-z0-9_-]{1,64})\.([0-9]{1,12})\.([A-Za-z0-9_-]*):(.*)", re.DOTALL)
-# 32 bytes in base64url. Of the last character two bits say nothing: only one spelling is ours.
+# 32 bytes in base64url. Two bits of the last character mean nothing: only one spelling counts.
 _SIGNATURE = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 _LEAST_SECRET: Final = 16
 _LEAST_DISTINCT: Final = 6  # of 16 random hex digits, fewer are one in a million
@@ -29,7 +29,7 @@ _CLOCK_SKEW: Final = 300
 class SignedFormat:
     """Another format's header, signed: HMAC-SHA256 over header name, key name, time and text.
 
-    It shows that somebody who has the key wrote this header, at that time. It hides nothing. It
+    It shows that a holder of the key wrote this header, at that time. It hides nothing. It
     does not show that the header belongs to this message: within `max_age`, whoever may publish
     can put a header that he has seen on a body of his own, or leave it out.
 
@@ -39,8 +39,8 @@ class SignedFormat:
             in the header.
         sign_with: The name of the key that signs; the first one by default. To change the key,
             give the new one to all that read, then sign with it, then take away the old one.
-        max_age: For how many seconds a signature counts, None for ever. The default is 30 days:
-            messages wait in dead-letter queues.
+        max_age: The seconds for which a signature counts, None for ever. The default is 30 days,
+            for messages that wait in dead-letter queues.
 
     Raises:
         ConfigurationError: a setting cannot work, or a secret can be guessed.
@@ -191,7 +191,7 @@ def _checked_keys(keys: object) -> dict[str, bytes]:
 
 def _checked_secret(name: str, secret: object) -> bytes:
     if isinstance(secret, str):
-        # Any error in encoding would show it.
+        # An error in encoding would show the secret.
         secret = secret.encode(errors="surrogatepass")
     if not isinstance(secret, bytes):
         kind = type_name(type(secret))
@@ -204,14 +204,14 @@ def _checked_secret(name: str, secret: object) -> bytes:
 
 
 def _weakness(secret: bytes) -> str | None:
-    """Return why a secret can be guessed, without a word of it."""
+    """Return the reason why a secret can be guessed, without showing any of it."""
     if len(secret) < _LEAST_SECRET:
         return f"has less than {_LEAST_SECRET} bytes"
     if len(secret.strip(b"\0" + whitespace.encode())) < _LEAST_SECRET:
         return f"has less than {_LEAST_SECRET} bytes between white space and NULs"
     if len(set(secret)) < _LEAST_DISTINCT:
         return f"has less than {_LEAST_DISTINCT} different bytes"
-    # Where a text comes again in itself, it is a shorter one repeated.
+    # A text that is found again inside its double is a shorter one repeated.
     if (secret + secret).index(secret, 1) < _LEAST_SECRET:
         return f"repeats less than {_LEAST_SECRET} bytes"
     return None

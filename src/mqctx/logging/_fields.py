@@ -1,4 +1,4 @@
-"""The active context in log records: what the logging libraries have in common."""
+"""The active context in log records, for any logging library."""
 
 import logging
 from collections.abc import Iterable, Mapping, MutableMapping
@@ -12,7 +12,7 @@ from mqctx._core.values import type_name
 
 REDACTED: Final = "***"
 MARK: Final = "_mqctx"
-"""The attribute of a record that says whose it is."""
+"""The attribute of a record that holds its context."""
 
 RECORD_NAMES: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {
     "asctime",  # this and the message are set when the record is formatted
@@ -27,9 +27,9 @@ RESERVED: Final = RECORD_NAMES | {
     *("_from_structlog", "_record", "event", "exception", "positional_args", "stack", "stacklevel"),
     *("level", "logger", "severity", "timestamp"),
 }
-"""Names under which records, or structlog's processors, say something of the line itself.
+"""Names that describe the line itself, to `logging` or to structlog's processors.
 
-Over values that they do not expect these raise.
+These raise over values that they do not expect.
 """
 
 _OWN_PLACE: Final = "context."
@@ -39,7 +39,7 @@ _ABSENT: Final = object()
 
 
 class Fields:
-    """What a context gives to a log record: one view of it, with its own names and redaction."""
+    """The fields that a context gives to a log record, by one choice of names and redaction."""
 
     __slots__ = (
         "_attribute",
@@ -59,23 +59,23 @@ class Fields:
         reserved: frozenset[str] = frozenset(),
         attribute: str | None = None,
     ) -> None:
-        # A local value may be a secret, or nothing that a log can be made of: by request only.
+        # A local value may be a secret, or of a type that no log can show: by request only.
         self._local_too = names is not None
         self._shows = name_filter("names", names)
         self._prefix = prefix
         self._redacts = name_filter("redact", redact)
         self._reserved = reserved if attribute is None else frozenset[str]()
         self._attribute = attribute
-        # Names that the application chose, or that have a place of their own, can do no harm.
+        # Names that the application chose, or that have a separate place, can do no harm.
         self._trusts = names is not None or bool(prefix) or attribute is not None
 
     def of(self, context: Context) -> "View":
-        """Return what is shown of `context`: made once, and kept with it."""
+        """Return the view of `context`: made once, and kept with it."""
         chosen, count = registry.undeclared, len(registry.named)
         known: tuple[object, int, View] | None = context.shown.get(self)
         if known is not None and known[0] is chosen and known[1] == count:
             return known[2]
-        # Of the same values, but another object: one that has its view, which has it, is a cycle.
+        # Of an equal context, not this one: a view kept by its own context would be a cycle.
         view = View.of(context | EMPTY, self._made_of(context))
         entry: dict[object, Any] = {self: (chosen, count, view)}
         context.shown = {**context.shown, **entry} if len(context.shown) < _MOST_VIEWS else entry
@@ -97,7 +97,7 @@ class Fields:
 
 
 def _is_ours(name: str, context: Context) -> bool:
-    """Whether this process chose the name, and not whoever sent it."""
+    """Tell whether this process chose the name, not the sender of the value."""
     return name not in context.unsigned or name in registry.declarations or name in registry.named
 
 
@@ -123,10 +123,10 @@ def _text(value: object) -> str:
 
 
 class View(str):
-    """What one filter shows of a context, and whose it is.
+    """The fields that one filter shows of a context, and that context.
 
     It stays with the record as an attribute, for filters that come later. As text it is empty, so
-    that nothing is written or pickled by those who take all attributes.
+    that code which writes or pickles all attributes adds nothing.
     """
 
     __slots__ = ("context", "fields")
@@ -156,15 +156,15 @@ def context_of(record: logging.LogRecord) -> Context:
 
 
 def view_in(record: logging.LogRecord) -> View | None:
-    """Return what a `ContextFilter` of this process left in `record`."""
+    """Return the view that a `ContextFilter` of this process left in `record`, if any."""
     known = vars(record).get(MARK)
     return known if isinstance(known, View) else None
 
 
 def show(held: MutableMapping[str, Any], view: View, instead_of: View | None = None) -> View:
-    """Put the fields of a view into `held`; return a view of those that were put.
+    """Put the fields of a view into `held`, and return a view of those that were put.
 
-    Names that are taken stay as they are, but for the fields of the view that was there before.
+    Names that are taken stay as they are, except for the fields of the view before, which go.
     """
     if instead_of is not None:
         for name, value in instead_of.fields.items():

@@ -15,9 +15,9 @@ __all__ = ["ContextPatcher"]
 class ContextPatcher:
     """Put the active context into each record's `extra`; what is there already wins.
 
-    For `logger.configure(patcher=...)` or `logger.patch(...)`. Names that nobody in this process
-    chose (see `ContextFilter`), and `level`, `timestamp` and the like, are shown below `context.`:
-    sinks that flatten `extra` are many. Values are the context's own objects: read only.
+    For `logger.configure(patcher=...)` or `logger.patch(...)`. Names that this process did not
+    choose (see `ContextFilter`), and `level`, `timestamp` and the like, are shown below `context.`,
+    since many sinks flatten `extra`. Values are the context's own objects: do not change them.
 
     Args:
         names: Names that are shown, a trailing `*` for a prefix (`"order.*"`). None: all but

@@ -20,17 +20,17 @@ class ContextFilter(logging.Filter):
     """Put the context into each record, as attributes. No record is filtered out.
 
     Add it to handlers, one to each: a logger asks its filters for its own records only, not for
-    those of its children. The first filter that a record meets decides whose it is: so give one to
-    a `QueueHandler` or `MemoryHandler` too, which hand records on later, elsewhere.
+    those of its children. The first filter that a record meets decides which context it has. So
+    give one to a `QueueHandler` or `MemoryHandler` too, which hand records on later, elsewhere.
 
     Handlers share a record. From Python 3.12 on each filter gives its handler a copy. Before, it
-    replaces what the filter of an earlier handler put there.
+    replaces the fields that the filter of an earlier handler put there.
 
-    A name that the record has of its own (`name`, `args`, `level`, ...), or that nobody in this
-    process chose, is shown below `context.`: whoever sent an unsigned value cannot pick the fields
-    of a line. Names are chosen by `names`, a `Variable`, a setting of the middleware, or by being
-    set here. Attributes that were given with `extra=` stay. Values are the context's own objects:
-    read only.
+    A name that the record has of its own (`name`, `args`, `level`, ...), or that this process did
+    not choose, is shown below `context.`: the sender of an unsigned value cannot pick the fields of
+    a line. This process chooses a name by `names`, by a `Variable`, by a setting of the middleware,
+    or by setting a value. Attributes that were given with `extra=` stay. Values are the context's
+    own objects: do not change them.
 
     Args:
         names: Names that are shown, a trailing `*` for a prefix (`"order.*"`). None: all but
@@ -64,7 +64,7 @@ class ContextFilter(logging.Filter):
         """Put the context into `record`, or from Python 3.12 on into the copy that it returns."""
         known = view_in(record)
         if known is None and MARK in vars(record):
-            return True  # it comes from another process, where a filter decided
+            return True  # from another process, where a filter decided
         view = self._fields.of(current() if known is None else known.context)
         shown = _copy(record) if _may_copy else record
         vars(record)[MARK] = vars(shown)[MARK] = show(vars(shown), view, known)

@@ -15,12 +15,12 @@ __all__ = ["ContextProcessor"]
 class ContextProcessor:
     """Put the context into each event dict; keys that are there already win.
 
-    In a `ProcessorFormatter` the context is that of the record, to which a `ContextFilter` gave it:
-    a formatter may be called later, elsewhere. So without one there it shows nothing.
+    In a `ProcessorFormatter` it shows the context that a `ContextFilter` gave to the record, and
+    nothing without such a filter: a formatter may be called later, elsewhere.
 
     Keys that structlog or `logging` give a meaning (`level`, `exc_info`, `name`, ...), and names
-    that nobody in this process chose (see `ContextFilter`), are shown below `context.`. Values are
-    the context's own objects: read only.
+    that this process did not choose (see `ContextFilter`), are shown below `context.`. Values are
+    the context's own objects: do not change them.
 
     Args:
         names: Names that are shown, a trailing `*` for a prefix (`"order.*"`). None: all but

@@ -18,10 +18,10 @@ _HEAD = """\
 
 <!-- `make bench` writes this page. -->
 
-What it costs to carry five values, beyond not carrying any: by hand, with mqctx, with
+This page compares the added cost of carrying five values: by hand, with mqctx, with
 OpenTelemetry (its instrumentation, without an SDK; for kombu, which it does not instrument, inject
-and extract alone) and with other libraries for the same job. All of a row ran in turn on one
-machine; compare within a row. [How it is measured](../benchmarks/README.md), and
+and extract alone) and with other libraries for the same job. Everything in a row ran in turn on
+one machine, so compare within a row. See [how it is measured](../benchmarks/README.md) and
 [every value](benchmarks.json).
 
 ![What mqctx adds, beside five headers by hand and OpenTelemetry](benchmarks.svg)
@@ -29,15 +29,15 @@ machine; compare within a row. [How it is measured](../benchmarks/README.md), an
 _QUEUE = """
 ## Through RabbitMQ
 
-Instructions are those of a publish and a consume in the client's process, added to the raw
-client's. Throughput is the share of the raw client's messages per second that is left. One constant
+Instructions are those that a publish and a consume add in the client's process, beyond the raw
+client's. Throughput is the remaining share of the raw client's messages per second. One constant
 header by hand is the least that carries anything.
 """
 _OWN_WORK = """
 ## Own work
 
-Microseconds added, medians, without network, broker or server. What is left is Python running warm
-in a loop: in a program that does other things between two calls, all of it takes longer.
+Added microseconds, medians, without network, broker or server. This is Python running warm in a
+loop; in a program that does other things between two calls, everything takes longer.
 """
 _COLOURS = {ways.FIVE: "#9aa5b1", ways.MQCTX: "#1769aa", ways.OTEL: "#d9742b"}
 _SHOWN = (ways.ONE, ways.FIVE, ways.MQCTX, ways.OTEL)

@@ -28,16 +28,16 @@ Versions: TypeAlias = Mapping[str, str]
 _HEAD = """\
 # Conformance
 
-Where does the context arrive? For each client, this page tells which ways of consuming a message
-restore its context, from which queue types, and after what has happened to the message. What says
-"yes" was run on a real broker; a dash has its reason below the table.
+Where does the context arrive? For each client, this page lists the ways of consuming a message
+that restore its context, by queue type and by the message's delivery. "yes" means that it passed
+on a real broker; a dash has its reason below the table.
 
-The page is written by the tests, and says what passed there, {count} cells in all. This writes it
-anew: `MQCTX_WRITE_CONFORMANCE=1 pytest -m 'full or not full' tests/conformance`.
+The tests write this page from the results, {count} cells in all. To write it again:
+`MQCTX_WRITE_CONFORMANCE=1 pytest -m 'full or not full' tests/conformance`.
 
 Each cell publishes a message in a context (text, non-ASCII text, a number, nested lists and dicts,
-None) and one in none. The handlers must see exactly the one and exactly nothing, whatever is active
-around them, and whatever the handler before them added; after the last one, what was active around
+None) and one in none. The handlers must see exactly that context and exactly nothing, whatever is
+active around them, and whatever the previous handler added. After the last one, the context around
 them must be active again.
 
 Ran with:
@@ -48,10 +48,10 @@ _WAYS = """\
 
 The ways:
 
-- `publish`, `consume_with_context`, `restored`: the adapter's functions, called in the application.
-- `instrument`: the client's own calls alone, after `instrument()`. It leaves alone where the client
-  hands out a message and never learns when that is done with: `get`, and pika's generator. There
-  `restored` is the way. (In aio-pika, `message.process()` tells.)
+- `publish`, `consume_with_context`, `restored`: the application calls the adapter's functions.
+- `instrument`: the application makes the client's own calls, after `instrument()`. This does not
+  cover calls that hand out a message and never learn when the work on it ends: `get`, and pika's
+  generator. Use `restored` there. (In aio-pika, `message.process()` marks the end.)
 
 The publishers are the three clients, each with `publish` and with `instrument`. For each path and
 queue type, the plain delivery is run with all six; every other delivery with one of the six, in
@@ -62,9 +62,9 @@ _DELIVERIES = """\
 
 ## Deliveries
 
-What happens to a message before its handler is done with it. "yes": it is run on this queue type,
-with every path that can. A dead letter is consumed from a queue of the same type; where that is a
-stream, the letter died in a classic queue.
+The broker or a handler does this to a message before it is finished. "yes": it was run on this
+queue type, with every path that can. A dead letter is consumed from a queue of the same type; for
+a stream, it died in a classic queue.
 
 """
 
@@ -72,8 +72,8 @@ _PUBLICATIONS = """\
 
 ## Publishers
 
-What a publisher does with a message, other than to publish it once. The messages are consumed with
-each of the three clients.
+A publisher does this with a message, other than publishing it once. Each of the three clients
+consumes the messages.
 
 """
 

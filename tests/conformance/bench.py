@@ -12,24 +12,12 @@ from kombu.transport.pyamqp import Transport
 
 import mqctx
 from mqctx import Context, Propagator, current
-from tests.conformance.model import (
-    AMBIENT,
-    CLASSIC,
-    EMPTY,
-    PAUSE,
-    SECONDS,
-    SENT,
-    STREAM,
-    Client,
-    Kind,
-    Path,
-    Settle,
-    Source,
-    Verdict,
-)
-from tests.conformance.publishers import Publisher, instrumented
+from tests.conformance.model import AMBIENT, CLASSIC, EMPTY, SENT, STREAM, Kind, Path
+from tests.conformance.publishers import Publisher
+from tests.drivers.clients import CLIENTS, Name
+from tests.drivers.handling import PAUSE, SECONDS, Settle, Source, Verdict
 
-LOST: dict[Client, tuple[type[BaseException], ...]] = {
+LOST: dict[Name, tuple[type[BaseException], ...]] = {
     "aio-pika": aio_pika.exceptions.CONNECTION_EXCEPTIONS,
     "kombu": Transport.connection_errors,
     "pika": (pika.exceptions.AMQPError,),
@@ -86,9 +74,10 @@ class Bench:
 
     def queue(self, purpose: str = "orders", kind: Kind | None = None, **arguments: Any) -> Source:
         """Declare a queue, of the cell's type if not told otherwise."""
-        source = Source(f"{self.name}.{purpose}", kind or self.kind)
+        kind = kind or self.kind
+        source = Source(f"{self.name}.{purpose}", dict(kind.consumer_arguments))
         arguments = {f"x-{name.replace('_', '-')}": value for name, value in arguments.items()}
-        arguments["x-queue-type"] = source.kind.name
+        arguments["x-queue-type"] = kind.name
         self.channel.queue_declare(source.name, durable=True, arguments=arguments)
         self._queues.append(source.name)
         return source
@@ -103,17 +92,17 @@ class Bench:
         route = {"dead_letter_exchange": "", "dead_letter_routing_key": dead.name}
         return self.queue("orders", kind, **route, **arguments), dead
 
-    def letters(self, *contexts: Context) -> list[tuple[bytes, Context]]:
+    def orders(self, *contexts: Context) -> list[tuple[Context, bytes]]:
         """Number messages for the path, one per context."""
-        return [(self.path.body % number, context) for number, context in enumerate(contexts)]
+        return [(context, self.path.body % number) for number, context in enumerate(contexts)]
 
     def publish(self, queue: Source, *contexts: Context) -> None:
         """Publish one message in SENT and one in no context, or one in each of `contexts`."""
         properties = dict(self.path.properties)
         if self.path.replies:
             properties["reply_to"] = self.queue("replies", CLASSIC).name
-        letters = self.letters(*(contexts or (SENT, EMPTY)))
-        self.publisher.publish(self.url, queue.name, letters, **properties)
+        orders = self.orders(*(contexts or (SENT, EMPTY)))
+        self.publisher.publish(self.url, queue.name, *orders, **properties)
 
     def consume(self, queue: Source, count: int, decide: Decide = ack) -> list[Arrival]:
         """Take the cell's path until it has handled `count` messages."""
@@ -136,8 +125,8 @@ class Bench:
 
     def expect(self, arrivals: Sequence[Arrival], *, times: int = 1) -> None:
         """Assert that what `publish` published arrived so many times, each in its context."""
-        arrived = [(each.body, each.context) for each in sorted(arrivals, key=lambda a: a.body)]
-        assert arrived == [letter for letter in self.letters(SENT, EMPTY) for _ in range(times)]
+        arrived = [(each.context, each.body) for each in sorted(arrivals, key=lambda a: a.body)]
+        assert arrived == [order for order in self.orders(SENT, EMPTY) for _ in range(times)]
 
     def next_context(self, queue: str) -> Context:
         """Get a message, waiting for it, and return its context."""
@@ -155,7 +144,7 @@ class Bench:
             self.channel.queue_delete(queue)
 
     def _consume(self, url: str, queue: Source, count: int, handler: Handler) -> None:
-        with instrumented(self.path.client, self.path.way):
+        with CLIENTS[self.path.client].instrumented(self.path.way):
             self.path.consume(url, queue, count, handler)
         assert current() == AMBIENT
 

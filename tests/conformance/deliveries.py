@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from mqctx import Context
 from tests.conformance.bench import Arrival, Bench
-from tests.conformance.model import EMPTY, SENT, Forward, Settle, Verdict
+from tests.conformance.model import EMPTY, SENT
 from tests.conformance.relay import Relay
+from tests.drivers.handling import Forward, Settle, Verdict
 
 OTHER = Context(user="grace", step="again")
 
@@ -105,20 +106,24 @@ def delivery_limit(bench: Bench) -> None:
 def published_on(bench: Bench) -> None:
     """Publish dead letters on to where they came from, in three rounds, then in other contexts."""
     queue, dead = bench.queue_with_dead_letters()
-    letters = bench.letters(SENT, EMPTY, SENT)
+    sent = _by_body(bench.orders(SENT, EMPTY, SENT))
     bench.publish(queue, SENT, EMPTY, SENT)
     rounds = [bench.consume(queue, 3, _reject)]
     for _ in range(3):
         bench.consume(dead, 3, lambda _: Forward(queue.name))
         rounds.append(bench.consume(queue, 3, _reject))
     for arrivals in rounds:
-        assert _contexts(arrivals) == dict(letters)
+        assert _contexts(arrivals) == sent
         assert _own_headers(arrivals) == _own_headers(rounds[0])
-    changed = dict(zip(dict(letters), (OTHER, OTHER, EMPTY), strict=True))
+    changed = dict(zip(sent, (OTHER, OTHER, EMPTY), strict=True))
     bench.consume(dead, 3, lambda body: Forward(queue.name, changed[body]))
     arrivals = bench.consume(queue, 3)
     assert _contexts(arrivals) == changed
     assert [*_own_headers(arrivals).values()].count({}) == 1
+
+
+def _by_body(orders: list[tuple[Context, bytes]]) -> dict[bytes, Context]:
+    return {body: context for context, body in orders}
 
 
 def _contexts(arrivals: list[Arrival]) -> dict[bytes, Context]:

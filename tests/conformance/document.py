@@ -15,13 +15,13 @@ from tests.conformance.matrix import (
     Store,
     why_not,
 )
-from tests.conformance.model import KINDS, Client, Kind, Path
+from tests.conformance.model import KINDS, Kind, Path
 from tests.conformance.publications import PUBLICATIONS, Publication
 from tests.conformance.publishers import PUBLISHERS, Publisher
+from tests.drivers.clients import CLIENTS, Name
 
 DOCUMENT = FilePath(__file__).parents[2] / "docs" / "conformance.md"
 LIBRARIES = ("aio-pika", "aiormq", "amqp", "kombu", "pamqp", "pika")
-_CLIENTS: tuple[Client, ...] = ("aio-pika", "kombu", "pika")
 
 Versions: TypeAlias = Mapping[str, str]
 
@@ -98,7 +98,7 @@ def render(passed: Set[Store], versions: Versions) -> str:
         [
             *(_HEAD.format(count=len(CELLS)), ran_with, _WAYS),
             *(_DELIVERIES, *page.deliveries()),
-            *(part for client in _CLIENTS for part in page.client(client)),
+            *(part for each in CLIENTS.values() for part in page.client(each.name)),
             *(_PUBLICATIONS, *page.publications()),
         ]
     )
@@ -119,7 +119,7 @@ class Page:
             yield _row(f"**{each.name}**: {each.means}", *marks)
         yield from self._take_notes()
 
-    def client(self, client: Client) -> Iterable[str]:
+    def client(self, client: Name) -> Iterable[str]:
         """Say which paths the client has, for which queue types and deliveries."""
         paths = [path for path in PATHS if path.client == client]
         later = [delivery for delivery in DELIVERIES if delivery is not PLAIN]

@@ -3,16 +3,11 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from mqctx import Context
-
-SECONDS = 30.0
-"""How long anything here waits before it is a failure."""
-
-PAUSE = 0.005
-"""How long to wait before asking the broker again for what it tells to nobody."""
+from tests.drivers.clients import Name
+from tests.drivers.handling import Handle, Source
 
 AMBIENT = Context(user="ambient", ambient=True)
 """What is active around all that is done here, and must be again after each message."""
@@ -28,7 +23,6 @@ SENT = Context(
     }
 )
 
-Client: TypeAlias = Literal["aio-pika", "kombu", "pika"]
 Way: TypeAlias = Literal["consume_with_context", "restored", "instrument"]
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -47,49 +41,6 @@ STREAM = Kind("stream", {"x-stream-offset": "first"})
 KINDS = (CLASSIC, QUORUM, STREAM)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A queue to consume, and the arguments that its kind needs of a consumer."""
-
-    name: str
-    kind: Kind
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The arguments for a consumer, in a new dict."""
-        return dict(self.kind.consumer_arguments)
-
-
-class Settle(Enum):
-    """What becomes of a message that was handled."""
-
-    ACK = auto()
-    REQUEUE = auto()
-    REJECT = auto()
-    LEAVE = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Forward:
-    """The message is published to another queue, by its handler, and acked.
-
-    `inside` is a context to do that in; None: the one that the message brought.
-    """
-
-    queue: str
-    inside: Context | None = None
-
-    def scope(self) -> AbstractContextManager[object]:
-        """Return a `with` block in which to publish."""
-        return nullcontext() if self.inside is None else self.inside.scope()
-
-
-Verdict: TypeAlias = Settle | Forward
-
-Handle: TypeAlias = Callable[[bytes, Mapping[str, Any]], Verdict]
-"""Called with body and headers inside the message's context; says what to do with the message."""
-
-
 class Consume(Protocol):
     """Handle `count` messages of a queue, in one of the ways that a client has for it."""
 
@@ -102,7 +53,7 @@ class Consume(Protocol):
 class Path:
     """One way from a queue to the code that handles a message."""
 
-    client: Client
+    client: Name
     name: str
     way: Way
     consume: Consume

@@ -8,19 +8,10 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from mqctx import current
 from mqctx.adapters import aio_pika as adapter
-from tests.conformance.model import (
-    AMBIENT,
-    PAUSE,
-    Consume,
-    Handle,
-    Path,
-    Source,
-    Way,
-    bare,
-    nothing,
-)
+from tests.conformance.model import AMBIENT, Consume, Path, Way, bare, nothing
 from tests.conformance.patterns_aio_pika import rpc, worker
-from tests.conformance.work_aio_pika import Connect, Publish, opened, plain, publish_raw, robust
+from tests.drivers.handling import PAUSE, Decorate, Handle, Send, Source
+from tests.drivers.on_aio_pika import Connect, plain, queue_consume, robust, send_raw, working
 
 Main: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
 
@@ -34,44 +25,22 @@ def running(main: Main, **options: Any) -> Consume:
     return consume
 
 
-async def callbacks(
-    url: str,
-    source: Source,
-    count: int,
-    handle: Handle,
-    *,
-    connect: Connect,
-    publish: Publish,
-    decorate: Callable[[Any], Any],
-) -> None:
-    """`queue.consume` with an `async def`."""
-    async with opened(connect, url, handle, count) as work:
-
-        @decorate
-        async def on_message(message: AbstractIncomingMessage) -> None:
-            await work.do(message, publish)
-
-        queue = await work.channel.get_queue(source.name)
-        await queue.consume(on_message, arguments=source.arguments)
-        await work.wait()
-
-
 async def sync_callbacks(
     url: str,
     source: Source,
     count: int,
     handle: Handle,
     *,
-    publish: Publish,
-    decorate: Callable[[Any], Any],
+    send: Send,
+    decorate: Decorate,
 ) -> None:
     """`queue.consume` with a `def`, which starts a task for what is to be awaited."""
     tasks: list[asyncio.Task[None]] = []
-    async with opened(plain, url, handle, count) as work:
+    async with working(plain, url, handle, count) as work:
 
         @decorate
         def on_message(message: AbstractIncomingMessage) -> None:
-            settling = work.settle(message, work.judge(message), publish)
+            settling = work.settle(message, work.judge(message), send)
             tasks.append(asyncio.create_task(work.finish(settling)))
 
         queue = await work.channel.get_queue(source.name)
@@ -86,16 +55,16 @@ async def iterator(
     handle: Handle,
     *,
     connect: Connect,
-    publish: Publish,
+    send: Send,
     restoring: Callable[[Any], Any],
 ) -> None:
     """`queue.iterator()` under `async with`."""
-    async with opened(connect, url, handle, count) as work:
+    async with working(connect, url, handle, count) as work:
         queue = await work.channel.get_queue(source.name)
         async with queue.iterator(arguments=source.arguments) as messages:
             async for message in messages:
                 with restoring(message):
-                    await work.do(message, publish)
+                    await work.do(message, send)
                 assert restoring is nothing or current() == AMBIENT
                 if not work.left:
                     break
@@ -104,14 +73,14 @@ async def iterator(
 
 
 async def bare_iterator(
-    url: str, source: Source, count: int, handle: Handle, *, publish: Publish
+    url: str, source: Source, count: int, handle: Handle, *, send: Send
 ) -> None:
     """`async for message in queue`, and `message.process()` in its body."""
-    async with opened(plain, url, handle, count) as work:
+    async with working(plain, url, handle, count) as work:
         queue = await work.channel.get_queue(source.name)
         async for message in queue.iterator(arguments=source.arguments):
             async with message.process(ignore_processed=True):
-                await work.do(message, publish)
+                await work.do(message, send)
             assert current() == AMBIENT
             if not work.left:
                 break
@@ -124,11 +93,11 @@ async def get(
     count: int,
     handle: Handle,
     *,
-    publish: Publish,
+    send: Send,
     restoring: Callable[[Any], Any],
 ) -> None:
     """`queue.get`."""
-    async with opened(plain, url, handle, count) as work:
+    async with working(plain, url, handle, count) as work:
         queue = await work.channel.get_queue(source.name)
         while work.left:
             message = await queue.get(fail=False)
@@ -136,15 +105,15 @@ async def get(
                 await asyncio.sleep(PAUSE)
                 continue
             with restoring(message):
-                await work.do(message, publish)
+                await work.do(message, send)
             assert current() == AMBIENT
 
 
 async def get_and_process(
-    url: str, source: Source, count: int, handle: Handle, *, publish: Publish
+    url: str, source: Source, count: int, handle: Handle, *, send: Send
 ) -> None:
     """`queue.get`, and `message.process()`."""
-    async with opened(plain, url, handle, count) as work:
+    async with working(plain, url, handle, count) as work:
         queue = await work.channel.get_queue(source.name)
         while work.left:
             message = await queue.get(fail=False)
@@ -152,7 +121,7 @@ async def get_and_process(
                 await asyncio.sleep(PAUSE)
                 continue
             async with message.process(ignore_processed=True):
-                await work.do(message, publish)
+                await work.do(message, send)
             assert current() == AMBIENT
 
 
@@ -174,8 +143,8 @@ def _path(name: str, way: Way, consume: Consume, **more: Any) -> Path:
 
 
 def _decorated_and_instrumented(name: str, main: Main, **options: Any) -> list[Path]:
-    decorated = {"publish": adapter.publish, "decorate": adapter.consume_with_context}
-    instrumented = {"publish": publish_raw, "decorate": bare}
+    decorated = {"send": adapter.publish, "decorate": adapter.consume_with_context}
+    instrumented = {"send": send_raw, "decorate": bare}
     more = {"reconnects": options.get("connect") is robust}
     return [
         _path(name, "consume_with_context", running(main, **options, **decorated), **more),
@@ -184,10 +153,8 @@ def _decorated_and_instrumented(name: str, main: Main, **options: Any) -> list[P
 
 
 def _restored_and_instrumented(name: str, connect: Connect, **more: Any) -> list[Path]:
-    restored = running(
-        iterator, connect=connect, publish=adapter.publish, restoring=adapter.restored
-    )
-    instrumented = running(iterator, connect=connect, publish=publish_raw, restoring=nothing)
+    restored = running(iterator, connect=connect, send=adapter.publish, restoring=adapter.restored)
+    instrumented = running(iterator, connect=connect, send=send_raw, restoring=nothing)
     return [
         _path(name, "restored", restored, **more),
         _path(name, "instrument", instrumented, **more),
@@ -195,9 +162,9 @@ def _restored_and_instrumented(name: str, connect: Connect, **more: Any) -> list
 
 
 PATHS = [
-    *_decorated_and_instrumented("`queue.consume`", callbacks, connect=plain),
+    *_decorated_and_instrumented("`queue.consume`", queue_consume, connect=plain),
     *_decorated_and_instrumented(
-        "`queue.consume` on a robust connection", callbacks, connect=robust
+        "`queue.consume` on a robust connection", queue_consume, connect=robust
     ),
     *_decorated_and_instrumented("`queue.consume` with a sync callback", sync_callbacks),
     *_restored_and_instrumented("`async with queue.iterator()`", plain),
@@ -207,25 +174,23 @@ PATHS = [
     _path(
         "`async for message in queue`, `message.process()`",
         "instrument",
-        running(bare_iterator, publish=publish_raw),
+        running(bare_iterator, send=send_raw),
     ),
     _path(
         "`queue.get`",
         "restored",
-        running(get, publish=adapter.publish, restoring=adapter.restored),
+        running(get, send=adapter.publish, restoring=adapter.restored),
         cannot=_NO_GET,
     ),
     _path(
         "`queue.get`, `message.process()`",
         "instrument",
-        running(get_and_process, publish=publish_raw),
+        running(get_and_process, send=send_raw),
         cannot=_NO_GET,
     ),
     _path("Master's worker", "instrument", running(worker), cannot=_WORKER),
     _path("RPC function and its reply", "instrument", running(rpc), cannot=_RPC, replies=True),
 ]
 
-LEFT_ALONE = [
-    _path("`queue.get`", "instrument", running(get, publish=publish_raw, restoring=nothing))
-]
+LEFT_ALONE = [_path("`queue.get`", "instrument", running(get, send=send_raw, restoring=nothing))]
 """Where the client cannot tell when a message is done with."""

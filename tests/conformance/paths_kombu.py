@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
-from time import monotonic, sleep
+from time import sleep
 from typing import Any, TypeAlias
 
 import kombu
@@ -13,106 +13,25 @@ from kombu.utils.limits import TokenBucket
 
 from mqctx import current
 from mqctx.adapters import kombu as adapter
-from tests.conformance.model import (
-    AMBIENT,
-    PAUSE,
-    SECONDS,
-    Forward,
-    Handle,
-    Path,
-    Settle,
-    Source,
-    Verdict,
-    bare,
-    nothing,
+from tests.conformance.model import AMBIENT, Path, bare, nothing
+from tests.drivers.handling import PAUSE, SECONDS, Decorate, Handle, Send, Settle, Source
+from tests.drivers.on_kombu import (
+    KombuWork,
+    body_of,
+    callbacks,
+    kombu_connection,
+    queue_of,
+    send_raw,
 )
-from tests.integration.clients import kombu_connection
 
-Publish: TypeAlias = Callable[..., Any]
-Decorate: TypeAlias = Callable[[Any], Any]
 Restoring: TypeAlias = Callable[[Any], AbstractContextManager[object]]
 
 
-def publish_raw(producer: Any, *args: Any, **options: Any) -> Any:
-    """Publish as the client does, with the arguments of the adapter's `publish`."""
-    return producer.publish(*args, **options)
-
-
-class Work:
-    """The messages that a path has to handle."""
-
-    def __init__(self, handle: Handle, count: int, publish: Publish) -> None:
-        self.left = count
-        self._handle = handle
-        self._publish = publish
-        self._deadline = monotonic() + SECONDS
-
-    def check_time(self) -> None:
-        """Raise if the messages take too long to come."""
-        assert monotonic() < self._deadline, f"{self.left} messages did not come"
-
-    def drain(self, connection: Any) -> None:
-        """Let the connection's consumers handle all messages."""
-        while self.left:
-            connection.drain_events(timeout=SECONDS)
-            assert current() == AMBIENT
-
-    def do(self, message: Any, producer: Any = None) -> Verdict:
-        """Handle and settle a message."""
-        verdict = self._handle(_body(message), message.headers)
-        if isinstance(verdict, Forward):
-            with verdict.scope():
-                self._forward(producer or kombu.Producer(message.channel), message, verdict.queue)
-            message.ack()
-        elif verdict is Settle.ACK:
-            message.ack()
-        elif verdict is not Settle.LEAVE:
-            message.reject(requeue=verdict is Settle.REQUEUE)
-        self.left -= 1
-        return verdict
-
-    def _forward(self, producer: Any, message: Any, queue: str) -> None:
-        self._publish(
-            producer,
-            message.body,
-            routing_key=queue,
-            headers=message.headers,
-            content_type=message.content_type,
-            content_encoding=message.content_encoding,
-            reply_to=message.properties.get("reply_to"),
-        )
-
-
-def _body(message: Any) -> bytes:
-    return message.body.encode() if isinstance(message.body, str) else bytes(message.body)
-
-
-def _queue(source: Source) -> Any:
-    return kombu.Queue(source.name, no_declare=True, consumer_arguments=source.arguments)
-
-
-def callbacks(
-    url: str, source: Source, count: int, handle: Handle, *, publish: Publish, decorate: Decorate
-) -> None:
-    """A Consumer's `callbacks`."""
-    work = Work(handle, count, publish)
-
-    @decorate
-    def on_message(body: Any, message: Any) -> None:
-        work.do(message)
-
-    with (
-        kombu_connection(url) as connection,
-        connection.Consumer(_queue(source), callbacks=[on_message], prefetch_count=1),
-    ):
-        work.drain(connection)
-
-
 def on_message(
-    url: str, source: Source, count: int, handle: Handle, *, publish: Publish, decorate: Decorate
+    url: str, source: Source, count: int, handle: Handle, *, send: Send, decorate: Decorate
 ) -> None:
     """A Consumer's `on_message`."""
-    work = Work(handle, count, publish)
+    work = KombuWork(handle, count, send)
 
     @decorate
     def on_message(message: Any) -> None:
@@ -120,16 +39,16 @@ def on_message(
 
     with (
         kombu_connection(url) as connection,
-        connection.Consumer(_queue(source), on_message=on_message, prefetch_count=1),
+        connection.Consumer(queue_of(source), on_message=on_message, prefetch_count=1),
     ):
         work.drain(connection)
 
 
 def on_decode_error(
-    url: str, source: Source, count: int, handle: Handle, *, publish: Publish, restoring: Restoring
+    url: str, source: Source, count: int, handle: Handle, *, send: Send, restoring: Restoring
 ) -> None:
     """A Consumer's `on_decode_error`."""
-    work = Work(handle, count, publish)
+    work = KombuWork(handle, count, send)
 
     def on_error(message: Any, error: Exception) -> None:
         with restoring(message):
@@ -141,17 +60,17 @@ def on_decode_error(
     with (
         kombu_connection(url) as connection,
         connection.Consumer(
-            _queue(source), callbacks=[on_message], on_decode_error=on_error, prefetch_count=1
+            queue_of(source), callbacks=[on_message], on_decode_error=on_error, prefetch_count=1
         ),
     ):
         work.drain(connection)
 
 
 def pooled(
-    url: str, source: Source, count: int, handle: Handle, *, publish: Publish, decorate: Decorate
+    url: str, source: Source, count: int, handle: Handle, *, send: Send, decorate: Decorate
 ) -> None:
     """A Consumer on a connection out of a pool, which publishes with a producer out of one."""
-    work = Work(handle, count, publish)
+    work = KombuWork(handle, count, send)
     # Without confirms, what is still on its way is lost when the pool is closed.
     address = kombu.Connection(url, transport_options={"confirm_publish": True})
 
@@ -163,7 +82,7 @@ def pooled(
     try:
         with (
             pools.connections[address].acquire(block=True, timeout=SECONDS) as connection,
-            connection.Consumer(_queue(source), callbacks=[on_message], prefetch_count=1),
+            connection.Consumer(queue_of(source), callbacks=[on_message], prefetch_count=1),
         ):
             work.drain(connection)
     finally:
@@ -174,17 +93,17 @@ class _Worker(ConsumerProducerMixin):
     """What an application makes of a mixin. Used without replies, it is a plain ConsumerMixin."""
 
     def __init__(
-        self, connection: Any, source: Source, work: Work, decorate: Decorate, publish: Publish
+        self, connection: Any, source: Source, work: KombuWork, decorate: Decorate, send: Send
     ) -> None:
         self.connection = connection
         self.restart_limit = TokenBucket(1 / PAUSE)  # connect again at once
         self._source = source
         self._work = work
         self._callback = decorate(self.on_message)
-        self._publish = publish
+        self._send = send
 
     def get_consumers(self, Consumer: Any, channel: Any) -> list[Any]:  # noqa: N803 - kombu's name
-        queue = _queue(self._source)
+        queue = queue_of(self._source)
         return [Consumer(queues=[queue], callbacks=[self._callback], prefetch_count=1)]
 
     def on_iteration(self) -> None:
@@ -195,17 +114,17 @@ class _Worker(ConsumerProducerMixin):
         verdict = self._work.do(message)
         reply_to = message.properties.get("reply_to")
         if reply_to and verdict is not Settle.LEAVE:
-            self._publish(self.producer, _body(message), routing_key=reply_to)
+            self._send(self.producer, body_of(message), routing_key=reply_to)
         self.should_stop = not self._work.left
 
 
 def mixin(
-    url: str, source: Source, count: int, handle: Handle, *, publish: Publish, decorate: Decorate
+    url: str, source: Source, count: int, handle: Handle, *, send: Send, decorate: Decorate
 ) -> None:
     """A ConsumerMixin, or a ConsumerProducerMixin if the messages ask for replies."""
-    work = Work(handle, count, publish)
+    work = KombuWork(handle, count, send)
     with kombu_connection(url) as connection:
-        _Worker(connection, source, work, decorate, publish).run()
+        _Worker(connection, source, work, decorate, send).run()
     assert not work.left
 
 
@@ -213,8 +132,8 @@ def simple_queue(
     url: str, source: Source, count: int, handle: Handle, *, restoring: Restoring
 ) -> None:
     """`SimpleQueue.get`."""
-    work = Work(handle, count, adapter.publish)
-    with kombu_connection(url) as connection, connection.SimpleQueue(_queue(source)) as queue:
+    work = KombuWork(handle, count, adapter.publish)
+    with kombu_connection(url) as connection, connection.SimpleQueue(queue_of(source)) as queue:
         queue.consumer.qos(prefetch_count=1)
         while work.left:
             message = queue.get(timeout=SECONDS)
@@ -225,9 +144,9 @@ def simple_queue(
 
 def get(url: str, source: Source, count: int, handle: Handle, *, restoring: Restoring) -> None:
     """`Queue.get`."""
-    work = Work(handle, count, adapter.publish)
+    work = KombuWork(handle, count, adapter.publish)
     with kombu_connection(url) as connection:
-        queue = _queue(source)(connection.default_channel)
+        queue = queue_of(source)(connection.default_channel)
         while work.left:
             message = queue.get()
             if message is None:
@@ -249,8 +168,8 @@ _UNDECODABLE: dict[str, Any] = {
 
 
 def _paths(name: str, function: Callable[..., None], **more: Any) -> list[Path]:
-    decorated = partial(function, publish=adapter.publish, decorate=adapter.consume_with_context)
-    instrumented = partial(function, publish=publish_raw, decorate=bare)
+    decorated = partial(function, send=adapter.publish, decorate=adapter.consume_with_context)
+    instrumented = partial(function, send=send_raw, decorate=bare)
     return [
         Path("kombu", name, "consume_with_context", decorated, **more),
         Path("kombu", name, "instrument", instrumented, **more),
@@ -264,14 +183,14 @@ PATHS = [
         "kombu",
         "Consumer, `on_decode_error`",
         "restored",
-        partial(on_decode_error, publish=adapter.publish, restoring=adapter.restored),
+        partial(on_decode_error, send=adapter.publish, restoring=adapter.restored),
         **_UNDECODABLE,
     ),
     Path(
         "kombu",
         "Consumer, `on_decode_error`",
         "instrument",
-        partial(on_decode_error, publish=publish_raw, restoring=nothing),
+        partial(on_decode_error, send=send_raw, restoring=nothing),
         **_UNDECODABLE,
     ),
     *_paths("ConsumerMixin", mixin, reconnects=True),

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
-from time import monotonic
 from typing import Any, TypeAlias
 
 from pika.spec import Basic
@@ -13,99 +12,18 @@ from pika.spec import Basic
 import mqctx
 from mqctx import current
 from mqctx.adapters import pika as adapter
-from tests.conformance.model import (
-    AMBIENT,
-    PAUSE,
-    SECONDS,
-    Forward,
-    Handle,
-    Path,
-    Settle,
-    Source,
-    Verdict,
-    bare,
-    nothing,
-)
+from tests.conformance.model import AMBIENT, Path, bare, nothing
 from tests.conformance.session_pika import Session, run_asyncio, run_select
-from tests.integration.clients import pika_channel
+from tests.drivers.handling import PAUSE, SECONDS, Decorate, Handle, Send, Settle, Source
+from tests.drivers.on_pika import (
+    PikaWork,
+    basic_consume,
+    pika_channel,
+    send_raw,
+    start_consuming,
+)
 
-Publish: TypeAlias = Callable[..., None]
-Callback: TypeAlias = Callable[[Any, Any, Any, bytes], None]
-Decorate: TypeAlias = Callable[[Callback], Callback]
 Restoring: TypeAlias = Callable[[Any], AbstractContextManager[object]]
-
-
-def publish_raw(channel: Any, *args: Any) -> None:
-    """Publish as the client does, with the arguments of the adapter's `publish`."""
-    channel.basic_publish(*args)
-
-
-class Work:
-    """The messages that a path has to handle."""
-
-    def __init__(self, handle: Handle, count: int, publish: Publish) -> None:
-        self.left = count
-        self._handle = handle
-        self._publish = publish
-        self._deadline = monotonic() + SECONDS
-
-    def wait(self, pause: Callable[[float], None]) -> None:
-        """Pause a little, but not for ever."""
-        assert monotonic() < self._deadline, f"{self.left} messages did not come"
-        pause(PAUSE)
-
-    def do(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        """Handle and settle a message, in the form of a callback."""
-        self.settle(channel, method, properties, body, self.judge(properties, body))
-
-    def judge(self, properties: Any, body: bytes) -> Verdict:
-        """Handle a message."""
-        return self._handle(body, properties.headers or {})
-
-    def settle(
-        self, channel: Any, method: Any, properties: Any, body: bytes, verdict: Verdict
-    ) -> None:
-        """Settle a message, in the connection's thread."""
-        if isinstance(verdict, Forward):
-            with verdict.scope():
-                self._publish(channel, "", verdict.queue, body, properties)
-            channel.basic_ack(method.delivery_tag)
-        elif verdict is Settle.ACK:
-            channel.basic_ack(method.delivery_tag)
-        elif verdict is not Settle.LEAVE:
-            channel.basic_reject(method.delivery_tag, requeue=verdict is Settle.REQUEUE)
-        self.left -= 1
-
-
-def blocking(
-    url: str,
-    source: Source,
-    count: int,
-    handle: Handle,
-    *,
-    publish: Publish,
-    decorate: Decorate,
-) -> None:
-    """`BlockingChannel.basic_consume`."""
-    work = Work(handle, count, publish)
-
-    @decorate
-    def on_message(channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        work.do(channel, method, properties, body)
-        if not work.left:
-            channel.stop_consuming()
-
-    start_consuming(url, source, on_message)
-    assert not work.left, f"{work.left} messages did not come"
-
-
-def start_consuming(url: str, source: Source, callback: Callback) -> None:
-    """Consume until the callback stops it."""
-    with pika_channel(url) as channel:
-        channel.basic_qos(prefetch_count=1)
-        channel.connection.call_later(SECONDS, channel.stop_consuming)
-        channel.basic_consume(source.name, callback, arguments=source.arguments)
-        channel.start_consuming()
 
 
 def threads(
@@ -114,11 +32,11 @@ def threads(
     count: int,
     handle: Handle,
     *,
-    publish: Publish,
+    send: Send,
     decorate: Decorate,
 ) -> None:
     """`basic_consume` whose callback hands over to a thread, which settles through the loop."""
-    work = Work(handle, count, publish)
+    work = PikaWork(handle, count, send)
 
     def settle(channel: Any, *message: Any) -> None:
         work.settle(channel, *message)
@@ -145,7 +63,7 @@ def generator(
     url: str, source: Source, count: int, handle: Handle, *, restoring: Restoring
 ) -> None:
     """`for ... in channel.consume(...)`."""
-    work = Work(handle, count, adapter.publish)
+    work = PikaWork(handle, count, adapter.publish)
     with pika_channel(url) as channel:
         channel.basic_qos(prefetch_count=1)
         deliveries = channel.consume(
@@ -161,7 +79,7 @@ def generator(
 
 def get(url: str, source: Source, count: int, handle: Handle, *, restoring: Restoring) -> None:
     """`BlockingChannel.basic_get`."""
-    work = Work(handle, count, adapter.publish)
+    work = PikaWork(handle, count, adapter.publish)
     with pika_channel(url) as channel:
         while work.left:
             method, properties, body = channel.basic_get(source.name)
@@ -179,11 +97,11 @@ def select(
     count: int,
     handle: Handle,
     *,
-    publish: Publish,
+    send: Send,
     decorate: Decorate,
 ) -> None:
     """`basic_consume` on a SelectConnection."""
-    work = Work(handle, count, publish)
+    work = PikaWork(handle, count, send)
 
     def on_channel(channel: Any, session: Session) -> None:
         @decorate
@@ -203,11 +121,11 @@ def select_get(
     count: int,
     handle: Handle,
     *,
-    publish: Publish,
+    send: Send,
     decorate: Decorate,
 ) -> None:
     """`basic_get` with a callback, on a SelectConnection."""
-    work = Work(handle, count, publish)
+    work = PikaWork(handle, count, send)
 
     def on_channel(channel: Any, session: Session) -> None:
         @decorate
@@ -236,11 +154,11 @@ def asyncio_task(
     count: int,
     handle: Handle,
     *,
-    publish: Publish,
+    send: Send,
     decorate: Decorate,
 ) -> None:
     """`basic_consume` on an AsyncioConnection, with a callback that starts a task."""
-    work = Work(handle, count, publish)
+    work = PikaWork(handle, count, send)
     tasks: list[asyncio.Task[None]] = []
 
     def on_channel(channel: Any, session: Session) -> None:
@@ -265,8 +183,8 @@ _NO_GET = {"stream": "RabbitMQ refuses `basic.get` on a stream"}
 
 
 def _paths(name: str, function: Callable[..., None], **more: Any) -> list[Path]:
-    decorated = partial(function, publish=adapter.publish, decorate=adapter.consume_with_context)
-    instrumented = partial(function, publish=publish_raw, decorate=bare)
+    decorated = partial(function, send=adapter.publish, decorate=adapter.consume_with_context)
+    instrumented = partial(function, send=send_raw, decorate=bare)
     return [
         Path("pika", name, "consume_with_context", decorated, **more),
         Path("pika", name, "instrument", instrumented, **more),
@@ -274,7 +192,7 @@ def _paths(name: str, function: Callable[..., None], **more: Any) -> list[Path]:
 
 
 PATHS = [
-    *_paths("BlockingConnection, `basic_consume`", blocking),
+    *_paths("BlockingConnection, `basic_consume`", basic_consume),
     *_paths("BlockingConnection, `basic_consume` that hands over to a thread", threads),
     Path("pika", _GENERATOR, "restored", partial(generator, restoring=adapter.restored)),
     Path("pika", _GET, "restored", partial(get, restoring=adapter.restored), cannot=_NO_GET),

@@ -6,14 +6,14 @@ from typing import Any, cast
 from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.patterns import JsonMaster, JsonRPC, NackMessage, RejectMessage
 
-from tests.conformance.model import Handle, Settle, Source
-from tests.conformance.work_aio_pika import Work, opened, plain
+from tests.drivers.handling import Handle, Settle, Source
+from tests.drivers.on_aio_pika import AioPikaWork, plain, working
 
 
 class _CountingMaster(JsonMaster):
     """A Master that tells when a message is settled, which its worker's function cannot."""
 
-    work: Work
+    work: AioPikaWork
 
     async def on_message(self, func: Any, message: AbstractIncomingMessage) -> None:
         await self.work.finish(super().on_message(func, message))
@@ -21,7 +21,7 @@ class _CountingMaster(JsonMaster):
 
 async def worker(url: str, source: Source, count: int, handle: Handle) -> None:
     """The function of a Master's worker, which settles its message by what it raises."""
-    async with opened(plain, url, handle, count) as work:
+    async with working(plain, url, handle, count) as work:
 
         async def function(**payload: Any) -> None:
             verdict = work.judge_payload(**payload)
@@ -41,7 +41,7 @@ async def worker(url: str, source: Source, count: int, handle: Handle) -> None:
 class _CountingRPC(JsonRPC):
     """An RPC that tells when a call is answered, which its function cannot."""
 
-    work: Work
+    work: AioPikaWork
 
     async def on_call_message(self, method_name: str, message: Any) -> None:
         await self.work.finish(super().on_call_message(method_name, message))
@@ -49,7 +49,7 @@ class _CountingRPC(JsonRPC):
 
 async def rpc(url: str, source: Source, count: int, handle: Handle) -> None:
     """The function of an RPC, and the reply to its caller."""
-    async with opened(plain, url, handle, count) as work:
+    async with working(plain, url, handle, count) as work:
 
         async def function(**payload: Any) -> None:
             if work.judge_payload(**payload) is Settle.LEAVE:

@@ -1,8 +1,7 @@
 """What a publisher may do with a message, other than to publish it once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -16,9 +15,13 @@ from mqctx import Context, Propagator, current
 from mqctx.adapters import aio_pika as aio_pika_adapter
 from mqctx.adapters import kombu as kombu_adapter
 from mqctx.adapters import pika as pika_adapter
-from tests.conformance.model import AMBIENT, EMPTY, PAUSE, SECONDS, SENT, Client
-from tests.conformance.publishers import Publisher, Send
-from tests.integration.clients import kombu_connection, pika_channel
+from tests.conformance.model import AMBIENT, EMPTY, SENT
+from tests.conformance.publishers import Publisher
+from tests.drivers.clients import Name
+from tests.drivers.handling import PAUSE, SECONDS, Send
+from tests.drivers.on_aio_pika import aio_pika_channel
+from tests.drivers.on_kombu import kombu_connection
+from tests.drivers.on_pika import pika_channel
 
 OTHER = Context(user="grace")
 BODY = b'{"order": 1}'
@@ -34,7 +37,7 @@ class Publication:
 
     name: str
     means: str
-    runs: Mapping[Client, Run]
+    runs: Mapping[Name, Run]
     arrives: Sequence[Context] = ()
     """The contexts of the messages that are in the queue after it."""
     unlike: str = ""
@@ -47,12 +50,6 @@ class Publication:
         if publisher.client not in self.runs:
             return self.unlike
         return self.own.get(publisher.way)
-
-
-@asynccontextmanager
-async def _channel(url: str) -> AsyncIterator[Any]:
-    async with asyncio.timeout(SECONDS), await aio_pika.connect(url) as connection:
-        yield await connection.channel()
 
 
 Main: TypeAlias = Callable[[Send, str, str], Coroutine[Any, Any, None]]
@@ -68,7 +65,7 @@ def _running(main: Main) -> Run:
 async def _repeat_aio_pika(send: Send, url: str, queue: str) -> None:
     headers = {"kind": "order"}
     message = aio_pika.Message(BODY, headers=dict(headers))
-    async with _channel(url) as channel:
+    async with aio_pika_channel(url) as channel:
         for context in (SENT, EMPTY, OTHER):
             with context.scope():
                 await send(channel.default_exchange, message, queue)
@@ -107,7 +104,7 @@ async def _return_aio_pika(send: Send, url: str, queue: str) -> None:
         with aio_pika_adapter.restored(message):
             returned.append(current())
 
-    async with _channel(url) as channel:
+    async with aio_pika_channel(url) as channel:
         channel.return_callbacks.add(on_return)
         for context in (SENT, EMPTY):
             with context.scope():
@@ -199,7 +196,7 @@ def _put(_: Send, url: str, queue: str) -> None:
 
 
 async def _create_task(_: Send, url: str, queue: str) -> None:
-    async with _channel(url) as channel:
+    async with aio_pika_channel(url) as channel:
         master = JsonMaster(channel)
         for context in (SENT, EMPTY):
             with context.scope():
@@ -208,7 +205,7 @@ async def _create_task(_: Send, url: str, queue: str) -> None:
 
 async def _call(_: Send, url: str, queue: str) -> None:
     """Call a function without waiting for its result: the calls are what is looked at."""
-    async with _channel(url) as channel:
+    async with aio_pika_channel(url) as channel:
         rpc = await JsonRPC.create(channel)
         for number, context in enumerate((SENT, EMPTY), 1):
             with context.scope():

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from tests.conformance.model import SECONDS
+from tests.drivers.handling import SECONDS
 
 
 class Relay:

@@ -8,7 +8,8 @@ import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
 
 from mqctx import current
-from tests.conformance.model import AMBIENT, SECONDS
+from tests.conformance.model import AMBIENT
+from tests.drivers.handling import SECONDS
 
 
 class Session:

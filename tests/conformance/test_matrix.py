@@ -24,8 +24,10 @@ from tests.conformance.matrix import (
     PublicationCell,
     Store,
 )
-from tests.conformance.model import AMBIENT, CLASSIC, QUORUM, Path, Settle, Verdict
-from tests.conformance.publishers import PUBLISHERS, instrumented
+from tests.conformance.model import AMBIENT, CLASSIC, QUORUM, Path
+from tests.conformance.publishers import PUBLISHERS
+from tests.drivers.clients import CLIENTS
+from tests.drivers.handling import Settle, Verdict
 
 WRITE = "MQCTX_WRITE_CONFORMANCE"
 
@@ -60,7 +62,7 @@ def test_a_publisher_sends_what_is_active(
     publication, publisher = cell.publication, cell.publisher
     bench = make_bench(CLASSIC, cell.reader, publisher)
     queue = bench.queue()
-    with instrumented(publisher.client, publisher.way):
+    with CLIENTS[publisher.client].instrumented(publisher.way):
         publication.runs[publisher.client](publisher.send, bench.url, queue.name)
     assert current() == AMBIENT
     arrivals = bench.consume(queue, len(publication.arrives)) if publication.arrives else []
@@ -82,7 +84,7 @@ def test_instrument_leaves_alone_what_it_cannot_see_the_end_of(
     bench = make_bench(CLASSIC, path, PUBLISHERS[0])
     queue = bench.queue()
     bench.publish(queue)
-    with instrumented(path.client, path.way):
+    with CLIENTS[path.client].instrumented(path.way):
         path.consume(bench.url, queue, 2, handle)
     assert seen == [AMBIENT, AMBIENT]
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.clients import pika_channel
+from tests.drivers.on_pika import pika_channel
 from tests.integration.conftest import broker
 
 from .docker import Container, engine_answers, started

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mqctx import Context, bind, current
+from mqctx import bind, current
+from tests.drivers.handling import context_of
 
 Role = Literal["publisher", "consumer"]
 ROLES: tuple[Role, ...] = ("publisher", "consumer")
@@ -24,13 +25,6 @@ SLOWEST = 50
 
 AHEAD = 500
 """How many messages may be confirmed and not yet handled, before publishers wait."""
-
-
-def context_of(number: int) -> Context:
-    """Return the context of a message; each fifth has none, and each has names of its own."""
-    if number % 5 == 0:
-        return Context()
-    return Context({"number": number, f"only_{number % 7}": str(number)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ import aio_pika
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from mqctx.adapters.aio_pika import consume_with_context, publish
+from tests.drivers.handling import context_of
 
-from .flow import SECONDS, Flow, Role, context_of
+from .flow import SECONDS, Flow, Role
 
 SURVIVES_CANCEL = int(version("aio-pika").partition(".")[0]) >= 10
 """Whether a robust channel consumes again after the broker cancelled its consumer."""

@@ -6,9 +6,10 @@ import kombu
 from kombu.mixins import ConsumerMixin
 
 from mqctx.adapters.kombu import consume_with_context, publish
-from tests.integration.clients import kombu_connection
+from tests.drivers.handling import context_of
+from tests.drivers.on_kombu import kombu_connection
 
-from .flow import Flow, context_of
+from .flow import Flow
 
 NO_SUCH_TAG = 1_000_000
 

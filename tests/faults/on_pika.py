@@ -6,9 +6,10 @@ from pika import BasicProperties
 from pika.exceptions import AMQPError
 
 from mqctx.adapters.pika import consume_with_context, publish
-from tests.integration.clients import pika_channel
+from tests.drivers.handling import context_of
+from tests.drivers.on_pika import pika_channel
 
-from .flow import Flow, context_of
+from .flow import Flow
 
 PERSISTENT: Any = BasicProperties(delivery_mode=2)
 PATIENCE = "connection_attempts=120&retry_delay=0.5"

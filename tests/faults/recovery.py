@@ -11,9 +11,11 @@ from aio_pika.abc import AbstractIncomingMessage, AbstractRobustConnection
 from mqctx import Context, JsonFormat, current
 from mqctx.adapters.aio_pika import consume_with_context
 from mqctx.formats import JSONValue, Report
-from tests.integration.clients import CLIENTS, pika_channel
+from tests.drivers.clients import CLIENTS
+from tests.drivers.handling import context_of
+from tests.drivers.on_pika import pika_channel
 
-from .flow import SECONDS, context_of
+from .flow import SECONDS
 
 
 @dataclass(frozen=True, slots=True)

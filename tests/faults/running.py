@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from mqctx import current, scope
-from tests.integration.clients import pika_channel
+from tests.drivers.on_pika import pika_channel
 
 from .clients import Client
 from .flow import ROLES, SECONDS, Flow, Record

@@ -9,8 +9,8 @@ import pytest
 
 from mqctx import configure
 from mqctx.adapters.aio_pika import instrument, uninstrument
+from tests.drivers.handling import context_of
 
-from .flow import context_of
 from .on_aio_pika import SURVIVES_CANCEL, connect
 from .proxy import Proxy
 from .recovery import CountingFormat, Watched, delete_and_declare, publish

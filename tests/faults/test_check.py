@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from .flow import Flow, Record, context_of
+from tests.drivers.handling import context_of
+
+from .flow import Flow, Record
 from .running import check
 
 

@@ -5,7 +5,7 @@ JSONValue pytest samples one client per fault.
 
 import pytest
 
-from tests.integration.clients import pika_channel
+from tests.drivers.on_pika import pika_channel
 
 from .clients import CLIENTS, Client
 from .docker import Container

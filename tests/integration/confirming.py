@@ -14,7 +14,8 @@ from mqctx import Propagator
 from mqctx.adapters import aio_pika as aio_pika_adapter
 from mqctx.adapters import kombu as kombu_adapter
 from mqctx.adapters import pika as pika_adapter
-from tests.integration.clients import SECONDS, kombu_connection
+from tests.drivers.handling import SECONDS
+from tests.drivers.on_kombu import kombu_connection
 
 Headers: TypeAlias = dict[str, Any]
 

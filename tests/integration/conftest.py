@@ -5,8 +5,9 @@ from uuid import uuid4
 
 import pytest
 
+from tests.drivers.on_pika import pika_channel
+
 from .broker import Broker, NoBrokerError, find_broker, server_version
-from .clients import pika_channel
 from .redis_server import NoRedisError, find_redis
 from .shared import shared_broker
 

@@ -16,6 +16,7 @@ import kombu
 
 from mqctx import Context, bind, current, wrap
 from mqctx.adapters.kombu import consume_with_context
+from tests.drivers.handling import context_of
 
 GREENLETS = 8
 MESSAGES = 200
@@ -23,13 +24,6 @@ SECONDS = 120.0
 """How long all of it may take."""
 
 last: contextvars.ContextVar[int] = contextvars.ContextVar("last", default=-1)
-
-
-def context_of(number: int) -> Context:
-    """Return the context of a message; each fifth has none, and each has names of its own."""
-    if number % 5 == 0:
-        return Context()
-    return Context({"number": number, f"only_{number % 7}": str(number)})
 
 
 @dataclass

@@ -14,7 +14,7 @@ from mqctx import Context, InactiveError, Variable, bind, current, scope
 from mqctx._core.store import active_store
 from mqctx.adapters import aio_pika as adapter
 from mqctx.adapters.aio_pika import instrument, publish, uninstrument
-from tests.integration.clients import SECONDS
+from tests.drivers.handling import SECONDS
 
 AMBIENT = {"user": "ambient"}
 Connect = Callable[[str], Any]

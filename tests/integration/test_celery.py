@@ -18,7 +18,7 @@ from celery import chain, chord, group
 
 from mqctx import Context, current
 from mqctx.adapters import celery as celery_adapter
-from tests.integration.clients import pika_channel
+from tests.drivers.on_pika import pika_channel
 from tests.integration.redis_server import running
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,8 @@ from dramatiq.common import dq_name, xq_name
 
 from mqctx import Context, bind, current, scope
 from mqctx.adapters.dramatiq import ContextMiddleware
-from tests.integration.clients import SECONDS, pika_channel
+from tests.drivers.handling import SECONDS
+from tests.drivers.on_pika import pika_channel
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from faststream.rabbit import RabbitBroker, RabbitMessage, RabbitQueue
 from mqctx import Context, bind, current, scope
 from mqctx.adapters.aio_pika import instrument, uninstrument
 from mqctx.adapters.faststream import ContextMiddleware, restored
-from tests.integration.clients import CLIENTS, SECONDS
+from tests.drivers.clients import CLIENTS
+from tests.drivers.handling import SECONDS
 
 pytestmark = pytest.mark.asyncio
 

@@ -7,7 +7,7 @@ from mqctx.formats import Format
 from mqctx.formats.baggage import BaggageFormat
 from mqctx.formats.flat import FlatFormat
 from mqctx.formats.signed import SignedFormat
-from tests.integration.clients import CLIENTS
+from tests.drivers.clients import CLIENTS
 from tests.integration.test_nine_pairs import DECLARED, VALUES, shape
 
 KEYS = {"k": "sixteen bytes or more"}

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.clients import CLIENTS, pika_channel
-from tests.integration.greenlets import MESSAGES, SECONDS, context_of
+from tests.drivers.clients import CLIENTS
+from tests.drivers.handling import context_of
+from tests.drivers.on_pika import pika_channel
+from tests.integration.greenlets import MESSAGES, SECONDS
 
 ROOT = Path(__file__).parents[2]
 RUN = "from runpy import run_module; run_module('tests.integration.greenlets', run_name='__main__')"

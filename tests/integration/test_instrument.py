@@ -12,8 +12,8 @@ import pytest
 
 import mqctx
 from mqctx.adapters import aio_pika, kombu, pika
+from tests.drivers.on_pika import pika_channel
 from tests.integration import shop as application
-from tests.integration.clients import pika_channel
 
 ADAPTERS: tuple[Any, ...] = (aio_pika, kombu, pika)
 CUSTOMERS = {"ada": ["book", "lamp", "unicorn"], "grace": ["chair", "cup"]}

@@ -11,7 +11,7 @@ from aio_pika.patterns import JsonRPC
 
 from mqctx import Context, bind, configure, current, scope
 from mqctx.adapters.aio_pika import instrument, publish, restored, uninstrument
-from tests.integration.clients import SECONDS
+from tests.drivers.handling import SECONDS
 
 CONTEXTS: list[dict[str, str]] = [{"user": "ada"}, {}, {"user": "grace"}]
 Connect = Callable[[str], Any]

@@ -11,7 +11,9 @@ import pytest
 
 from mqctx import Context, bind, current
 from mqctx.adapters.aio_pika import consume_with_context
-from tests.integration.clients import CLIENTS, SECONDS, in_threads, pika_channel
+from tests.drivers.clients import CLIENTS, in_threads
+from tests.drivers.handling import SECONDS, context_of
+from tests.drivers.on_pika import pika_channel
 
 MESSAGES = 1000
 CONSUMERS = 20
@@ -31,13 +33,6 @@ def queue(amqp_url: str, queue_name: str) -> str:
 
     in_threads(6, publish)
     return queue_name
-
-
-def context_of(number: int) -> Context:
-    """Return the context of a message; each fifth has none, and each has names of its own."""
-    if number % 5 == 0:
-        return Context()
-    return Context({"number": number, f"only_{number % 7}": str(number)})
 
 
 class Tally:

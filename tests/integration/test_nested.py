@@ -12,7 +12,10 @@ from mqctx import bind, current, scope
 from mqctx.adapters import aio_pika as aio_pika_adapter
 from mqctx.adapters import kombu as kombu_adapter
 from mqctx.adapters import pika as pika_adapter
-from tests.integration.clients import CLIENTS, SECONDS, kombu_connection, pika_channel
+from tests.drivers.clients import CLIENTS
+from tests.drivers.handling import SECONDS
+from tests.drivers.on_kombu import kombu_connection
+from tests.drivers.on_pika import pika_channel
 
 MESSAGES = 5
 Seen = list[tuple[bytes, Mapping[str, object]]]

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from mqctx import Context, Variable, current, scope
-from tests.integration.clients import CLIENTS, Client
+from tests.drivers.clients import CLIENTS, Client
 
 
 class Plan(Enum):

@@ -10,8 +10,9 @@ import pytest
 from mqctx import run, scope
 from mqctx.adapters import kombu as kombu_adapter
 from mqctx.adapters import pika as pika_adapter
-
-from .clients import SECONDS, kombu_connection, pika_channel
+from tests.drivers.handling import SECONDS
+from tests.drivers.on_kombu import kombu_connection
+from tests.drivers.on_pika import pika_channel
 
 CARRIED = {"mqctx": '{"user":"ada"}', "kind": "order"}
 Headers = dict[str, Any]

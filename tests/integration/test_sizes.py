@@ -14,7 +14,7 @@ import mqctx
 from mqctx import Context, Propagator, Rejection
 from mqctx.adapters.pika import restored
 from mqctx.formats import header_size
-from tests.integration.clients import pika_channel
+from tests.drivers.on_pika import pika_channel
 from tests.integration.confirming import CONFIRMING, Confirming
 
 SMALLEST = header_size("mqctx", '{"a":""}')
@@ -35,7 +35,7 @@ def client(request: pytest.FixtureRequest, amqp_url: str, queue: str) -> Iterato
         yield confirming
 
 
-def context_of(size: int) -> Context:
+def context_of_size(size: int) -> Context:
     """Return a context that takes so many bytes of headers, name and value."""
     return Context(a="x" * (size - SMALLEST))
 
@@ -57,7 +57,7 @@ def check_refused(client: Confirming, sizes: list[int], propagator: Propagator) 
     """Publish a context of each size; return the sizes that were sent."""
     sent: list[int] = []
     for canaries, size in enumerate(sizes, 1):
-        with context_of(size).scope():
+        with context_of_size(size).scope():
             if size <= propagator.max_bytes:
                 sent.append(size)
                 assert client.publish(propagator, {"n": size}) == len(sent)
@@ -72,7 +72,7 @@ def check_all_sizes(client: Confirming, url: str, queue: str, sizes: list[int]) 
     """What is too large is refused, what fits arrives, and each publish is confirmed in order."""
     sent = check_refused(client, sizes, Propagator())
     assert [(context, headers["n"]) for context, headers in arrived(url, queue)] == [
-        (context_of(size), size) for size in sent
+        (context_of_size(size), size) for size in sent
     ]
 
 
@@ -164,7 +164,9 @@ def test_a_raised_limit_holds_to_the_byte(
 ) -> None:
     sizes = [limit - 1, limit, limit + 1, 200_000, limit]
     sent = check_refused(client, sizes, Propagator(max_bytes=limit))
-    assert [context for context, _ in arrived(amqp_url, queue)] == [context_of(n) for n in sent]
+    assert [context for context, _ in arrived(amqp_url, queue)] == [
+        context_of_size(n) for n in sent
+    ]
     assert sent == [limit - 1, limit, limit]
 
 
@@ -173,11 +175,11 @@ def test_a_message_whose_own_headers_are_large_carries_its_context_too(
     client: Confirming, amqp_url: str, queue: str, own: int, limit: int
 ) -> None:
     headers = {"own": "y" * (own - 100), "more": ["z" * 50]}
-    with context_of(limit).scope():
+    with context_of_size(limit).scope():
         assert client.publish(Propagator(max_bytes=limit), headers) == 1
     assert client.canary() == 1
     ((context, got),) = arrived(amqp_url, queue)
-    assert context == context_of(limit)
+    assert context == context_of_size(limit)
     assert {key: got[key] for key in headers} == headers
 
 
@@ -185,7 +187,7 @@ def test_each_limit_that_is_accepted_fits_into_a_frame(
     client: Confirming, amqp_url: str, queue: str
 ) -> None:
     limit = largest_limit()
-    with context_of(limit).scope():
+    with context_of_size(limit).scope():
         assert client.publish(Propagator(max_bytes=limit), {}) == 1
     assert client.canary() == 1
 
@@ -196,7 +198,7 @@ def test_the_largest_context_by_default_fits_into_the_smallest_frame(
 ) -> None:
     default = Propagator()
     with CONFIRMING[kind](f"{amqp_url}?frame_max=4096", queue) as client:
-        with context_of(default.max_bytes).scope():
+        with context_of_size(default.max_bytes).scope():
             assert client.publish(default, {"own": "x" * 256}) == 1
         assert client.canary() == 1
 

@@ -15,7 +15,9 @@ from mqctx import Context, configure, current, scope
 from mqctx.adapters import aio_pika as aio_pika_adapter
 from mqctx.adapters import kombu as kombu_adapter
 from mqctx.adapters import pika as pika_adapter
-from tests.integration.clients import CLIENTS, Client, kombu_connection, pika_channel
+from tests.drivers.clients import CLIENTS, Client
+from tests.drivers.on_kombu import kombu_connection
+from tests.drivers.on_pika import pika_channel
 
 CONTEXTS: list[dict[str, str]] = [{"user": "ada"}, {}, {"user": "grace"}]
 

@@ -6,7 +6,7 @@ It publishes one message in a context of all that may travel, or consumes it and
 import sys
 
 from mqctx import Context, Variable, current
-from tests.integration.clients import CLIENTS
+from tests.drivers.clients import CLIENTS
 from tests.integration.test_nine_pairs import DECLARED, VALUES, shape
 
 

@@ -15,7 +15,7 @@ from mqctx import Context, JsonFormat, Rejection, Variable, configure, current
 from mqctx.formats import Format
 from mqctx.formats.baggage import BaggageFormat
 from mqctx.formats.trace_context import TraceContextFormat
-from tests.integration.clients import CLIENTS
+from tests.drivers.clients import CLIENTS
 
 EXAMPLE = Path(__file__).parents[2] / "examples/node"
 NPM = ["install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.clients import CLIENTS
+from tests.drivers.clients import CLIENTS
 from tests.neighbours import neighbour
 from tests.neighbours.venvs import python_with, run_module
 

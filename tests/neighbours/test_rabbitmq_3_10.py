@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
+from tests.drivers.on_pika import pika_channel
 from tests.integration.broker import NoBrokerError, find_broker, server_version
-from tests.integration.clients import pika_channel
 from tests.integration.test_nine_pairs import (
     consumer,
     publisher,

@@ -14,7 +14,8 @@ from taskiq_aio_pika import AioPikaBroker, Exchange, Queue
 from mqctx import Context, bind, current
 from mqctx.adapters.pika import restored
 from mqctx.adapters.taskiq import ContextMiddleware
-from tests.integration.clients import SECONDS, pika_channel
+from tests.drivers.handling import SECONDS
+from tests.drivers.on_pika import pika_channel
 
 pytestmark = pytest.mark.asyncio
 

@@ -14,7 +14,8 @@ from opentelemetry.instrumentation.celery import CeleryInstrumentor
 from opentelemetry.trace import TracerProvider
 
 from mqctx.adapters import celery as adapter
-from tests.integration.clients import SECONDS, pika_channel
+from tests.drivers.handling import SECONDS
+from tests.drivers.on_pika import pika_channel
 from tests.opentelemetry.messages import CONTEXTS, Publisher, Seen, check
 
 

@@ -18,7 +18,8 @@ from opentelemetry.trace import TracerProvider
 from mqctx import configure, current, scope
 from mqctx.adapters import aio_pika as aio_pika_adapter
 from mqctx.adapters import pika as pika_adapter
-from tests.integration.clients import SECONDS, pika_channel
+from tests.drivers.handling import SECONDS
+from tests.drivers.on_pika import pika_channel
 from tests.opentelemetry.messages import CONTEXTS, Publisher, Seen, check
 
 

@@ -239,8 +239,8 @@ PUBLICATIONS = [
     ),
     Publication(
         "returned",
-        "mandatory and unroutable: what comes back (`return_callbacks` and the result in aio-pika, "
-        "`on_return` in kombu, the return callback in pika) carries the context",
+        "mandatory and unroutable: the returned message (`return_callbacks` and the result in "
+        "aio-pika, `on_return` in kombu, the return callback in pika) carries the context",
         {
             "aio-pika": _running(_return_aio_pika),
             "kombu": _return_kombu,

@@ -400,6 +400,8 @@ class TestKombu:
         with connection.clone() as clone, kombu.Connection("memory://") as other:
             assert self.publish_and_consume(clone) == {"user": "ada"}
             assert self.publish_and_consume(other) == {}
+            with other.clone() as of_other:
+                assert self.publish_and_consume(of_other) == {}
             kombu_adapter.uninstrument(clone)
         kombu_adapter.uninstrument(connection)
 

@@ -10,7 +10,7 @@ import pytest
 
 from mqctx import current
 from tests.conformance.bench import Bench, MakeBench
-from tests.conformance.matrix import Store
+from tests.conformance.matrix import Cell
 from tests.conformance.model import AMBIENT, Kind, Path
 from tests.conformance.publishers import Publisher
 from tests.integration.broker import server_version
@@ -20,13 +20,13 @@ __all__ = ["amqp_url", "broker"]
 
 
 @pytest.fixture(scope="session")
-def passed() -> set[Store]:
+def passed() -> set[Cell]:
     """Give the cells that passed so far, for tests to add theirs."""
     return set()
 
 
 @pytest.fixture(scope="session")
-def collected(request: pytest.FixtureRequest) -> set[Store]:
+def collected(request: pytest.FixtureRequest) -> set[Cell]:
     """Give the cells that are tests of this run."""
     calls = (getattr(item, "callspec", None) for item in request.session.items)
     return {call.params["cell"] for call in calls if call and "cell" in call.params}

@@ -12,7 +12,7 @@ from tests.conformance.matrix import (
     PATHS,
     PLAIN,
     PUBLICATION_CELLS,
-    Store,
+    Cell,
     why_not,
 )
 from tests.conformance.model import KINDS, Kind, Path
@@ -90,7 +90,7 @@ def read_versions(text: str) -> Versions:
     return {name: version for name, _, version in items}
 
 
-def render(passed: Set[Store], versions: Versions) -> str:
+def render(passed: Set[Cell], versions: Versions) -> str:
     """Return the page for what passed, all else being "**no**"."""
     ran_with = "".join(f"- {name} {version}\n" for name, version in versions.items())
     page = Page(passed)
@@ -107,7 +107,7 @@ def render(passed: Set[Store], versions: Versions) -> str:
 class Page:
     """The tables, and the notes below them."""
 
-    def __init__(self, passed: Set[Store]) -> None:
+    def __init__(self, passed: Set[Cell]) -> None:
         self._passed = passed
         self._notes: list[str] = []
 
@@ -147,7 +147,7 @@ class Page:
             yield _row(f"**{each.name}**: {each.means}", *marks)
         yield from self._take_notes()
 
-    def _mark(self, reason: str | None, cells: Set[Store]) -> str:
+    def _mark(self, reason: str | None, cells: Set[Cell]) -> str:
         if reason is None:
             return "yes" if cells <= self._passed else "**no**"
         if reason not in self._notes:
@@ -161,7 +161,7 @@ class Page:
         self._notes.clear()
 
 
-def _cells(delivery: Delivery, kind: Kind | None, path: Path | None = None) -> Set[Store]:
+def _cells(delivery: Delivery, kind: Kind | None, path: Path | None = None) -> Set[Cell]:
     return {
         cell
         for cell in DELIVERY_CELLS
@@ -169,7 +169,7 @@ def _cells(delivery: Delivery, kind: Kind | None, path: Path | None = None) -> S
     }
 
 
-def _published(publication: Publication, publisher: Publisher) -> Set[Store]:
+def _published(publication: Publication, publisher: Publisher) -> Set[Cell]:
     return {
         cell
         for cell in PUBLICATION_CELLS

@@ -52,7 +52,7 @@ class PublicationCell:
         return f"{self.publication.name} | {self.publisher.id} | {self.reader.id}"
 
 
-Store: TypeAlias = DeliveryCell | PublicationCell
+Cell: TypeAlias = DeliveryCell | PublicationCell
 
 
 def why_not(delivery: Delivery, kind: Kind, path: Path) -> str | None:
@@ -87,10 +87,10 @@ def _publication_cells() -> Iterator[PublicationCell]:
 
 DELIVERY_CELLS = list(_delivery_cells())
 PUBLICATION_CELLS = list(_publication_cells())
-CELLS: list[Store] = [*DELIVERY_CELLS, *PUBLICATION_CELLS]
+CELLS: list[Cell] = [*DELIVERY_CELLS, *PUBLICATION_CELLS]
 
 
-def _sample() -> Iterator[Store]:
+def _sample() -> Iterator[Cell]:
     """Give each path once, then each other queue type, delivery and publication once."""
     for number, path in enumerate(PATHS):
         publisher = PUBLISHERS[number % len(PUBLISHERS)]

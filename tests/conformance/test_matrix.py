@@ -20,9 +20,9 @@ from tests.conformance.matrix import (
     PUBLICATION_CELLS,
     READERS,
     SAMPLE,
+    Cell,
     DeliveryCell,
     PublicationCell,
-    Store,
 )
 from tests.conformance.model import AMBIENT, CLASSIC, QUORUM, Path
 from tests.conformance.publishers import PUBLISHERS
@@ -38,7 +38,7 @@ pytestmark = [
 ]
 
 
-def params(cells: Iterable[Store]) -> list[Any]:
+def params(cells: Iterable[Cell]) -> list[Any]:
     return [
         pytest.param(cell, id=str(cell), marks=[] if cell in SAMPLE else [pytest.mark.full])
         for cell in cells
@@ -48,7 +48,7 @@ def params(cells: Iterable[Store]) -> list[Any]:
 @pytest.mark.usefixtures("_ambient")
 @pytest.mark.parametrize("cell", params(DELIVERY_CELLS))
 def test_a_handler_sees_what_its_message_was_published_in(
-    cell: DeliveryCell, make_bench: MakeBench, passed: set[Store]
+    cell: DeliveryCell, make_bench: MakeBench, passed: set[Cell]
 ) -> None:
     cell.delivery.run(make_bench(cell.kind, cell.path, cell.publisher))
     passed.add(cell)
@@ -57,7 +57,7 @@ def test_a_handler_sees_what_its_message_was_published_in(
 @pytest.mark.usefixtures("_ambient")
 @pytest.mark.parametrize("cell", params(PUBLICATION_CELLS))
 def test_a_publisher_sends_what_is_active(
-    cell: PublicationCell, make_bench: MakeBench, passed: set[Store]
+    cell: PublicationCell, make_bench: MakeBench, passed: set[Cell]
 ) -> None:
     publication, publisher = cell.publication, cell.publisher
     bench = make_bench(CLASSIC, cell.reader, publisher)
@@ -111,7 +111,7 @@ def test_no_cell_has_the_name_of_another() -> None:
 
 
 def test_the_page_tells_what_the_matrix_defines_and_that_all_of_it_passed(
-    broker_version: str, collected: set[Store], passed: set[Store]
+    broker_version: str, collected: set[Cell], passed: set[Cell]
 ) -> None:
     """Written anew if MQCTX_WRITE_CONFORMANCE is set. Last here, because it looks at the others."""
     if os.environ.get(WRITE):

@@ -133,7 +133,7 @@ def test_a_context_reaches_an_asgi_application_from_httpx(
         await send({"type": "http.response.body", "body": b""})
 
     async def server(*request: Any) -> None:
-        # In a space of its own, as in a process of its own.
+        # In a snapshot of its own, as in a process of its own.
         await asyncio.create_task(app(*request), context=contextvars.Context())
 
     async def main() -> None:

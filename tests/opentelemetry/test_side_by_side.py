@@ -238,7 +238,7 @@ def test_the_body_of_pikas_generator_has_both_contexts(
                 if len(seen) == len(CONTEXTS):
                     break
 
-    # In a space of its own: OpenTelemetry leaves the last message's trace behind.
+    # In a snapshot of its own: OpenTelemetry leaves the last message's trace behind.
     contextvars.copy_context().run(consume)
     for context, span, each in zip(CONTEXTS, publisher.spans, seen, strict=True):
         check(context, span, each, "json")

@@ -79,7 +79,7 @@ TYPED: dict[str, tuple[Any, object, object]] = {
     "took": (dt.timedelta, dt.timedelta(seconds=90), "PT"),
     "total": (Decimal, Decimal("19.90"), "NaN"),
     "plan": (Plan, Plan.PRO, "gold"),
-    "level": (Level, Level.LOW, 1),
+    "urgency": (Level, Level.LOW, 1),
     "side": (Literal["left", "right"], "left", "up"),
     "raw": (bytes, b"\x00\xff", "%"),
     "orders": (list[UUID], [UUID(int=1), UUID(int=2)], [1]),

@@ -1,4 +1,4 @@
-"""Typed variables: values of declared types, defaults, locality, and joined ContextVars."""
+"""Typed variables: values of declared types, defaults, locality, and linked ContextVars."""
 
 import datetime as dt
 from collections.abc import Callable

@@ -22,7 +22,7 @@ from mqctx._propagation.extractor import CachingExtractor
 from mqctx._propagation.properties import Extract, PropertyOf
 from mqctx._propagation.settings import Settings
 from mqctx.errors import ConfigurationError, InvalidNameError
-from mqctx.formats._format import Format, header_label, size_within
+from mqctx.formats._format import Format, Headers, header_label, size_within
 
 _NameFilter: TypeAlias = Callable[[str], bool]
 
@@ -56,7 +56,7 @@ class HeaderDecoder:
         return CachingExtractor(header, decode_text, limit, restore, self.extract).extract
 
     def extract(
-        self, headers: Mapping[str, Any] | None, _message: object, _property_of: PropertyOf
+        self, headers: Headers | None, _message: object, _property_of: PropertyOf
     ) -> Context:
         """Return the context that `headers` carry. Never raises."""
         if not headers:

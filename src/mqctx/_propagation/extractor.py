@@ -8,7 +8,7 @@ from mqctx._core.context import EMPTY, Context, from_checked
 from mqctx._core.registry import registry
 from mqctx._core.values import JSONValue
 from mqctx._propagation.properties import Extract, PropertyOf
-from mqctx.formats._format import header_size
+from mqctx.formats._format import Headers, header_size
 
 Restore: TypeAlias = Callable[[Mapping[str, JSONValue]], Mapping[str, Any]]
 """Returns the values of a header that may be restored, and reports the rest."""
@@ -41,9 +41,7 @@ class CachingExtractor:
         self._extract_any = extract_any
         self._last: tuple[str | None, object, Context] = None, None, EMPTY
 
-    def extract(
-        self, headers: Mapping[str, Any] | None, message: Any, property_of: PropertyOf
-    ) -> Context:
+    def extract(self, headers: Headers | None, message: Any, property_of: PropertyOf) -> Context:
         """Return the context that the header carries."""
         if not headers:
             return EMPTY

@@ -14,7 +14,7 @@ from mqctx._propagation.encoder import Encoded, HeaderEncoder
 from mqctx._propagation.properties import SetProperty
 from mqctx._propagation.settings import Settings
 from mqctx.errors import HeadersError, InvalidValueError, MqctxError
-from mqctx.formats._format import header_label
+from mqctx.formats._format import Headers, header_label
 
 
 class HeaderInjector:
@@ -34,7 +34,7 @@ class HeaderInjector:
 
     def inject(
         self,
-        headers: Mapping[str, Any] | None,
+        headers: Headers | None,
         _message: object,
         _set_property: SetProperty,
         /,
@@ -82,9 +82,7 @@ class HeaderInjector:
         context.encoded = (self, declared, encoded)
         return encoded
 
-    def _join(
-        self, injected: dict[str, Any], given: Mapping[str, Any], handled: Any
-    ) -> dict[str, Any]:
+    def _join(self, injected: dict[str, Any], given: Headers, handled: Any) -> dict[str, Any]:
         """Keep members of others in our headers, unless the message being handled brought them."""
         old: Mapping[Any, Any] = handled if is_mapping(handled) else {}
         for header, join in self._joins:

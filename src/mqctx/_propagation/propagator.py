@@ -1,6 +1,6 @@
 """The propagator: context to headers and back, in its formats and within its limits."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Literal, Unpack, cast
 
 from mqctx._core.context import Context
@@ -11,7 +11,7 @@ from mqctx._propagation.decoder import HeaderDecoder
 from mqctx._propagation.injector import HeaderInjector
 from mqctx._propagation.properties import Extract, Inject, WithProperties
 from mqctx._propagation.settings import DEFAULT_MAX_BYTES, Accepted, Settings, SettingsArguments
-from mqctx.formats._format import Format
+from mqctx.formats._format import Format, Headers
 from mqctx.formats.json import JsonFormat
 
 registry = cast("Registry[Propagator]", _registry)
@@ -100,9 +100,7 @@ class Propagator:
         """The limit for all headers of the context together, in bytes."""
         return self.settings.max_bytes
 
-    def inject(
-        self, headers: Mapping[str, Any] | None = None, *, trim: bool = False
-    ) -> dict[str, Any]:
+    def inject(self, headers: Headers | None = None, *, trim: bool = False) -> dict[str, Any]:
         """Return a new dict: `headers`, and the active context in place of any that they carry.
 
         Outside every run and scope, a context that they carry stays. Members of other vendors in
@@ -123,7 +121,7 @@ class Propagator:
         """
         return self._inject(headers, None, setattr, trim=trim)
 
-    def extract(self, headers: Mapping[str, Any] | None) -> Context:
+    def extract(self, headers: Headers | None) -> Context:
         """Return the context that `headers` carry, the empty one if they carry none.
 
         Never raises: a value that cannot be restored is a `Rejection`, and the rest is restored.
@@ -152,7 +150,7 @@ def configure(**settings: Unpack[SettingsArguments]) -> Propagator:
     return configured
 
 
-def inject(headers: Mapping[str, Any] | None = None, *, trim: bool = False) -> dict[str, Any]:
+def inject(headers: Headers | None = None, *, trim: bool = False) -> dict[str, Any]:
     """Return a new dict: `headers`, and the active context, as the default propagator writes it.
 
     `Propagator.inject` describes `trim`, the headers that stay, and the errors.
@@ -160,6 +158,6 @@ def inject(headers: Mapping[str, Any] | None = None, *, trim: bool = False) -> d
     return registry.propagator.inject(headers, trim=trim)
 
 
-def extract(headers: Mapping[str, Any] | None) -> Context:
+def extract(headers: Headers | None) -> Context:
     """Return the context that `headers` carry, as the default propagator reads it; never raises."""
     return registry.propagator.extract(headers)

@@ -1,17 +1,17 @@
 """AMQP properties of a message that formats use beside headers, such as its correlation_id."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any, Protocol, TypeAlias
 
 from mqctx._core.context import Context
-from mqctx.formats._format import PROPERTY
+from mqctx.formats._format import PROPERTY, Headers
 
 PropertyOf: TypeAlias = Callable[[Any, str], object]
 """Returns the property of a message by its AMQP name (`message_id`), None if it has none."""
 SetProperty: TypeAlias = Callable[[Any, str, str], object]
 """Sets a property of an outgoing message by its AMQP name, unless the caller did."""
-Extract: TypeAlias = Callable[[Mapping[str, Any] | None, Any, PropertyOf], Context]
+Extract: TypeAlias = Callable[[Headers | None, Any, PropertyOf], Context]
 """Returns the context of a message (None for no message) with these headers."""
 
 
@@ -20,7 +20,7 @@ class Inject(Protocol):
 
     def __call__(
         self,
-        headers: Mapping[str, Any] | None,
+        headers: Headers | None,
         message: Any,
         set_property: SetProperty,
         /,
@@ -41,7 +41,7 @@ class WithProperties:
 
     def inject(
         self,
-        headers: Mapping[str, Any] | None,
+        headers: Headers | None,
         message: Any,
         set_property: SetProperty,
         *,
@@ -54,9 +54,7 @@ class WithProperties:
                 set_property(message, name, injected.pop(key))
         return injected
 
-    def extract(
-        self, headers: Mapping[str, Any] | None, message: Any, property_of: PropertyOf
-    ) -> Context:
+    def extract(self, headers: Headers | None, message: Any, property_of: PropertyOf) -> Context:
         """Put the properties of `message` among its headers, and extract from all of them."""
         if message is not None:
             found = {key: property_of(message, name) for key, name in self._names.items()}

@@ -8,6 +8,7 @@ from mqctx._core.values import JSONValue, UntypedText
 from mqctx.formats._format import (
     PROPERTY,
     Format,
+    Headers,
     check_header,
     check_prefix,
     header_size,
@@ -29,6 +30,7 @@ __all__ = [
     "BaggageFormat",
     "FlatFormat",
     "Format",
+    "Headers",
     "JSONValue",
     "JsonFormat",
     "Rejection",

@@ -11,6 +11,7 @@ from mqctx.errors import ConfigurationError
 __all__ = [
     "PROPERTY",
     "Format",
+    "Headers",
     "as_text",
     "check_header",
     "check_prefix",
@@ -19,6 +20,9 @@ __all__ = [
     "raw_in",
     "text_in",
 ]
+
+Headers: TypeAlias = Mapping[str, Any]
+"""The headers of a message: a client hands out values of any type."""
 
 PROPERTY: Final = "property:"
 """The prefix of AMQP properties among the keys of headers: `property:correlation_id`."""
@@ -112,9 +116,7 @@ class Format(Protocol):
         """
         ...
 
-    def decode(
-        self, headers: Mapping[str, Any], max_bytes: int, report: Report
-    ) -> Mapping[str, JSONValue]:
+    def decode(self, headers: Headers, max_bytes: int, report: Report) -> Mapping[str, JSONValue]:
         """Return the values that `headers` carry, nothing where there are none.
 
         Report a header that cannot be read, or takes more than `max_bytes`. Text whose type is not
@@ -142,7 +144,7 @@ def header_size(header: str, text: str | bytes | bytearray) -> int:
     return _bytes_in(header) + _bytes_in(text) + FRAMING
 
 
-def size_within(room: int, format: Format, headers: Mapping[str, Any]) -> int:
+def size_within(room: int, format: Format, headers: Headers) -> int:
     """Return how many bytes, of those in `room`, the headers take that a format has read."""
     prefix, taken = format.header_prefix, 0
     ours = format.headers
@@ -191,7 +193,7 @@ def check_prefix(prefix: str) -> None:
 
 
 def raw_in(
-    headers: Mapping[str, Any], header: str, max_bytes: int, report: Report
+    headers: Headers, header: str, max_bytes: int, report: Report
 ) -> str | bytes | bytearray | None:
     """Return the text in a header, as bytes if a stream handed out bytes; None if absent.
 
@@ -212,7 +214,7 @@ def raw_in(
     return raw
 
 
-def text_in(headers: Mapping[str, Any], header: str, max_bytes: int, report: Report) -> str | None:
+def text_in(headers: Headers, header: str, max_bytes: int, report: Report) -> str | None:
     """Return the text in a header as str (see `raw_in`); bytes that are not UTF-8 become U+FFFD."""
     raw = raw_in(headers, header, max_bytes, report)
     return None if raw is None else as_text(raw)

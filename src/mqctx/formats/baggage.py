@@ -11,7 +11,7 @@ from mqctx._core.registry import registry
 from mqctx._core.rejection import Rejection, Report
 from mqctx._core.values import JSONValue, UntypedText, check_name, escape, to_plain
 from mqctx.errors import InvalidNameError, OversizeError
-from mqctx.formats._format import as_text, text_in
+from mqctx.formats._format import Headers, as_text, text_in
 from mqctx.formats.json import from_json
 
 __all__ = ["BaggageFormat"]
@@ -64,9 +64,7 @@ class BaggageFormat:
         _check_room(members)
         return {_HEADER: ",".join(members.values())} if members else {}
 
-    def decode(
-        self, headers: Mapping[str, Any], max_bytes: int, report: Report
-    ) -> Mapping[str, JSONValue]:
+    def decode(self, headers: Headers, max_bytes: int, report: Report) -> Mapping[str, JSONValue]:
         """Return the values of the first 64 members; leave out text that is no member."""
         text = text_in(headers, _HEADER, max_bytes, report)
         parts = _parts(text or "")

@@ -13,6 +13,7 @@ from mqctx._core.values import JSONValue, UntypedText, escape
 from mqctx.errors import ConfigurationError, OversizeError
 from mqctx.formats._format import (
     PROPERTY,
+    Headers,
     as_text,
     check_header,
     check_prefix,
@@ -81,9 +82,7 @@ class FlatFormat:
         _check_room(self._headers, written)
         return written
 
-    def decode(
-        self, headers: Mapping[str, Any], max_bytes: int, report: Report
-    ) -> Mapping[str, JSONValue]:
+    def decode(self, headers: Headers, max_bytes: int, report: Report) -> Mapping[str, JSONValue]:
         """Return the values of all our headers, as long as they fit."""
         values: dict[str, JSONValue] = {}
         for name, header in self._found(headers):

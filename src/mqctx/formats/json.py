@@ -8,7 +8,7 @@ import msgspec
 from mqctx._core.rejection import Reason, Rejection, Report
 from mqctx._core.values import JSONValue, escape, to_plain
 from mqctx.errors import InvalidValueError
-from mqctx.formats._format import check_header, header_size, raw_in
+from mqctx.formats._format import Headers, check_header, header_size, raw_in
 
 __all__ = ["JsonFormat", "from_json", "to_json"]
 
@@ -74,9 +74,7 @@ class JsonFormat:
         """Return the one header that carries `values`, or none if there are no values."""
         return {self.header: to_json(values)} if values else {}
 
-    def decode(
-        self, headers: Mapping[str, Any], max_bytes: int, report: Report
-    ) -> Mapping[str, JSONValue]:
+    def decode(self, headers: Headers, max_bytes: int, report: Report) -> Mapping[str, JSONValue]:
         """Return the values in the header, which streams may hand out as bytes or bytearray."""
         try:
             text = headers[self.header]
@@ -89,7 +87,7 @@ class JsonFormat:
         return self._decode_unusual(headers, max_bytes, report)
 
     def _decode_unusual(
-        self, headers: Mapping[str, Any], max_bytes: int, report: Report
+        self, headers: Headers, max_bytes: int, report: Report
     ) -> dict[str, JSONValue]:
         text = self._unusual_text(headers, max_bytes, report)
         if text is None:
@@ -100,9 +98,7 @@ class JsonFormat:
             return self._reject(None, "malformed", str(error), report)
         return self._checked(decoded, report)
 
-    def _unusual_text(
-        self, headers: Mapping[str, Any], max_bytes: int, report: Report
-    ) -> str | None:
+    def _unusual_text(self, headers: Headers, max_bytes: int, report: Report) -> str | None:
         raw = raw_in(headers, self.header, max_bytes, report)
         try:
             return raw.decode() if isinstance(raw, bytes | bytearray) else raw

@@ -12,7 +12,7 @@ from itsdangerous import Signer
 from mqctx._core.rejection import RefusedError, Rejection, Report
 from mqctx._core.values import JSONValue, type_name
 from mqctx.errors import ConfigurationError
-from mqctx.formats._format import Format, text_in
+from mqctx.formats._format import Format, Headers, text_in
 
 __all__ = ["SignedFormat"]
 
@@ -117,9 +117,7 @@ class SignedFormat:
         signature = self._signers[key].get_signature(f"{key}.{now}:{text}").decode()
         return f"{key}.{now}.{signature}:{text}"
 
-    def decode(
-        self, headers: Mapping[str, Any], max_bytes: int, report: Report
-    ) -> Mapping[str, JSONValue]:
+    def decode(self, headers: Headers, max_bytes: int, report: Report) -> Mapping[str, JSONValue]:
         """Return the values in the header, if its signature counts."""
         signed = text_in(headers, self._header, max_bytes, report)
         if signed is None:

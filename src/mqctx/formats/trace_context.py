@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from mqctx._core.rejection import Rejection, Report
 from mqctx._core.values import JSONValue, escape
-from mqctx.formats._format import header_size, text_in
+from mqctx.formats._format import Headers, header_size, text_in
 
 __all__ = ["TraceContextFormat", "start_trace"]
 
@@ -94,9 +94,7 @@ class TraceContextFormat:
 
         return headers
 
-    def decode(
-        self, headers: Mapping[str, Any], max_bytes: int, report: Report
-    ) -> Mapping[str, JSONValue]:
+    def decode(self, headers: Headers, max_bytes: int, report: Report) -> Mapping[str, JSONValue]:
         """Return the trace that the headers carry; a bad `tracestate` does not affect the rest."""
         text = text_in(headers, _PARENT, max_bytes, report)
         if text is None:
@@ -115,7 +113,7 @@ class TraceContextFormat:
         return values | self._decode_state(span_id, headers, max_bytes, report)
 
     def _decode_state(
-        self, span_id: str, headers: Mapping[str, Any], max_bytes: int, report: Report
+        self, span_id: str, headers: Headers, max_bytes: int, report: Report
     ) -> dict[str, str]:
         text = text_in(headers, _STATE, max_bytes, report)
         members = _members(text)

@@ -192,7 +192,7 @@ class TestValues:
         assert "X-Value" not in headers
         assert headers["X-Other"] == "1"
 
-    def test_of_a_joined_contextvar_are_those_of_now(self) -> None:
+    def test_of_a_linked_contextvar_are_the_current_ones(self) -> None:
         other = ContextVar("other", default="")
         Variable("value", str, contextvar=other)
         with scope(value="before"):
@@ -202,11 +202,11 @@ class TestValues:
     def test_that_cannot_travel_are_left_out_with_a_warning(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        joined: ContextVar[object] = ContextVar("joined", default=None)
-        Variable("value", str, contextvar=joined)
+        linked: ContextVar[object] = ContextVar("linked", default=None)
+        Variable("value", str, contextvar=linked)
 
         def call() -> httpx.Headers:
-            joined.set(object())
+            linked.set(object())
             return sent(hosts=["*"], headers=MANY)
 
         headers = run({"other": "1"}, call)

@@ -124,7 +124,7 @@ class TestSync:
         handler(*client.delivery(ADA))
         assert copies[0].run(current) == {"user": "ada", "step": "pay"}
 
-    def test_finds_in_another_librarys_variable_that_joined_what_its_message_brought(
+    def test_finds_in_another_librarys_linked_variable_what_its_message_brought(
         self, client: Client
     ) -> None:
         order: contextvars.ContextVar[str] = contextvars.ContextVar("order", default="none")

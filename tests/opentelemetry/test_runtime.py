@@ -157,7 +157,7 @@ def test_a_thread_that_attaches_the_requests_context_has_it() -> None:
     assert seen == [ADA, {}]
 
 
-def test_detaching_in_another_space_or_twice_leaves_nothing_active(
+def test_detaching_in_another_snapshot_or_twice_leaves_nothing_active(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """OpenTelemetry's instrumentations do both; OpenTelemetry logs it."""

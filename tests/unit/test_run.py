@@ -286,14 +286,14 @@ class TestScope:
         with scope(user="ada"):
             assert job() == {"user": "ada", "tenant": "acme"}
 
-    def test_left_in_another_space_than_entered_does_not_raise(self) -> None:
+    def test_left_in_another_snapshot_than_entered_does_not_raise(self) -> None:
         late = scope(user="late")
         contextvars.copy_context().run(late.__enter__)
         with scope(user="ada"):
             late.__exit__(None, None, None)
             assert current() == {"user": "ada"}
 
-    def test_left_in_a_copy_of_the_space_it_was_entered_in_ends_there(self) -> None:
+    def test_left_in_a_copy_of_the_snapshot_it_was_entered_in_ends_there(self) -> None:
         def enter_and_copy() -> contextvars.Context:
             block.__enter__()
             return contextvars.copy_context()

@@ -278,7 +278,7 @@ class TestJoinedContextVar:
         with pytest.raises(mqctx.InvalidValueError, match="^correlation_id: "):
             copy_context().run(publish)
 
-    def test_left_in_another_space_is_set_back_as_far_as_it_reached(self) -> None:
+    def test_left_in_another_snapshot_is_set_back_as_far_as_it_reached(self) -> None:
         contextvar = self.join()
 
         def enter_and_copy() -> Any:

@@ -1,6 +1,6 @@
 """Each client through each fault: a message is handled in its own context, whatever breaks.
 
-JSONValue pytest samples one client per fault.
+Plain pytest samples one client per fault.
 """
 
 import pytest

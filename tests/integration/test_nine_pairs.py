@@ -36,7 +36,7 @@ VALUES: dict[str, Any] = {
     "nested": [1, [2.5, None], {"a": {"b": ["\u00e9", True]}}],
     "empties": [[], {}],
     "user.id": "dotted",
-    "x-dashed": "dashed",
+    "with-dash": "dashed",
 }
 DECLARED: dict[str, Any] = {
     "order_id": UUID("12345678-1234-5678-1234-567812345678"),

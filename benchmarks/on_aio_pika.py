@@ -6,7 +6,6 @@ from time import perf_counter
 from types import SimpleNamespace
 from typing import Any, cast
 
-import aio_pika
 from aio_pika import Exchange, IncomingMessage, Message
 from aiormq.abc import DeliveredMessage
 from opentelemetry import trace
@@ -19,6 +18,7 @@ from yarl import URL
 
 from benchmarks import ways
 from mqctx.adapters.aio_pika import consume_with_context, publish
+from tests.drivers.on_aio_pika import plain
 
 
 class _SilentChannel:
@@ -117,7 +117,7 @@ class Session:
         self._runner.run(self._open(url))
 
     async def _open(self, url: str) -> None:
-        self._connection = await aio_pika.connect(f"{url}?heartbeat=0")
+        self._connection = await plain(f"{url}?heartbeat=0")
         channel = await self._connection.channel(publisher_confirms=False)
         await channel.set_qos(ways.PREFETCH)
         self._queue = await channel.declare_queue(exclusive=True)

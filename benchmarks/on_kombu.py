@@ -1,16 +1,18 @@
 """kombu: a publish and a handler in each way, on a silent channel and on a broker."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from time import perf_counter
 from typing import Any, cast
 from uuid import uuid4
 
-from kombu import Connection, Consumer, Message, Producer, Queue
+from kombu import Consumer, Message, Producer, Queue
 from kombu.transport.pyamqp import Channel
 from opentelemetry import context, propagate
 
 from benchmarks import ways
 from mqctx.adapters.kombu import consume_with_context, publish
+from tests.drivers.on_kombu import kombu_connection
 
 
 class _SilentChannel(Channel):
@@ -99,7 +101,8 @@ class Session:
     """A connection and a queue, used in one way."""
 
     def __init__(self, url: str, way: str) -> None:
-        self._connection: Any = cast("Any", Connection)(url)
+        self._open = ExitStack()
+        self._connection = self._open.enter_context(kombu_connection(url, confirms=False))
         self._channel = self._connection.channel()
         self._queue: Any = cast("Any", Queue)(
             uuid4().hex, channel=self._channel, durable=False, expires=10 * ways.TIMEOUT
@@ -135,4 +138,4 @@ class Session:
 
     def close(self) -> None:
         """Close the connection; the queue expires."""
-        self._connection.release()
+        self._open.close()

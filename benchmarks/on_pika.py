@@ -1,6 +1,7 @@
 """pika: a publish and a handler in each way, on a silent channel and on a broker."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from time import perf_counter
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from typing import Any, cast
 from opentelemetry import trace
 from opentelemetry.instrumentation.pika import PikaInstrumentor
 from opentelemetry.instrumentation.pika.utils import _decorate_callback
-from pika import BasicProperties, BlockingConnection, URLParameters
+from pika import BasicProperties
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.callback import CallbackManager
 from pika.channel import Channel
@@ -17,6 +18,7 @@ from pika.spec import Basic
 
 from benchmarks import ways
 from mqctx.adapters.pika import consume_with_context, publish
+from tests.drivers.on_pika import pika_channel
 
 
 class _SilentChannel(Channel):
@@ -103,9 +105,9 @@ class Session:
     """A connection and a queue, used in one way."""
 
     def __init__(self, url: str, way: str) -> None:
+        self._open = ExitStack()
         with ways.installed(PikaInstrumentor, way):
-            self._connection = BlockingConnection(URLParameters(f"{url}?heartbeat=0"))
-            self._channel: Any = self._connection.channel()
+            self._channel = self._open.enter_context(pika_channel(f"{url}?heartbeat=0"))
         self._channel.basic_qos(prefetch_count=ways.PREFETCH)
         self._queue = self._channel.queue_declare("", exclusive=True).method.queue
         self._way = way
@@ -130,11 +132,11 @@ class Session:
         tag = self._channel.basic_consume(self._queue, self._handler(callback))
         deadline = perf_counter() + ways.TIMEOUT
         while len(times) < count and perf_counter() < deadline:
-            self._connection.process_data_events(time_limit=1)
+            self._channel.connection.process_data_events(time_limit=1)
         seconds = perf_counter() - times[0]
         self._channel.basic_cancel(tag)
         return seconds
 
     def close(self) -> None:
         """Close the connection, and with it the queue."""
-        self._connection.close()
+        self._open.close()

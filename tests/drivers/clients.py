@@ -11,6 +11,7 @@ from mqctx.adapters import aio_pika as aio_pika_adapter
 from mqctx.adapters import kombu as kombu_adapter
 from mqctx.adapters import pika as pika_adapter
 from tests.drivers import on_aio_pika, on_kombu, on_pika
+from tests.drivers.flow import Flow
 from tests.drivers.handling import SECONDS, Order, Send, Settle, Source
 
 Name: TypeAlias = Literal["aio-pika", "kombu", "pika"]
@@ -40,6 +41,10 @@ class Client:
     send_raw: Send
     _deliver: Callable[..., None]
     _consume: Callable[..., None]
+    publish_through: Callable[[Flow], None]
+    """Publish what a flow gives, each message until it is confirmed, whatever breaks."""
+    consume_through: Callable[[Flow], None]
+    """Handle what comes, in a decorated handler, until the flow is finished."""
 
     def publish(
         self, url: str, queue: str, *orders: Order, send: Send | None = None, **properties: Any
@@ -77,12 +82,32 @@ def _in_a_loop(*arguments: Any, **options: Any) -> None:
 
 CLIENTS: dict[str, Client] = {
     "aio-pika": Client(
-        "aio-pika", aio_pika_adapter, on_aio_pika.send_raw, on_aio_pika.deliver, _in_a_loop
+        "aio-pika",
+        aio_pika_adapter,
+        on_aio_pika.send_raw,
+        on_aio_pika.deliver,
+        _in_a_loop,
+        on_aio_pika.publish_through,
+        on_aio_pika.consume_through,
     ),
     "kombu": Client(
-        "kombu", kombu_adapter, on_kombu.send_raw, on_kombu.deliver, on_kombu.callbacks
+        "kombu",
+        kombu_adapter,
+        on_kombu.send_raw,
+        on_kombu.deliver,
+        on_kombu.callbacks,
+        on_kombu.publish_through,
+        on_kombu.consume_through,
     ),
-    "pika": Client("pika", pika_adapter, on_pika.send_raw, on_pika.deliver, on_pika.basic_consume),
+    "pika": Client(
+        "pika",
+        pika_adapter,
+        on_pika.send_raw,
+        on_pika.deliver,
+        on_pika.basic_consume,
+        on_pika.publish_through,
+        on_pika.consume_through,
+    ),
 }
 
 

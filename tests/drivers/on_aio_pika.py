@@ -4,13 +4,23 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from importlib.metadata import version
 from typing import Any, TypeAlias
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.abc import (
+    AbstractChannel,
+    AbstractConnection,
+    AbstractIncomingMessage,
+    AbstractRobustConnection,
+    AbstractRobustQueue,
+)
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from aio_pika.patterns import JsonRPC
 
 from mqctx._core.context import as_context
+from mqctx.adapters.aio_pika import consume_with_context, publish
+from tests.drivers.flow import FLOW_SECONDS, NO_SUCH_TAG, Flow, Role
 from tests.drivers.handling import (
     SECONDS,
     Decorate,
@@ -21,6 +31,7 @@ from tests.drivers.handling import (
     Settle,
     Source,
     Verdict,
+    context_of,
 )
 
 Connect: TypeAlias = Callable[[str], Awaitable[AbstractConnection]]
@@ -142,3 +153,85 @@ async def queue_consume(
         queue = await work.channel.get_queue(source.name)
         await queue.consume(on_message, arguments=source.arguments)
         await work.wait()
+
+
+# Through faults: a robust connection restores its channels and consumers, and what is not
+# confirmed is published again, several messages in flight.
+
+SURVIVES_CANCEL = int(version("aio-pika").partition(".")[0]) >= 10
+"""Whether a robust channel consumes again after the broker cancelled its consumer."""
+
+IN_FLIGHT = 10
+
+
+def publish_through(flow: Flow) -> None:
+    """Publish some messages at a time through one channel."""
+
+    async def main() -> None:
+        async with await connect_robust(flow.url) as connection:
+            channel = await opened_channel(connection, flow, "publisher")
+            while numbers := await asyncio.to_thread(flow.take_some, IN_FLIGHT):
+                await asyncio.gather(
+                    *(_publish_until_confirmed(channel, flow, number) for number in numbers)
+                )
+
+    asyncio.run(main())
+
+
+def consume_through(flow: Flow) -> None:
+    """Consume once, and leave the rest to the robust connection."""
+
+    @consume_with_context
+    async def on_message(message: AbstractIncomingMessage) -> None:
+        with flow.handling(message.body):
+            await asyncio.sleep(0)
+        if flow.must_spoil("consumer"):
+            await message.channel.basic_ack(NO_SUCH_TAG)
+        await message.ack()
+
+    async def main() -> None:
+        async with await connect_robust(flow.url) as connection:
+            channel = await opened_channel(connection, flow, "consumer")
+            await channel.set_qos(prefetch_count=20)
+            await (await declared(channel, flow)).consume(on_message)
+            await asyncio.to_thread(flow.join)
+
+    asyncio.run(main())
+
+
+async def connect_robust(url: str) -> AbstractRobustConnection:
+    """Open a connection that tries again each half second."""
+    return await aio_pika.connect_robust(url, reconnect_interval=0.5, timeout=FLOW_SECONDS)
+
+
+async def opened_channel(connection: AbstractRobustConnection, flow: Flow, role: Role) -> Any:
+    """Open a channel that gives the flow notice of each time it was opened again."""
+    channel: Any = await connection.channel(on_return_raises=True)
+    channel.reopen_callbacks.add(lambda *_: flow.interrupted(role))
+    return channel
+
+
+async def declared(channel: Any, flow: Flow) -> AbstractRobustQueue:
+    """Declare the flow's queue."""
+    queue: AbstractRobustQueue = await channel.declare_queue(
+        flow.queue, durable=True, arguments=flow.arguments
+    )
+    return queue
+
+
+async def _publish_until_confirmed(channel: Any, flow: Flow, number: int) -> None:
+    while number not in flow.record.confirmed:
+        try:
+            if flow.must_spoil("publisher"):
+                await _publish(await channel.get_exchange("no-such-exchange", ensure=False), "", -1)
+            await _publish(channel.default_exchange, flow.queue, number)
+            flow.confirm(number)
+        except CONNECTION_EXCEPTIONS:
+            await asyncio.wait_for(channel.ready(), FLOW_SECONDS)
+
+
+async def _publish(exchange: Any, routing_key: str, number: int) -> None:
+    body = str(number).encode()
+    message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+    with context_of(number).scope():
+        await publish(exchange, message, routing_key, timeout=FLOW_SECONDS)

@@ -6,9 +6,12 @@ from time import monotonic
 from typing import Any
 
 import kombu
+from kombu.mixins import ConsumerMixin
 
 from mqctx import current
 from mqctx._core.context import as_context
+from mqctx.adapters.kombu import consume_with_context, publish
+from tests.drivers.flow import NO_SUCH_TAG, Flow
 from tests.drivers.handling import (
     SECONDS,
     Decorate,
@@ -19,13 +22,14 @@ from tests.drivers.handling import (
     Settle,
     Source,
     Verdict,
+    context_of,
 )
 
 
 @contextmanager
-def kombu_connection(url: str) -> Iterator[Any]:
-    """Open a connection that confirms what is published."""
-    with kombu.Connection(url, transport_options={"confirm_publish": True}) as connection:
+def kombu_connection(url: str, *, confirms: bool = True) -> Iterator[Any]:
+    """Open a connection on which what is published is confirmed."""
+    with kombu.Connection(url, transport_options={"confirm_publish": confirms}) as connection:
         yield connection
 
 
@@ -125,3 +129,73 @@ def callbacks(
         connection.Consumer(queue_of(source), callbacks=[on_message], prefetch_count=prefetch),
     ):
         work.drain(connection)
+
+
+# Through faults: kombu connects again by itself, `retry=True` when publishing, a ConsumerMixin
+# when consuming.
+
+
+def publish_through(flow: Flow) -> None:
+    """Leave it to kombu to connect again and to publish again."""
+    policy = {
+        "errback": lambda error, interval: flow.interrupted("publisher"),
+        "interval_start": 0.5,
+        "interval_step": 0,
+    }
+    with kombu_connection(flow.url) as connection:
+        producer = connection.Producer()
+        while (number := flow.take()) is not None:
+            _spoil(connection, producer, flow)
+            with context_of(number).scope():
+                publish(
+                    producer,
+                    str(number).encode(),
+                    routing_key=flow.queue,
+                    delivery_mode=2,
+                    retry=True,
+                    retry_policy=policy,
+                )
+            flow.confirm(number)
+
+
+def _spoil(connection: Any, producer: Any, flow: Flow) -> None:
+    if flow.must_spoil("publisher"):
+        try:
+            producer.publish(b"", exchange="no-such-exchange")
+        except connection.channel_errors:
+            flow.interrupted("publisher")
+
+
+def consume_through(flow: Flow) -> None:
+    """Leave it to the mixin to connect again and to consume again."""
+    with kombu_connection(flow.url) as connection:
+        _FlowWorker(connection, flow).run()
+
+
+class _FlowWorker(ConsumerMixin):
+    def __init__(self, connection: Any, flow: Flow) -> None:
+        self.connection = connection
+        self._flow = flow
+        self._connected = False
+
+    @property
+    def should_stop(self) -> bool:  # type: ignore[override]  # the mixin asks it like this
+        return self._flow.finished
+
+    def get_consumers(self, Consumer: Any, channel: Any) -> list[Any]:  # noqa: N803 - kombu's name
+        flow = self._flow
+        queue = kombu.Queue(flow.queue, durable=True, queue_arguments=flow.arguments)
+        return [Consumer(queue, callbacks=[self.on_message], prefetch_count=20)]
+
+    def on_connection_revived(self) -> None:
+        if self._connected:
+            self._flow.interrupted("consumer")
+        self._connected = True
+
+    @consume_with_context
+    def on_message(self, body: Any, message: Any) -> None:
+        with self._flow.handling(body):
+            spoil = self._flow.must_spoil("consumer")
+        if spoil:
+            message.channel.basic_ack(NO_SUCH_TAG)
+        message.ack()

@@ -6,8 +6,11 @@ from time import monotonic
 from typing import Any
 
 import pika
+from pika.exceptions import AMQPError
 
 from mqctx._core.context import as_context
+from mqctx.adapters.pika import consume_with_context, publish
+from tests.drivers.flow import NO_SUCH_TAG, Flow
 from tests.drivers.handling import (
     PAUSE,
     SECONDS,
@@ -19,6 +22,7 @@ from tests.drivers.handling import (
     Settle,
     Source,
     Verdict,
+    context_of,
 )
 
 
@@ -119,3 +123,70 @@ def start_consuming(
         channel.connection.call_later(SECONDS, channel.stop_consuming)
         channel.basic_consume(source.name, callback, arguments=source.arguments)
         channel.start_consuming()
+
+
+# Through faults: a BlockingConnection in the loop that its users write; what is not confirmed is
+# published again.
+
+PERSISTENT: Any = pika.BasicProperties(delivery_mode=2)
+PATIENCE = "connection_attempts=120&retry_delay=0.5"
+
+
+def publish_through(flow: Flow) -> None:
+    """Connect again after each error, and go on with the message that it struck."""
+    number = flow.take()
+    while number is not None:
+        try:
+            with pika_channel(patient(flow.url)) as channel:
+                channel.confirm_delivery()
+                while number is not None:
+                    _publish(channel, flow, number)
+                    number = flow.take()
+        except AMQPError:
+            flow.interrupted("publisher")
+
+
+def _publish(channel: Any, flow: Flow, number: int) -> None:
+    if flow.must_spoil("publisher"):
+        channel.basic_publish("no-such-exchange", "", b"")
+    with context_of(number).scope():
+        body = str(number).encode()
+        publish(channel, "", flow.queue, body, PERSISTENT, mandatory=True)
+    flow.confirm(number)
+
+
+def consume_through(flow: Flow) -> None:
+    """Connect again after each error, and when the broker cancelled the consumer."""
+
+    @consume_with_context
+    def on_message(channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        with flow.handling(body):
+            spoil = flow.must_spoil("consumer")
+        channel.basic_ack(NO_SUCH_TAG if spoil else method.delivery_tag)
+
+    while not flow.finished:
+        try:
+            with pika_channel(patient(flow.url)) as channel:
+                _consume(channel, flow, on_message)
+        except AMQPError:
+            flow.interrupted("consumer")
+
+
+def _consume(channel: Any, flow: Flow, on_message: Any) -> None:
+    def stop_when_finished() -> None:
+        if flow.finished:
+            channel.stop_consuming()
+        else:
+            channel.connection.call_later(0.1, stop_when_finished)
+
+    stop_when_finished()
+    channel.queue_declare(flow.queue, durable=True, arguments=flow.arguments)
+    channel.basic_qos(prefetch_count=20)
+    channel.basic_consume(flow.queue, on_message)
+    # Returns, without an error, when the broker cancelled the consumer.
+    channel.start_consuming()
+
+
+def patient(url: str) -> str:
+    """Return the URL with the request to try again each half second, for a minute."""
+    return f"{url}{'&' if '?' in url else '?'}{PATIENCE}"

@@ -12,10 +12,9 @@ from mqctx import Context, JsonFormat, current
 from mqctx.adapters.aio_pika import consume_with_context
 from mqctx.formats import JSONValue, Report
 from tests.drivers.clients import CLIENTS
+from tests.drivers.flow import FLOW_SECONDS
 from tests.drivers.handling import context_of
 from tests.drivers.on_pika import pika_channel
-
-from .flow import SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class Watched:
         missing = set(numbers)
         while missing := missing - {run.number for run in self.runs}:
             self._news.clear()
-            await asyncio.wait_for(self._news.wait(), SECONDS)
+            await asyncio.wait_for(self._news.wait(), FLOW_SECONDS)
 
     async def _on_message(self, message: AbstractIncomingMessage) -> None:
         await asyncio.sleep(0)

@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from mqctx import current, scope
+from tests.drivers.clients import Client
+from tests.drivers.flow import FLOW_SECONDS, ROLES, Flow, Record
 from tests.drivers.on_pika import pika_channel
-
-from .clients import Client
-from .flow import ROLES, SECONDS, Flow, Record
 
 
 def run(
@@ -49,7 +48,7 @@ def _at_work(flow: Flow, clients: Sequence[Client]) -> Iterator[None]:
     threads = [
         threading.Thread(target=_guarded, args=(flow, target), daemon=True)
         for client in clients
-        for target in (client.publish, client.consume)
+        for target in (client.publish_through, client.consume_through)
     ]
     for thread in threads:
         thread.start()
@@ -60,7 +59,7 @@ def _at_work(flow: Flow, clients: Sequence[Client]) -> Iterator[None]:
         raise
     finally:
         for thread in threads:
-            thread.join(SECONDS)
+            thread.join(FLOW_SECONDS)
     assert not any(thread.is_alive() for thread in threads)
     flow.join()
 

@@ -10,8 +10,8 @@ import pytest
 from mqctx import configure
 from mqctx.adapters.aio_pika import instrument, uninstrument
 from tests.drivers.handling import context_of
+from tests.drivers.on_aio_pika import SURVIVES_CANCEL, connect_robust
 
-from .on_aio_pika import SURVIVES_CANCEL, connect
 from .proxy import Proxy
 from .recovery import CountingFormat, Watched, delete_and_declare, publish
 
@@ -47,7 +47,7 @@ def test_a_restored_consumer_handles_each_delivery_once(
         async with AsyncExitStack() as stack:
             if instrumented == "library":
                 stack.enter_context(_hooked())
-            connection = await stack.enter_async_context(await connect(proxy.url))
+            connection = await stack.enter_async_context(await connect_robust(proxy.url))
             if instrumented == "connection":
                 stack.enter_context(_hooked(connection))
             await watched.consume(connection, decorated=decorated)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.drivers.flow import Flow, Record
 from tests.drivers.handling import context_of
 
-from .flow import Flow, Record
 from .running import check
 
 

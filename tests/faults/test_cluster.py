@@ -2,9 +2,10 @@
 
 import pytest
 
-from .clients import CLIENTS
+from tests.drivers.clients import CLIENTS
+from tests.drivers.flow import Flow
+
 from .cluster import running_cluster
-from .flow import Flow
 from .running import check, run
 
 MESSAGES = 20_000

@@ -5,12 +5,12 @@ Plain pytest samples one client per fault.
 
 import pytest
 
+from tests.drivers.clients import CLIENTS, Client
+from tests.drivers.flow import Flow
+from tests.drivers.on_aio_pika import SURVIVES_CANCEL
 from tests.drivers.on_pika import pika_channel
 
-from .clients import CLIENTS, Client
 from .docker import Container
-from .flow import Flow
-from .on_aio_pika import SURVIVES_CANCEL
 from .proxy import Proxy
 from .running import check, run
 

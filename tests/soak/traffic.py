@@ -9,6 +9,8 @@ import kombu
 
 from mqctx import Context, bind, current, scope
 from mqctx.adapters.kombu import consume_with_context, publish
+from tests.drivers.handling import SECONDS
+from tests.drivers.on_kombu import kombu_connection
 
 BATCH = 500
 """How many messages are published before they are handled."""
@@ -20,41 +22,32 @@ Pass = Callable[[int], None]
 @contextmanager
 def traffic(use: Callable[[Context], object]) -> Iterator[Pass]:
     """Give what passes messages through kombu in memory, each context to `use` in its handler."""
-    queue = kombu.Queue(f"mqctx-test-{uuid4().hex}")
-    with kombu.Connection("memory://") as connection:
-        road = _Road(connection.Producer(), queue.name, use)
-        with connection.Consumer(queue, callbacks=[road.on_message]):
-
-            def pass_messages(count: int) -> None:
-                for _ in range(0, count, BATCH):
-                    road.publish()
-                    while road.handled < road.published:
-                        connection.drain_events(timeout=60)
-
-            yield pass_messages
-
-
-class _Road:
-    def __init__(self, producer: Any, queue: str, use: Callable[[Context], object]) -> None:
-        self.published = 0
-        self.handled = 0
-        self._producer = producer
-        self._queue = queue
-        self._use = use
-
-    def publish(self) -> None:
-        for number in range(self.published, self.published + BATCH):
-            with scope(_values(number)):
-                publish(self._producer, number, routing_key=self._queue)
-        self.published += BATCH
+    queue: Any = kombu.Queue(f"mqctx-test-{uuid4().hex}")
+    published = handled = 0
 
     @consume_with_context
-    def on_message(self, body: int, message: Any) -> None:
+    def on_message(body: int, message: Any) -> None:
+        nonlocal handled
         assert current() == _values(body)
         bind(step=body)
-        self._use(current())
+        use(current())
         message.ack()
-        self.handled += 1
+        handled += 1
+
+    def pass_messages(count: int) -> None:
+        nonlocal published
+        for _ in range(0, count, BATCH):
+            for number in range(published, published + BATCH):
+                with scope(_values(number)):
+                    publish(producer, number, routing_key=queue.name)
+            published += BATCH
+            while handled < published:
+                connection.drain_events(timeout=SECONDS)
+
+    with kombu_connection("memory://", confirms=False) as connection:
+        producer = connection.Producer()
+        with connection.Consumer(queue, callbacks=[on_message]):
+            yield pass_messages
 
 
 def _values(number: int) -> dict[str, object]:

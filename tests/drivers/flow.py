@@ -17,11 +17,14 @@ from tests.drivers.handling import context_of
 Role = Literal["publisher", "consumer"]
 ROLES: tuple[Role, ...] = ("publisher", "consumer")
 
-SECONDS = 120.0
+FLOW_SECONDS = 120.0
 """How long anything in a flow may take before it is a failure."""
 
 SLOWEST = 50
 """How many messages must get through in a second, on the slowest machine."""
+
+NO_SUCH_TAG = 1_000_000
+"""A delivery tag to ack where an error is wanted."""
 
 AHEAD = 500
 """How many messages may be confirmed and not yet handled, before publishers wait."""
@@ -139,7 +142,7 @@ class Flow:
             goals = [len(each) + step for each in self._progress()]
             self._await(
                 lambda: all(len(e) >= g for e, g in zip(self._progress(), goals, strict=True)),
-                SECONDS + step / SLOWEST,
+                FLOW_SECONDS + step / SLOWEST,
             )
 
     @contextmanager
@@ -177,7 +180,7 @@ class Flow:
             with self._changed:
                 self.record.mixed.append(Mixed(number, expected, current()))
 
-    def _await(self, condition: Callable[[], bool], seconds: float = SECONDS) -> None:
+    def _await(self, condition: Callable[[], bool], seconds: float = FLOW_SECONDS) -> None:
         done = self._changed.wait_for(lambda: self._failure is not None or condition(), seconds)
         if self._failure is not None:
             raise self._failure

@@ -29,3 +29,11 @@ def _clean_process() -> Iterator[None]:
     yield
     registry.restore(saved)
     assert mqctx.current() == {}, "a context is still active after the test"
+
+
+@pytest.fixture
+def ambient() -> Iterator[None]:
+    """Run the test in a context that no message brought, and that must survive."""
+    with mqctx.scope(user="ambient"):
+        yield
+        assert mqctx.current() == {"user": "ambient"}

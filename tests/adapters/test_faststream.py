@@ -19,19 +19,13 @@ import mqctx
 from mqctx import Context, Propagator, bind, current, scope
 from mqctx.adapters.faststream import ContextMiddleware, restored
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.usefixtures("ambient"), pytest.mark.asyncio]
 
 ADA = {"mqctx": '{"user":"ada"}'}
 Seen = list[tuple[Mapping[str, object], dict[str, Any]]]
 """The context and the headers of each message."""
 
 other: ContextVar[str] = ContextVar("other", default="outside")
-
-
-@pytest.fixture(autouse=True)
-def _ambient() -> Iterator[None]:
-    with scope(user="ambient"):
-        yield
 
 
 def rabbit(*middlewares: Any, **options: Any) -> RabbitBroker:

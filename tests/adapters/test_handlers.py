@@ -29,12 +29,9 @@ EVE: Headers = {"mqctx": '{"user":"eve"}'}
 
 
 @pytest.fixture(autouse=True)
-def _ambient() -> Iterator[None]:
-    """Whatever runs here runs in a context that no message brought, and that must survive."""
-    with scope(user="ambient"):
-        yield
-        assert current() == {"user": "ambient"}
-        assert other.get() == "outside"
+def _outside(ambient: None) -> Iterator[None]:
+    yield
+    assert other.get() == "outside"
 
 
 class TestSync:

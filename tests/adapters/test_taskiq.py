@@ -29,16 +29,10 @@ import mqctx
 from mqctx import Context, Propagator, bind, current, scope
 from mqctx.adapters.taskiq import ContextMiddleware
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.usefixtures("ambient"), pytest.mark.asyncio]
 
 Seen = list[Mapping[str, object]]
 other: ContextVar[str] = ContextVar("other", default="outside")
-
-
-@pytest.fixture(autouse=True)
-def _ambient() -> Iterator[None]:
-    with scope(user="ambient"):
-        yield
 
 
 @pytest.fixture(params=["in place", "in a task"])

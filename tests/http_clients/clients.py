@@ -79,7 +79,7 @@ def httpx_stream(url: str, release: Callable[[], None], **settings: Any) -> byte
 
 def httpx_together(url: str, request_ids: Sequence[str], **settings: Any) -> None:
     with httpx_client(**settings) as client:
-        in_threads(lambda request_id: client.get(f"{url}?{request_id}"), request_ids)
+        each_in_a_thread(lambda request_id: client.get(f"{url}?{request_id}"), request_ids)
 
 
 def httpx_async_get(url: str, own: Own = None, **settings: Any) -> int:
@@ -104,7 +104,7 @@ def httpx_async_stream(url: str, release: Callable[[], None], **settings: Any) -
 def httpx_async_together(url: str, request_ids: Sequence[str], **settings: Any) -> None:
     async def together() -> None:
         async with httpx_async_client(**settings) as client:
-            await in_tasks(lambda request_id: client.get(f"{url}?{request_id}"), request_ids)
+            await each_in_a_task(lambda request_id: client.get(f"{url}?{request_id}"), request_ids)
 
     asyncio.run(together())
 
@@ -124,7 +124,7 @@ def requests_stream(url: str, release: Callable[[], None], **settings: Any) -> b
 
 def requests_together(url: str, request_ids: Sequence[str], **settings: Any) -> None:
     with requests_session(**settings) as session:
-        in_threads(lambda request_id: session.get(f"{url}?{request_id}"), request_ids)
+        each_in_a_thread(lambda request_id: session.get(f"{url}?{request_id}"), request_ids)
 
 
 def aiohttp_get(url: str, own: Own = None, **settings: Any) -> int:
@@ -153,12 +153,12 @@ def aiohttp_together(url: str, request_ids: Sequence[str], **settings: Any) -> N
                 async with session.get(f"{url}?{request_id}") as response:
                     await response.read()
 
-            await in_tasks(get, request_ids)
+            await each_in_a_task(get, request_ids)
 
     asyncio.run(together())
 
 
-def in_threads(call: Callable[[str], object], request_ids: Sequence[str]) -> None:
+def each_in_a_thread(call: Callable[[str], object], request_ids: Sequence[str]) -> None:
     def one(request_id: str) -> None:
         mqctx.run({"request_id": request_id}, call, request_id)
 
@@ -166,7 +166,7 @@ def in_threads(call: Callable[[str], object], request_ids: Sequence[str]) -> Non
         list(pool.map(one, request_ids))
 
 
-async def in_tasks(call: Callable[[str], Any], request_ids: Sequence[str]) -> None:
+async def each_in_a_task(call: Callable[[str], Any], request_ids: Sequence[str]) -> None:
     async def one(request_id: str) -> None:
         with mqctx.scope(request_id=request_id):
             await call(request_id)

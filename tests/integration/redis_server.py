@@ -48,7 +48,7 @@ def find_redis(environ: Mapping[str, str] = os.environ) -> Generator[str]:
         options = {"bind": "127.0.0.1", "port": str(port), "dir": directory, "save": ""}
         command = [program, *(part for key in options for part in (f"--{key}", options[key]))]
         with running(command, Path(directory) / "output.log") as process:
-            wait_for(port, process)
+            wait_until_it_listens(port, process)
             yield f"redis://127.0.0.1:{port}/0"
 
 
@@ -79,7 +79,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+def wait_until_it_listens(port: int, process: "subprocess.Popen[bytes]") -> None:
     """Wait until a server listens."""
     until = time.monotonic() + SECONDS
     while True:

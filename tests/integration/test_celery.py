@@ -96,7 +96,7 @@ def worker(
     try:
         with running(working, log, environ) as process:
             made = Worker(client, command, environ, log)
-            wait_for(made, process)
+            wait_until_it_works(made, process)
             yield made
     finally:
         # A result that nobody waited for tells Redis so when it is collected; not after its end.
@@ -107,7 +107,7 @@ def worker(
             channel.queue_delete(queue)
 
 
-def wait_for(worker: Worker, process: "subprocess.Popen[bytes]") -> None:
+def wait_until_it_works(worker: Worker, process: "subprocess.Popen[bytes]") -> None:
     """Wait until the worker does what it is sent."""
     started = worker.task("see").delay()
     until = time.monotonic() + SECONDS

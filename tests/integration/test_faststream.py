@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -17,15 +17,9 @@ from mqctx.adapters.faststream import ContextMiddleware, restored
 from tests.drivers.clients import CLIENTS
 from tests.drivers.handling import SECONDS
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.usefixtures("ambient"), pytest.mark.asyncio]
 
 other: ContextVar[str] = ContextVar("other", default="outside")
-
-
-@pytest.fixture(autouse=True)
-def _ambient() -> Iterator[None]:
-    with scope(user="ambient"):
-        yield
 
 
 def rabbit(url: str, logger: logging.Logger | None = None) -> RabbitBroker:

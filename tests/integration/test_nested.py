@@ -1,14 +1,14 @@
 """Handlers that let the client handle other messages before they return, on a real broker."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import aio_pika
 import kombu
 import pytest
 
-from mqctx import bind, current, scope
+from mqctx import bind, current
 from mqctx.adapters import aio_pika as aio_pika_adapter
 from mqctx.adapters import kombu as kombu_adapter
 from mqctx.adapters import pika as pika_adapter
@@ -16,6 +16,8 @@ from tests.drivers.clients import CLIENTS
 from tests.drivers.handling import SECONDS
 from tests.drivers.on_kombu import kombu_connection
 from tests.drivers.on_pika import pika_channel
+
+pytestmark = pytest.mark.usefixtures("ambient")
 
 MESSAGES = 5
 Seen = list[tuple[bytes, Mapping[str, object]]]
@@ -31,13 +33,6 @@ def queue(amqp_url: str, queue_name: str) -> str:
     orders = [({"number": number}, str(number).encode()) for number in range(MESSAGES)]
     CLIENTS["pika"].publish(amqp_url, queue_name, *orders)
     return queue_name
-
-
-@pytest.fixture(autouse=True)
-def _ambient() -> Iterator[None]:
-    with scope(user="ambient"):
-        yield
-        assert current() == {"user": "ambient"}
 
 
 def test_a_kombu_callback_that_drains_events(amqp_url: str, queue: str) -> None:

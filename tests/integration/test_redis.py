@@ -1,7 +1,7 @@
 """kombu on its transports that are not AMQP: Redis, and the two that need no server."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from mqctx import Context, Propagator, Variable, configure, current, scope
 from mqctx.adapters.kombu import consume_with_context, publish, restored
 from tests.integration.redis_server import NoRedisError, find_redis
 from tests.integration.test_nine_pairs import DECLARED, VALUES, shape
+
+pytestmark = pytest.mark.usefixtures("ambient")
 
 SECONDS = 30.0
 """How long anything here waits before it is a failure."""
@@ -37,14 +39,6 @@ def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Connect:
 @pytest.fixture
 def queue() -> kombu.Queue:
     return kombu.Queue(f"mqctx-test-{uuid4().hex}")
-
-
-@pytest.fixture(autouse=True)
-def _ambient() -> Iterator[None]:
-    """Whatever runs here runs in a context that no message brought, and that must survive."""
-    with scope(user="ambient"):
-        yield
-        assert current() == {"user": "ambient"}
 
 
 def send(

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextvars
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import aio_pika
@@ -19,6 +19,8 @@ from tests.drivers.clients import CLIENTS, Client
 from tests.drivers.on_kombu import kombu_connection
 from tests.drivers.on_pika import pika_channel
 
+pytestmark = pytest.mark.usefixtures("ambient")
+
 CONTEXTS: list[dict[str, str]] = [{"user": "ada"}, {}, {"user": "grace"}]
 
 
@@ -32,14 +34,6 @@ def filled_queue(amqp_url: str, queue: str) -> str:
     """A queue with a message of each of CONTEXTS."""
     CLIENTS["pika"].publish(amqp_url, queue, *((context, b"order") for context in CONTEXTS))
     return queue
-
-
-@pytest.fixture(autouse=True)
-def _ambient() -> Iterator[None]:
-    """Whatever runs here runs in a context that no message brought, and that must survive."""
-    with scope(user="ambient"):
-        yield
-        assert current() == {"user": "ambient"}
 
 
 @pytest.mark.parametrize(

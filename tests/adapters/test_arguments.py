@@ -2,8 +2,9 @@
 
 import functools
 from collections.abc import Callable
+from itertools import product
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -193,20 +194,72 @@ def test_a_built_in_function_without_a_signature_may_handle() -> None:
         assert handler(*client.delivery(ADA)) == {"user": "ada"}
 
 
+class Client:
+    """An HTTP client or the like, which has headers too."""
+
+    headers: ClassVar = {"mqctx": '{"user":"eve"}'}
+
+
+def test_what_else_has_headers_is_not_taken_for_the_message() -> None:
+    @CLIENTS["kombu"].adapter.consume_with_context
+    def on_kombu(payload: Any, msg: Any, http: Any) -> Context:
+        return current()
+
+    @CLIENTS["aio-pika"].adapter.consume_with_context
+    def on_aio_pika(msg: Any, http: Any) -> Context:
+        return current()
+
+    class Worker(Client):
+        @CLIENTS["pika"].adapter.consume_with_context
+        def on_pika(self, *args: Any) -> Context:
+            return current()
+
+        @CLIENTS["kombu"].adapter.consume_with_context
+        def on_kombu(self, data: Any, msg: Any) -> Context:
+            return current()
+
+    handlers = (on_kombu, on_aio_pika, Worker().on_pika, Worker().on_kombu)
+    names = ("kombu", "aio-pika", "pika", "kombu")
+    for name, handler, more in zip(names, handlers, (1, 1, 0, 0), strict=True):
+        own = [Client()] * more
+        assert handler(*CLIENTS[name].delivery(ADA), *own) == {"user": "ada"}
+        assert handler(*CLIENTS[name].delivery(None), *own) == {}
+
+
+def test_a_message_that_a_partial_binds_is_found() -> None:
+    def handler(ch: Any, method: Any, props: Any, body: Any) -> Context:
+        return current()
+
+    channel, method, properties, body = CLIENTS["pika"].delivery(ADA)
+    consume = CLIENTS["pika"].adapter.consume_with_context
+    assert consume(functools.partial(handler, props=properties))(channel, method, body=body) == {
+        "user": "ada"
+    }
+
+
 def test_what_has_no_headers_has_no_context() -> None:
     class Raises:
+        def __getattr__(self, name: str) -> Any:
+            raise LookupError(name)
+
+    class Ambiguous:
         @property
         def headers(self) -> Any:
-            raise LookupError
+            return self
 
-    foreign: list[Any] = [None, {}, {"headers": ADA}, b"42", object(), Raises(), SimpleNamespace()]
-    for client in CLIENTS.values():
-        handler = client.adapter.consume_with_context(lambda *_: current())
+        def __bool__(self) -> bool:
+            raise ValueError
+
+    foreign: list[Any] = [None, {}, {"headers": ADA}, b"42", object(), Raises(), Ambiguous()]
+    reads_properties = Propagator(formats=[FlatFormat({"request_id": CORRELATION_ID})])
+    for client, propagator in product(CLIENTS.values(), (None, reads_properties)):
+        decorate = client.adapter.consume_with_context(propagator=propagator)
+        handler = decorate(lambda *_: current())
         count = len(client.delivery(None))
         for message in foreign:
             with scope(user="ambient"):
                 assert handler(*[message] * count) == {}
-                with client.adapter.restored(message):
+                with client.adapter.restored(message, propagator=propagator):
                     assert current() == {}
 
 
@@ -231,3 +284,11 @@ def test_what_is_no_handler_is_refused_with_what_to_write(client: str, given: An
     consume = CLIENTS[client].adapter.consume_with_context
     with pytest.raises(mqctx.HandlerError, match="write `@consume_with_context` above a function"):
         consume(given) if given is not None else consume()(given)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_what_is_no_propagator_is_refused(client: str) -> None:
+    adapter = CLIENTS[client].adapter
+    for use in (adapter.consume_with_context, adapter.instrument):
+        with pytest.raises(mqctx.ConfigurationError, match="^propagator: expected one"):
+            use(propagator=JsonFormat())

@@ -119,6 +119,22 @@ def test_refuses_text_for_a_list_of_names(setting: str) -> None:
         ContextFilter(**wrong)
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"names": ["order*"]}, r"names: 'order\*': .*'order\.\*'"),
+        ({"redact": ["pass*"]}, r"redact: 'pass\*': .*'pass\.\*'"),
+        ({"redact": None}, "redact: expected names"),
+        ({"prefix": None}, "prefix: expected text"),
+        ({"attribute": 5}, "attribute: expected text"),
+        ({"attribute": ""}, "attribute: "),
+    ],
+)
+def test_refuses_a_setting_that_cannot_be_meant(setting: dict[str, Any], said: str) -> None:
+    with pytest.raises(mqctx.ConfigurationError, match=f"^{said}"):
+        ContextFilter(**setting)
+
+
 def test_puts_a_prefix_before_names() -> None:
     with scope(request_id="r-1"):
         assert added(ContextFilter(prefix="ctx_")) == {"ctx_request_id": "r-1"}

@@ -593,3 +593,9 @@ def test_a_setting_that_cannot_work_is_refused(
     with pytest.raises(mqctx.ConfigurationError) as error:
         middleware(None, **settings)
     assert str(error.value).startswith(said)
+
+
+@pytest.mark.parametrize("middleware", [asgi.ContextMiddleware, wsgi.ContextMiddleware])
+def test_what_is_no_application_is_refused(middleware: Callable[[Any], object]) -> None:
+    with pytest.raises(mqctx.ConfigurationError, match="^app: expected the .*GI application"):
+        middleware(None)

@@ -76,9 +76,9 @@ class TestFromBaggage:
 
     def test_gives_those_of_the_current_context(self) -> None:
         token = attach(baggage.set_baggage("tenant", "acme"))
-        assert from_baggage(["ten*"]) == {"tenant": "acme"}
+        assert from_baggage(["tenant"]) == {"tenant": "acme"}
         detach(token)
-        assert from_baggage(["ten*"]) == {}
+        assert from_baggage(["tenant"]) == {}
 
     def test_refuses_text_for_the_names(self) -> None:
         with pytest.raises(ConfigurationError, match="names: expected names or prefixes"):

@@ -395,6 +395,12 @@ class TestVariableThatCannotBeMeant:
             Variable("odd", kind)
         Variable("odd", kind, local=True)
 
+    @pytest.mark.parametrize("setting", [{"local": "no"}, {"contextvar": "user_id"}])
+    def test_with_a_setting_that_cannot_be_meant_is_refused(self, setting: Any) -> None:
+        with pytest.raises(ConfigurationError, match=f"^{next(iter(setting))}: expected"):
+            Variable("odd", int, **setting)
+        assert "odd" not in registry.declarations
+
     def test_of_a_type_that_is_not_yet_complete_is_taken(self) -> None:
         later = type("Later", (msgspec.Struct,), {"__annotations__": {"next": "NotYetDefined"}})
         assert Variable("later", later).name == "later"

@@ -227,6 +227,12 @@ def test_a_generator_function_is_refused_with_the_way_out(function: Any) -> None
             use(function)
 
 
+def test_what_is_no_function_is_refused_where_it_is_wrapped() -> None:
+    not_one: Any = 5
+    with pytest.raises(mqctx.HandlerError, match="5 is no function"):
+        mqctx.wrap(not_one)
+
+
 def test_a_function_may_return_a_generator_that_it_did_not_make_by_itself() -> None:
     assert list(run({}, lambda: letters())) == ["a"]
 

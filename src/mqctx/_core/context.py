@@ -12,7 +12,7 @@ from mqctx._core.scope import Scope
 from mqctx._core.store import OUTSIDE, Store, active_store, call_inside, current
 from mqctx._core.values import check
 from mqctx._core.wrapped import AsyncWrapped, Wrapped
-from mqctx.errors import InactiveError, MissingValueError
+from mqctx.errors import HandlerError, InactiveError, MissingValueError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -165,6 +165,8 @@ class Context(Mapping[str, Any]):
         Raises:
             HandlerError: `function` is a generator function, sync or async.
         """
+        if not callable(function):
+            raise HandlerError(f"{function!r} is no function: give the one to call, not its result")
         isolation.refuse_generator_function(function)
         kind = AsyncWrapped if isolation.is_async(function) else Wrapped
         return cast("Callable[P, R]", kind(self, function))

@@ -3,8 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
+from typing import Final
 
-from mqctx.errors import ConfigurationError
+from mqctx._core.settings import checked_entries
+from mqctx._core.values import check_name
+from mqctx.errors import ConfigurationError, InvalidNameError
+
+NAMES_MEANT: Final = "names or prefixes such as ['tenant', 'order.*']"
 
 
 def name_filter(
@@ -12,21 +17,34 @@ def name_filter(
     allowed: Iterable[str] | None,
     groups: Mapping[str, Iterable[str]] = MappingProxyType({}),
 ) -> Callable[[str], bool]:
-    """Return whether a name is one of those, a trailing `*` for a prefix. None: each name is.
+    """Return whether a name is one of those, `order.*` for all below `order`. None: each name is.
 
     An entry that is in `groups` stands for the names there too. The result can be pickled.
 
     Raises:
-        ConfigurationError: `allowed` is text, of which each letter would be taken for a name.
+        ConfigurationError: `allowed` is no collection of texts, or one of them can be no name.
     """
     if allowed is None:
         return any_name
-    if isinstance(allowed, str):
-        raise ConfigurationError(
-            f"{setting}: expected names or prefixes such as ['tenant', 'order.*'], got {allowed!r}"
-        )
-    entries = tuple(allowed)
+    entries = checked_entries(setting, allowed, NAMES_MEANT)
+    for entry in entries:
+        if entry != "*" and entry not in groups:
+            _check_entry(setting, entry)
     return any_of(name for entry in entries for name in (entry, *groups.get(entry, ())))
+
+
+def _check_entry(setting: str, entry: str) -> None:
+    name = entry.removesuffix(".*")
+    if "*" in name:
+        hint = f"'{name.strip('*.') or 'order'}.*'"
+        raise ConfigurationError(
+            f"{setting}: {entry!r}: a `*` follows a dot at the end, as in {hint}, or stands alone "
+            "for all names"
+        )
+    try:
+        check_name(name)
+    except InvalidNameError as error:
+        raise ConfigurationError(f"{setting}: {error}") from None
 
 
 def any_of(entries: Iterable[str]) -> Callable[[str], bool]:

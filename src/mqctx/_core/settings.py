@@ -71,6 +71,18 @@ def check_flag(setting: str, given: object) -> None:
         raise ConfigurationError(f"{setting}: expected True or False, got {given!r}")
 
 
+def check_text(setting: str, given: object) -> None:
+    """Raise `ConfigurationError` unless it is text."""
+    if not isinstance(given, str):
+        raise ConfigurationError(f"{setting}: expected text, got {given!r}")
+
+
+def check_callable(setting: str, given: object, meant: str) -> None:
+    """Raise `ConfigurationError` unless it can be called."""
+    if not callable(given):
+        raise ConfigurationError(f"{setting}: expected {meant}, got {given!r}")
+
+
 def check_http_header(setting: str, header: object) -> str:
     """Return the name of an HTTP header; raise `ConfigurationError` if it cannot be one."""
     if not isinstance(header, str) or not _HTTP_HEADER.fullmatch(header):

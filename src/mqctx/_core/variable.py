@@ -8,6 +8,7 @@ from mqctx._core.context import scope
 from mqctx._core.declared_type import refuse_type
 from mqctx._core.linked_vars import link
 from mqctx._core.scope import Scope
+from mqctx._core.settings import check_flag
 from mqctx._core.store import current
 from mqctx._core.values import Declaration, check_name, declare
 from mqctx.errors import ConfigurationError, InvalidValueError, MissingValueError
@@ -39,7 +40,7 @@ class Variable(Generic[T]):
     Raises:
         InvalidNameError: `name` cannot be a name.
         ConfigurationError: `name` is already declared with another type or locality; no value of
-            that type can travel; or `default` is none of its values.
+            that type can travel; `default` is none of its values; or `contextvar` is none.
     """
 
     __slots__ = ("_declaration", "_default")
@@ -76,6 +77,9 @@ class Variable(Generic[T]):
         local: bool = False,
         contextvar: ContextVar[Any] | None = None,
     ) -> None:
+        check_flag("local", local)
+        if not isinstance(contextvar, ContextVar | None):
+            raise ConfigurationError(f"contextvar: expected a ContextVar, got {contextvar!r}")
         self._declaration = Declaration(name, type, local)
         self._default = default
         check_name(name)

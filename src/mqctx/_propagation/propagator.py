@@ -10,7 +10,14 @@ from mqctx._core.rejection import Rejection, Tally, log_rejection, tell
 from mqctx._propagation.decoder import HeaderDecoder
 from mqctx._propagation.injector import HeaderInjector
 from mqctx._propagation.properties import Extract, Inject, WithProperties
-from mqctx._propagation.settings import DEFAULT_MAX_BYTES, Accepted, Settings, SettingsArguments
+from mqctx._propagation.settings import (
+    DEFAULT_MAX_BYTES,
+    Accepted,
+    Settings,
+    SettingsArguments,
+    as_formats,
+)
+from mqctx.errors import ConfigurationError
 from mqctx.formats._format import Format, Headers
 from mqctx.formats.json import JsonFormat
 
@@ -55,7 +62,7 @@ class Propagator:
         on_rejected: Callable[[Rejection], object] = log_rejection,
     ) -> None:
         self.settings: Final = Settings(
-            formats=tuple(formats),
+            formats=as_formats(formats),
             send=send,
             accept=accept,
             max_bytes=max_bytes,
@@ -132,6 +139,14 @@ class Propagator:
         """Count a rejection, and pass it to `on_rejected`."""
         self.rejections.add(rejection.reason)
         tell(self.settings.on_rejected, rejection)
+
+
+def check_propagator(given: object) -> None:
+    """Raise `ConfigurationError` unless it is a propagator, or None for the default one."""
+    if not isinstance(given, Propagator | None):
+        raise ConfigurationError(
+            f"propagator: expected one such as Propagator(formats=[JsonFormat()]), got {given!r}"
+        )
 
 
 registry.propagator = Propagator()

@@ -1,11 +1,12 @@
 """The settings of a propagator: formats, names and limits; and their checks."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias, TypedDict
+from typing import Any, Final, Literal, TypeAlias, TypedDict, cast
 
 import msgspec
 
 from mqctx._core.rejection import Rejection
+from mqctx._core.settings import check_callable
 from mqctx.errors import ConfigurationError
 from mqctx.formats._format import Format, header_label
 
@@ -50,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     def __post_init__(self) -> None:
         _check_formats(self.formats)
         _check_limit(self.max_bytes, self.on_oversize)
+        check_callable("on_rejected", self.on_rejected, "a function that takes a rejection")
 
     @property
     def names_of_headers(self) -> dict[str, Iterable[str]]:
@@ -57,6 +59,17 @@ class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         return {
             h: each.owned_names for each in self.formats for h in each.headers if each.owned_names
         }
+
+
+def as_formats(given: object) -> tuple[Format, ...]:
+    """Return a collection of formats as a tuple; raise `ConfigurationError` if it is none."""
+    formats = tuple(cast("Iterable[Any]", given)) if isinstance(given, Iterable) else (given,)
+    for each in formats:
+        if isinstance(each, type) or not callable(getattr(each, "decode", None)) or given is each:
+            raise ConfigurationError(
+                f"formats: expected a list of formats such as [JsonFormat()], got {given!r}"
+            )
+    return formats
 
 
 def _check_formats(formats: Sequence[Format]) -> None:
@@ -74,9 +87,9 @@ def _check_formats(formats: Sequence[Format]) -> None:
 
 
 def _check_limit(max_bytes: int, on_oversize: str) -> None:
-    if not 0 < max_bytes <= _MOST_BYTES:
+    if type(max_bytes) is not int or not 0 < max_bytes <= _MOST_BYTES:
         raise ConfigurationError(
-            f"max_bytes: {max_bytes} is not between 1 and {_MOST_BYTES}; RabbitMQ "
+            f"max_bytes: {max_bytes!r} is not between 1 and {_MOST_BYTES}; RabbitMQ "
             "closes the connection when the headers are larger than a frame"
         )
     if on_oversize not in ("raise", "drop"):

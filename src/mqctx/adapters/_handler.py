@@ -4,6 +4,7 @@ import contextvars
 from collections.abc import Callable
 from functools import lru_cache, partial
 from inspect import Parameter, signature
+from sys import maxsize
 from typing import Any, ParamSpec, TypeVar, overload
 
 from mqctx._core import isolation
@@ -12,7 +13,7 @@ from mqctx._core.isolation import Arguments, CallInside, KeywordArguments
 from mqctx._core.scope import Scope
 from mqctx._core.store import Store, active_store, call_inside
 from mqctx._propagation.decoder import is_mapping
-from mqctx._propagation.propagator import Propagator, registry
+from mqctx._propagation.propagator import Propagator, check_propagator, registry
 from mqctx._propagation.properties import PropertyOf
 from mqctx.errors import HandlerError
 
@@ -30,8 +31,11 @@ def headers_of(message: Any) -> Any:
 
 
 def attribute_of(message: object, name: str) -> object:
-    """Return an AMQP property from the attribute where most clients keep it."""
-    return getattr(message, name, None)
+    """Return an AMQP property from the attribute where most clients keep it; None if it has none."""
+    try:
+        return getattr(message, name, None)
+    except Exception:  # noqa: BLE001 - a foreign object's own code may raise anything
+        return None
 
 
 def context_from(
@@ -45,8 +49,11 @@ def context_from(
     A propagator that reads properties too finds them in `message`, with `property_of`.
     """
     chosen = propagator or registry.propagator
-    if not headers and not chosen.properties:
-        return EMPTY
+    try:
+        if not headers and not chosen.properties:
+            return EMPTY
+    except Exception:  # noqa: BLE001 - a foreign object's own code may raise anything
+        headers = None
     if propagator is None and headers:
         store = active_store()
         if store.headers is headers:
@@ -85,20 +92,26 @@ class HandlerDecorator:
 
     Raises:
         HandlerError: a function of a kind that could not keep the context.
+        ConfigurationError: `propagator` is none.
     """
 
-    __slots__ = ("_arguments", "_awaited_by_client", "_carrier", "_property_of")
+    __slots__ = ("_arguments", "_awaited_by_client", "_carrier", "_kind", "_property_of")
 
     def __init__(
         self,
         *arguments: str,
         carrier: str,
+        kind: type,
         awaited_by_client: bool,
         property_of: PropertyOf = attribute_of,
     ) -> None:
-        """Take the names that the client has for a handler's arguments; `carrier` has `headers`."""
+        """Take the names that the client has for a handler's arguments; `carrier` has `headers`.
+
+        `kind` is the client's own class for it.
+        """
         self._arguments = arguments
         self._carrier = carrier
+        self._kind = kind
         self._awaited_by_client = awaited_by_client
         self._property_of = property_of
 
@@ -114,6 +127,7 @@ class HandlerDecorator:
 
     def __call__(self, handler: Any = None, /, *, propagator: Propagator | None = None) -> Any:
         """Decorate `handler`, or return the decorator that will, with these options."""
+        check_propagator(propagator)
         if handler is None:
             return partial(self._decorate, propagator)
         return self._decorate(propagator, handler)
@@ -160,13 +174,14 @@ class HandlerDecorator:
     def _inside(self, handler: Callable[..., Any], propagator: Propagator | None) -> CallInside:
         """Return a function that calls a handler inside the context that its message brought."""
         (position, name), property_of = self._place(handler), self._property_of
+        bound = handler if isinstance(handler, partial) else partial(handler)
 
         def inside(function: Callable[..., Any], args: Arguments, kwargs: KeywordArguments) -> Any:
             try:
                 message = kwargs[name] if kwargs and name in kwargs else args[position]
                 headers = message.headers
             except Exception:  # noqa: BLE001 - a foreign object's own code may raise anything
-                message, headers = _search(args, kwargs)
+                message, headers = self._search((*args, *kwargs.values()), bound)
             context = context_from(headers, propagator, message, property_of)
             return call_inside(Store(context, headers, context), function, args, kwargs)
 
@@ -176,7 +191,8 @@ class HandlerDecorator:
         """Return the position of the carrier in a call, and its name.
 
         Applications have arguments of their own before the client's (`self`, or those that a
-        partial adds) and after them, and name the client's in their own way.
+        partial adds) and after them, and name the client's in their own way. Where that leaves
+        several, the position is out of every range, and the arguments are searched.
         """
         carrier, known = self._arguments.index(self._carrier), self._arguments
         parameters = _parameters(handler)
@@ -188,14 +204,27 @@ class HandlerDecorator:
                 index = names.index(name) + carrier - known.index(name)
                 if 0 <= index < len(names):
                     return index, positional[index].name
-        from_end = carrier - len(known)
         required = sum(each.default is Parameter.empty for each in positional)
-        if (
-            any(each.kind is Parameter.VAR_POSITIONAL for each in parameters)
-            or -from_end > required
-        ):
-            return from_end, self._carrier
-        return required + from_end, positional[required + from_end].name
+        index = required + carrier - len(known)
+        own = required - len(known) - (names[:1] in (["self"], ["cls"]))
+        has_rest = any(each.kind is Parameter.VAR_POSITIONAL for each in parameters)
+        if own > 0:
+            return maxsize, self._carrier
+        if has_rest or index < 0:
+            return carrier - len(known), self._carrier
+        return index, positional[index].name
+
+    def _search(self, arguments: Arguments, bound: partial[Any]) -> tuple[object, Any]:
+        """Return the message of an unusual call, or one that a partial binds, and its headers."""
+        arguments = (*arguments, *bound.args, *bound.keywords.values())
+        for argument in arguments:
+            if isinstance(argument, self._kind):
+                return argument, headers_of(argument)
+        for argument in arguments:
+            headers = headers_of(argument)
+            if is_mapping(headers):
+                return argument, headers
+        return None, None
 
 
 def _parameters(handler: Callable[..., Any]) -> list[Parameter]:
@@ -203,15 +232,6 @@ def _parameters(handler: Callable[..., Any]) -> list[Parameter]:
         return [*signature(handler).parameters.values()]
     except (TypeError, ValueError):  # built in, or its `__signature__` is none
         return []
-
-
-def _search(args: Arguments, kwargs: KeywordArguments) -> tuple[object, Any]:
-    """Return the message among the arguments of an unusual call, and its headers."""
-    for argument in (*args, *kwargs.values()):
-        headers = headers_of(argument)
-        if is_mapping(headers):
-            return argument, headers
-    return None, None
 
 
 def _marked(decorated: Callable[P, R], handler: Callable[P, R]) -> Callable[P, R]:

@@ -12,7 +12,7 @@ import msgspec
 from mqctx._core.isolation import is_async, mark_async
 from mqctx._core.values import type_name
 from mqctx._propagation.decoder import is_mapping
-from mqctx._propagation.propagator import Propagator, registry
+from mqctx._propagation.propagator import Propagator, check_propagator, registry
 from mqctx.errors import ConfigurationError
 
 Method: TypeAlias = Callable[..., Any]
@@ -91,8 +91,9 @@ class Instrumentation:
             propagator: Injects and extracts. None: the default one at each call.
 
         Raises:
-            ConfigurationError: `target` cannot be instrumented.
+            ConfigurationError: `target` cannot be instrumented, or `propagator` is none.
         """
+        check_propagator(propagator)
         with self._placing:
             if target is None:
                 self._whole = (propagator,)

@@ -137,7 +137,9 @@ def _set_missing(copied: AbstractMessage, name: str, text: str) -> None:
         object.__setattr__(copied, name, text)
 
 
-consume_with_context = HandlerDecorator("message", carrier="message", awaited_by_client=True)
+consume_with_context = HandlerDecorator(
+    "message", carrier="message", kind=AbstractMessage, awaited_by_client=True
+)
 """Decorate a `(message)` callback, sync or `async def`, to run in its message's context."""
 
 

@@ -22,7 +22,7 @@ from celery.worker.request import Request
 from mqctx._core.context import EMPTY
 from mqctx._core.scope import Scope
 from mqctx._propagation.propagator import Propagator
-from mqctx.adapters._handler import scope_from, snapshot_from
+from mqctx.adapters._handler import attribute_of, scope_from, snapshot_from
 from mqctx.adapters._instrumentation import Hook, InjectedHeaders, Instrumentation, Method
 
 __all__ = ["instrument", "restored", "uninstrument"]
@@ -67,7 +67,7 @@ def restored(request: Any, /, *, propagator: Propagator | None = None) -> Scope:
     For each request of a batch, as celery-batches hands them to a task; a task's own `request`, or
     a worker's, will do too.
     """
-    fields = getattr(request, "request_dict", None) or getattr(request, "__dict__", None)
+    fields = attribute_of(request, "request_dict") or attribute_of(request, "__dict__")
     return scope_from(_headers_of(fields), propagator)
 
 

@@ -11,7 +11,7 @@ from dramatiq import Broker, Message, MessageProxy, Middleware
 from dramatiq.middleware import MiddlewareError
 
 from mqctx._core.scope import Scope
-from mqctx._propagation.propagator import Propagator, registry
+from mqctx._propagation.propagator import Propagator, check_propagator, registry
 from mqctx.adapters._handler import scope_from
 from mqctx.errors import MqctxError
 
@@ -48,6 +48,7 @@ class ContextMiddleware(Middleware):
     """
 
     def __init__(self, *, propagator: Propagator | None = None) -> None:
+        check_propagator(propagator)
         self._propagator = propagator
         self._thread = _Thread()
 

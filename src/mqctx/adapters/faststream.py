@@ -15,7 +15,7 @@ from faststream.rabbit.response import RabbitPublishCommand
 from mqctx._core import isolation
 from mqctx._core.scope import Scope
 from mqctx._propagation.propagator import Propagator, registry
-from mqctx.adapters._handler import scope_from
+from mqctx.adapters._handler import headers_of, scope_from
 
 __all__ = ["ContextMiddleware", "restored"]
 
@@ -47,7 +47,7 @@ class ContextMiddleware(BaseMiddleware[RabbitPublishCommand, Any]):
 
     async def on_receive(self) -> None:
         """Enter the message's context, in whichever task processes it."""
-        self._scope = scope_from(getattr(self.msg, "headers", None), self._propagator)
+        self._scope = scope_from(headers_of(self.msg), self._propagator)
         self._scope.__enter__()
 
     async def after_processed(
@@ -96,4 +96,4 @@ def restored(message: StreamMessage[Any], /, *, propagator: Propagator | None = 
     For `subscriber.get_one()`, `async for message in subscriber`, and the reply that
     `broker.request()` returns.
     """
-    return scope_from(getattr(message, "headers", None), propagator)
+    return scope_from(headers_of(message), propagator)

@@ -17,7 +17,7 @@ from mqctx._core.isolation import Arguments, KeywordArguments
 from mqctx._core.scope import Scope
 from mqctx._propagation.decoder import is_mapping
 from mqctx._propagation.propagator import Propagator, registry
-from mqctx.adapters._handler import HandlerDecorator, headers_of, scope_from, snapshot_from
+from mqctx.adapters._handler import HandlerDecorator, attribute_of, headers_of, scope_from, snapshot_from
 from mqctx.adapters._instrumentation import (
     Hook,
     InjectedHeaders,
@@ -126,12 +126,16 @@ def _by_name(args: Arguments, options: KeywordArguments) -> Arguments:
 
 
 def _property_of(message: object, name: str) -> object:
-    properties: Any = getattr(message, "properties", None)
+    properties: Any = attribute_of(message, "properties")
     return properties.get(name) if is_mapping(properties) else None
 
 
 consume_with_context = HandlerDecorator(
-    "body", "message", carrier="message", awaited_by_client=False, property_of=_property_of
+    *("body", "message"),
+    carrier="message",
+    kind=Message,
+    awaited_by_client=False,
+    property_of=_property_of,
 )
 """Decorate a `(body, message)` or `(message)` callback to run in its message's context."""
 

@@ -73,7 +73,10 @@ def _set_property(properties: BasicProperties, name: str, text: str) -> None:
 
 
 consume_with_context = HandlerDecorator(
-    *("channel", "method", "properties", "body"), carrier="properties", awaited_by_client=False
+    *("channel", "method", "properties", "body"),
+    carrier="properties",
+    kind=BasicProperties,
+    awaited_by_client=False,
 )
 """Decorate a `(channel, method, properties, body)` callback to run in its message's context."""
 

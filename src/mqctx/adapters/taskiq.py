@@ -18,7 +18,7 @@ from taskiq import (
 from mqctx._core import isolation
 from mqctx._core.scope import Scope
 from mqctx._core.store import current
-from mqctx._propagation.propagator import Propagator, registry
+from mqctx._propagation.propagator import Propagator, check_propagator, registry
 from mqctx.adapters._handler import scope_from
 
 __all__ = ["ContextMiddleware"]
@@ -51,6 +51,7 @@ class ContextMiddleware(TaskiqMiddleware):
 
     def __init__(self, *, propagator: Propagator | None = None) -> None:
         super().__init__()
+        check_propagator(propagator)
         self._propagator = propagator
 
     def set_broker(self, broker: AsyncBroker) -> None:

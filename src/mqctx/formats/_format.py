@@ -168,9 +168,9 @@ def _bytes_in(text: str | bytes | bytearray) -> int:
     return len(text)
 
 
-def check_header(header: str) -> None:
+def check_header(header: object) -> None:
     """Raise `ConfigurationError` if a broker, a client or Celery would misread the header."""
-    if not _HEADER.fullmatch(header):
+    if not isinstance(header, str) or not _HEADER.fullmatch(header):
         raise ConfigurationError(
             f"header {header!r}: use a letter, then letters, digits, _ . or -, all ASCII, "
             "at most 64 in all"

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final
 
 from mqctx._core.context import EMPTY, Context
-from mqctx._core.name_filter import name_filter
+from mqctx._core.name_filter import NAMES_MEANT, name_filter
 from mqctx._core.registry import registry
+from mqctx._core.settings import check_text, checked_entries
 from mqctx._core.store import current
 from mqctx._core.values import type_name
 
@@ -59,11 +60,12 @@ class Fields:
         reserved: frozenset[str] = frozenset(),
         attribute: str | None = None,
     ) -> None:
+        check_text("prefix", prefix)
         # A local value may be a secret, or of a type that no log can show: by request only.
         self._local_too = names is not None
         self._shows = name_filter("names", names)
         self._prefix = prefix
-        self._redacts = name_filter("redact", redact)
+        self._redacts = name_filter("redact", checked_entries("redact", redact, NAMES_MEANT))
         self._reserved = reserved if attribute is None else frozenset[str]()
         self._attribute = attribute
         # Names that the application chose, or that have a separate place, can do no harm.

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from typing import cast
 
+from mqctx._core.settings import check_text
 from mqctx._core.store import current
 from mqctx.errors import ConfigurationError
 from mqctx.logging._fields import MARK, RECORD_NAMES, RESERVED, Fields, context_of, show, view_in
@@ -54,6 +55,8 @@ class ContextFilter(logging.Filter):
         attribute: str | None = None,
     ) -> None:
         super().__init__()
+        if attribute is not None:
+            check_text("attribute", attribute or None)
         if attribute in RECORD_NAMES:
             raise ConfigurationError(
                 f"attribute: a record has a {attribute!r} of its own; choose another name"

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias, Unpack
 
 from mqctx._core.isolation import in_steps
 from mqctx._core.lending import Surroundings
+from mqctx._core.settings import check_callable
 from mqctx.middleware._asgi_server import SERVERS, AsgiServer
 from mqctx.middleware._request import (
     UNDER_WAY,
@@ -43,8 +44,9 @@ class ContextMiddleware:
     """
 
     def __init__(self, app: App, **settings: Unpack[Settings]) -> None:
-        self.app = app
         self._builder = RequestContextBuilder(**settings)
+        check_callable("app", app, "the ASGI application")
+        self.app = app
         self._id_key = self._builder.id_key.encode()
         self._wanted = {header.encode(): header for header in self._builder.wanted}
 

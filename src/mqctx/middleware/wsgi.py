@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeAlias, Unpack, cast
 
+from mqctx._core.settings import check_callable
 from mqctx._core.values import type_name
 from mqctx.middleware._access_log import GONE
 from mqctx.middleware._request import UNDER_WAY, Request, RequestContextBuilder, under_way
@@ -39,8 +40,9 @@ class ContextMiddleware:
     """
 
     def __init__(self, app: App, **settings: Unpack[Settings]) -> None:
-        self.app = app
         self._builder = RequestContextBuilder(**settings)
+        check_callable("app", app, "the WSGI application")
+        self.app = app
         self._wanted = [(_environ_key(header), header) for header in self._builder.wanted]
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -476,7 +476,8 @@ class TestFormats:
         assert [r.reason for r in rejected] == [reason]
 
     @pytest.mark.parametrize(
-        "header", ["x-mqctx", "X-Ctx", "CC", "bcc", "compression", "From", "retries", "\u00e9", "", 5]
+        "header",
+        ["x-mqctx", "X-Ctx", "CC", "bcc", "compression", "From", "retries", "\u00e9", "", 5],
     )
     def test_a_header_that_others_would_misread_is_refused(self, header: Any) -> None:
         with pytest.raises(mqctx.ConfigurationError, match=f"^header {header!r}"):

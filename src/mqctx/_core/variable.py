@@ -78,8 +78,7 @@ class Variable(Generic[T]):
         contextvar: ContextVar[Any] | None = None,
     ) -> None:
         check_flag("local", local)
-        if not isinstance(contextvar, ContextVar | None):
-            raise ConfigurationError(f"contextvar: expected a ContextVar, got {contextvar!r}")
+        _check_contextvar(contextvar)
         self._declaration = Declaration(name, type, local)
         self._default = default
         check_name(name)
@@ -122,6 +121,11 @@ class Variable(Generic[T]):
         declared = self._declaration
         local = ", local=True" if declared.local else ""
         return f"Variable({declared.name!r}, {declared.type!r}{local})"
+
+
+def _check_contextvar(given: object) -> None:
+    if not isinstance(given, ContextVar | None):
+        raise ConfigurationError(f"contextvar: expected a ContextVar, got {given!r}")
 
 
 def _check_default(declaration: Declaration, default: object) -> None:

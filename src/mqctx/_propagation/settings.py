@@ -1,7 +1,7 @@
 """The settings of a propagator: formats, names and limits; and their checks."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias, TypedDict, cast
+from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 import msgspec
 
@@ -61,15 +61,16 @@ class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         }
 
 
-def as_formats(given: object) -> tuple[Format, ...]:
+def as_formats(given: Sequence[Format]) -> tuple[Format, ...]:
     """Return a collection of formats as a tuple; raise `ConfigurationError` if it is none."""
-    formats = tuple(cast("Iterable[Any]", given)) if isinstance(given, Iterable) else (given,)
-    for each in formats:
-        if isinstance(each, type) or not callable(getattr(each, "decode", None)) or given is each:
-            raise ConfigurationError(
-                f"formats: expected a list of formats such as [JsonFormat()], got {given!r}"
-            )
-    return formats
+    formats: Any = given
+    if isinstance(formats, Iterable) and not isinstance(formats, str):
+        found = tuple(given)
+        if not any(isinstance(each, type) or not hasattr(each, "decode") for each in found):
+            return found
+    raise ConfigurationError(
+        f"formats: expected a list of formats such as [JsonFormat()], got {given!r}"
+    )
 
 
 def _check_formats(formats: Sequence[Format]) -> None:

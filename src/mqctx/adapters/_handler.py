@@ -31,7 +31,7 @@ def headers_of(message: Any) -> Any:
 
 
 def attribute_of(message: object, name: str) -> object:
-    """Return an AMQP property from the attribute where most clients keep it; None if it has none."""
+    """Return what a foreign object has, such as an AMQP property; None if it has none."""
     try:
         return getattr(message, name, None)
     except Exception:  # noqa: BLE001 - a foreign object's own code may raise anything
@@ -174,14 +174,14 @@ class HandlerDecorator:
     def _inside(self, handler: Callable[..., Any], propagator: Propagator | None) -> CallInside:
         """Return a function that calls a handler inside the context that its message brought."""
         (position, name), property_of = self._place(handler), self._property_of
-        bound = handler if isinstance(handler, partial) else partial(handler)
+        bound = _bound_by(handler)
 
         def inside(function: Callable[..., Any], args: Arguments, kwargs: KeywordArguments) -> Any:
             try:
                 message = kwargs[name] if kwargs and name in kwargs else args[position]
                 headers = message.headers
             except Exception:  # noqa: BLE001 - a foreign object's own code may raise anything
-                message, headers = self._search((*args, *kwargs.values()), bound)
+                message, headers = self._search((*args, *kwargs.values(), *bound))
             context = context_from(headers, propagator, message, property_of)
             return call_inside(Store(context, headers, context), function, args, kwargs)
 
@@ -214,9 +214,8 @@ class HandlerDecorator:
             return carrier - len(known), self._carrier
         return index, positional[index].name
 
-    def _search(self, arguments: Arguments, bound: partial[Any]) -> tuple[object, Any]:
-        """Return the message of an unusual call, or one that a partial binds, and its headers."""
-        arguments = (*arguments, *bound.args, *bound.keywords.values())
+    def _search(self, arguments: Arguments) -> tuple[object, Any]:
+        """Return the message among the arguments of an unusual call, and its headers."""
         for argument in arguments:
             if isinstance(argument, self._kind):
                 return argument, headers_of(argument)
@@ -225,6 +224,11 @@ class HandlerDecorator:
             if is_mapping(headers):
                 return argument, headers
         return None, None
+
+
+def _bound_by(handler: Any) -> Arguments:
+    """Return the arguments that a partial adds."""
+    return (*handler.args, *handler.keywords.values()) if isinstance(handler, partial) else ()
 
 
 def _parameters(handler: Callable[..., Any]) -> list[Parameter]:

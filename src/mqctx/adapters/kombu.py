@@ -17,7 +17,13 @@ from mqctx._core.isolation import Arguments, KeywordArguments
 from mqctx._core.scope import Scope
 from mqctx._propagation.decoder import is_mapping
 from mqctx._propagation.propagator import Propagator, registry
-from mqctx.adapters._handler import HandlerDecorator, attribute_of, headers_of, scope_from, snapshot_from
+from mqctx.adapters._handler import (
+    HandlerDecorator,
+    attribute_of,
+    headers_of,
+    scope_from,
+    snapshot_from,
+)
 from mqctx.adapters._instrumentation import (
     Hook,
     InjectedHeaders,

@@ -764,6 +764,7 @@ class TestInstrument:
         celery_adapter.uninstrument()
         assert app.amqp.send_task_message is other
         celery_adapter.instrument()
+        assert app.amqp.send_task_message is other
         del app.amqp.send_task_message
         with pytest.raises(AttributeError, match="send_task_message"):
             del app.amqp.send_task_message

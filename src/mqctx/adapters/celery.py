@@ -10,7 +10,6 @@
 import inspect
 from contextvars import ContextVar
 from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 from celery.app.amqp import AMQP, task_message
 from celery.app.base import Celery
@@ -103,13 +102,13 @@ class _Made:
         self._name = name
         self._around = around
         self._original = original
-        self._theirs: WeakKeyDictionary[Any, object] = WeakKeyDictionary()
 
     def __get__(self, owner: Any, kind: Any = None) -> Any:
         found: Any = self._found(owner, kind)
         if owner is None or found is None:
             return found
-        if self._theirs.get(owner) is found and not _is_read_by_celery():
+        is_theirs = self._name in vars(owner) and not _is_celerys(found)
+        if is_theirs and not _is_read_by_celery():
             return found
         return _Wrapped(self._around, owner.app, found)
 
@@ -123,14 +122,16 @@ class _Made:
     def __set__(self, owner: Any, value: Any) -> None:
         if isinstance(value, _Wrapped):  # it was read here, and is put back
             value = value.original
-        elif not str(getattr(value, "__module__", None)).startswith("celery."):
-            self._theirs[owner] = value
         vars(owner)[self._name] = value
 
     def __delete__(self, owner: Any) -> None:
         if self._name not in vars(owner):
             raise AttributeError(self._name)
         del vars(owner)[self._name]
+
+
+def _is_celerys(function: object) -> bool:
+    return str(getattr(function, "__module__", None)).startswith("celery.")
 
 
 def _around_sender(original: Any) -> Any:

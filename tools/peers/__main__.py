@@ -27,13 +27,14 @@ class Peer:
     setup: str
     """What the plugin sets up."""
     tests: str = "tests"
+    options: tuple[str, ...] = ("-p", "no:aiomisc")  # whose threads Celery's tests take for leaks
 
 
 PEERS = (
     Peer("kombu", "kombu", "t/unit"),
     Peer("celery", "celery kombu", "t/unit"),
-    Peer("aio-pika", "aio_pika"),
-    Peer("starlette", "starlette"),
+    Peer("aio-pika", "aio_pika", options=("-p", "no:asyncio")),
+    Peer("starlette", "starlette", options=("-p", "no:aiomisc", "-p", "no:asyncio")),
     Peer("taskiq", "taskiq"),
     Peer("opentelemetry-instrumentation-aio-pika", "aio_pika"),
     Peer("opentelemetry-instrumentation-celery", "celery kombu"),
@@ -100,13 +101,15 @@ def tell(*words: str) -> None:
 def run(peer: Peer, source: Path, setup: str, *tests: str) -> Outcomes:
     """Run the tests of a source package, or some of them, and return what became of each."""
     outcomes = source / "outcomes.json"
+    scratch = tempfile.mkdtemp(dir=source.parent)  # what one run leaves there is not for the next
     environment = {
         **os.environ,
+        "TMPDIR": scratch,
         "PEERS_SETUP": setup,
         "PEERS_OUTCOMES": str(outcomes),
         "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
     }
-    command = (sys.executable, "-m", "pytest", *OPTIONS, *(tests or (peer.tests,)))
+    command = (sys.executable, "-m", "pytest", *OPTIONS, *peer.options, *(tests or (peer.tests,)))
     with (source.parent / "log").open("w+") as log:
         process = subprocess.Popen(command, cwd=source, env=environment, stdout=log, stderr=log)
         process.wait(timeout=1800)

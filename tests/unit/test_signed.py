@@ -305,6 +305,11 @@ class TestKeys:
                     written = signing(**sender).inject()
                 assert signing(**receiver).extract(written) == {"user": "ada"}
 
+    @pytest.mark.parametrize("edge", [b" ", b"\0\n", b"\t"])
+    def test_random_bytes_may_look_like_padding_at_their_ends(self, edge: bytes) -> None:
+        secret = (edge + bytes(range(65, 95)))[:15] + b"\r"
+        assert repr(SignedFormat(JsonFormat(), {"k": secret}))
+
     @pytest.mark.parametrize(
         ("keys", "said"),
         [
@@ -313,8 +318,8 @@ class TestKeys:
             ([SECRET], "keys: give a mapping"),
             ({"a": ""}, "keys: the secret of 'a' has less than 16 bytes.*token_hex"),
             ({"a": b"x" * 15}, "keys: the secret of 'a' has less than 16 bytes"),
-            ({"a": " " * 16}, "keys: the secret of 'a' has less than 16 bytes between white"),
-            ({"a": b"\0" * 32}, "keys: the secret of 'a' has less than 16 bytes between white"),
+            ({"a": " " * 16}, "keys: the secret of 'a' has less than 12 bytes between white"),
+            ({"a": b"\0" * 32}, "keys: the secret of 'a' has less than 12 bytes between white"),
             ({"a": "x" * 15 + "y"}, "keys: the secret of 'a' has less than 6 different bytes"),
             ({"a": "changeme" * 3}, "keys: the secret of 'a' repeats less than 16 bytes"),
             ({"a": 10**20}, "keys: the secret of 'a' is a int"),

@@ -21,6 +21,7 @@ _SIGNED = re.compile(r"([A-Za-z0-9_-]{1,64})\.([0-9]{1,12})\.([A-Za-z0-9_-]*):(.
 # 32 bytes in base64url. Two bits of the last character mean nothing: only one spelling counts.
 _SIGNATURE = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 _LEAST_SECRET: Final = 16
+_LEAST_UNPADDED: Final = 12  # random bytes may begin or end with what looks like padding
 _LEAST_DISTINCT: Final = 6  # of 16 random hex digits, fewer are one in a million
 _DAY: Final = 24 * 60 * 60
 _CLOCK_SKEW: Final = 300
@@ -205,8 +206,8 @@ def _weakness(secret: bytes) -> str | None:
     """Return the reason why a secret can be guessed, without showing any of it."""
     if len(secret) < _LEAST_SECRET:
         return f"has less than {_LEAST_SECRET} bytes"
-    if len(secret.strip(b"\0" + whitespace.encode())) < _LEAST_SECRET:
-        return f"has less than {_LEAST_SECRET} bytes between white space and NULs"
+    if len(secret.strip(b"\0" + whitespace.encode())) < _LEAST_UNPADDED:
+        return f"has less than {_LEAST_UNPADDED} bytes between white space and NULs"
     if len(set(secret)) < _LEAST_DISTINCT:
         return f"has less than {_LEAST_DISTINCT} different bytes"
     # A text that is found again inside its double is a shorter one repeated.

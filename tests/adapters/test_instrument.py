@@ -376,6 +376,28 @@ class TestKombu:
         assert replies == [{"here": "grown"}]
         assert rejections.total() == 1
 
+    @pytest.mark.parametrize(
+        ("properties", "trimmed"),
+        [
+            ({"correlation_id": "c-1"}, True),
+            ({"correlation_id": "c-1", "reply_to": ""}, True),
+            ({"correlation_id": "c-1", "reply_to": "answers"}, False),
+            ({}, False),
+        ],
+    )
+    def test_an_answer_is_trimmed_where_the_context_is_too_large(
+        self, connection: Any, properties: dict[str, str], trimmed: bool
+    ) -> None:
+        rejections = configure(max_bytes=64, on_rejected=lambda _: None).rejections
+        kombu_adapter.instrument()
+        with scope(basket="x" * 100):
+            if trimmed:
+                connection.Producer().publish("42", routing_key="answers", **properties)
+            else:
+                with pytest.raises(mqctx.OversizeError):
+                    connection.Producer().publish("42", routing_key="answers", **properties)
+        assert rejections.total() == trimmed
+
     def test_gives_the_context_to_the_handler_of_decode_errors(self, connection: Any) -> None:
         kombu_adapter.instrument()
         seen: list[Context] = []

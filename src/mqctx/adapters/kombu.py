@@ -169,11 +169,16 @@ def _around_publish(original: Method) -> Method:
         elif may_carry(given):
             propagator = _instrumentation.propagator_for(_owners(self))
             if propagator is not None:
-                inject, trim = propagator.inject_into, _replies.get()
+                inject, trim = propagator.inject_into, _replies.get() or _is_reply(options)
                 options["headers"] = inject(given, options, _set_property, trim=trim)
         return original(self, body, *args, **options)
 
     return publish
+
+
+def _is_reply(options: KeywordArguments) -> bool:
+    """Whether a message answers one and asks for no answer, as the results of Celery's RPC do."""
+    return options.get("correlation_id") is not None and not options.get("reply_to")
 
 
 def _around_reply(original: Method) -> Method:

@@ -5,7 +5,12 @@ import sys
 
 from pythonjsonlogger.json import JsonFormatter
 
+import mqctx
 from mqctx.logging.stdlib import ContextFilter
+
+# Declared names are fields of a line, whoever sent their values; others go below "context.".
+TENANT = mqctx.Variable("tenant", str)
+USER = mqctx.Variable("user", str)
 
 
 def log_as(service: str, level: int = logging.INFO) -> None:

@@ -292,3 +292,11 @@ def test_what_is_no_propagator_is_refused(client: str) -> None:
     for use in (adapter.consume_with_context, adapter.instrument):
         with pytest.raises(mqctx.ConfigurationError, match="^propagator: expected one"):
             use(propagator=JsonFormat())
+
+
+def test_a_stand_in_for_a_message_is_found_among_arguments_of_ones_own() -> None:
+    @CLIENTS["kombu"].adapter.consume_with_context
+    def on_kombu(first: Any, second: Any, third: Any) -> Context:
+        return current()
+
+    assert on_kombu(1, SimpleNamespace(headers=ADA), 2) == {"user": "ada"}

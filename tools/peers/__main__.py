@@ -127,6 +127,8 @@ def run(peer: Peer, source: Path, setup: str, *tests: str) -> Outcomes:
             stdout=log,
             stderr=log,
             timeout=3600,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # some try what a terminal does to them
             check=False,  # that tests fail is among what is to be compared
         )
         if not outcomes.exists():

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from mqctx import Context, JsonFormat, Propagator, Rejection, current, run, scope
+from mqctx.formats.signed import SignedFormat
 from mqctx.formats.trace_context import TraceContextFormat, start_trace
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -129,6 +130,19 @@ class TestWrite:
         assert received["trace_id"] == active["trace_id"]
         assert received["user"] == "ada"
         assert [each.key for each in rejected] == ["basket"]
+
+    def test_a_long_tracestate_leaves_values_that_are_signed_their_room(
+        self, rejected: list[Rejection]
+    ) -> None:
+        signed = SignedFormat(JsonFormat(), {"k": "correct horse battery staple"})
+        propagator = Propagator(
+            formats=[TraceContextFormat(), signed], max_bytes=600, on_rejected=rejected.append
+        )
+        with scope(start_trace(), tracestate=f"a={'1' * 90},b={'2' * 240}", user="u" * 200):
+            received = propagator.extract(propagator.inject())
+        assert received["user"] == "u" * 200
+        assert received["tracestate"] == f"a={'1' * 90}"
+        assert not rejected
 
 
 class TestRead:

@@ -23,15 +23,16 @@ class PerMessageHeaders:
         max_bytes: int,
     ) -> None:
         self._headers = headers
-        self._each_message = each_message
-        self._room = max_bytes - _size(headers)
+        # A format that fills the room it is given must leave the others theirs, in any order.
+        self._each_message = [(write, _size(write(0))) for write in each_message]
+        self._spare = max_bytes - _size(headers) - sum(least for _, least in self._each_message)
 
     def copy(self) -> dict[str, str]:
         """Return the headers of one message."""
-        headers, room = self._headers.copy(), self._room
-        for write in self._each_message:
-            written = write(room)
-            room -= _size(written)
+        headers, spare = self._headers.copy(), self._spare
+        for write, least in self._each_message:
+            written = write(spare + least)
+            spare -= _size(written) - least
             headers.update(written)
         return headers
 

@@ -322,6 +322,7 @@ class TestKeys:
             ({"a": b"\0" * 32}, "keys: the secret of 'a' has less than 12 bytes between white"),
             ({"a": "x" * 15 + "y"}, "keys: the secret of 'a' has less than 6 different bytes"),
             ({"a": "changeme" * 3}, "keys: the secret of 'a' repeats less than 16 bytes"),
+            ({"a": "changeme" * 3 + "chan"}, "keys: the secret of 'a' repeats less than 16 bytes"),
             ({"a": 10**20}, "keys: the secret of 'a' is a int"),
             ({"a": [SECRET]}, "keys: the secret of 'a' is a list"),
             ({"a": SECRET, SECRET: "a"}, "keys: the name of key 2"),

@@ -351,6 +351,19 @@ class TestOrigin:
         )
         assert sent == [{"request_id": "r-1"}]
 
+    def test_of_a_linked_context_variable_is_that_of_what_is_active_further_out(
+        self, ask: Ask, inside: CallInside
+    ) -> None:
+        linked: ContextVar[str | None] = ContextVar("linked", default=None)
+        mqctx.Variable("user", str, contextvar=linked)
+        mqctx.Variable("region", str, contextvar=ContextVar("other", default=None))
+        strange = mqctx.extract({"mqctx": '{"user":"eve","region":"eu"}'})
+        with strange.scope():
+            linked.set("ada")
+            ask(inside)
+        assert inside[0].origin("user") == "here"
+        assert inside[0].origin("region") == "unsigned"
+
 
 class TestValues:
     def test_are_in_each_request(self, ask: Ask, inside: CallInside) -> None:

@@ -13,6 +13,7 @@ from mqctx._core import linked_vars
 from mqctx._core.context import Context, from_checked
 from mqctx._core.registry import registry
 from mqctx._core.rejection import Reason, Rejection, log_rejection
+from mqctx._core.store import current
 from mqctx._core.values import JSONValue, describe, escape, printable, to_plain
 from mqctx._core.variable import Variable
 from mqctx.formats.trace_context import TraceContextFormat, new_id, start_trace
@@ -140,9 +141,10 @@ class RequestContextBuilder:
         doubled id or traceparent is none.
         """
         shown_path = _shown_path(path)
+        linked = linked_vars.held({})  # a middleware further out has just set them
         values: dict[str, Any] = {
             **self._values,
-            **linked_vars.held({}),  # a middleware further out has just set them
+            **linked,
             "http.request.method": printable(method, 32),
             "http.request.start_time": datetime.now(UTC),
             "url.path": shown_path,
@@ -156,7 +158,7 @@ class RequestContextBuilder:
         for name, header, key in self._headers:
             if key in found:
                 _take(values, name, header, found[key])
-        context = from_checked(values, self._unsigned_of(values))
+        context = from_checked(values, self._unsigned_of(values, linked))
         line = AccessLine(context, silent=self._silent or self._is_quiet(shown_path))
         is_new = given is None
         return Request(
@@ -205,10 +207,13 @@ class RequestContextBuilder:
             else:
                 values[name] = text
 
-    def _unsigned_of(self, values: Mapping[str, Any]) -> Collection[str]:
-        if not self._headers and "tracestate" not in values:
+    def _unsigned_of(self, values: Mapping[str, Any], linked: Mapping[str, Any]) -> Collection[str]:
+        if not self._headers and "tracestate" not in values and not linked:
             return ()
-        return self._unsigned.intersection(values)
+        # What is active further out may have set the linked ContextVars, from headers that it read.
+        outside = current().unsigned if linked else ()
+        strange = [n for n in outside if n in linked and values[n] is linked[n]]
+        return self._unsigned.intersection(values).union(strange)
 
 
 def join(values: str, value: str) -> str:

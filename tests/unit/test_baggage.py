@@ -1,6 +1,7 @@
 """W3C Baggage: what is read, what is written, what travels on."""
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -453,6 +454,25 @@ class TestBesideOthers:
         with Scope(Context(user="ada"), exact=True, headers=headers), scope(attempt="2"):
             sent = propagator.inject({**headers, "kept": 1} if copied else headers)
         assert sent["baggage"] == "user=ada,attempt=2"
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda context, function: context.run(function),
+            lambda context, function: context.wrap(function)(),
+            lambda context, function: context.scope()(function)(),
+        ],
+        ids=["run", "wrap", "scope"],
+    )
+    def test_those_of_the_message_are_old_in_a_run_of_another_context_too(
+        self, call: Callable[..., dict[str, Any]], propagator: Propagator
+    ) -> None:
+        headers = {"baggage": "tenant=acme,user=eve"}
+        with Scope(Context(user="eve"), exact=True, headers=headers):
+            sent = call(Context(user="ada"), lambda: propagator.inject(headers))
+            with Context(user="ada").scope():
+                assert propagator.inject(headers) == sent
+        assert sent["baggage"] == "user=ada"
 
     def test_any_other_header_stays_while_a_message_is_handled(
         self, propagator: Propagator

@@ -154,7 +154,7 @@ class Context(Mapping[str, Any]):
             HandlerError: `function` is a generator function, sync or async.
         """
         snapshot = copy_context()
-        result = snapshot.run(call_inside, Store(self, None, self), function, args, kwargs)
+        result = snapshot.run(call_inside, active_store().inside(self), function, args, kwargs)
         return result if result is None else isolation.returned(result, snapshot, function)
 
     def wrap(self, function: Callable[P, R], /) -> Callable[P, R]:

@@ -43,11 +43,10 @@ class Scope:
         if self._entered:
             raise ScopeError("this scope is in use; call scope(...) anew for each `with` block")
         context = self._chosen()
-        if self._exact:
-            store = Store(context, self._headers, context)
+        if self._headers is None:
+            store = active_store().inside(context)
         else:
-            around = active_store()
-            store = Store(context, around.headers, around.restored)
+            store = Store(context, self._headers, context)
         self._entered = [(set_store(store), store, OUTSIDE)]
         if registry.linked:
             for other, value in linked_vars.assignments(context):
@@ -69,7 +68,7 @@ class Scope:
 
         def inside(function: Callable[..., R], args: Arguments, kwargs: KeywordArguments) -> R:
             context = self._chosen()
-            return call_inside(Store(context, None, context), function, args, kwargs)
+            return call_inside(active_store().inside(context), function, args, kwargs)
 
         return isolation.decorate(function, inside)
 

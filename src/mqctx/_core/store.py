@@ -49,6 +49,10 @@ class Store(Version, eq=False):
         """The store itself; a stand-in returns the store that it stands for."""
         return self
 
+    def inside(self, context: "Context") -> "Store":
+        """Return a store for a run of `context` inside this one, for the same message."""
+        return Store(context, self.headers, self.restored)
+
     def now(self) -> "Context":
         """Return the context with the values bound since, and those of linked ContextVars."""
         context = self._last().context

@@ -34,7 +34,7 @@ from mqctx._core.linked_vars import LinkedVar
 from mqctx._core.registry import registry
 from mqctx._core.rejection import Tally, log_rejection
 from mqctx._core.store import Store
-from mqctx.adapters._instrumentation import Instrumentation
+from mqctx.adapters._instrumentation import Hook, Instrumentation, Method
 
 WRONG = {"mqctx": "nonsense"}
 
@@ -239,6 +239,37 @@ class TestInstrument:
         with instrumentation._placing:
             instrumentation.instrument()
         assert instrumentation.propagator_for(()) is registry.propagator
+
+    @pytest.mark.parametrize("ends_in_use", [False, True])
+    def test_in_what_interrupts_the_removal_of_hooks_decides(self, ends_in_use: bool) -> None:
+        class Interrupted(type):
+            def __setattr__(cls, name: str, value: object) -> None:
+                super().__setattr__(name, value)
+                if interruptions:
+                    interruptions.pop()()
+
+        class Client(metaclass=Interrupted):
+            def publish(self) -> list[str]:
+                return []
+
+        def around(original: Method) -> Method:
+            return lambda self: ["hooked", *original(self)]
+
+        def interrupt() -> None:
+            instrumentation.instrument()
+            if not ends_in_use:
+                instrumentation.uninstrument()
+
+        interruptions: list[Callable[[], None]] = []
+        original = vars(Client)["publish"]
+        instrumentation = Instrumentation()
+        instrumentation.use(Hook(Client, "publish", around))
+        instrumentation.instrument()
+        interruptions.append(interrupt)
+        instrumentation.uninstrument()
+        assert Client().publish() == ["hooked"] * ends_in_use
+        instrumentation.uninstrument()
+        assert vars(Client)["publish"] is original
 
 
 class TestStore:

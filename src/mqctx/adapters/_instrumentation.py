@@ -68,6 +68,7 @@ class Instrumentation:
     def _unlock(self) -> None:
         # Re-entrant: a signal handler may interrupt the thread that holds it.
         self._placing = threading.RLock()
+        self._is_at_work = self._is_due = False
 
     def use(self, *hooks: Hook) -> None:
         """Set the hooks, which refer to this object and are therefore made after it."""
@@ -102,8 +103,7 @@ class Instrumentation:
             else:
                 kinds = ", ".join(type_name(kind) for kind in self._kinds)
                 raise ConfigurationError(f"{target!r} cannot be instrumented; give one of: {kinds}")
-            for hook in self._own:
-                self._place(hook)
+            self.tidy()
 
     def share(self, source: object, clone: object) -> None:
         """Instrument `clone` like `source`, if that is instrumented."""
@@ -119,11 +119,30 @@ class Instrumentation:
         self.tidy()
 
     def tidy(self) -> None:
-        """Remove the hooks if nothing is instrumented any more, and they have nothing to undo."""
+        """Place the hooks if anything is instrumented, else remove those with nothing to undo.
+
+        A signal handler that interrupts this leaves it to the interrupted call, which does it anew.
+        """
         with self._placing:
-            if self._whole is None and not self._targets and not self._busy():
-                for hook in tuple(self._placed):
-                    self._remove(hook)
+            self._is_due = True
+            if self._is_at_work:
+                return
+            self._is_at_work = True
+            try:
+                self._is_due = False
+                self._place_or_remove()
+            finally:
+                self._is_at_work = False
+            if self._is_due:
+                self.tidy()
+
+    def _place_or_remove(self) -> None:
+        if self._whole is not None or self._targets:
+            for hook in self._own:
+                self._place(hook)
+        elif not self._busy():
+            for hook in tuple(self._placed):
+                self._remove(hook)
 
     def propagator_for(self, objects: Iterable[object]) -> Propagator | None:
         """Return the propagator for a call on the first of `objects` that is instrumented.

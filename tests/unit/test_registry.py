@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from pathlib import Path
@@ -33,7 +33,7 @@ from mqctx._core.context import EMPTY
 from mqctx._core.linked_vars import LinkedVar
 from mqctx._core.registry import registry
 from mqctx._core.rejection import Tally, log_rejection
-from mqctx._core.store import Store
+from mqctx._core.store import Store, active_store
 from mqctx.adapters._instrumentation import Hook, Instrumentation, Method
 
 WRONG = {"mqctx": "nonsense"}
@@ -175,6 +175,24 @@ class TestBind:
         with scope(a=0):
             tracer = at_line(Store.bind, "first = vars", lambda: bind(inner=2))
             assert traced(tracer, nested) == {"a": 0, "outer": 1, "inner": 2}
+
+    def test_in_the_values_that_are_bound_loses_neither(self) -> None:
+        class Interrupting(Mapping[str, object]):
+            def __getitem__(self, name: str) -> object:
+                return 1
+
+            def __len__(self) -> int:
+                return 1
+
+            def __iter__(self) -> Iterator[str]:
+                if "inner" not in current():
+                    bind(inner=2)
+                yield "outer"
+
+        values: Any = Interrupting()
+        with scope(a=0):
+            active_store().bind(values)
+            assert current() == {"a": 0, "outer": 1, "inner": 2}
 
     def test_often_keeps_no_more_than_the_last_version(self) -> None:
         with scope():

@@ -366,6 +366,16 @@ class TestLimits:
             ("key13", "too-large", "inject"),
         ]
 
+    def test_a_value_outlives_properties_of_others_that_are_too_long(
+        self, rejected: list[Rejection]
+    ) -> None:
+        propagator = Propagator(
+            formats=[BaggageFormat()], max_bytes=130_000, on_rejected=rejected.append
+        )
+        brought = propagator.extract({"baggage": "user=ada" + ";p" * 5_000})
+        assert brought.run(propagator.inject) == {"baggage": "user=ada"}
+        assert [(r.key, r.reason) for r in rejected] == [("baggage.others", "too-large")]
+
     def test_members_of_others_count_and_are_dropped_whole(self, rejected: list[Rejection]) -> None:
         propagator = Propagator(
             formats=[BaggageFormat()], on_oversize="drop", on_rejected=rejected.append

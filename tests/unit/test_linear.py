@@ -52,6 +52,7 @@ WORST = {
     "baggage: white space around a key": (baggage, filled("", "\t", "=")),
     "baggage: a key": (baggage, filled("", "a")),
     "baggage: a value": (baggage, filled("a=", "=", '"')),
+    "baggage: properties of a member": (baggage, filled("a=1", ";p")),
     "baggage: properties": (baggage, filled("a=1", ";p = ", '"')),
     "baggage: members": (baggage, filled("", "a=1,")),
     "baggage: percent signs": (baggage, filled("a=", "%ff")),

@@ -59,6 +59,7 @@ class BaggageFormat:
         Raises:
             OversizeError: more than 64 members, or more than 8192 bytes (W3C Baggage 3.3.2).
         """
+        _check_others(values.get(_OTHERS))
         members = {n: _written(n, value) for n, value in values.items() if n != _OTHERS}
         _add_others(members, values)
         _check_room(members)
@@ -210,6 +211,13 @@ def _says(member: _Member, value: JSONValue) -> bool:
     except Exception:  # noqa: BLE001 - a declared type's own code may raise anything
         return False
     return _written(member.key, plain) == _written(member.key, value)
+
+
+def _check_others(text: JSONValue) -> None:
+    """Raise `OversizeError` if what others wrote is too long to be worth the time to parse it."""
+    if isinstance(text, str) and len(text) > _MAX_BYTES:
+        message = f"members of others in {len(text)} bytes, the limit for all is {_MAX_BYTES}"
+        raise OversizeError(message, [_OTHERS])
 
 
 def _check_room(members: Mapping[str, str]) -> None:

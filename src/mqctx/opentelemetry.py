@@ -244,10 +244,14 @@ def _attribute(name: str, value: object) -> Any:
         plain = as_plain(name, value)
     except MqctxError:  # only a local value: it may be of any type
         return str(value)
+    return plain if _is_attribute(plain) else to_json(plain)
+
+
+def _is_attribute(plain: JSONValue) -> bool:
+    """Tell whether OpenTelemetry takes it as it is: a scalar, or a list of one kind of them."""
     items = plain if isinstance(plain, list) else [plain]
-    kinds = {type(item) for item in items}
-    fits = len(kinds) < 2 and kinds <= {str, bool, int, float}
-    return plain if fits and all(map(_fits_int64, items)) else to_json(plain)
+    kinds = set(map(type, items))
+    return len(kinds) < 2 and kinds <= {str, bool, int, float} and all(map(_fits_int64, items))
 
 
 def _fits_int64(item: object) -> bool:

@@ -40,7 +40,7 @@ class Context(Mapping[str, Any]):
     __slots__ = ("_derived", "_values", "encoded", "shown", "signed", "unsigned")
 
     _values: Mapping[str, Any]
-    _derived: "tuple[Mapping[str, Any], Context] | None"
+    _derived: "tuple[Mapping[str, object], Context] | None"
     unsigned: Collection[str]
     """Names whose values were read without a signature: anybody may have written them."""
     signed: Collection[str]
@@ -183,7 +183,7 @@ class Context(Mapping[str, Any]):
         store = Store(self, headers, self)
         return copy_context().run(call_inside, store, copy_context, (), {})
 
-    def captured(self, given: Mapping[str, Any]) -> "Context":
+    def captured(self, given: Mapping[str, object]) -> "Context":
         """Return this context with the values that linked ContextVars were set to since `given`.
 
         They held the `given` values when this context, or values bound to it, became active here.

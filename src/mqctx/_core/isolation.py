@@ -45,24 +45,24 @@ def returned(result: R, snapshot: contextvars.Context, function: Callable[..., R
     return result
 
 
-async def _awaited(snapshot: contextvars.Context, coroutine: Coroutine[Any, Any, R]) -> R:
+async def _awaited(snapshot: contextvars.Context, coroutine: Coroutine[object, Any, R]) -> R:
     return await in_steps(snapshot, coroutine)
 
 
 @types.coroutine
 def in_steps(
     snapshot: contextvars.Context,
-    coroutine: Coroutine[Any, Any, R],
-    first_step: Callable[[Any], Any] | None = None,
-) -> Generator[Any, Any, R]:
+    coroutine: Coroutine[object, Any, R],
+    first_step: Callable[[Any], object] | None = None,
+) -> Generator[object, Any, R]:
     """Run a coroutine with every step of it in `snapshot`; `first_step` may have been taken before.
 
     The task stays that of whoever awaits it (cancellation, timeouts and `asyncio.current_task`
     are as ever); only the context variables are the snapshot's.
     """
-    send: Callable[[Any], Any] = coroutine.send
-    step: Callable[[Any], Any] = first_step or send
-    value: Any = None
+    send: Callable[[Any], object] = coroutine.send
+    step: Callable[[Any], object] = first_step or send
+    value: object = None
     while True:
         try:
             awaited = snapshot.run(step, value)
@@ -107,12 +107,12 @@ def decorate(function: Callable[P, R], inside: CallInside) -> Callable[P, R]:
 
 
 def _decorate_async(
-    function: Callable[P, Coroutine[Any, Any, R]], inside: CallInside
-) -> Callable[P, Coroutine[Any, Any, R]]:
+    function: Callable[P, Coroutine[object, Any, R]], inside: CallInside
+) -> Callable[P, Coroutine[object, Any, R]]:
     @functools.wraps(function)
     async def decorated(*args: P.args, **kwargs: P.kwargs) -> R:
         snapshot = copy_context()
-        coroutine: Coroutine[Any, Any, R] = snapshot.run(inside, function, args, kwargs)
+        coroutine: Coroutine[object, Any, R] = snapshot.run(inside, function, args, kwargs)
         kind: object = type(coroutine)
         if kind is types.CoroutineType:  # as mostly, and without one more around it
             return await in_steps(snapshot, coroutine)
@@ -145,7 +145,7 @@ def choose_at_call(
 _ASYNCIO = "asyncio.coroutines"
 
 
-def is_async(function: Callable[..., Any]) -> bool:
+def is_async(function: Callable[..., object]) -> bool:
     """Tell whether calling `function` gives a coroutine.
 
     It does if it is an `async def`, a partial or an object of one, or bears the mark of
@@ -160,28 +160,28 @@ def _has_asyncio_mark(function: object) -> bool:
     return mark is not None and mark is getattr(sys.modules.get(_ASYNCIO), "_is_coroutine", None)
 
 
-def _mark_for_asyncio(function: Any) -> Any:
+def _mark_for_asyncio(function: object) -> object:
     from asyncio import coroutines  # noqa: PLC0415 - large, and loaded where there are coroutines
 
     vars(function)["_is_coroutine"] = vars(coroutines)["_is_coroutine"]
     return function
 
 
-mark_async: Callable[[Any], Any] = getattr(inspect, "markcoroutinefunction", _mark_for_asyncio)
+mark_async: Callable[[Any], object] = getattr(inspect, "markcoroutinefunction", _mark_for_asyncio)
 """Marks a plain `def` that returns a coroutine as an `async def`.
 
 Python 3.11 has only asyncio's mark, which Django and `unittest.mock` look for too.
 """
 
 
-def is_generator_function(function: Callable[..., Any]) -> bool:
+def is_generator_function(function: Callable[..., object]) -> bool:
     """Tell whether calling `function` only makes a generator, sync or async."""
     return _is_kind(function, inspect.isgeneratorfunction) or _is_kind(
         function, inspect.isasyncgenfunction
     )
 
 
-def refuse_generator_function(function: Callable[..., Any]) -> None:
+def refuse_generator_function(function: Callable[..., object]) -> None:
     """Raise `HandlerError` if calling `function` only makes a generator.
 
     Its body would run wherever the generator is iterated, outside the context.
@@ -194,7 +194,7 @@ def refuse_generator_function(function: Callable[..., Any]) -> None:
         )
 
 
-def _is_kind(function: Callable[..., Any], test: Callable[[object], bool]) -> bool:
+def _is_kind(function: Callable[..., object], test: Callable[[object], bool]) -> bool:
     if isinstance(function, functools.partial):
         return _is_kind(function.func, test)
     return test(function) or test(type(function).__call__)

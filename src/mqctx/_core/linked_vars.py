@@ -3,7 +3,7 @@
 import contextvars
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -33,31 +33,31 @@ def link(name: str, contextvar: ContextVar[Any]) -> None:
     registry.linked[name] = LinkedVar(contextvar, absent)
 
 
-def assignments(values: Mapping[str, Any]) -> Iterator[tuple[LinkedVar, object]]:
+def assignments(values: Mapping[str, object]) -> Iterator[tuple[LinkedVar, object]]:
     """Iterate over the linked ContextVars and the value of each while `values` are active."""
     for name, other in registry.linked.copy().items():
         yield other, values.get(name, other.absent)
 
 
-def set_to(values: Mapping[str, Any]) -> None:
+def set_to(values: Mapping[str, object]) -> None:
     """Set all linked ContextVars, from `values`."""
     for other, value in assignments(values):
         other.contextvar.set(value)
 
 
-def set_bound(values: Mapping[str, Any]) -> None:
+def set_bound(values: Mapping[str, object]) -> None:
     """Set those linked ContextVars whose names are in `values`."""
     for name, other in registry.linked.copy().items():
         if name in values:
             other.contextvar.set(values[name])
 
 
-def held(given: Mapping[str, Any]) -> dict[str, Any]:
+def held(given: Mapping[str, object]) -> dict[str, object]:
     """Return by name the values that linked ContextVars were set to since they held the `given`.
 
     `MISSING` stands for the value that means none.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for name, other in registry.linked.copy().items():
         value = other.read()
         if value is not given.get(name, other.absent):
@@ -65,4 +65,4 @@ def held(given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-MISSING: Any = object()
+MISSING: Final = object()

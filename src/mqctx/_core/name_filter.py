@@ -28,7 +28,7 @@ def name_filter(
         return any_name
     entries = checked_entries(setting, allowed, NAMES_MEANT)
     for entry in entries:
-        if entry != "*" and entry not in groups:
+        if entry not in ("*", *groups):
             _check_entry(setting, entry)
     return any_of(name for entry in entries for name in (entry, *groups.get(entry, ())))
 

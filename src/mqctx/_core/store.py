@@ -6,7 +6,7 @@ which have copies of its context variables, share the store, and see the values 
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 import msgspec
 
@@ -92,7 +92,7 @@ class Store(Version, eq=False):
             version = later
         return version
 
-    def _given(self) -> Mapping[str, Any]:
+    def _given(self) -> Mapping[str, object]:
         """Return the values that linked ContextVars got here: as the run began, or by `bind`.
 
         A `bind` elsewhere, in a thread or a task, did not set those of this snapshot.
@@ -101,7 +101,9 @@ class Store(Version, eq=False):
         return bound[1] if bound is not None and bound[0] is self else self.context
 
 
-_given: ContextVar[tuple[Store, Mapping[str, Any]] | None] = ContextVar("mqctx.given", default=None)
+_given: ContextVar[tuple[Store, Mapping[str, object]] | None] = ContextVar(
+    "mqctx.given", default=None
+)
 """The values that linked ContextVars got in this snapshot, if `bind` was called here."""
 
 _NO_CONTEXT = cast("Context", None)

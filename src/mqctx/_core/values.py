@@ -193,7 +193,9 @@ def to_plain(name: str, value: object, depth: int = 0) -> JSONValue:
     Subclasses (a str that a template engine marks as safe, an OrderedDict) become what they
     are on the other side of the queue. An Enum is not one of them: it needs a declared type.
     """
-    if isinstance(value, str) and not isinstance(value, Enum):
+    if isinstance(value, Enum):  # also one of str or int, whose name would be lost
+        raise InvalidValueError(cannot_travel(name, value))
+    if isinstance(value, str):
         return _checked_text(name, value)
     if value is None or isinstance(value, bool):
         return value
@@ -233,18 +235,18 @@ def _checked_key(name: str, key: object) -> str:
 
 
 def _checked_number(name: str, value: object) -> int | float:
-    if isinstance(value, int) and not isinstance(value, Enum):
+    if isinstance(value, int):
         if value.bit_length() > _MAX_INT_BITS:
             raise InvalidValueError(
                 f"{name}: an int of over {_MAX_INT_BITS:,} bits (some 4,300 digits) cannot travel"
             )
-        return value if type(value) is int else int(value)
-    if isinstance(value, float) and not isinstance(value, Enum):
+        return int(value)
+    if isinstance(value, float):
         if not isfinite(value):
             raise InvalidValueError(
                 f"{name}: {value!r} cannot travel; JSON has finite numbers only"
             )
-        return value if type(value) is float else float(value)
+        return float(value)
     raise InvalidValueError(cannot_travel(name, value))
 
 

@@ -69,25 +69,32 @@ class HeaderDecoder:
         signed: set[str] = set()
         room = self._max_bytes
         for reader in self._readers:
-            format = reader.format
-            try:
-                decoded = format.decode(headers, room, self._report)
-                room -= size_within(room, format, headers)
-                if not values and reader.is_exact and registry.undeclared.issuperset(decoded):
-                    restored: Mapping[str, Any] = decoded
-                else:
-                    restored = self._restore(reader, decoded, values)
-            except Exception as error:  # noqa: BLE001 - a format may be anybody's
-                detail = f"{format!r} raised {type_name(type(error))}: {escape(str(error))}"
-                self._report(Rejection("extract", header_label(format), None, "error", detail))
-                continue
+            restored, taken = self._read(reader, headers, room, values)
+            room -= taken
             values = {**values, **restored} if values else restored
-            change_signed = signed.update if format.verifies else signed.difference_update
+            # If two formats have a name, the word of the one whose value stays counts.
+            change_signed = signed.update if reader.format.verifies else signed.difference_update
             change_signed(restored)
         if not values:
             return EMPTY
         unsigned = values.keys() - signed if signed else values
         return from_checked(values, unsigned, signed)
+
+    def _read(
+        self, reader: _Reader, headers: Headers, room: int, known: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any], int]:
+        """Return what a format adds to the `known` values, and how many bytes of `room` it took."""
+        format = reader.format
+        try:
+            decoded = format.decode(headers, room, self._report)
+            taken = size_within(room, format, headers)
+            if not known and reader.is_exact and registry.undeclared.issuperset(decoded):
+                return decoded, taken
+            return self._restore(reader, decoded, known), taken
+        except Exception as error:  # noqa: BLE001 - a format may be anybody's
+            detail = f"{format!r} raised {type_name(type(error))}: {escape(str(error))}"
+            self._report(Rejection("extract", header_label(format), None, "error", detail))
+            return {}, 0
 
     def _restore(
         self,

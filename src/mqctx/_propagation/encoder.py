@@ -49,8 +49,8 @@ class HeaderEncoder:
     ) -> None:
         """Keep `unsigned` names out of the formats that verify."""
         self._formats = formats
-        self._unsigned = unsigned
-        self._owners = {name: each for each in formats for name in each.owned_names}
+        owners = {name: each for each in formats for name in each.owned_names}
+        self._left_out = [_left_out_of(each, owners, unsigned) for each in formats]
         self._max_bytes = max_bytes
         self._report = report
 
@@ -68,8 +68,8 @@ class HeaderEncoder:
         encoded, surplus = self._try(values)
         if surplus is None:
             return encoded
-        ours = {name: value for name, value in values.items() if name not in brought}
-        theirs = {name: value for name, value in values.items() if name in brought}
+        ours = _without(brought, values)
+        theirs = _without(ours, values)
         if trim:
             ours = self._reduced(ours, ours)
         elif surplus := self._try(ours)[1]:
@@ -81,16 +81,10 @@ class HeaderEncoder:
         return {}
 
     def _write(self, values: Mapping[str, JSONValue]) -> Encoded:
-        owners = self._owners
         headers: dict[str, str] = {}
         each_message: list[Callable[[int], Mapping[str, str]]] = []
-        for format in self._formats:
-            own = values
-            if owners:
-                own = {name: values[name] for name in values if owners.get(name, format) is format}
-            if self._unsigned and format.verifies:
-                own = {name: own[name] for name in own if name not in self._unsigned}
-            written = format.encode(own)
+        for format, left_out in zip(self._formats, self._left_out, strict=True):
+            written = format.encode(_without(left_out, values) if left_out else values)
             if callable(written):
                 each_message.append(written)
             else:
@@ -167,6 +161,18 @@ class _Surplus(NamedTuple):
             dropped.append(name)
             excess -= size
         return dropped
+
+
+def _left_out_of(
+    format: Format, owners: Mapping[str, Format], unsigned: Collection[str]
+) -> Collection[str]:
+    """Return the names that a format does not write: another owns them, or it would sign them."""
+    foreign = {name for name, owner in owners.items() if owner is not format}
+    return foreign.union(unsigned) if format.verifies else foreign
+
+
+def _without(names: Collection[str], values: Mapping[str, JSONValue]) -> dict[str, JSONValue]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def _size(headers: Mapping[str, str]) -> int:

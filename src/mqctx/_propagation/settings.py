@@ -1,10 +1,12 @@
 """The settings of a propagator: formats, names and limits; and their checks."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias, TypedDict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import permutations
+from typing import Any, Final, Literal, TypeAlias, TypedDict, cast
 
 import msgspec
 
+from mqctx._core.name_filter import any_of
 from mqctx._core.rejection import Rejection
 from mqctx._core.settings import check_callable
 from mqctx.errors import ConfigurationError
@@ -63,28 +65,34 @@ class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 def as_formats(given: Sequence[Format]) -> tuple[Format, ...]:
     """Return a collection of formats as a tuple; raise `ConfigurationError` if it is none."""
-    formats: Any = given
-    if isinstance(formats, Iterable) and not isinstance(formats, str):
+    formats = cast("object", given)
+    if isinstance(formats, Iterable):
         found = tuple(given)
-        if not any(isinstance(each, type) or not hasattr(each, "decode") for each in found):
+        if all(map(_is_format, found)):
             return found
     raise ConfigurationError(
         f"formats: expected a list of formats such as [JsonFormat()], got {given!r}"
     )
 
 
+def _is_format(given: object) -> bool:
+    # A class has `decode` too: one that was written without the parentheses.
+    return hasattr(given, "decode") and not isinstance(given, type)
+
+
 def _check_formats(formats: Sequence[Format]) -> None:
     if not formats:
         raise ConfigurationError("formats: give at least one, such as JsonFormat()")
     # OpenTelemetry may write them to HTTP, which does not tell upper case from lower.
-    headers = [header.lower() for each in formats for header in each.headers]
-    prefixes = [each.header_prefix.lower() for each in formats if each.header_prefix is not None]
-    twice = len(set(headers)) < len(headers) or any(
-        sum(other.startswith(prefix) for other in [*headers, *prefixes]) > 1 for prefix in prefixes
-    )
-    if twice:
+    written = [entry.lower() for each in formats for entry in _headers_of(each)]
+    if any(any_of([one])(other) for one, other in permutations(written, 2)):
         labels = [header_label(each) for each in formats]
         raise ConfigurationError(f"formats: two of them write the same header, of {labels}")
+
+
+def _headers_of(format: Format) -> Collection[str]:
+    """Return the headers that a format writes, or its prefix with a `*`."""
+    return format.headers if format.header_prefix is None else [f"{format.header_prefix}*"]
 
 
 def _check_limit(max_bytes: int, on_oversize: str) -> None:

@@ -150,8 +150,9 @@ class OpenBlocks:
         if blocks is None or task is None:
             return None
         last = blocks.pop(task, None)
-        several = last is not None and last.is_waiting
+        several = False
         if last is not None:
+            several = last.is_waiting
             last.end()
         block = blocks[task] = Block(task)
         if several:

@@ -34,7 +34,7 @@ class BlockHooks:
         yield Hook(ProcessContext, "__aexit__", self._around_exit)
 
     def _around_enter(self, original: Method) -> Method:
-        async def enter(iterator: QueueIterator) -> Any:
+        async def enter(iterator: QueueIterator) -> object:
             entered = await original(iterator)
             self._blocks.enter(iterator)
             return entered
@@ -42,7 +42,7 @@ class BlockHooks:
         return enter
 
     def _around_iterate(self, original: Method) -> Method:
-        def iterate(iterator: QueueIterator) -> Any:
+        def iterate(iterator: QueueIterator) -> object:
             is_entered = iterator in self._blocks
             return Loop(iterator, self._blocks) if is_entered else original(iterator)
 
@@ -51,7 +51,7 @@ class BlockHooks:
     def _around_next(self, original: Method) -> Method:
         # No `async def`: it would begin in the task that awaits it, and `asyncio.wait_for` of
         # Python 3.11 makes a task for that.
-        def advance(iterator: Any) -> Any:
+        def advance(iterator: Any) -> object:
             propagator = self._instrumentation.propagator_for(owners(iterator._amqp_queue))
             if propagator is None:
                 self._blocks.end(iterator)
@@ -64,7 +64,7 @@ class BlockHooks:
         return advance
 
     def _around_process(self, original: Method) -> Method:
-        async def enter(process: ProcessContext) -> Any:
+        async def enter(process: ProcessContext) -> object:
             entered = await original(process)
             propagator = self._instrumentation.propagator_for(self._carriers(process.message))
             self._blocks.enter(process)
@@ -75,7 +75,7 @@ class BlockHooks:
         return enter
 
     def _around_exit(self, original: Method) -> Method:
-        async def leave(entered: Any, *error: Any) -> Any:
+        async def leave(entered: object, *error: object) -> object:
             try:
                 return await original(entered, *error)
             finally:
@@ -98,7 +98,9 @@ class BlockHooks:
                 yield target
 
 
-async def _arriving(iterator: object, advance: Method, block: Block, propagator: Propagator) -> Any:
+async def _arriving(
+    iterator: object, advance: Method, block: Block, propagator: Propagator
+) -> object:
     try:
         message = await advance(iterator)
     except BaseException:
@@ -108,7 +110,7 @@ async def _arriving(iterator: object, advance: Method, block: Block, propagator:
     return message
 
 
-def _restore(block: Block, message: Any, propagator: Propagator) -> None:
+def _restore(block: Block, message: object, propagator: Propagator) -> None:
     headers = headers_of(message)
     if restored_here(headers) is None:
         block.arrive(context_from(headers, propagator, message), headers)

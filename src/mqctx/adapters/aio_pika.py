@@ -156,7 +156,7 @@ _instrumentation = Instrumentation(Connection, Channel, busy=lambda: bool(_block
 
 
 def _around_publish(original: Method) -> Method:
-    def publish(self: Exchange, message: Any, *args: Any, **options: Any) -> Any:
+    def publish(self: Exchange, message: Any, *args: object, **options: object) -> object:
         if _is_bare(message):
             propagator = _instrumentation.propagator_for(owners(self))
             if propagator is not None:
@@ -183,7 +183,7 @@ def _is_bare(message: object) -> bool:
 def _around_consume(original: Method) -> Method:
     # On Queue, whose `consume` RobustQueue calls again with the application's own callback after
     # each reconnect.
-    async def consume(self: Queue, callback: Any, *args: Any, **options: Any) -> Any:
+    async def consume(self: Queue, callback: object, *args: object, **options: object) -> object:
         if not isinstance(getattr(callback, "__self__", None), QueueIterator):
             callback = consume_with_context.hook(
                 callback, lambda: _instrumentation.propagator_for(owners(self))

@@ -55,12 +55,12 @@ def uninstrument(app: Celery | Proxy | None = None) -> None:
     _instrumentation.uninstrument(_evaluated(app))
 
 
-def _evaluated(app: Any) -> Any:
+def _evaluated(app: Any) -> object:
     # `celery.current_app` is a proxy, and another thread may have another app.
     return app._get_current_object() if hasattr(app, "_get_current_object") else app
 
 
-def restored(request: Any, /, *, propagator: Propagator | None = None) -> Scope:
+def restored(request: object, /, *, propagator: Propagator | None = None) -> Scope:
     """Return a `with` block inside exactly the context that `request` was sent with.
 
     For each request of a batch, as celery-batches hands them to a task; a task's own `request`, or
@@ -78,10 +78,10 @@ class _Wrapped:
         self.app = app
         self.original = original
 
-    def __call__(self, *args: Any, **options: Any) -> Any:
+    def __call__(self, *args: object, **options: object) -> object:
         return self.around(self.app, self.original, *args, **options)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(object.__getattribute__(self, "original"), name)
 
 
@@ -98,12 +98,12 @@ class _Made:
     for Celery only; all other code reads it as it was put there.
     """
 
-    def __init__(self, name: str, around: Method, original: Any) -> None:
+    def __init__(self, name: str, around: Method, original: object) -> None:
         self._name = name
         self._around = around
         self._original = original
 
-    def __get__(self, owner: Any, kind: Any = None) -> Any:
+    def __get__(self, owner: Any, kind: object = None) -> object:
         found: Any = self._found(owner, kind)
         if owner is None or found is None:
             return found
@@ -112,19 +112,19 @@ class _Made:
             return found
         return _Wrapped(self._around, owner.app, found)
 
-    def _found(self, owner: Any, kind: Any) -> Any:
-        own: dict[str, Any] = getattr(owner, "__dict__", {})
+    def _found(self, owner: object, kind: object) -> object:
+        own: dict[str, object] = getattr(owner, "__dict__", {})
         if self._name in own:
             return own[self._name]
         bind: Method | None = getattr(self._original, "__get__", None)
         return self._original if bind is None else bind(owner, kind)
 
-    def __set__(self, owner: Any, value: Any) -> None:
+    def __set__(self, owner: object, value: object) -> None:
         if isinstance(value, _Wrapped):  # it was read here, and is put back
             value = value.original
         vars(owner)[self._name] = value
 
-    def __delete__(self, owner: Any) -> None:
+    def __delete__(self, owner: object) -> None:
         if self._name not in vars(owner):
             raise AttributeError(self._name)
         del vars(owner)[self._name]
@@ -134,15 +134,21 @@ def _is_celerys(function: object) -> bool:
     return str(getattr(function, "__module__", None)).startswith("celery.")
 
 
-def _around_sender(original: Any) -> Any:
+def _around_sender(original: object) -> Any:
     # Each task that is sent passes here, with the headers of its route: chains, chords, retries,
     # beat. A signal would not do: Celery logs an error of its receiver, and sends the task anyway.
     return _Made("send_task_message", _send, original)
 
 
 def _send(
-    app: Celery, send: Method, producer: Any, name: Any, message: Any, *args: Any, **options: Any
-) -> Any:
+    app: Celery,
+    send: Method,
+    producer: object,
+    name: object,
+    message: Any,
+    *args: object,
+    **options: Any,
+) -> object:
     propagator = _instrumentation.propagator_for((app,))
     if propagator is not None and type(message) is task_message:
         own: dict[str, Any] = cast("Any", message).headers
@@ -152,50 +158,52 @@ def _send(
     return send(producer, name, message, *args, **options)
 
 
-def _around_tracer(original: Any) -> Any:
+def _around_tracer(original: object) -> Any:
     # The tracer runs the task's body and everything after it: on_failure and the like, errbacks,
     # the next in the chain, the log line of success. The tracer of an eager task is not kept.
     return _Made("__trace__", _trace, original)
 
 
 def _trace(
-    app: Celery, trace: Method, uuid: Any, args: Any, kwargs: Any, request: Any = None
-) -> Any:
+    app: Celery, trace: Method, uuid: object, args: object, kwargs: object, request: object = None
+) -> object:
     return _in_context_of(request, app, trace, uuid, args, kwargs, request)
 
 
 def _around_request(original: Method) -> Method:
     # The worker's main process steps in if the task cannot: its process was lost, its time was
     # over, it was revoked. It too sends errbacks, retries and the bodies of chords.
-    def handle(self: Any, *args: Any, **options: Any) -> Any:
+    def handle(self: Any, *args: object, **options: object) -> object:
         return _in_context_of(self.request_dict, self.app, original, self, *args, **options)
 
     return handle
 
 
-def _in_context_of(request: Any, app: Celery, call: Method, *args: Any, **options: Any) -> Any:
+def _in_context_of(
+    request: object, app: Celery, call: Method, *args: object, **options: object
+) -> object:
     propagator = _instrumentation.propagator_for((app,))
     if propagator is None:
         return call(*args, **options)
 
-    def at_work() -> Any:
+    def at_work() -> object:
         _in_worker.set(True)
         return call(*args, **options)
 
     return snapshot_from(_headers_of(request), propagator).run(at_work)
 
 
-def _headers_of(request: Any) -> Any:
+def _headers_of(request: object) -> object:
     # In message protocol 2, which alone has a "lang", the headers are the request.
     if not isinstance(request, dict) or "lang" in request:
         return cast("object", request)
-    return cast("dict[str, Any]", request).get("headers")
+    return cast("dict[str, object]", request).get("headers")
 
 
 def _around_pool(original: Method) -> Method:
     # A task enters its context in the tracer. Other work may belong to many messages, as a batch
     # does, but kombu's hook has the context of the last one active here.
-    def apply_async(self: Any, *args: Any, **options: Any) -> Any:
+    def apply_async(self: Any, *args: object, **options: object) -> object:
         if _instrumentation.propagator_for((self.app,)) is None:
             return original(self, *args, **options)
         return EMPTY.snapshot().run(original, self, *args, **options)

@@ -92,7 +92,7 @@ class ContextMiddleware(Middleware):
 
     def _isolated(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
-        def isolated(*args: Any, **kwargs: Any) -> Any:
+        def isolated(*args: object, **kwargs: object) -> Any:
             thread = self._thread
             if not thread.is_dramatiqs:  # the application calls the actor itself
                 return function(*args, **kwargs)

@@ -51,15 +51,15 @@ class Properties(TypedDict, total=False):
     correlation_id: str | None
     message_id: str | None
     reply_to: str | Queue | None
-    timestamp: Any
+    timestamp: object
     type: str | None
     user_id: str | None
 
 
 def _publish(
     producer: Any,
-    body: Any,
-    *args: Any,
+    body: object,
+    *args: object,
     propagator: Propagator | None = None,
     **options: Any,
 ) -> Any:
@@ -83,7 +83,7 @@ def _done_by(function: Method) -> Callable[[Callable[P, R]], Callable[P, R]]:
 @_done_by(_publish)
 def publish(
     producer: Producer,
-    body: Any,
+    body: object,
     routing_key: str | None = None,
     delivery_mode: int | str | None = None,
     mandatory: bool = False,
@@ -96,8 +96,8 @@ def publish(
     compression: str | None = None,
     exchange: Exchange | str | None = None,
     retry: bool = False,
-    retry_policy: Mapping[str, Any] | None = None,
-    declare: Sequence[Any] | None = None,
+    retry_policy: Mapping[str, object] | None = None,
+    declare: Sequence[object] | None = None,
     expiration: float | None = None,
     timeout: float | None = None,
     confirm_timeout: float | None = None,
@@ -160,7 +160,7 @@ _replies: ContextVar[bool] = ContextVar("mqctx-kombu-replies", default=False)
 
 
 def _around_publish(original: Method) -> Method:
-    def publish(self: Producer, body: Any, *args: Any, **options: Any) -> Any:
+    def publish(self: Producer, body: object, *args: object, **options: object) -> object:
         if len(args) > _HEADERS:
             args = _by_name(args, options)
         given: Any = options.get("headers")
@@ -182,7 +182,7 @@ def _is_reply(options: KeywordArguments) -> bool:
 
 
 def _around_reply(original: Method) -> Method:
-    def _publish_reply(self: Mailbox, *args: Any, **options: Any) -> Any:
+    def _publish_reply(self: Mailbox, *args: object, **options: object) -> object:
         token = _replies.set(True)
         try:
             return original(self, *args, **options)
@@ -195,7 +195,7 @@ def _around_reply(original: Method) -> Method:
 def _around_receive(original: Method) -> Method:
     # This calls all code that sees a message: decoding, on_decode_error, on_message, and `receive`
     # with the callbacks.
-    def _receive_callback(self: Consumer, message: Any) -> Any:
+    def _receive_callback(self: Consumer, message: object) -> object:
         propagator = _instrumentation.propagator_for(_owners(self))
         if propagator is None:
             return original(self, message)
@@ -208,8 +208,8 @@ def _around_receive(original: Method) -> Method:
 
 def _around_consume(original: Method) -> Method:
     def consume(
-        self: Any, consumer_tag: str = "", callback: Any = None, *args: Any, **options: Any
-    ) -> Any:
+        self: Any, consumer_tag: str = "", callback: object = None, *args: object, **options: object
+    ) -> object:
         # A Consumer has a hook of its own, and a mock of a channel expects the callback as given.
         is_consumers = isinstance(getattr(callback, "__self__", None), Consumer)
         if isinstance(self.channel, StdChannel) and not is_consumers:
@@ -223,7 +223,7 @@ def _around_consume(original: Method) -> Method:
 
 def _around_clone(original: Method) -> Method:
     # ConsumerMixin and the pools work on clones of the connection that they are given.
-    def clone(self: Connection, *args: Any, **options: Any) -> Any:
+    def clone(self: Connection, *args: object, **options: object) -> object:
         cloned = original(self, *args, **options)
         _instrumentation.share(self, cloned)
         return cloned

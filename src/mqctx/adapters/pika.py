@@ -104,7 +104,7 @@ def _around_publish(original: Method) -> Method:
         body: bytes,
         properties: BasicProperties | None = None,
         mandatory: bool = False,
-    ) -> Any:
+    ) -> object:
         if _may_inject(properties):
             propagator = _instrumentation.propagator_for(_owners(self))
             if propagator is not None:
@@ -128,23 +128,25 @@ def _around_consume(original: Method) -> Method:
     def basic_consume(
         self: BlockingChannel | Channel,
         queue: str,
-        on_message_callback: Any,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
+        on_message_callback: object,
+        *args: object,
+        **kwargs: object,
+    ) -> object:
         return original(self, queue, _hooked(self, on_message_callback), *args, **kwargs)
 
     return basic_consume
 
 
 def _around_get(original: Method) -> Method:
-    def basic_get(self: Channel, queue: str, callback: Any, *args: Any, **kwargs: Any) -> Any:
+    def basic_get(
+        self: Channel, queue: str, callback: object, *args: object, **kwargs: object
+    ) -> object:
         return original(self, queue, _hooked(self, callback), *args, **kwargs)
 
     return basic_get
 
 
-def _hooked(channel: BlockingChannel | Channel, callback: Any) -> Any:
+def _hooked(channel: BlockingChannel | Channel, callback: object) -> object:
     if type(getattr(callback, "__self__", None)).__module__ == BlockingChannel.__module__:
         return callback  # a BlockingChannel's own, which calls the application later
     return consume_with_context.hook(

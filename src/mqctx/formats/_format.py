@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias
 
 from mqctx._core.rejection import Rejection, Report
 from mqctx._core.values import JSONValue, type_name
@@ -17,6 +17,7 @@ __all__ = [
     "check_prefix",
     "header_label",
     "header_size",
+    "headers_with",
     "raw_in",
     "text_in",
 ]
@@ -147,19 +148,17 @@ def header_size(header: str, text: str | bytes | bytearray) -> int:
 def size_within(room: int, format: Format, headers: Headers) -> int:
     """Return how many bytes, of those in `room`, the headers take that a format has read."""
     prefix, taken = format.header_prefix, 0
-    ours = format.headers
-    if prefix is not None:
-        ours = [
-            each
-            for each in cast("Mapping[object, Any]", headers)
-            if isinstance(each, str) and each.startswith(prefix)
-        ]
-    for header in ours:
+    for header in format.headers if prefix is None else headers_with(prefix, headers):
         raw = headers.get(header)
         size = header_size(header, raw) if isinstance(raw, str | bytes | bytearray) else 0
         if taken + size <= room:  # a larger one was not read
             taken += size
     return taken
+
+
+def headers_with(prefix: str, headers: Mapping[Any, Any]) -> list[str]:
+    """Return those of `headers` that begin with `prefix`. A client may hand out other keys too."""
+    return [each for each in headers if isinstance(each, str) and each.startswith(prefix)]
 
 
 def _bytes_in(text: str | bytes | bytearray) -> int:

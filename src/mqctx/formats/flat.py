@@ -19,6 +19,7 @@ from mqctx.formats._format import (
     check_prefix,
     header_label,
     header_size,
+    headers_with,
     raw_in,
 )
 from mqctx.formats.json import from_json, to_json
@@ -62,12 +63,14 @@ class FlatFormat:
     ) -> None:
         if headers is not None and prefix is not None:
             raise ConfigurationError("headers and prefix: give one of them")
-        self._headers = {} if headers is None else _checked(headers)
-        self.headers = tuple(self._headers.values())
-        self.header_prefix = prefix
-        if headers is None:
+        self._headers: dict[str, str] = {}
+        self.header_prefix: str | None = None
+        if headers is not None:
+            self._headers = _checked(headers)
+        else:
             self.header_prefix = "mqctx-" if prefix is None else prefix
             check_prefix(self.header_prefix)
+        self.headers = tuple(self._headers.values())
         self.properties = tuple(header for header in self.headers if header in _PROPERTIES)
 
     def encode(self, values: Mapping[str, JSONValue]) -> Mapping[str, str]:
@@ -112,8 +115,7 @@ class FlatFormat:
         start = self.header_prefix
         if start is None:
             return [(name, h) for name, h in self._headers.items() if h in headers]
-        texts = (header for header in headers if isinstance(header, str))
-        return [(text.removeprefix(start), text) for text in texts if text.startswith(start)]
+        return [(header.removeprefix(start), header) for header in headers_with(start, headers)]
 
     def __repr__(self) -> str:
         if self.header_prefix is not None:

@@ -204,14 +204,17 @@ def _checked_secret(name: str, secret: object) -> bytes:
 
 def _weakness(secret: bytes) -> str | None:
     """Return the reason why a secret can be guessed, without showing any of it."""
-    if len(secret) < _LEAST_SECRET:
-        return f"has less than {_LEAST_SECRET} bytes"
-    if len(secret.strip(b"\0" + whitespace.encode())) < _LEAST_UNPADDED:
-        return f"has less than {_LEAST_UNPADDED} bytes between white space and NULs"
-    if len(set(secret)) < _LEAST_DISTINCT:
-        return f"has less than {_LEAST_DISTINCT} different bytes"
+    unpadded = secret.strip(b"\0" + whitespace.encode())
     # The last repeat may be cut short.
     periods = range(1, min(_LEAST_SECRET, len(secret) // 2 + 1))
-    if any(secret[period:] == secret[:-period] for period in periods):
-        return f"repeats less than {_LEAST_SECRET} bytes"
-    return None
+    weaknesses = {
+        f"has less than {_LEAST_SECRET} bytes": len(secret) < _LEAST_SECRET,
+        f"has less than {_LEAST_UNPADDED} bytes between white space and NULs": (
+            len(unpadded) < _LEAST_UNPADDED
+        ),
+        f"has less than {_LEAST_DISTINCT} different bytes": len(set(secret)) < _LEAST_DISTINCT,
+        f"repeats less than {_LEAST_SECRET} bytes": any(
+            secret[period:] == secret[:-period] for period in periods
+        ),
+    }
+    return next((weakness for weakness, is_so in weaknesses.items() if is_so), None)

@@ -116,10 +116,11 @@ class TraceContextFormat:
         self, span_id: str, headers: Headers, max_bytes: int, report: Report
     ) -> dict[str, str]:
         text = text_in(headers, _STATE, max_bytes, report)
+        if text is None:
+            return {}
         members = _members(text)
-        if text is None or members is None:
-            if text is not None:
-                report(Rejection("extract", _STATE, None, "malformed", escape(text)))
+        if members is None:
+            report(Rejection("extract", _STATE, None, "malformed", escape(text)))
             return {}
         values: dict[str, str] = {}
         parent, _, of_span = members.pop(_OURS, "").partition("-")

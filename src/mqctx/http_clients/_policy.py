@@ -94,8 +94,8 @@ class OutgoingCallPolicy:
         values = current().propagated()
         added: dict[str, str] = {}
         for name, header in self.headers.items():
-            if values.get(name) is not None and header not in present:
-                added |= _written(name, header, values[name])
+            if header not in present:
+                added |= _written(name, header, values.get(name))
         if "trace_id" in values and not any(header in present for header in _TRACE):
             added |= _trace.encode(values)(_MAX_TRACE)
         return added
@@ -149,7 +149,9 @@ def _host_and_port(allowed: str) -> tuple[str, int | None]:
 
 
 def _written(name: str, header: str, value: Any) -> dict[str, str]:
-    """Return the header with that value, or none if no header can hold it."""
+    """Return the header with that value, or none if there is none, or no header can hold it."""
+    if value is None:
+        return {}
     try:
         plain = as_plain(name, value)
     except InvalidValueError as error:  # a linked ContextVar may hold anything

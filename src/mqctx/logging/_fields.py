@@ -86,14 +86,15 @@ class Fields:
     def _made_of(self, context: Context) -> dict[str, Any]:
         own: dict[str, Any] = {}
         strange: dict[str, Any] = {}
-        for name, value in (context if self._local_too else context.propagated()).items():
-            if self._shows(name):
-                field = self._prefix + name
-                shown = REDACTED if self._redacts(name) else value
-                if field in self._reserved or not (self._trusts or _is_ours(name, context)):
-                    strange[_OWN_PLACE + field] = shown
-                else:
-                    own[field] = shown
+        values = context if self._local_too else context.propagated()
+        for name in filter(self._shows, values):
+            field = self._prefix + name
+            shown = REDACTED if self._redacts(name) else values[name]
+            if field in self._reserved or not (self._trusts or _is_ours(name, context)):
+                strange[_OWN_PLACE + field] = shown
+            else:
+                own[field] = shown
+        # In this order: a stranger may send a name below `context.` that is one of our own.
         fields = {**strange, **own}
         return fields if self._attribute is None else {self._attribute: InOne(fields)}
 
@@ -113,14 +114,13 @@ class InOne(dict[str, Any]):
 
 
 def _text(value: object) -> str:
-    if type(value) is str and value.isprintable() and " " not in value and len(value) < _MOST_TEXT:
-        return value
     try:
-        text, shown = str(value), repr(value)
+        text = str(value)
+        if " " in text or not text.isprintable():  # a space would look like the next field
+            shown = repr(value)
+            text = shown if shown.isprintable() else repr(text)
     except Exception:  # noqa: BLE001 - a local value's own code may raise anything
         return f"<{type_name(type(value))}>"
-    if not text.isprintable() or " " in text:
-        text = shown if shown.isprintable() else repr(text)
     return text if len(text) <= _MOST_TEXT else text[:_MOST_TEXT] + "..."
 
 

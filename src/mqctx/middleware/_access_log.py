@@ -43,6 +43,6 @@ class AccessLine:
         if self._settled or not _logger.isEnabledFor(logging.INFO):
             return
         self._settled = True
-        shown = {name: self._request[name] for name in _SHOWN if name in self._request}
+        shown = {name: self._request.get(name) for name in _SHOWN}
         text = f"{what}: {_LINE % field}{' (%(error.type)s)' if error else ''}"
         log_request(_logger, text, {**shown, field: number}, perf_counter() - self._began, error)

@@ -44,7 +44,7 @@ class AsgiServer(Protocol):
 
 class _HttpServer:
     __slots__ = (
-        *("_complete", "_gone", "_line", "_outside", "_receive", "_send", "_status"),
+        *("_complete", "_line", "_loss", "_outside", "_receive", "_send", "_status"),
         "id_header",
     )
 
@@ -63,13 +63,13 @@ class _HttpServer:
         self._outside = outside
         self._status = 0
         self._complete = False
-        self._gone = False
+        self._loss: str | None = None
 
     async def receive(self) -> Any:
         message = await self._outside.lend_to(self._receive)
         # After the response, a disconnect is the only message there is, and says nothing new.
         if message["type"] == "http.disconnect" and not self._complete:
-            self._gone = True
+            self._loss = GONE
         return message
 
     async def send(self, message: Message) -> None:
@@ -82,16 +82,17 @@ class _HttpServer:
         try:
             await self._outside.lend_to(self._send, message)
         except OSError:  # what a server raises where the client is gone (ASGI 2.4)
-            self._gone = True
+            self._loss = GONE
             raise
         # A framework that answers an exception with a 5xx raises it afterwards: wait for it.
         if self._complete and self._status < 500:
-            self._line.completed(self._status, GONE if self._gone else None)
+            self._line.completed(self._status, self._loss)
 
     def end(self, error: BaseException | None) -> None:
-        nobody_waits = self._gone or (error is not None and not isinstance(error, Exception))
+        # A cancellation is no Exception: the server cancels when there is nobody to answer.
+        nobody_waits = self._loss or not isinstance(error, Exception | None)
         status = self._status or (499 if nobody_waits else 500)
-        note = GONE if self._gone else _name(error)
+        note = self._loss or _name(error)
         self._line.completed(status, note or (None if self._complete else "no complete response"))
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import msgspec
@@ -142,7 +142,7 @@ class RequestContextBuilder:
         """
         shown_path = _shown_path(path)
         linked = linked_vars.held({})  # a middleware further out has just set them
-        values: dict[str, Any] = {
+        values: dict[str, object] = {
             **self._values,
             **linked,
             "http.request.method": printable(method, 32),
@@ -165,7 +165,7 @@ class RequestContextBuilder:
             context, line, request_id, is_new, self.id_key, found, self.wanted, method, path
         )
 
-    def _given_id(self, found: Mapping[str, str], values: dict[str, Any]) -> str | None:
+    def _given_id(self, found: Mapping[str, str], values: dict[str, object]) -> str | None:
         """Put the client's request id into `values` and return its text, if it is accepted."""
         if values.get("request_id"):
             return str(values["request_id"])
@@ -180,7 +180,7 @@ class RequestContextBuilder:
         values["request_id"] = given
         return given
 
-    def _new_id(self, values: dict[str, Any]) -> str | None:
+    def _new_id(self, values: dict[str, object]) -> str | None:
         """Put a new request id that fits the declared type into `values` and return its text."""
         text = new_id(16)
         if "request_id" not in registry.declarations:
@@ -196,7 +196,7 @@ class RequestContextBuilder:
         _reject(self.id_header, "request_id", "illegal-value", detail)
         return None
 
-    def _trace_into(self, values: dict[str, Any], found: Mapping[str, str]) -> None:
+    def _trace_into(self, values: dict[str, object], found: Mapping[str, str]) -> None:
         """Put the trace into `values`: the client's, or a new one."""
         trace: Mapping[str, JSONValue] = {}
         if self._trust:
@@ -207,7 +207,9 @@ class RequestContextBuilder:
             else:
                 values[name] = text
 
-    def _unsigned_of(self, values: Mapping[str, Any], linked: Mapping[str, Any]) -> Collection[str]:
+    def _unsigned_of(
+        self, values: Mapping[str, object], linked: Mapping[str, object]
+    ) -> Collection[str]:
         if not self._headers and "tracestate" not in values and not linked:
             return ()
         # What is active further out may have set the linked ContextVars, from headers that it read.
@@ -228,7 +230,7 @@ def _shown_path(path: bytes) -> str:
     return path.decode() if _is_plain_path(path) else quote(path, PATH_SAFE)
 
 
-def _take(values: dict[str, Any], name: str, header: str, text: str) -> bool:
+def _take(values: dict[str, object], name: str, header: str, text: str) -> bool:
     """Put the text of a header into `values`, or report why not."""
     if len(text) > MAX_TEXT:
         _reject(header, name, "too-large", f"{len(text)} characters, at most {MAX_TEXT} are taken")
@@ -241,7 +243,7 @@ def _take(values: dict[str, Any], name: str, header: str, text: str) -> bool:
     return True
 
 
-def _typed(name: str, text: str) -> Any:
+def _typed(name: str, text: str) -> object:
     """Return `text` as the context keeps it under `name`: "42" is 42 where an int is declared."""
     declaration = registry.declarations.get(name)
     if declaration is None:

@@ -1,6 +1,6 @@
 """For ASGI applications: Starlette, FastAPI, Litestar, Django, or none of them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, TypeAlias, Unpack
 
@@ -21,6 +21,7 @@ __all__ = ["ContextMiddleware"]
 
 # Starlette, Litestar and asgiref type scopes and messages in three ways that exclude each other.
 App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
+Header: TypeAlias = tuple[bytes, bytes]
 
 
 class ContextMiddleware:
@@ -53,18 +54,12 @@ class ContextMiddleware:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request, websocket, or lifespan."""
         server_of = SERVERS.get(scope["type"])
-        if server_of is None or UNDER_WAY in scope:
-            await self.app(scope, receive, send)
-            return
-        outer = under_way.get()
-        # The request that opens a websocket is a GET (RFC 6455 4.1).
-        method, path = scope.get("method", "GET"), scope["path"].encode(errors="replace")
-        if outer is not None and outer.is_handed_on(method, path, partial(_header, scope)):
+        if server_of is None or UNDER_WAY in scope or _is_handed_on(scope):
             await self.app(scope, receive, send)
             return
         client = scope.get("client")
         found = _headers(scope, self._wanted)
-        request = self._builder.build(found, method, path, client[0] if client else None)
+        request = self._builder.build(found, *_target(scope), client[0] if client else None)
         id_header = None if request.id is None else (self._id_key, request.id.encode())
         server = server_of(request, id_header, receive, send, Surroundings())
         # A run, not a scope: some servers call the application in a task that others use too.
@@ -75,8 +70,7 @@ class ContextMiddleware:
         scope[UNDER_WAY] = True
         brought = scope["headers"]
         if request.is_new_id and server.id_header:
-            others = [header for header in brought if header[0] != self._id_key]
-            scope["headers"] = [*others, server.id_header]
+            scope["headers"] = _with_new_id(brought, server.id_header)
         try:
             await self.app(scope, server.receive, server.send)
         except BaseException as error:
@@ -88,6 +82,21 @@ class ContextMiddleware:
             # A caller may use the same scope again.
             scope.pop(UNDER_WAY, None)
             scope["headers"] = brought
+
+
+def _target(scope: Any) -> tuple[str, bytes]:
+    """Return method and path. The request that opens a websocket is a GET (RFC 6455 4.1)."""
+    return scope.get("method", "GET"), scope["path"].encode(errors="replace")
+
+
+def _is_handed_on(scope: Any) -> bool:
+    outer = under_way.get()
+    return outer is not None and outer.is_handed_on(*_target(scope), partial(_header, scope))
+
+
+def _with_new_id(headers: Iterable[Header], id_header: Header) -> list[Header]:
+    """Return headers with this id in place of the client's, which was not taken."""
+    return [*(header for header in headers if header[0] != id_header[0]), id_header]
 
 
 def _headers(scope: Any, wanted: dict[bytes, str]) -> dict[str, str]:

@@ -92,8 +92,7 @@ class _Response:
     def call(self, app: App) -> Iterable[bytes]:
         under_way.set(self._request)
         self._environ[UNDER_WAY] = True
-        if self._request.is_new_id and self._request.id is not None:
-            self._show_id_to_application()
+        self._show_new_id_to_application()
         try:
             self._body = app(self._environ, self._start)
         except BaseException as error:
@@ -113,7 +112,9 @@ class _Response:
             headers = [*headers, (self._id_header, request_id)]
         return self._start_response(status, headers, *exc_info)
 
-    def _show_id_to_application(self) -> None:
+    def _show_new_id_to_application(self) -> None:
+        if not self._request.is_new_id or self._request.id is None:
+            return
         key = _environ_key(self._id_header)
         self._brought = {key: self._environ.get(key)}
         self._environ[key] = self._request.id

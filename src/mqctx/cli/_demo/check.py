@@ -17,9 +17,11 @@ class Verdict:
 
 def judge(journal: Journal) -> Verdict:
     """Compare the journal with the story."""
-    right = [run for run in journal.runs if run.context == SENT_IN[run.order]]
-    wrong = [run for run in journal.runs if run.context != SENT_IN[run.order]]
-    owned = sum(1 for run in right if run.context)
+    right: list[HandlerRun] = []
+    wrong: list[HandlerRun] = []
+    for run in journal.runs:
+        (right if run.context == SENT_IN[run.order] else wrong).append(run)
+    owned = sum(bool(run.context) for run in right)
     summary = (
         f"{len(journal.runs)} handler runs: {owned} in the context of their request, "
         f"{len(right) - owned} without context as they should, {len(wrong)} mixed up"

@@ -138,6 +138,11 @@ class TestHeaders:
         with pytest.raises(ConfigurationError, match=said):
             sent(hosts=[], headers=headers)
 
+    @pytest.mark.parametrize("header", ["X-Tenant", "x-tenant", "Tenant", "X-Id"])
+    def test_of_a_name_that_begins_as_headers_do_are_sent(self, header: str) -> None:
+        with scope({"x-tenant": "acme"}):
+            assert sent(hosts=["*"], headers={"x-tenant": header})[header] == "acme"
+
     @pytest.mark.parametrize(
         "headers", [{"tenant": "Tenant"}, {"tenant-id": "X-Tenant"}, {"userId": "user"}]
     )

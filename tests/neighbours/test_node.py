@@ -1,5 +1,6 @@
 """A Node.js service on the other side of the queue: examples/node, with the npm package amqplib."""
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -25,12 +26,17 @@ SECONDS = 300
 @pytest.fixture(scope="module")
 def service(request: pytest.FixtureRequest) -> Path:
     """Give the example's folder, with what it needs installed; or fail with what to do."""
-    wanted = (EXAMPLE / "package.json").read_bytes()
-    folder = request.config.cache.mkdir("node") / sha256(wanted).hexdigest()[:16]
-    shutil.copytree(EXAMPLE, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_*"))
-    if not (folder / "finished").exists():
-        install(folder)
-        (folder / "finished").touch()
+    wanted = b"".join(path.read_bytes() for path in sorted(EXAMPLE.glob("*.js*")))
+    cache = request.config.cache.mkdir("node")
+    folder = cache / sha256(wanted).hexdigest()[:16]
+    # Another process may run the same tests: install once, and change nothing that it has in use.
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "finished").exists():
+            ignored = shutil.ignore_patterns("node_*")
+            shutil.copytree(EXAMPLE, folder, dirs_exist_ok=True, ignore=ignored)
+            install(folder)
+            (folder / "finished").touch()
     return folder
 
 

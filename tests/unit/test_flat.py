@@ -194,6 +194,11 @@ class TestProperties:
         with scope(tenant="acme"):
             assert CORRELATION_ID not in named.inject({"kept": 1})
 
+    def test_hold_the_value_of_a_name_that_looks_like_a_header(self) -> None:
+        propagator = Propagator(formats=[FlatFormat({"x-request-id": CORRELATION_ID})])
+        with scope({"x-request-id": "r-1"}):
+            assert propagator.inject() == {CORRELATION_ID: "r-1"}
+
     def test_hold_255_bytes(self, named: Propagator) -> None:
         assert run({"request_id": "x" * 255}, named.inject)
         with (

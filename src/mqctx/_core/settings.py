@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, cast
 
 from mqctx._core.registry import registry
-from mqctx._core.values import check_name
+from mqctx._core.values import check_name, is_name
 from mqctx.errors import ConfigurationError, InvalidNameError
 
 _HTTP_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token: RFC 9110 5.6.2
@@ -116,13 +116,18 @@ def _check_name(setting: str, name: object) -> None:
 
 
 def _refuse_swapped(setting: str, name: str, header: object) -> None:
-    if not isinstance(header, str):
-        return
-    if name.lower().startswith("x-") or (_like_header(name) and not _like_header(header)):
+    # A header that cannot be a name, such as `property:message_id`, is where it belongs.
+    if is_name(header) and _is_swapped(name, header):
         raise ConfigurationError(
             f"{setting}: {name!r} looks like a header and {header!r} like a name; "
             f"names come first, {{{header!r}: {name!r}}}"
         )
+
+
+def _is_swapped(name: str, header: str) -> bool:
+    if header[:1].isupper() or header.lower().startswith("x-"):
+        return False
+    return name.lower().startswith("x-") or (_like_header(name) and not _like_header(header))
 
 
 def _like_header(text: str) -> bool:

@@ -3,7 +3,7 @@
 import re
 from enum import Enum
 from math import isfinite
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeGuard, cast
 
 import msgspec
 
@@ -142,9 +142,14 @@ def declare(declaration: Declaration) -> None:
     registry.undeclared = set()
 
 
+def is_name(text: object) -> TypeGuard[str]:
+    """Tell whether a text can be the name of a value."""
+    return isinstance(text, str) and _NAME.fullmatch(text) is not None
+
+
 def check_name(name: object) -> None:
     """Raise `InvalidNameError` if `name` cannot be the name of a value."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not is_name(name):
         raise InvalidNameError(
             f"{escape(str(name), 80)}: a name starts with a letter or _, goes on with letters, "
             f"digits, _ . or -, all ASCII, and has at most {MAX_NAME_LENGTH} characters"

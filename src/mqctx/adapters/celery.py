@@ -195,9 +195,10 @@ def _in_context_of(
 
 def _headers_of(request: object) -> object:
     # In message protocol 2, which alone has a "lang", the headers are the request.
-    if not isinstance(request, dict) or "lang" in request:
-        return cast("object", request)
-    return cast("dict[str, object]", request).get("headers")
+    headers = request
+    if isinstance(request, dict) and "lang" not in request:
+        headers = cast("dict[str, object]", request).get("headers")
+    return headers
 
 
 def _around_pool(original: Method) -> Method:

@@ -9,8 +9,8 @@ import msgspec
 
 from mqctx._core.registry import registry
 from mqctx._core.rejection import Rejection, Report
-from mqctx._core.values import JSONValue, UntypedText, check_name, escape, to_plain
-from mqctx.errors import InvalidNameError, OversizeError
+from mqctx._core.values import JSONValue, UntypedText, escape, is_name, to_plain
+from mqctx.errors import OversizeError
 from mqctx.formats._format import Headers, as_text, text_in
 from mqctx.formats.json import from_json
 
@@ -192,11 +192,7 @@ def _add_others(members: dict[str, str], values: Mapping[str, JSONValue]) -> Non
 
 def _is_name(key: str) -> bool:
     """Tell whether a value in the context can have that name."""
-    try:
-        check_name(key)
-    except InvalidNameError:
-        return False
-    return key != _OTHERS
+    return key != _OTHERS and is_name(key)
 
 
 def _says(member: _Member, value: JSONValue) -> bool:

@@ -6,9 +6,11 @@ import re
 import time
 from collections.abc import Container, Generator, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Required, TypedDict
 from urllib.parse import urlsplit
+
+import msgspec
 
 from mqctx._core.rejection import Rejection, log_rejection
 from mqctx._core.settings import (
@@ -35,6 +37,7 @@ _HOSTS_MEANT: Final = "hosts such as ['api.internal', '*.example.com']"
 _PORTS: Final = {"http": 80, "https": 443}
 _TRACE: Final = ("traceparent", "tracestate")
 _MAX_TRACE: Final = 4096
+_DEFAULT_HEADERS: Final = MappingProxyType({"request_id": "X-Request-Id"})
 _trace = TraceContextFormat()
 _logger = logging.getLogger("mqctx.calls")
 
@@ -58,14 +61,12 @@ class Settings(TypedDict, total=False):
     there. The default is False."""
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct):
     """The answer to a call: nothing yet, or the status of a response."""
 
     status: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingCallPolicy:
     """Decide for each call, and for each redirect anew, which headers carry the context.
 
@@ -74,18 +75,20 @@ class OutgoingCallPolicy:
     begun. A header that the caller set stays.
     """
 
-    hosts: Iterable[str]
-    headers: Mapping[str, str] = field(default_factory=lambda: {"request_id": "X-Request-Id"})
-    log: bool = False
-    _allowed: tuple[tuple[str, int | None], ...] = field(init=False, repr=False)
+    __slots__ = ("_allowed", "_headers", "_log")
 
-    def __post_init__(self) -> None:
-        headers = checked_table("headers", self.headers, check_written_http_header)
-        refuse_shared("headers", (*_TRACE, *map(str.lower, headers.values())))
-        check_flag("log", self.log)
-        object.__setattr__(self, "headers", headers)
-        object.__setattr__(self, "hosts", checked_entries("hosts", self.hosts, _HOSTS_MEANT))
-        object.__setattr__(self, "_allowed", tuple(map(_host_and_port, self.hosts)))
+    def __init__(
+        self,
+        *,
+        hosts: Iterable[str],
+        headers: Mapping[str, str] = _DEFAULT_HEADERS,
+        log: bool = False,
+    ) -> None:
+        self._headers = checked_table("headers", headers, check_written_http_header)
+        refuse_shared("headers", (*_TRACE, *map(str.lower, self._headers.values())))
+        check_flag("log", log)
+        self._log = log
+        self._allowed = [*map(_host_and_port, checked_entries("hosts", hosts, _HOSTS_MEANT))]
 
     def headers_for(self, url: str, present: Container[str]) -> dict[str, str]:
         """Return what to add to the headers that are `present` in a call to `url`."""
@@ -93,7 +96,7 @@ class OutgoingCallPolicy:
             return {}
         values = current().propagated()
         added: dict[str, str] = {}
-        for name, header in self.headers.items():
+        for name, header in self._headers.items():
             if header not in present:
                 added |= _written(name, header, values.get(name))
         if "trace_id" in values and not any(header in present for header in _TRACE):
@@ -110,7 +113,7 @@ class OutgoingCallPolicy:
             error = type(raised).__name__
             raise
         finally:
-            if self.log:
+            if self._log:
                 _log(method, _target(url), answer.status, error, time.perf_counter() - start)
 
     def _allows(self, target: "_Target") -> bool:

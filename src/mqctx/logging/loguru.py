@@ -16,8 +16,9 @@ class ContextPatcher:
     """Put the active context into each record's `extra`; what is there already wins.
 
     For `logger.configure(patcher=...)` or `logger.patch(...)`. Names that this process did not
-    choose (see `ContextFilter`), and `level`, `timestamp` and the like, are shown below `context.`,
-    since many sinks flatten `extra`. Values are the context's own objects: do not change them.
+    choose (see `ContextFilter`) are shown below `context.`, since many sinks flatten `extra`. All
+    others keep theirs, `level` and `message` too: in `extra` they do not meet the record's own.
+    Values are the context's own objects: do not change them.
 
     Args:
         names: Names that are shown, a trailing `*` for a prefix (`"order.*"`). None: all but

@@ -1,19 +1,22 @@
 """The RabbitMQ that the demo is given, read from its URL once for three clients."""
 
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+import msgspec
 
 _EXPECTED: Final = "give it as amqp://USER:PASSWORD@HOST:PORT/VHOST"
 
 
-@dataclass(frozen=True, slots=True)
-class Broker:
+class Broker(msgspec.Struct, frozen=True):
     """A RabbitMQ: its address, which may be shown, and its URL, which holds the password."""
 
     address: str
-    url: str = field(repr=False)
-    password: str = field(repr=False)
+    url: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Broker({self.address!r})"
 
     @classmethod
     def parse(cls, url: str) -> "Broker":

@@ -1,14 +1,14 @@
 """Compare the contexts that the handlers saw with those that were sent."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from mqctx.cli._demo.journal import HandlerRun, Journal
 from mqctx.cli._demo.story import SENT_IN, WORKERS
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """The outcome in one line, and a line for each fault."""
 
     summary: str

@@ -3,9 +3,10 @@
 import functools
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from threading import Event
 from typing import Final, ParamSpec, TypeAlias
+
+import msgspec
 
 import mqctx
 
@@ -14,8 +15,7 @@ P = ParamSpec("P")
 log: Final = logging.getLogger("mqctx.demo")
 
 
-@dataclass(frozen=True, slots=True)
-class HandlerRun:
+class HandlerRun(msgspec.Struct, frozen=True):
     """One order handled by one service, and the context that was active then."""
 
     service: str
@@ -27,14 +27,13 @@ Leftover: TypeAlias = "tuple[str, mqctx.Context]"
 """A service, and the context that was still active there after a message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Journal:
+class Journal(msgspec.Struct, frozen=True):
     """The contexts that were active in the handlers and after them. Several threads write to it."""
 
     expected_runs: int
-    runs: list[HandlerRun] = field(default_factory=list[HandlerRun])
-    leftovers: list[Leftover] = field(default_factory=list[Leftover])
-    over: Event = field(default_factory=Event)
+    runs: list[HandlerRun] = []
+    leftovers: list[Leftover] = []
+    over: Event = msgspec.field(default_factory=Event)
 
     def add(self, run: HandlerRun) -> None:
         """Keep a handler run; the last one expected ends the story."""
@@ -43,8 +42,7 @@ class Journal:
             self.over.set()
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(msgspec.Struct, frozen=True):
     """A participant, which says what it does."""
 
     name: str

@@ -1,9 +1,9 @@
 """The web service on aio-pika."""
 
-from dataclasses import dataclass
 from typing import Final
 
 import aio_pika
+import msgspec
 from aio_pika.abc import AbstractExchange
 
 from mqctx.adapters.aio_pika import publish
@@ -21,8 +21,7 @@ async def web(stage: Stage) -> None:
         await serve(stage, "aio-pika", _Outbox(channel.default_exchange, stage.orders))
 
 
-@dataclass(frozen=True, slots=True)
-class _Outbox:
+class _Outbox(msgspec.Struct, frozen=True):
     exchange: AbstractExchange
     queue: str
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from mqctx.adapters.kombu import consume_with_context, publish
 from mqctx.cli._demo.queues import connect, queue
@@ -19,8 +20,7 @@ async def web(stage: Stage) -> None:
         await serve(stage, "kombu", _Outbox(connection.Producer(), stage.orders))
 
 
-@dataclass(frozen=True, slots=True)
-class _Outbox:
+class _Outbox(msgspec.Struct, frozen=True):
     producer: Any
     queue: str
 

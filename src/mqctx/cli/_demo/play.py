@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from mqctx.cli._demo.stage import Stage
 
@@ -12,8 +13,7 @@ PATIENCE_SECONDS: Final = 10.0
 """The limit for the requests, and again for the handling of their orders."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cast:
+class Cast(msgspec.Struct, frozen=True):
     """The services that play the three roles."""
 
     web: Callable[[Stage], Coroutine[Any, Any, None]]

@@ -1,14 +1,14 @@
 """The place of the story: a broker with two queues."""
 
 import secrets
-from dataclasses import dataclass
+
+import msgspec
 
 from mqctx.cli._demo.journal import Journal, Service
 from mqctx.cli._demo.story import SENT_IN, WORKERS
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(msgspec.Struct, frozen=True):
     """A broker, the names of two queues on it, and the journal."""
 
     url: str

@@ -1,12 +1,12 @@
 """The story: two requests, and a system that has never heard of mqctx."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Request:
+
+class Request(msgspec.Struct, frozen=True):
     """A request to the web service: its context, and the orders to place."""
 
     context: Mapping[str, str]

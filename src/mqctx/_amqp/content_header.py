@@ -1,0 +1,181 @@
+"""The properties of a message as bytes, changed without touching what is left as it is.
+
+A client that decodes a header and encodes it again changes it: pika sends the number 1.5 on as 1.
+"""
+
+from collections.abc import Collection, Iterator
+from struct import Struct
+from typing import Final
+
+from .field_table import (
+    UNREADABLE,
+    BrokenTableError,
+    Unreadable,
+    Value,
+    as_text,
+    as_time,
+    decode_table,
+    entries,
+)
+
+_FLAGS: Final = Struct(">H")
+_SIZE: Final = Struct(">I")
+_TIME: Final = Struct(">Q")
+# In the order in which they stand, and in which the highest flag is the first.
+_LAYOUT: Final = {
+    "content_type": "text",
+    "content_encoding": "text",
+    "headers": "table",
+    "delivery_mode": "octet",
+    "priority": "octet",
+    "correlation_id": "text",
+    "reply_to": "text",
+    "expiration": "text",
+    "message_id": "text",
+    "timestamp": "time",
+    "type": "text",
+    "user_id": "text",
+    "app_id": "text",
+    "cluster_id": "text",
+}
+_BIT: Final = {name: 1 << (15 - index) for index, name in enumerate(_LAYOUT)}
+
+
+class ContentHeader:
+    """The properties of one message: `raw` is what a header frame has after the body's size.
+
+    It never raises for what it reads: a property that cannot be read is missing, and so are those
+    behind it.
+    """
+
+    __slots__ = ("_spans", "raw")
+
+    def __init__(self, raw: bytes = b"\0\0") -> None:
+        self.raw = raw
+        self._spans = dict(_spans(raw))
+
+    def __repr__(self) -> str:
+        return f"ContentHeader({self.raw!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ContentHeader) and self.raw == other.raw
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the properties that are there."""
+        return tuple(self._spans)
+
+    @property
+    def headers(self) -> dict[str, Value]:
+        """What the table of headers holds, as `decode_table` returns it."""
+        if span := self._spans.get("headers"):
+            return decode_table(self.raw, span[0] + 4, span[1])
+        cut_short = self._flags & _BIT["headers"]
+        return {UNREADABLE: Unreadable("the table goes beyond the header")} if cut_short else {}
+
+    def get(self, name: str) -> Value:
+        """Return a property, None if it is not there. `headers` has the table."""
+        if name not in self._spans:
+            return None
+        start, end = self._spans[name]
+        layout = _LAYOUT[name]
+        if layout == "text":
+            return as_text(self.raw[start + 1 : end])
+        if layout == "time":
+            return as_time(_TIME.unpack_from(self.raw, start)[0])
+        return self.headers if layout == "table" else self.raw[start]
+
+    def without(self, *names: str) -> "ContentHeader":
+        """Return one that lacks these properties."""
+        header = self
+        for name in names:
+            if span := header._spans.get(name):
+                header = header._with_flags(header._flags & ~_BIT[name], *span, b"")
+        return header
+
+    def without_headers(self, names: Collection[str]) -> "ContentHeader":
+        """Return one whose table of headers lacks these keys."""
+        wanted = {name.encode() for name in names}
+        header = self
+        # From the end, so that what comes before stays where it was.
+        for key, start, end in reversed(list(self._keys())):
+            if key in wanted:
+                header = header._with_table_part(start, end, b"")
+        return header
+
+    def with_header(self, name: str, text: str) -> "ContentHeader":
+        """Return one with a header of text, in the place of one of this name, else as the last."""
+        value = text.encode()
+        key = name.encode()
+        entry = bytes([len(key)]) + key + b"S" + _SIZE.pack(len(value)) + value
+        header = self if "headers" in self._spans else self._with_empty_table()
+        places = [(start, end) for found, start, end in header._keys() if found == key]
+        for start, end in reversed(places[1:]):
+            header = header._with_table_part(start, end, b"")
+        at = header._spans["headers"][1]
+        start, end = places[0] if places else (at, at)
+        return header._with_table_part(start, end, entry)
+
+    @property
+    def _flags(self) -> int:
+        return int.from_bytes(self.raw[:2])
+
+    def _keys(self) -> Iterator[tuple[bytes, int, int]]:
+        if span := self._spans.get("headers"):
+            try:
+                for entry in entries(self.raw, span[0] + 4, span[1]):
+                    yield entry.key, entry.start, entry.end
+            except BrokenTableError:
+                return
+
+    def _with_empty_table(self) -> "ContentHeader":
+        before = [self._spans[name][1] for name in _LAYOUT_BEFORE_HEADERS if name in self._spans]
+        at = max(before, default=_end_of_flags(self.raw))
+        return self._with_flags(self._flags | _BIT["headers"], at, at, _SIZE.pack(0))
+
+    def _with_flags(self, flags: int, start: int, end: int, part: bytes) -> "ContentHeader":
+        rest = self.raw[_FLAGS.size : start] + part + self.raw[end:]
+        return ContentHeader(_FLAGS.pack(flags) + rest)
+
+    def _with_table_part(self, start: int, end: int, part: bytes) -> "ContentHeader":
+        at, stop = self._spans["headers"]
+        size = _SIZE.pack(stop - at - 4 - (end - start) + len(part))
+        before = self.raw[:at] + size + self.raw[at + 4 : start]
+        return ContentHeader(before + part + self.raw[end:])
+
+
+_LAYOUT_BEFORE_HEADERS: Final = ("content_type", "content_encoding")
+
+
+def _end_of_flags(raw: bytes) -> int:
+    """Return where the first property starts. The lowest bit says that more flags follow."""
+    at = 0
+    while at + 2 <= len(raw) and raw[at + 1] & 1:
+        at += 2
+    return at + 2
+
+
+def _spans(raw: bytes) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield where each property stands, up to the first that goes beyond the end."""
+    at = _end_of_flags(raw)
+    if at > len(raw):
+        return
+    flags = int.from_bytes(raw[:2])
+    for name, layout in _LAYOUT.items():
+        if flags & _BIT[name]:
+            end = _end_of(layout, raw, at)
+            if end > len(raw):
+                return
+            yield name, (at, end)
+            at = end
+
+
+def _end_of(layout: str, raw: bytes, at: int) -> int:
+    if layout == "text":
+        return at + 1 + (raw[at] if at < len(raw) else 0)
+    if layout == "table":
+        return at + 4 + int.from_bytes(raw[at : at + 4])
+    return at + (8 if layout == "time" else 1)

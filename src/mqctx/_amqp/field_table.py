@@ -1,0 +1,177 @@
+"""Field tables of AMQP 0-9-1, read from bytes that nobody vouches for.
+
+The types are those that RabbitMQ knows (https://www.rabbitmq.com/amqp-0-9-1-errata#section_3), and
+`U`, which only the standard has.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from struct import Struct
+from typing import Final, TypeAlias
+
+MAX_DEPTH: Final = 100
+"""Tables and arrays that are nested deeper are shown by their size: JSON readers have limits."""
+
+UNREADABLE: Final = "(unreadable)"
+"""The key that stands for what follows in a table once it cannot be read."""
+
+_FIXED: Final = {
+    ord(kind): Struct(f">{layout}")
+    for kind, layout in {
+        "t": "?", "b": "b", "B": "B", "s": "h", "U": "h", "u": "H", "I": "i", "i": "I",
+        # Signed both, whatever the standard says: so RabbitMQ reads them.
+        "l": "q", "L": "q",
+        "f": "f", "d": "d", "D": "Bi", "T": "Q", "V": "",
+    }.items()
+}  # fmt: skip
+_SIZED: Final = frozenset(b"SxAF")
+_LENGTH: Final = Struct(">I")
+_UNITS: Final = (("milliseconds", 1_000), ("microseconds", 1_000_000), ("nanoseconds", 10**9))
+_LAST_SECOND: Final = 253_402_300_799  # of the year 9999, beyond which no datetime goes
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What is shown in place of a value that cannot be read."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+_Plain: TypeAlias = bool | int | float | Decimal | str | bytes | datetime | Unreadable
+Value: TypeAlias = "_Plain | list[Value] | dict[str, Value] | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key of a table and where it stands: its name from `start`, its value's type at `value`."""
+
+    key: bytes
+    start: int
+    value: int
+    end: int
+
+
+class BrokenTableError(ValueError):
+    """A table cannot be read from `at` on."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__(f"the table cannot be read from byte {at} on")
+        self.at = at
+
+
+def entries(data: bytes, start: int, end: int) -> Iterator[Entry]:
+    """Yield the entries of the table between two offsets, without looking into its values.
+
+    Raises:
+        BrokenTableError: the rest is no table. What comes before has been yielded.
+    """
+    at = start
+    while at < end:
+        value = at + 1 + data[at]
+        stop = _end_of_value(data, value, end, at)
+        yield Entry(data[at + 1 : value], at, value, stop)
+        at = stop
+
+
+def decode_table(data: bytes, start: int, end: int, depth: int = MAX_DEPTH) -> dict[str, Value]:
+    """Return what the table between two offsets holds; of equal keys the last, as clients do.
+
+    It never raises: what cannot be read is `Unreadable`.
+    """
+    table: dict[str, Value] = {}
+    try:
+        for entry in entries(data, start, end):
+            table[as_key(entry.key)] = _decode_value(data, entry.value, entry.end, depth)
+    except BrokenTableError as error:
+        table[UNREADABLE] = _rest(data, error.at, end)
+    return table
+
+
+def as_key(name: bytes) -> str:
+    """Return a table's key as text. Bytes that are not UTF-8 become escapes."""
+    return name.decode(errors="backslashreplace")
+
+
+def as_text(data: bytes) -> str | bytes:
+    """Return a string as text, or as it is if it is not UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+def as_time(seconds: int) -> datetime | Unreadable:
+    """Return a timestamp, which AMQP counts in seconds; many senders count in other units."""
+    if seconds <= _LAST_SECOND:
+        return datetime.fromtimestamp(seconds, UTC)
+    for unit, a_second in _UNITS:
+        if seconds // a_second <= _LAST_SECOND:
+            meant = datetime.fromtimestamp(seconds // a_second, UTC)
+            return Unreadable(f"timestamp {seconds} ({meant:%Y-%m-%dT%H:%M:%SZ} if in {unit})")
+    return Unreadable(f"timestamp {seconds}")
+
+
+def _end_of_value(data: bytes, at: int, end: int, entry: int) -> int:
+    """Return where the value ends whose type is at `at`."""
+    kind = data[at] if at < end else None
+    if kind in _FIXED:
+        stop = at + 1 + _FIXED[kind].size
+    elif kind in _SIZED and at + 5 <= end:
+        stop = at + 5 + _LENGTH.unpack_from(data, at + 1)[0]
+    else:
+        raise BrokenTableError(entry)
+    if stop > end:
+        raise BrokenTableError(entry)
+    return int(stop)
+
+
+def _decode_value(data: bytes, at: int, end: int, depth: int) -> Value:
+    kind = chr(data[at])
+    if kind == "S":
+        return as_text(data[at + 5 : end])
+    if kind == "x":
+        return data[at + 5 : end]
+    if kind in "AF":
+        return _decode_nested(kind, data, at + 5, end, depth)
+    return _decode_fixed(kind, _FIXED[ord(kind)].unpack_from(data, at + 1))
+
+
+def _decode_fixed(kind: str, fields: tuple[int, ...]) -> Value:
+    if kind == "V":
+        return None
+    if kind == "T":
+        return as_time(fields[0])
+    if kind == "D":
+        places, digits = fields
+        return Decimal(digits).scaleb(-places)
+    return fields[0]
+
+
+def _decode_nested(kind: str, data: bytes, start: int, end: int, depth: int) -> Value:
+    if not depth:
+        return Unreadable(f"{end - start} bytes, nested more than {MAX_DEPTH} deep")
+    if kind == "F":
+        return decode_table(data, start, end, depth - 1)
+    return _decode_array(data, start, end, depth - 1)
+
+
+def _decode_array(data: bytes, at: int, end: int, depth: int) -> Value:
+    array: list[Value] = []
+    try:
+        while at < end:
+            stop = _end_of_value(data, at, end, at)
+            array.append(_decode_value(data, at, stop, depth))
+            at = stop
+    except BrokenTableError:
+        array.append(_rest(data, at, end))
+    return array
+
+
+def _rest(data: bytes, at: int, end: int) -> Unreadable:
+    shown = data[at : min(end, at + 16)].hex()
+    return Unreadable(f"{end - at} bytes that cannot be read: {shown}")

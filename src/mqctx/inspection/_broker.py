@@ -1,0 +1,64 @@
+"""The RabbitMQ to look at: its address, which may be shown, and what opens it, which may not."""
+
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+DEFAULT_URL: Final = "amqp://guest:guest@127.0.0.1/"
+_PORTS: Final = {"amqp": 5672, "amqps": 5671}
+_EXPECTED: Final = "give it as amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps:// for TLS"
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """A RabbitMQ. `ca`, `cert` and `key` are paths of PEM files, and count for TLS only."""
+
+    host: str
+    port: int
+    vhost: str
+    user: str
+    password: str = field(repr=False)
+    tls: bool = False
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+
+    @classmethod
+    def parse(
+        cls, url: str, *, ca: str | None = None, cert: str | None = None, key: str | None = None
+    ) -> "Broker":
+        """Read an `amqp:` or `amqps:` URL, but for options behind a `?`, which each client has.
+
+        Raises:
+            ValueError: it is none, in one line that repeats nothing of the URL.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            raise ValueError(f"not a URL that can be read; {_EXPECTED}") from None
+        if parts.scheme not in _PORTS:
+            raise ValueError(f"not an amqp: or amqps: URL; {_EXPECTED}")
+        if not parts.hostname:
+            raise ValueError(f"no host; {_EXPECTED}")
+        return cls(
+            host=parts.hostname,
+            port=port or _PORTS[parts.scheme],
+            vhost=unquote(parts.path[1:]) or "/",
+            **_credentials(parts),
+            tls=parts.scheme == "amqps",
+            ca=ca,
+            cert=cert,
+            key=key,
+        )
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def _credentials(parts: SplitResult) -> dict[str, str]:
+    user, password = (unquote(text or "guest") for text in (parts.username, parts.password))
+    return {"user": user, "password": password}

@@ -1,0 +1,112 @@
+"""Connect to RabbitMQ, with messages whose headers stay bytes."""
+
+import ssl
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pika
+from pika import exceptions, spec
+from pika.adapters.blocking_connection import BlockingConnection
+
+from mqctx._amqp.content_header import ContentHeader
+
+from ._broker import Broker
+from ._errors import NOT_CONNECTED, not_connected, refused
+from ._wire import RawConnection, RawProperties
+
+_SECONDS_TO_CONNECT: Final = 15
+# So long may the broker hold publishers back, for want of memory or disk.
+_SECONDS_BLOCKED: Final = 60
+
+
+# Its annotation wants an instance of what it makes instances of.
+_Connection: Any = BlockingConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message as it came. Bytes of names that are not UTF-8 are lone surrogates, as in paths."""
+
+    tag: int
+    exchange: str
+    routing_key: str
+    redelivered: bool
+    header: ContentHeader
+    body: bytes
+
+
+@contextmanager
+def connected(broker: Broker, name: str) -> Generator[BlockingConnection]:
+    """Open a connection whose messages `delivery_of` reads, and close it afterwards.
+
+    RabbitMQ shows it by its `name`.
+
+    Raises:
+        BrokerError: it cannot be opened, or what is done with it fails.
+    """
+    connection = _open(broker, name)
+    try:
+        yield connection
+    except exceptions.AMQPError as error:
+        raise refused(broker, error) from error
+    finally:
+        _close(connection)
+
+
+def delivery_of(
+    method: spec.Basic.Deliver | spec.Basic.GetOk, properties: object, body: bytes
+) -> Delivery:
+    """Return what pika gives to a consumer of a connection that `connected` opened."""
+    if not isinstance(properties, RawProperties):
+        raise TypeError("the message came by another connection")
+    return Delivery(
+        method.delivery_tag,
+        name_of(method.exchange),
+        name_of(method.routing_key),
+        method.redelivered,
+        properties.header,
+        body,
+    )
+
+
+def name_of(name: str | bytes) -> str:
+    """Return the name of an exchange, or a routing key, that pika gives as bytes if not UTF-8."""
+    return name if isinstance(name, str) else name.decode(errors="surrogateescape")
+
+
+def _open(broker: Broker, name: str) -> BlockingConnection:
+    try:
+        connection: BlockingConnection = _Connection(_parameters(broker, name), RawConnection)
+    except NOT_CONNECTED as error:
+        raise not_connected(broker, error) from error
+    return connection
+
+
+def _parameters(broker: Broker, name: str) -> pika.ConnectionParameters:
+    return pika.ConnectionParameters(
+        host=broker.host,
+        port=broker.port,
+        virtual_host=broker.vhost,
+        credentials=pika.PlainCredentials(broker.user, broker.password),
+        ssl_options=_tls(broker) if broker.tls else None,
+        connection_attempts=1,
+        socket_timeout=_SECONDS_TO_CONNECT,
+        stack_timeout=_SECONDS_TO_CONNECT,
+        blocked_connection_timeout=_SECONDS_BLOCKED,
+        client_properties={"connection_name": name},
+    )
+
+
+def _tls(broker: Broker) -> pika.SSLOptions:
+    context = ssl.create_default_context(cafile=broker.ca)
+    if broker.cert:
+        context.load_cert_chain(broker.cert, broker.key)
+    return pika.SSLOptions(context, broker.host)
+
+
+def _close(connection: BlockingConnection) -> None:
+    # One that is lost cannot be closed; the reason was raised where it was noticed.
+    with suppress(exceptions.AMQPError):
+        connection.close()

@@ -2,12 +2,9 @@
 
 import logging
 from collections.abc import Mapping
-from contextvars import ContextVar
 
-from mqctx._core.rejection import report_once
+from mqctx._core.reports import report_once
 from mqctx._core.values import printable
-
-_writing: ContextVar[bool] = ContextVar("mqctx_http_log", default=False)
 
 
 def log_request(
@@ -31,4 +28,4 @@ def log_request(
         for name, value in known.items()
         if value is not None
     }
-    report_once(_writing, logger.info, text, shown, extra=shown)
+    report_once("request", logger.info, text, shown, extra=shown)

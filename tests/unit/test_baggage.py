@@ -433,6 +433,10 @@ def test_shows_what_it_is() -> None:
 SENTRY = "sentry-environment=production"
 
 
+def restored_from(propagator: Propagator, headers: dict[str, str]) -> Scope:
+    return Scope(propagator.extract(headers), exact=True, headers=headers)
+
+
 class TestBesideOthers:
     def test_members_that_a_message_is_given_stay_beside_ours(self) -> None:
         propagator = Propagator(formats=[JsonFormat(), BaggageFormat()])
@@ -489,6 +493,19 @@ class TestBesideOthers:
     ) -> None:
         with Scope(Context(user="ada"), exact=True, headers={"baggage": "tenant=acme"}):
             assert propagator.inject({"baggage": SENTRY})["baggage"] == f"user=ada,{SENTRY}"
+
+    def test_a_newer_member_replaces_what_the_message_brought_unless_this_process_has_the_name(
+        self, propagator: Propagator
+    ) -> None:
+        """As Sentry's do, which begins a trace of its own in the handler."""
+        Variable("user", str)
+        brought = {"baggage": "vendor-trace=1,vendor-env=test,n~1=1,x=1;p=1,user=ada,tenant=acme"}
+        given = {"baggage": "vendor-trace=2,n~1=2,x=2;p=2,user=eve,tenant=evil"}
+        with restored_from(propagator, brought), scope(tenant="abc"):
+            sent = propagator.inject(given)["baggage"].split(",")
+        assert sorted(sent) == [
+            *("n~1=2", "tenant=abc", "user=ada", "vendor-env=test", "vendor-trace=2", "x=2;p=2")
+        ]
 
     @pytest.mark.parametrize("others", [[f"m{n}=1" for n in range(70)], ["m=" + "x" * 8180, "n=1"]])
     def test_as_many_stay_as_there_is_room_for(

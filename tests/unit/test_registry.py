@@ -387,15 +387,49 @@ class TestLinkedVariable:
             copy_context().run(bind, user="eve")
             assert current() == {"user": "eve"}
 
-    def test_set_here_by_its_library_counts_over_what_is_bound_elsewhere(self) -> None:
+    @pytest.mark.parametrize("given", ["ada", None])
+    def test_counts_as_bound_elsewhere_in_place_of_what_its_library_set_here(
+        self, given: str | None
+    ) -> None:
+        """As where a middleware sets it, and a sync dependency or a task binds."""
+        contextvar = self.link()
+
+        def request() -> list[Context]:
+            contextvar.set(given)
+            copy_context().run(bind, user="eve", step="pay")
+            seen = [current()]
+            bind(step="paid")
+            return [*seen, current()]
+
+        assert run({"user": "bob"}, request) == [
+            {"user": "eve", "step": "pay"},
+            {"user": "eve", "step": "paid"},
+        ]
+
+    def test_set_here_by_its_library_counts_over_other_names_that_are_bound_elsewhere(self) -> None:
         contextvar = self.link()
 
         def request() -> Context:
             contextvar.set("ada")
-            copy_context().run(bind, user="eve", step="pay")
+            copy_context().run(bind, step="pay")
             return current()
 
         assert run({"user": "bob"}, request) == {"user": "ada", "step": "pay"}
+
+    def test_set_here_by_its_library_counts_over_what_was_bound_before(self) -> None:
+        contextvar = self.link()
+
+        def request() -> list[Context]:
+            token = contextvar.set("ada")
+            copy_context().run(bind, user="eve")
+            contextvar.set("liz")
+            seen = [current()]
+            contextvar.reset(token)
+            bind(user="eve")
+            contextvar.set("ada")
+            return [*seen, current()]
+
+        assert run({"user": "bob"}, request) == [{"user": "liz"}, {"user": "ada"}]
 
     def test_removed_here_by_its_library_is_no_value(self) -> None:
         contextvar = self.link()

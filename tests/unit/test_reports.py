@@ -1,10 +1,16 @@
 """How a rejection is told: one safe line, and never one about itself."""
 
+import asyncio
+import pickle
 import threading
+from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
+from typing import ClassVar
 
 import pytest
 
-from mqctx import Propagator, Rejection
+from mqctx import Propagator, Rejection, wrap
 from mqctx.formats.baggage import BaggageFormat
 
 HOSTILE = "bad key\n2030-01-01 INFO root logged in\x1b[2J\u202e"
@@ -58,6 +64,50 @@ def test_a_report_that_causes_another_is_told_alone_and_both_are_counted() -> No
         propagator.extract({"mqctx": "nonsense"})
     assert [rejection.reason for rejection in told] == ["malformed", "malformed"]
     assert propagator.rejections == {"malformed": 2, "wrong-type": 2}
+
+
+HAND_OVERS: dict[str, Callable[[Callable[[], object]], object]] = {
+    "thread": lambda call: in_thread(wrap(call)),
+    "process": lambda call: in_thread(pickle.loads(pickle.dumps(wrap(call)))),  # noqa: S301 - ours
+    "copied context variables": lambda call: in_thread(partial(copy_context().run, call)),
+    "task": lambda call: in_thread(partial(asyncio.run, wrap(later)(call))),
+}
+
+
+def in_thread(call: Callable[[], object]) -> None:
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+
+
+async def later(call: Callable[[], object]) -> None:
+    await asyncio.sleep(0)
+    call()
+
+
+class HandsOver:
+    """An `on_rejected` that causes another rejection, in work that it hands over."""
+
+    told: ClassVar[list[Rejection]] = []
+
+    def __init__(self, way: str) -> None:
+        self.way = way
+
+    def __call__(self, rejection: Rejection) -> None:
+        self.told.append(rejection)
+        if len(self.told) < 5:
+            HAND_OVERS[self.way](self.cause)
+
+    def cause(self) -> None:
+        Propagator(on_rejected=self).extract({"mqctx": 5})
+
+
+@pytest.mark.parametrize("way", HAND_OVERS)
+def test_a_report_that_causes_another_in_work_that_it_hands_over_is_told_alone(way: str) -> None:
+    HandsOver.told.clear()
+    for _ in range(2):
+        HandsOver(way).cause()
+    assert len(HandsOver.told) == 2
 
 
 def test_a_report_does_not_silence_those_of_another_thread() -> None:

@@ -2,21 +2,31 @@
 
     python tools/peers [NAME...]
 
-The source packages come from the package index, in the installed versions, into a temporary folder.
-A test that passes bare and fails with mqctx is printed, and makes the exit code 1.
+A name stands for all that begin with it. The source packages come from the package index, in the
+installed versions, into a temporary folder. A test that passes bare and not with mqctx is a
+difference. The exit code is 1 if there is one that `EXPECTED` does not explain, or if the tests of
+a project did not run.
 """
 
 import json
 import os
+import pwd
+import signal
 import subprocess
 import sys
 import tarfile
 import tempfile
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from time import monotonic
 
 HERE = Path(__file__).parent
+RUN_SECONDS = 1800
+TEST_SECONDS = 60
+TRIES = 3
+"""How often a test may fail with mqctx before it counts: some depend on time."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +42,13 @@ class Peer:
 
 PEERS = (
     Peer("kombu", "kombu", "t/unit"),
-    Peer("celery", "celery kombu", "t/unit"),
-    Peer("aio-pika", "aio_pika", options=("-p", "no:asyncio")),
     Peer("starlette", "starlette", options=("-p", "no:aiomisc", "-p", "no:asyncio")),
     Peer("taskiq", "taskiq"),
     Peer("opentelemetry-instrumentation-aio-pika", "aio_pika"),
     Peer("opentelemetry-instrumentation-celery", "celery kombu"),
     Peer("opentelemetry-instrumentation-pika", "pika"),
+    Peer("aio-pika", "aio_pika", options=("-p", "no:asyncio")),
+    Peer("celery", "celery kombu", "t/unit"),
 )
 _ID = "it compares all headers of a response or request, and each bears its id"
 EXPECTED = {
@@ -55,20 +65,74 @@ EXPECTED = {
 # Some files need what has no wheels; others' plugins warn of pytest's next version.
 OPTIONS = (
     *("-q", "-p", "plugin", "-p", "no:cacheprovider", "--continue-on-collection-errors"),
-    *("-W", "ignore::pytest.PytestRemovedIn10Warning"),
+    *("-W", "ignore::pytest.PytestRemovedIn10Warning", f"--timeout={TEST_SECONDS}"),
 )
 Outcomes = dict[str, str]
 
 
+@dataclass
+class Verdict:
+    """The comparison of the tests of one project."""
+
+    peer: Peer
+    bare: Outcomes = field(default_factory=dict)
+    expected: dict[str, str] = field(default_factory=dict)
+    """The differences that are right, and why."""
+    broken: list[str] = field(default_factory=list)
+    """Those that are not, or why the tests did not run."""
+    seconds: float = 0
+
+    def __str__(self) -> str:
+        passed = sum(outcome == "passed" for outcome in self.bare.values())
+        return (
+            f"{self.peer.name}: {passed} of {len(self.bare)} pass bare; with mqctx "
+            f"{len(self.broken)} fail, {len(self.expected)} as expected ({self.seconds:.0f} s)"
+        )
+
+
 def main() -> int:
     """Return 1 if mqctx breaks a test."""
-    names = sys.argv[1:]
-    broken = 0
-    for peer in PEERS:
-        if not names or peer.name in names:
-            with tempfile.TemporaryDirectory() as folder:
-                broken += compare(peer, fetch(peer, Path(folder)))
-    return 1 if broken else 0
+    names = sys.argv[1:] or [""]
+    peers = [peer for peer in PEERS if peer.name.startswith(tuple(names))]
+    if not all(any(peer.name.startswith(name) for peer in peers) for name in names):
+        raise SystemExit(f"known are: {' '.join(peer.name for peer in PEERS)}")
+    user = unprivileged_user()
+    verdicts = [judge(peer, user) for peer in peers]
+    tell("\nSummary")
+    for verdict in verdicts:
+        tell(f"  {verdict}")
+        for reason in sorted({*verdict.expected.values()}):
+            count = [*verdict.expected.values()].count(reason)
+            tell(f"    expected, {count}: {reason}")
+        for test in verdict.broken:
+            tell("    BROKEN:", test)
+    return any(verdict.broken for verdict in verdicts)
+
+
+def unprivileged_user() -> str | None:
+    """Return whom to run the tests as: some refuse root. None for whoever runs this."""
+    if os.geteuid():
+        return None
+    with suppress(KeyError, subprocess.CalledProcessError):
+        user = pwd.getpwnam("nobody").pw_name
+        probe = (sys.executable, "-c", "import mqctx, pytest")
+        subprocess.run(probe, user=user, extra_groups=(), cwd="/", check=True, capture_output=True)
+        return user
+    tell("nobody but root can read this folder: what refuses root fails bare and with mqctx")
+    return None
+
+
+def judge(peer: Peer, user: str | None) -> Verdict:
+    """Fetch the tests of a project, run and compare them."""
+    verdict, began = Verdict(peer), monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            compare(verdict, fetch(peer, Path(folder)), user)
+        except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
+            verdict.broken.append(f"its tests did not run: {error}")
+    verdict.seconds = monotonic() - began
+    tell(str(verdict))
+    return verdict
 
 
 def fetch(peer: Peer, folder: Path) -> Path:
@@ -76,7 +140,7 @@ def fetch(peer: Peer, folder: Path) -> Path:
     requirement = f"{peer.name}=={version(peer.name)}"
     options = ("--quiet", "--no-deps", "--no-binary", peer.name, "--dest", str(folder))
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "download")
-    subprocess.run((*pip, *options, requirement), check=True)
+    subprocess.run((*pip, *options, requirement), check=True, timeout=600)
     (package,) = folder.glob("*.tar.gz")
     with tarfile.open(package) as archive:
         archive.extractall(folder, filter="data")
@@ -84,21 +148,27 @@ def fetch(peer: Peer, folder: Path) -> Path:
     return source
 
 
-def compare(peer: Peer, source: Path) -> int:
-    """Print which tests pass bare and fail with mqctx; return how many were not expected to."""
-    bare, ours = run(peer, source, ""), run(peer, source, peer.setup)
-    passed = [test for test, outcome in bare.items() if outcome == "passed"]
-    suspects = [test for test in passed if ours.get(test) != "passed"]
-    if suspects:  # some depend on time: only what fails again counts
-        again = run(peer, source, peer.setup, *suspects)
-        suspects = [test for test in suspects if again.get(test) != "passed"]
-    tell(f"{peer.name}: {len(passed)} of {len(bare)} pass bare, {len(suspects)} fail with mqctx")
-    broken = 0
+def compare(verdict: Verdict, source: Path, user: str | None) -> None:
+    """Find the tests that pass bare and do not with mqctx."""
+    peer = verdict.peer
+    verdict.bare = run(peer, source, user, "")
+    suspects = [test for test, outcome in verdict.bare.items() if outcome == "passed"]
+    if not suspects:
+        raise RuntimeError("none passes bare")
+    where = [peer.tests]
+    for _ in range(TRIES):
+        ours = run(peer, source, user, peer.setup, *where)
+        suspects = [test for test in suspects if ours.get(test) != "passed"]
+        # Whole files, since a test may fail for what one before it left.
+        where = list(dict.fromkeys(test.partition("::")[0] for test in suspects))
+        if not suspects:
+            break
     for test in suspects:
         reason = EXPECTED.get(peer.name, {}).get(test.split("::")[-1].split("[")[0])
-        tell("  BROKEN:" if reason is None else f"  as {reason}:", test)
-        broken += reason is None
-    return broken + (not passed)
+        if reason is None:
+            verdict.broken.append(f"{test}: {ours.get(test, 'not run')}")
+        else:
+            verdict.expected[test] = reason
 
 
 def tell(*words: str) -> None:
@@ -107,35 +177,63 @@ def tell(*words: str) -> None:
     sys.stdout.flush()
 
 
-def run(peer: Peer, source: Path, setup: str, *tests: str) -> Outcomes:
+def run(peer: Peer, source: Path, user: str | None, setup: str, *tests: str) -> Outcomes:
     """Run the tests of a source package, or some of them, and return what became of each."""
-    outcomes = source / "outcomes.json"
-    scratch = tempfile.mkdtemp(dir=source.parent)  # what one run leaves there is not for the next
+    # What one run leaves in its folder is not for the next.
+    scratch = Path(tempfile.mkdtemp(dir=source.parent))
+    outcomes = scratch / "outcomes"
     environment = {
         **os.environ,
-        "TMPDIR": scratch,
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
         "PEERS_SETUP": setup,
         "PEERS_OUTCOMES": str(outcomes),
+        "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
     }
     command = (sys.executable, "-m", "pytest", *OPTIONS, *peer.options, *(tests or (peer.tests,)))
-    with (source.parent / "log").open("w+") as log:
-        subprocess.run(
+    if user is not None:
+        subprocess.run(("chown", "--recursive", user, source.parent), check=True)
+    began = monotonic()
+    with (scratch / "log").open("w+") as log:
+        process = subprocess.Popen(
             command,
             cwd=source,
             env=environment,
             stdout=log,
             stderr=log,
-            timeout=3600,
             stdin=subprocess.DEVNULL,
+            user=user,
+            extra_groups=None if user is None else (),
             start_new_session=True,  # some try what a terminal does to them
-            check=False,  # that tests fail is among what is to be compared
         )
-        if not outcomes.exists():
-            log.seek(0)
-            raise SystemExit(f"{peer.name}: its tests did not run:\n{log.read()[-2000:]}")
-    found: Outcomes = json.loads(outcomes.read_text())
-    outcomes.unlink()
+        try:
+            process.wait(RUN_SECONDS)
+        except subprocess.TimeoutExpired:
+            tell(f"{peer.name}: stopped after {RUN_SECONDS} s")
+        finally:  # with the processes that the tests have started
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        log.seek(0)
+        said = log.read()
+    tell(
+        f"{peer.name}, {f'with {setup}' if setup else 'bare'}, {monotonic() - began:.0f} s:",
+        (said.strip().splitlines() or ["nothing"])[-1],
+    )
+    found = read(outcomes)
+    if not found:
+        raise RuntimeError(f"no test was begun:\n{said[-2000:]}")
+    return found
+
+
+def read(outcomes: Path) -> Outcomes:
+    """Return the worst that was noted of each test."""
+    ranks = ("unfinished", "passed", "skipped", "failed")
+    found: Outcomes = {}
+    for line in outcomes.read_text().splitlines() if outcomes.exists() else ():
+        test, outcome = json.loads(line)
+        found[test] = max(found.get(test, outcome), outcome, key=ranks.index)
     return found
 
 

@@ -12,8 +12,7 @@ import pytest
 
 import mqctx.adapters
 
-_outcomes: dict[str, str] = {}
-_RANKS = ("passed", "skipped", "failed")
+_OUTCOMES = Path(os.environ["PEERS_OUTCOMES"])  # before a test clears the environment
 
 
 def pytest_configure() -> None:
@@ -22,15 +21,20 @@ def pytest_configure() -> None:
         _SETUPS.get(name, _instrument)(name)
 
 
+def pytest_runtest_logstart(nodeid: str) -> None:
+    """Note that a test begins: it may never end."""
+    _note(nodeid, "unfinished")
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note the worst that became of set-up, call and teardown."""
-    known = _outcomes.get(report.nodeid, "passed")
-    _outcomes[report.nodeid] = max(known, report.outcome, key=_RANKS.index)
+    """Note what became of set-up, call and teardown."""
+    _note(report.nodeid, report.outcome)
 
 
-def pytest_sessionfinish() -> None:
-    """Write down what was noted."""
-    Path(os.environ["PEERS_OUTCOMES"]).write_text(json.dumps(_outcomes))
+def _note(test: str, outcome: str) -> None:
+    # At once, for a run may be stopped.
+    with _OUTCOMES.open("a") as outcomes:
+        outcomes.write(json.dumps([test, outcome]) + "\n")
 
 
 def pytest_fixture_setup(fixturedef: Any, request: Any) -> Any:

@@ -183,13 +183,18 @@ class Context(Mapping[str, Any]):
         store = Store(self, headers, self)
         return copy_context().run(call_inside, store, copy_context, (), {})
 
-    def captured(self, given: Mapping[str, object]) -> "Context":
+    def captured(self, given: Mapping[str, object], replaced: Mapping[str, object]) -> "Context":
         """Return this context with the values that linked ContextVars were set to since `given`.
 
         They held the `given` values when this context, or values bound to it, became active here.
+        Those that were `replaced` by a `bind` elsewhere are older than this context.
         """
         held = linked_vars.held(given)
-        changed = {n: v for n, v in held.items() if v is not self._values.get(n, MISSING)}
+        changed = {
+            n: v
+            for n, v in held.items()
+            if v is not self._values.get(n, MISSING) and v is not replaced.get(n, replaced)
+        }
         if not changed:
             return self
         if self._derived is not None and _are_same(self._derived[0], changed):

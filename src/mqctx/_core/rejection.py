@@ -3,20 +3,18 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar
 from itertools import repeat
 from operator import length_hint
-from typing import TYPE_CHECKING, Final, Literal, ParamSpec, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
 from mqctx._core.registry import registry
+from mqctx._core.reports import report_once
 from mqctx._core.values import describe, printable
 
 if TYPE_CHECKING:
     import logging
-
-P = ParamSpec("P")
 
 Reason: TypeAlias = Literal[
     "wrong-type",  # the header is not text
@@ -65,7 +63,6 @@ class RefusedError(Exception):
 Report: TypeAlias = Callable[[Rejection], None]
 
 _SECONDS_BETWEEN_LINES: Final = 60.0
-_reporting: ContextVar[bool] = ContextVar("mqctx_reporting", default=False)
 
 
 def logger() -> "logging.Logger":
@@ -75,26 +72,9 @@ def logger() -> "logging.Logger":
     return logging.getLogger("mqctx")
 
 
-def report_once(
-    under_way: ContextVar[bool], report: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
-) -> None:
-    """Call `report`, unless one is under way in this thread or task.
-
-    A log handler may send its records with a client that mqctx reports on: a report that causes
-    another one would never end.
-    """
-    if under_way.get():
-        return
-    token = under_way.set(True)
-    try:
-        report(*args, **kwargs)
-    finally:
-        under_way.reset(token)
-
-
 def tell(on_rejected: Callable[[Rejection], object], rejection: Rejection) -> None:
     """Call `on_rejected`, but not for rejections of its own doing; log an exception of it."""
-    report_once(_reporting, _call, on_rejected, rejection)
+    report_once("rejection", _call, on_rejected, rejection)
 
 
 def _call(on_rejected: Callable[[Rejection], object], rejection: Rejection) -> None:

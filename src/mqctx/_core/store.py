@@ -26,6 +26,8 @@ class Version(msgspec.Struct, dict=True, eq=False):
     context: "Context"
     later: ClassVar["Version | None"] = None
     """The version that took its place. Set in `__dict__`, where one step tells who came first."""
+    replaced: ClassVar[Mapping[str, tuple[object]]] = {}
+    """What libraries had set linked ContextVars to where values for them were bound, each once."""
 
 
 class Store(Version, eq=False):
@@ -55,10 +57,12 @@ class Store(Version, eq=False):
 
     def now(self) -> "Context":
         """Return the context with the values bound since, and those of linked ContextVars."""
-        context = self._last().context
+        last = self._last()
         if registry.linked and self.has_linked:
-            return context.captured(self._given())
-        return context
+            given, undone = self._given()
+            replaced = {n: r[0] for n, r in last.replaced.items() if undone.get(n) is not r}
+            return last.context.captured(given, replaced)
+        return last.context
 
     def show(self, around: "Store") -> None:
         """Become like another store, for copies of the context variables that still have this."""
@@ -75,8 +79,13 @@ class Store(Version, eq=False):
         that a fork left behind: if two follow a version, one is first, and the other follows that.
         """
         version = self._last()
+        given, undone = self._given()
+        held = linked_vars.held(given) if registry.linked else {}
+        replaced = {name: (held[name],) for name in added if name in held}
         while True:
             mine = Version(version.context | added)
+            if replaced or version.replaced:
+                vars(mine)["replaced"] = {**version.replaced, **replaced}
             first = vars(version).setdefault("later", mine)
             if first is mine:
                 break
@@ -84,7 +93,8 @@ class Store(Version, eq=False):
         vars(self)["later"] = mine  # all others lead there, or lead on from there
         if registry.linked:
             linked_vars.set_bound(added)
-            _given.set((self, {**self._given(), **added}))
+            here = {name: mine.replaced[name] for name in added if name in mine.replaced}
+            _given.set((self, {**given, **added}, {**undone, **here}))
 
     def _last(self) -> Version:
         version: Version = self
@@ -92,19 +102,19 @@ class Store(Version, eq=False):
             version = later
         return version
 
-    def _given(self) -> Mapping[str, object]:
-        """Return the values that linked ContextVars got here: as the run began, or by `bind`.
+    def _given(self) -> tuple[Mapping[str, object], Mapping[str, tuple[object]]]:
+        """Return the values that linked ContextVars got here, and those replaced here by then.
 
-        A `bind` elsewhere, in a thread or a task, did not set those of this snapshot.
+        They got them as the run began, or by `bind`. A `bind` elsewhere, in a thread or a task, did
+        not set those of this snapshot.
         """
         bound = _given.get()
-        return bound[1] if bound is not None and bound[0] is self else self.context
+        return bound[1:] if bound is not None and bound[0] is self else (self.context, {})
 
 
-_given: ContextVar[tuple[Store, Mapping[str, object]] | None] = ContextVar(
-    "mqctx.given", default=None
-)
-"""The values that linked ContextVars got in this snapshot, if `bind` was called here."""
+_given: ContextVar[tuple[Store, Mapping[str, object], Mapping[str, tuple[object]]] | None]
+_given = ContextVar("mqctx.given", default=None)
+"""What `_given` returns in this snapshot, and for which store, if `bind` was called here."""
 
 _NO_CONTEXT = cast("Context", None)
 OUTSIDE = Store(_NO_CONTEXT, None, _NO_CONTEXT, active=False)

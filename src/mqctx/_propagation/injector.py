@@ -61,7 +61,7 @@ class HeaderInjector:
         if injected is None or not headers:
             return encoded.copy()
         injected.update(encoded.copy())
-        return self._join(injected, headers, store.headers) if self._joins else injected
+        return self._join(injected, headers, store.headers, context) if self._joins else injected
 
     def _encode(self, context: Context, trim: bool) -> Encoded:
         """Return the headers of `context`, and remember them unless this call trimmed them."""
@@ -82,13 +82,16 @@ class HeaderInjector:
         context.encoded = (self, declared, encoded)
         return encoded
 
-    def _join(self, injected: dict[str, Any], given: Headers, handled: Any) -> dict[str, Any]:
+    def _join(
+        self, injected: dict[str, Any], given: Headers, handled: Any, context: Context
+    ) -> dict[str, Any]:
         """Keep members of others in our headers, unless the message being handled brought them."""
         old: Mapping[Any, Any] = handled if is_mapping(handled) else {}
         for header, join in self._joins:
             theirs = given.get(header)
             if theirs is not None and old.get(header) != theirs:
-                joined = join(injected.get(header, ""), theirs, self._report)
+                ours = injected.get(header, "")
+                joined = join(ours, theirs, context.keys() - _strange(context), self._report)
                 injected |= {header: joined} if joined else {}
         return injected
 
@@ -115,3 +118,10 @@ class HeaderInjector:
                 label = header_label(self._settings.formats[0])
                 self._report(Rejection("inject", label, name, "illegal-value", escape(str(error))))
         return plain
+
+
+def _strange(context: Context) -> set[str]:
+    """Return the names that only the sender of an unsigned value chose: those of other vendors."""
+    return {
+        n for n in context.unsigned if n not in registry.declarations and n not in registry.named
+    }

@@ -130,8 +130,12 @@ class Format(Protocol):
         ...
 
 
-Join: TypeAlias = Callable[[str, object, Report], str]
-"""Takes our text, "" for none, and the value that the caller has given under that header."""
+Join: TypeAlias = Callable[[str, object, Collection[str], Report], str]
+"""Takes our text, "" for none, and the value that the caller has given under that header.
+
+Also the names in our text that count if both have one. Any other is of a message that was handled,
+and older than what the caller has given.
+"""
 
 
 def header_label(format: Format) -> str:

@@ -1,7 +1,7 @@
 """W3C Baggage (https://www.w3.org/TR/baggage/): one header of `key=value` members."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -84,16 +84,18 @@ class BaggageFormat:
             values[_OTHERS] = ",".join(others.values())
         return values
 
-    def join(self, ours: str, theirs: object, report: Report) -> str:
+    def join(self, ours: str, theirs: object, counting: Collection[str], report: Report) -> str:
         """Return our members and, as far as W3C Baggage has room, those of others.
 
-        If both have a key, ours counts.
+        If both have a key, ours counts where it is among the names that are `counting`.
         """
         text = as_text(theirs) if isinstance(theirs, str | bytes | bytearray) else ""
-        members = _parts(ours)
+        given = _parts(text)
+        newer = {_key(part) for part in given}.difference(counting)
+        members = [part for part in _parts(ours) if _key(part) not in newer]
         known = {_key(part) for part in members}
-        size = len(ours)
-        for part in _parts(text):
+        size = len(",".join(members))
+        for part in given:
             if _key(part) in known:
                 continue
             size += len(part.encode(errors="surrogatepass")) + 1

@@ -159,7 +159,7 @@ def context_of(record: logging.LogRecord) -> Context:
 
 def view_in(record: logging.LogRecord) -> View | None:
     """Return the view that a `ContextFilter` of this process left in `record`, if any."""
-    known = vars(record).get(MARK)
+    known = getattr(record, MARK, None)
     return known if isinstance(known, View) else None
 
 

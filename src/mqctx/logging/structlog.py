@@ -1,13 +1,11 @@
 """The context in the event dicts of structlog."""
 
+import logging
 from collections.abc import Iterable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mqctx._core.store import current
-from mqctx.logging._fields import MARK, RESERVED, Fields, show, view_in
-
-if TYPE_CHECKING:
-    import logging
+from mqctx.logging._fields import MARK, RESERVED, Fields, View, show, view_in
 
 __all__ = ["ContextProcessor"]
 
@@ -49,6 +47,22 @@ class ContextProcessor:
             return event_dict
         known = view_in(record)
         if known is not None:
-            event_dict.pop(MARK, None)  # an ExtraAdder takes all attributes
+            event_dict.pop(MARK, None)  # an ExtraAdder takes all attributes: before us, or after
             show(event_dict, self._fields.of(known.context), known)
+            event_dict["_record"] = _Bare.of(record, known)
         return event_dict
+
+
+class _Bare(logging.LogRecord):
+    """A record for the processors that follow: without the fields and the mark of a filter."""
+
+    __slots__ = (MARK,)  # not among its attributes, but there for another ContextProcessor
+
+    @staticmethod
+    def of(record: logging.LogRecord, view: View) -> "_Bare":
+        """Return `record` without what `view` shows."""
+        bare, empty = object.__new__(_Bare), View.of(view.context, {})
+        vars(bare).update(vars(record))
+        vars(bare).pop(MARK, None)
+        setattr(bare, MARK, show(vars(bare), empty, view))
+        return bare

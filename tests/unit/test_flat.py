@@ -1,7 +1,7 @@
 """One header for each value: behind a prefix, or with names of their own."""
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from mqctx import (
     ConfigurationError,
     Context,
+    JsonFormat,
     OversizeError,
     Propagator,
     Rejection,
@@ -320,3 +321,29 @@ def test_formats_that_share_a_header_are_refused(one: FlatFormat, other: FlatFor
 def test_shows_its_setting() -> None:
     assert repr(FlatFormat()) == "FlatFormat(prefix='mqctx-')"
     assert repr(FlatFormat({"a": "h"})) == "FlatFormat({'a': 'h'})"
+
+
+class TestOwnHeaders:
+    """Those that tell the history of a dead letter lie under the default prefix, and are none."""
+
+    OWN: ClassVar = {"mqctx-failure": '{"type":"ValueError"}', "mqctx-redrive": '{"count":1}'}
+
+    def test_are_not_read(self, prefixed: Propagator) -> None:
+        assert prefixed.extract({**self.OWN, "mqctx-user": "ada"}) == {"user": "ada"}
+
+    def test_take_no_room_of_the_context(self) -> None:
+        both = Propagator(formats=[FlatFormat(), JsonFormat()], max_bytes=40)
+        own = {"mqctx-failure": "x" * 2000}
+        assert both.extract({**own, "mqctx-a": "1", "mqctx": '{"b":2}'}) == {"a": "1", "b": 2}
+
+    def test_stay_as_they_are_when_a_message_is_published_on(self, prefixed: Propagator) -> None:
+        with scope(failure="ours", user="ada"):
+            assert prefixed.inject(self.OWN) == {**self.OWN, "mqctx-user": "ada"}
+        assert prefixed.inject(self.OWN) == self.OWN
+
+    def test_can_be_no_formats(self) -> None:
+        for header in self.OWN:
+            with pytest.raises(ConfigurationError, match="history of dead letters"):
+                FlatFormat({"a": header})
+            with pytest.raises(ConfigurationError, match="history of dead letters"):
+                JsonFormat(header.upper())

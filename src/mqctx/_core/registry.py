@@ -37,6 +37,8 @@ class Registry(msgspec.Struct, Generic[PropagatorT], eq=False):
     """Names that this process chose without a declaration, so that a log line may have them."""
     quiet_until: dict[tuple[str, ...], float] = {}
     """When a kind of rejection is logged again."""
+    service: str | None = None
+    """What this service is called, if `configure` was told."""
 
     def snapshot(self) -> "Registry[PropagatorT]":
         """Return a copy, for `restore`."""
@@ -48,6 +50,7 @@ class Registry(msgspec.Struct, Generic[PropagatorT], eq=False):
             self.linked.copy(),
             self.named.copy(),
             self.quiet_until.copy(),
+            self.service,
         )
 
     def restore(self, saved: "Registry[PropagatorT]") -> None:

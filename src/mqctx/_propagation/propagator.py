@@ -7,6 +7,7 @@ from mqctx._core.context import Context
 from mqctx._core.registry import Registry
 from mqctx._core.registry import registry as _registry
 from mqctx._core.rejection import Rejection, Tally, log_rejection, tell
+from mqctx._core.settings import check_text
 from mqctx._propagation.decoder import HeaderDecoder
 from mqctx._propagation.injector import HeaderInjector
 from mqctx._propagation.properties import Extract, Inject, WithProperties
@@ -152,16 +153,24 @@ def check_propagator(given: object) -> None:
 registry.propagator = Propagator()
 
 
-def configure(**settings: Unpack[SettingsArguments]) -> Propagator:
+def configure(*, service: str | None = None, **settings: Unpack[SettingsArguments]) -> Propagator:
     """Make `Propagator(**settings)` the default one, and return it.
 
     It applies at once wherever no other propagator was given, also to handlers that are
     already decorated. Without settings, the defaults are back.
 
+    Args:
+        service: What this service is called in the records of failures: a setting of the process,
+            whichever propagator a handler has. None: `OTEL_SERVICE_NAME`, else the program's name.
+        settings: Those of `Propagator`.
+
     Raises:
         ConfigurationError: a setting cannot work.
     """
-    registry.propagator = configured = Propagator(**settings)
+    if service is not None:
+        check_text("service", service)
+    configured = Propagator(**settings)
+    registry.propagator, registry.service = configured, service
     return configured
 
 

@@ -9,7 +9,10 @@ from mqctx._core.values import JSONValue, type_name
 from mqctx.errors import ConfigurationError
 
 __all__ = [
+    "FAILURE",
+    "OWN_HEADERS",
     "PROPERTY",
+    "REDRIVE",
     "Format",
     "Headers",
     "as_text",
@@ -30,6 +33,11 @@ PROPERTY: Final = "property:"
 
 FRAMING: Final = 6
 """The bytes that AMQP adds to each header: key length, type, text length (4.2.5.5)."""
+
+FAILURE: Final = "mqctx-failure"
+REDRIVE: Final = "mqctx-redrive"
+OWN_HEADERS: Final = frozenset((FAILURE, REDRIVE))
+"""Headers of mqctx's own for dead letters. They belong to no format, whatever its prefix."""
 
 _ABSENT: Final = object()
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
@@ -161,8 +169,12 @@ def size_within(room: int, format: Format, headers: Headers) -> int:
 
 
 def headers_with(prefix: str, headers: Mapping[Any, Any]) -> list[str]:
-    """Return those of `headers` that begin with `prefix`. A client may hand out other keys too."""
-    return [each for each in headers if isinstance(each, str) and each.startswith(prefix)]
+    """Return those of `headers` that begin with `prefix`, without those of mqctx's own.
+
+    A client may hand out keys of other types, too.
+    """
+    texts = (each for each in headers if isinstance(each, str))
+    return [each for each in texts if each.startswith(prefix) and each not in OWN_HEADERS]
 
 
 def _bytes_in(text: str | bytes | bytearray) -> int:
@@ -182,6 +194,11 @@ def check_header(header: object) -> None:
         raise ConfigurationError(
             f"header {header!r}: brokers, clients or Celery give that name a meaning of their own; "
             "choose another"
+        )
+    if header.lower() in OWN_HEADERS:
+        raise ConfigurationError(
+            f"header {header!r}: mqctx itself keeps the history of dead letters there; choose "
+            "another"
         )
 
 

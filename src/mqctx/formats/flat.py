@@ -12,6 +12,7 @@ from mqctx._core.settings import checked_table, refuse_shared
 from mqctx._core.values import JSONValue, UntypedText, escape
 from mqctx.errors import ConfigurationError, OversizeError
 from mqctx.formats._format import (
+    OWN_HEADERS,
     PROPERTY,
     Headers,
     as_text,
@@ -44,6 +45,8 @@ class FlatFormat:
             may be `"property:correlation_id"` or `"property:message_id"`, the message's own:
             at most 255 bytes.
         prefix: The prefix of the headers of all values; by default, without `headers`, `"mqctx-"`.
+            `mqctx-failure` and `mqctx-redrive` are headers of another kind: they are never read,
+            written or removed, so no value named `failure` travels under that prefix.
 
     Raises:
         ConfigurationError: a name cannot be the name of a value; a broker, a client or Celery
@@ -80,7 +83,8 @@ class FlatFormat:
             OversizeError: a value is too long for the property that is to carry it.
         """
         if self.header_prefix is not None:
-            return {self.header_prefix + name: _written(value) for name, value in values.items()}
+            named = {self.header_prefix + name: value for name, value in values.items()}
+            return {h: _written(value) for h, value in named.items() if h not in OWN_HEADERS}
         written = {h: _written(values[n]) for n, h in self._headers.items() if n in values}
         _check_room(self._headers, written)
         return written

@@ -19,11 +19,12 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 LOWEST := $(VENV)-lowest
 # Tests wait more than they work: for brokers, servers and workers. Each file stays in one process.
 AT_ONCE := --numprocesses 4 --dist loadfile
+IMAGES := MQCTX_TEST_IMAGE=$$(docker/prepare.sh) MQCTX_TEST_IMAGE_43=$$(docker/prepare.sh 4.3)
 BROKER ?=
 ONLY ?=
 QUICK ?=
 
-.PHONY: demo example test lint types tests tests-lowest test-full test-peers broker redis bench format lock clean
+.PHONY: demo example test lint types tests tests-lowest test-full test-peers broker broker-4.3 redis bench format lock clean
 .DELETE_ON_ERROR:
 
 ifeq ($(BROKER),docker)
@@ -40,7 +41,8 @@ example: $(VENV)/.example
 # What takes time before the first test is set up at the same time.
 test:
 	@$(MAKE) --no-print-directory --jobs 3 $(VENV)/.dev $(LOWEST)/.dev broker
-	@$(MAKE) --no-print-directory lint types tests tests-lowest
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target broker-4.3 lint types
+	@$(MAKE) --no-print-directory tests tests-lowest
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check
@@ -55,17 +57,17 @@ types: $(VENV)/.dev
 # another broker or Redis, and fail where there is none.
 tests: $(VENV)/.dev redis
 	$(BIN)/coverage erase
-	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(BIN)/coverage run -m pytest $(AT_ONCE)
+	$(IMAGES) $(BIN)/coverage run -m pytest $(AT_ONCE)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 # With the lowest versions of the clients that pyproject.toml allows.
 tests-lowest: $(LOWEST)/.dev redis
-	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(LOWEST)/bin/pytest -q $(AT_ONCE) tests/unit tests/adapters tests/http_clients tests/integration $(addprefix tests/opentelemetry/test_,$(addsuffix .py,propagator runtime baggage spans trace_context))
+	$(IMAGES) $(LOWEST)/bin/pytest -q $(AT_ONCE) tests/unit tests/adapters tests/http_clients tests/integration $(addprefix tests/opentelemetry/test_,$(addsuffix .py,propagator runtime baggage spans trace_context))
 
 # Everything that takes long too: each cell of the conformance matrix, the cluster, the soak.
 test-full: $(VENV)/.full redis
-	MQCTX_TEST_IMAGE=$$(docker/prepare.sh) $(BIN)/pytest -m 'full or not full'
+	$(IMAGES) $(BIN)/pytest -m 'full or not full'
 
 test-peers: $(VENV)-peers/.ready
 	@docker/with-broker.sh $(VENV)-peers/bin/python tools/peers $(ONLY)
@@ -73,6 +75,10 @@ test-peers: $(VENV)-peers/.ready
 # What cannot be prepared here is no failure: see `tests`. After Redis, as both may install.
 broker: redis
 	@docker/prepare.sh >/dev/null || true
+
+# The second, whose differences from the first matter to some tests.
+broker-4.3:
+	@docker/prepare.sh 4.3 >/dev/null || true
 
 # Installs redis-server, which the tests start for themselves, where it is missing and can be had.
 redis:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Build an image of RabbitMQ from the packages of a Debian release, and print its name.
 #
-#   docker/build.sh trixie 4          docker/build.sh bookworm 3.10
+#   docker/build.sh trixie 4      docker/build.sh forky 4.3      docker/build.sh bookworm 3.10
 #
 # For where no image registry can be reached. The base is made with debootstrap, which needs root
 # on Debian or Ubuntu. An image that an earlier run built is taken as it is; with --look, none is
@@ -40,7 +40,8 @@ make_base_image() {
     # Not in /tmp: debootstrap refuses file systems that are mounted nodev.
     tree=$(mktemp -d "${TMPDIR:-/var/tmp}/mqctx-debian.XXXXXX")
     trap 'rm -rf --one-file-system "$tree"' EXIT
-    timeout 900 debootstrap --variant=minbase "$RELEASE" "$tree" >&2
+    # With the script of all newer releases, also for one that is newer than debootstrap.
+    timeout 900 debootstrap --variant=minbase "$RELEASE" "$tree" "" sid >&2
     tar -C "$tree" --exclude='./var/cache/apt/archives/*.deb' -c . |
         timeout 300 docker import - "$BASE" >&2
 }

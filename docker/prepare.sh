@@ -1,18 +1,25 @@
 #!/usr/bin/env bash
-# Prepare the RabbitMQ image that the tests run, and print its name.
+# Prepare a RabbitMQ image that the tests run, and print its name.
 #
-#   MQCTX_TEST_IMAGE="$(docker/prepare.sh)" pytest
+#   MQCTX_TEST_IMAGE="$(docker/prepare.sh)" MQCTX_TEST_IMAGE_43="$(docker/prepare.sh 4.3)" pytest
 #
 # Starts a Docker engine where none answers, then takes the first of
 #   1. $MQCTX_TEST_IMAGE (default rabbitmq:4-management), if it is here,
 #   2. the image that an earlier run built, unless MQCTX_TEST_IMAGE is set,
 #   3. $MQCTX_TEST_IMAGE from its registry,
 #   4. the image that build.sh makes of Debian packages only.
+# For 4.3 the variable is MQCTX_TEST_IMAGE_43, the default rabbitmq:4.3-management.
 # Installing and starting things is done as root on Debian or Ubuntu only.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-WANTED=${MQCTX_TEST_IMAGE:-rabbitmq:4-management}
+VERSION=${1:-4}
+case $VERSION in
+    4) DEMANDED=${MQCTX_TEST_IMAGE:-} RELEASE=trixie ;;
+    4.3) DEMANDED=${MQCTX_TEST_IMAGE_43:-} RELEASE=forky ;;
+    *) echo "usage: prepare.sh [4|4.3]" >&2 && exit 2 ;;
+esac
+WANTED=${DEMANDED:-rabbitmq:$VERSION-management}
 
 say() { echo "prepare.sh: $*" >&2; }
 
@@ -77,12 +84,12 @@ pull_image() {
     timeout 60 docker pull "$1" >&2
 }
 
-built_image() { "$HERE/build.sh" trixie 4 "$@"; }
+built_image() { "$HERE/build.sh" "$RELEASE" "$VERSION" "$@"; }
 
 prepare_image() {
     if have_image "$WANTED"; then
         echo "$WANTED"
-    elif [[ -z ${MQCTX_TEST_IMAGE:-} ]] && built_image --look; then
+    elif [[ -z $DEMANDED ]] && built_image --look; then
         return
     elif pull_image "$WANTED"; then
         echo "$WANTED"

@@ -7,6 +7,8 @@ The first way that works is taken:
 3. ``server``: the ``rabbitmq-server`` that is installed on this machine.
 
 ``MQCTX_TEST_BROKER`` demands one of them by its name.
+
+The second broker, of RabbitMQ 4.3, is found in the first two ways, by names that end in ``_43``.
 """
 
 import gc
@@ -23,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any, Self
+from urllib.parse import urlsplit
 
 import pika
 from pika.exceptions import AMQPConnectionError
@@ -34,6 +37,7 @@ with warnings.catch_warnings():
     from testcontainers.core.config import testcontainers_config
 
 DEFAULT_IMAGE = "rabbitmq:4-management"
+DEFAULT_IMAGE_43 = "rabbitmq:4.3-management"
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 20.0
 
@@ -47,12 +51,22 @@ The integration tests need a RabbitMQ broker. Any one of these gives them one:
   3. Install rabbitmq-server on this machine: the tests start one of their own."""
 
 
+WAYS_OUT_43 = """\
+These tests need a RabbitMQ of 4.3 or newer too. Any one of these gives them one:
+  1. Set MQCTX_TEST_AMQP_URL_43 to the URL of a running broker,
+     such as amqp://guest:guest@127.0.0.1:5683/
+  2. Start Docker: testcontainers runs rabbitmq:4.3-management, or the image that
+     MQCTX_TEST_IMAGE_43 names. docker/prepare.sh 4.3 makes an image, and prints
+     its name, where no image registry can be reached."""
+
+
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A running broker: its URL and the way it was found."""
+    """A running broker: its URL, the way it was found, and the URL of its management API."""
 
     url: str
     way: str
+    management: str
 
 
 class NoBrokerError(Exception):
@@ -74,13 +88,35 @@ def find_broker(environ: Mapping[str, str] = os.environ) -> Generator[Broker]:
     with ExitStack() as stack:
         for way in _ways_to_try(environ):
             try:
-                url = stack.enter_context(_WAYS[way](environ))
+                url, management = stack.enter_context(_WAYS[way](environ))
             except _WayFailedError as error:
                 failures.append(f"  {way}: {error}")
             else:
-                yield Broker(url, way)
+                yield Broker(url, way, management)
                 return
     raise NoBrokerError("\n".join([WAYS_OUT, "What was tried:", *failures]))
+
+
+@contextmanager
+def find_broker_43(environ: Mapping[str, str] = os.environ) -> Generator[Broker]:
+    """Give a second broker, of RabbitMQ 4.3 or newer.
+
+    Raises:
+        NoBrokerError: No way to one works, or it is older.
+    """
+    others = {name: value for name, value in environ.items() if not name.startswith("MQCTX_TEST_")}
+    own = {name[:-3]: value for name, value in environ.items() if name.endswith("_43")}
+    way = "url" if own.get("MQCTX_TEST_AMQP_URL") else "testcontainers"
+    defaults = {"MQCTX_TEST_BROKER": way, "MQCTX_TEST_IMAGE": DEFAULT_IMAGE_43}
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(find_broker(others | defaults | own))
+        except NoBrokerError as error:
+            raise NoBrokerError(str(error).replace(WAYS_OUT, WAYS_OUT_43)) from None
+        version = server_version(found.url)
+        if [int(part) for part in version.split(".")[:2]] < [4, 3]:
+            raise NoBrokerError(f"{WAYS_OUT_43}\nWhat was found is RabbitMQ {version}.")
+        yield found
 
 
 def server_version(url: str) -> str:
@@ -129,18 +165,23 @@ def _ways_to_try(environ: Mapping[str, str]) -> list[str]:
 
 
 @contextmanager
-def _named_broker(environ: Mapping[str, str]) -> Generator[str]:
+def _named_broker(environ: Mapping[str, str]) -> Generator[tuple[str, str]]:
     url = environ.get("MQCTX_TEST_AMQP_URL")
     if not url:
         raise _WayFailedError("MQCTX_TEST_AMQP_URL is not set")
-    yield url
+    parts = urlsplit(url)
+    # The ports of a RabbitMQ that has others than usual are mostly moved alike.
+    derived = f"http://{parts.hostname}:{(parts.port or 5672) + 10_000}"
+    yield url, environ.get("MQCTX_TEST_MANAGEMENT_URL") or derived
 
 
 @contextmanager
-def _container_broker(environ: Mapping[str, str]) -> Generator[str]:
+def _container_broker(environ: Mapping[str, str]) -> Generator[tuple[str, str]]:
     with ExitStack() as stack:
         container = _start_container(environ, stack)
-        yield _guest_url(container.get_container_host_ip(), container.get_exposed_port(5672))
+        host = container.get_container_host_ip()
+        management = f"http://{host}:{container.get_exposed_port(15672)}"
+        yield _guest_url(host, container.get_exposed_port(5672)), management
 
 
 def _start_container(environ: Mapping[str, str], stack: ExitStack) -> RabbitMqContainer:
@@ -185,6 +226,7 @@ def _make_container(environ: Mapping[str, str]) -> RabbitMqContainer:
         vhost="/",
         docker_client_kw={"environment": environ},
     )
+    container.with_exposed_ports(15672)
     _do_without_missing_ryuk(container.get_docker_client().client.images)
     return container
 
@@ -204,15 +246,16 @@ def _do_without_missing_ryuk(images: Any) -> None:
 
 
 @contextmanager
-def _installed_broker(environ: Mapping[str, str]) -> Generator[str]:
+def _installed_broker(environ: Mapping[str, str]) -> Generator[tuple[str, str]]:
     programs = installed_programs(environ)
     if programs is None:
         raise _WayFailedError("rabbitmq-server and Erlang's epmd are not both installed")
     server, epmd = programs
-    port, dist_port, epmd_port = _free_ports(3)
+    port, management_port, dist_port, epmd_port = _free_ports(4)
     with TemporaryDirectory(prefix="mqctx-broker-") as name:
         directory = Path(name)
         server_environ = _server_environ(environ, directory, port, dist_port, epmd_port)
+        _enable_management(directory, management_port)
         log_path = directory / "output.log"
         with (
             log_path.open("wb") as log,
@@ -223,7 +266,13 @@ def _installed_broker(environ: Mapping[str, str]) -> Generator[str]:
             with _running([server], server_environ, log) as process:
                 url = _guest_url("127.0.0.1", port)
                 _wait_until(lambda: _accepts(url), process, log_path)
-                yield url
+                yield url, f"http://127.0.0.1:{management_port}"
+
+
+def _enable_management(directory: Path, port: int) -> None:
+    (directory / "enabled_plugins").write_text("[rabbitmq_management].\n")
+    settings = f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n"
+    (directory / "rabbitmq.conf").write_text(settings)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -239,7 +288,6 @@ def _server_environ(
 ) -> dict[str, str]:
     """Keep the server away from every setting, directory and node of an installed one."""
     kept = {name: value for name, value in environ.items() if not name.startswith("RABBITMQ_")}
-    (directory / "rabbitmq.conf").touch()
     return kept | {
         "HOME": str(directory),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -315,7 +363,7 @@ def _guest_url(host: str, port: int) -> str:
     return f"amqp://guest:guest@{host}:{port}/"
 
 
-_WAYS: dict[str, Callable[[Mapping[str, str]], AbstractContextManager[str]]] = {
+_WAYS: dict[str, Callable[[Mapping[str, str]], AbstractContextManager[tuple[str, str]]]] = {
     "url": _named_broker,
     "testcontainers": _container_broker,
     "server": _installed_broker,

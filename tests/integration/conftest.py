@@ -1,31 +1,58 @@
 """The broker and the Redis of the integration tests, found once for all of them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from tests.drivers.on_pika import pika_channel
 
-from .broker import Broker, NoBrokerError, find_broker, server_version
+from .broker import Broker, NoBrokerError, find_broker, find_broker_43, server_version
 from .redis_server import NoRedisError, find_redis
 from .shared import shared_broker
 
-_USED = pytest.StashKey[str]()
+_USED = pytest.StashKey[list[str]]()
+_Find = Callable[[], AbstractContextManager[Broker]]
 
 
 @pytest.fixture(scope="session")
-def broker(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, worker_id: str
-) -> Iterator[Broker]:
+def broker(request: pytest.FixtureRequest, brokers_folder: Path) -> Iterator[Broker]:
     """Give the broker, or fail every test that asks for it with what to do about it."""
+    with _shared(request.config, brokers_folder, find_broker) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def broker_43(request: pytest.FixtureRequest, brokers_folder: Path) -> Iterator[Broker]:
+    """Give a second broker, of RabbitMQ 4.3 or newer; fail like `broker` where there is none."""
+    folder = brokers_folder / "4.3"
+    folder.mkdir(exist_ok=True)
+    with _shared(request.config, folder, find_broker_43) as found:
+        yield found
+
+
+@pytest.fixture(scope="session", params=["broker", "broker_43"], ids=["first", "4.3"])
+def each_broker(request: pytest.FixtureRequest) -> Broker:
+    """Run the test on both brokers."""
+    found: Broker = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(scope="session")
+def brokers_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Give a folder that all processes of the run have."""
     folder = tmp_path_factory.getbasetemp()
-    if worker_id != "master":
-        folder = folder.parent  # the one of all processes of the run
+    return folder if worker_id == "master" else folder.parent
+
+
+@contextmanager
+def _shared(config: pytest.Config, folder: Path, find: _Find) -> Generator[Broker]:
     try:
-        with shared_broker(folder, find_broker) as found:
-            version = server_version(found.url)
-            request.config.stash[_USED] = f"RabbitMQ {version}, found by way of {found.way}"
+        with shared_broker(folder, find) as found:
+            used = f"RabbitMQ {server_version(found.url)}, found by way of {found.way}"
+            config.stash.setdefault(_USED, []).append(used)
             yield found
     except NoBrokerError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
@@ -67,7 +94,8 @@ def redis_url() -> Iterator[str]:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Tell which broker the tests ran with."""
-    if used := config.stash.get(_USED, None):
+    """Tell which brokers the tests ran with."""
+    if used := config.stash.get(_USED, []):
         terminalreporter.write_sep("=", "broker")
-        terminalreporter.write_line(used)
+        for each in used:
+            terminalreporter.write_line(each)

@@ -1,12 +1,21 @@
 """Tests of the finder of the integration tests' broker, and of the broker that it found."""
 
 import os
+from typing import Any
 
+import httpx
 import pika
 import pytest
 from pika.exceptions import AMQPConnectionError
 
-from .broker import Broker, NoBrokerError, find_broker, installed_programs, server_version
+from .broker import (
+    Broker,
+    NoBrokerError,
+    find_broker,
+    find_broker_43,
+    installed_programs,
+    server_version,
+)
 
 URL = "amqps://someone:secret@somewhere:1234/a%2Fb?heartbeat=5"
 NO_DOCKER = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
@@ -18,15 +27,35 @@ def environ(**changes: str) -> dict[str, str]:
     return kept | changes
 
 
-def failure_of(given: dict[str, str]) -> str:
-    with pytest.raises(NoBrokerError) as caught, find_broker(given):
+def failure_of(given: dict[str, str], find: Any = find_broker) -> str:
+    with pytest.raises(NoBrokerError) as caught, find(given):
         pytest.fail("a broker was found")
     return str(caught.value)
 
 
 def test_the_given_url_comes_first_and_is_passed_on_untouched() -> None:
     with find_broker(environ(MQCTX_TEST_AMQP_URL=URL)) as found:
-        assert found == Broker(URL, "url")
+        assert found == Broker(URL, "url", "http://somewhere:11234")
+
+
+def test_the_second_is_looked_for_by_names_of_its_own() -> None:
+    given = environ(MQCTX_TEST_AMQP_URL=URL, **NO_DOCKER)
+    message = failure_of(given, find_broker_43)
+    assert "1. Set MQCTX_TEST_AMQP_URL_43" in message
+    assert "  testcontainers: DockerException" in message
+    assert "  url: " not in message
+
+
+def test_the_second_is_not_older_than_4_3(broker: Broker, broker_43: Broker) -> None:
+    assert server_version(broker_43.url) >= "4.3"
+    if server_version(broker.url) < "4.3":
+        message = failure_of(environ(MQCTX_TEST_AMQP_URL_43=broker.url), find_broker_43)
+        assert "What was found is RabbitMQ 4." in message
+
+
+def test_both_have_a_management_api(each_broker: Broker) -> None:
+    told = httpx.get(f"{each_broker.management}/api/whoami", auth=("guest", "guest")).json()
+    assert told["name"] == "guest"
 
 
 def test_without_any_broker_the_error_names_the_ways_out_and_why_each_way_failed() -> None:

@@ -23,7 +23,7 @@ class Brokers:
         self.found += 1
         url = f"amqp://{self.found}"
         self.running.append(url)
-        yield Broker(url, "url")
+        yield Broker(url, "url", "")
         self.running.remove(url)
 
 

@@ -63,4 +63,4 @@ class OversizeError(MqctxError, ValueError):
 
     def __init__(self, message: str, names: Iterable[str] = ()) -> None:
         super().__init__(message)
-        self.names = tuple(names)
+        self.names: tuple[str, ...] = tuple(names)

@@ -4,7 +4,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -18,6 +18,18 @@ from mqctx.errors import ConfigurationError
 Method: TypeAlias = Callable[..., Any]
 _Chosen: TypeAlias = tuple[Propagator | None]
 """The propagator that was given, or None for whichever is the default one at the call."""
+
+
+class Instrument(Protocol):
+    """The signature of an adapter's `instrument`."""
+
+    def __call__(self, target: object = None, *, propagator: Propagator | None = None) -> None: ...
+
+
+class Uninstrument(Protocol):
+    """The signature of an adapter's `uninstrument`."""
+
+    def __call__(self, target: object = None) -> None: ...
 
 
 class InjectedHeaders(dict[str, Any]):

@@ -18,7 +18,14 @@ from mqctx.adapters._aio_pika_blocks import OpenBlocks
 from mqctx.adapters._aio_pika_copy import copied_message
 from mqctx.adapters._aio_pika_iterators import BlockHooks, owners
 from mqctx.adapters._handler import HandlerDecorator, headers_of, scope_from
-from mqctx.adapters._instrumentation import Hook, InjectedHeaders, Instrumentation, Method
+from mqctx.adapters._instrumentation import (
+    Hook,
+    InjectedHeaders,
+    Instrument,
+    Instrumentation,
+    Method,
+    Uninstrument,
+)
 from mqctx.errors import HeadersError
 
 __all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
@@ -137,7 +144,7 @@ def _set_missing(copied: AbstractMessage, name: str, text: str) -> None:
         object.__setattr__(copied, name, text)
 
 
-consume_with_context = HandlerDecorator(
+consume_with_context: HandlerDecorator = HandlerDecorator(
     "message", carrier="message", kind=AbstractMessage, awaited_by_client=True
 )
 """Decorate a `(message)` callback, sync or `async def`, to run in its message's context."""
@@ -198,5 +205,5 @@ _instrumentation.use(
     Hook(Queue, "consume", _around_consume),
     *BlockHooks(_instrumentation, _blocks),
 )
-instrument = _instrumentation.instrument
-uninstrument = _instrumentation.uninstrument
+instrument: Instrument = _instrumentation.instrument
+uninstrument: Uninstrument = _instrumentation.uninstrument

@@ -15,7 +15,6 @@ from celery.app.amqp import AMQP, task_message
 from celery.app.base import Celery
 from celery.app.task import Task
 from celery.concurrency.base import BasePool
-from celery.local import Proxy
 from celery.worker.request import Request
 
 from mqctx._core.context import EMPTY
@@ -31,7 +30,7 @@ _in_worker: ContextVar[bool] = ContextVar("mqctx.adapters.celery", default=False
 """Whether a worker is at work on a task: an error of Celery's own sends would be lost there."""
 
 
-def instrument(app: Celery | Proxy | None = None, *, propagator: Propagator | None = None) -> None:
+def instrument(app: object = None, *, propagator: Propagator | None = None) -> None:
     """Let tasks be sent with the active context, and run inside the context they were sent with.
 
     Call it in each process that sends or runs tasks, best beside the app; as often as you like,
@@ -50,7 +49,7 @@ def instrument(app: Celery | Proxy | None = None, *, propagator: Propagator | No
     _instrumentation.instrument(_evaluated(app), propagator=propagator)
 
 
-def uninstrument(app: Celery | Proxy | None = None) -> None:
+def uninstrument(app: object = None) -> None:
     """Undo `instrument` for the same app, or None. After the last one, no hook is left."""
     _instrumentation.uninstrument(_evaluated(app))
 

@@ -27,8 +27,10 @@ from mqctx.adapters._handler import (
 from mqctx.adapters._instrumentation import (
     Hook,
     InjectedHeaders,
+    Instrument,
     Instrumentation,
     Method,
+    Uninstrument,
     may_carry,
 )
 
@@ -136,7 +138,7 @@ def _property_of(message: object, name: str) -> object:
     return properties.get(name) if is_mapping(properties) else None
 
 
-consume_with_context = HandlerDecorator(
+consume_with_context: HandlerDecorator = HandlerDecorator(
     *("body", "message"),
     carrier="message",
     kind=Message,
@@ -246,5 +248,5 @@ _instrumentation.use(
     Hook(Queue, "consume", _around_consume),
     Hook(Connection, "clone", _around_clone),
 )
-instrument = _instrumentation.instrument
-uninstrument = _instrumentation.uninstrument
+instrument: Instrument = _instrumentation.instrument
+uninstrument: Uninstrument = _instrumentation.uninstrument

@@ -11,7 +11,14 @@ from pika.connection import Connection
 from mqctx._core.scope import Scope
 from mqctx._propagation.propagator import Propagator, registry
 from mqctx.adapters._handler import HandlerDecorator, headers_of, scope_from
-from mqctx.adapters._instrumentation import Hook, Instrumentation, Method, may_carry
+from mqctx.adapters._instrumentation import (
+    Hook,
+    Instrument,
+    Instrumentation,
+    Method,
+    Uninstrument,
+    may_carry,
+)
 
 __all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
 
@@ -72,7 +79,7 @@ def _set_property(properties: BasicProperties, name: str, text: str) -> None:
         setattr(properties, name, text)
 
 
-consume_with_context = HandlerDecorator(
+consume_with_context: HandlerDecorator = HandlerDecorator(
     *("channel", "method", "properties", "body"),
     carrier="properties",
     kind=BasicProperties,
@@ -166,5 +173,5 @@ _instrumentation.use(
     Hook(Channel, "basic_consume", _around_consume),
     Hook(Channel, "basic_get", _around_get),
 )
-instrument = _instrumentation.instrument
-uninstrument = _instrumentation.uninstrument
+instrument: Instrument = _instrumentation.instrument
+uninstrument: Uninstrument = _instrumentation.uninstrument

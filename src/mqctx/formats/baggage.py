@@ -45,10 +45,10 @@ class BaggageFormat:
 
     __slots__ = ()
 
-    headers = (_HEADER,)
+    headers: tuple[str, ...] = (_HEADER,)
     header_prefix = None
-    owned_names = (_OTHERS,)
-    properties = ()
+    owned_names: tuple[str, ...] = (_OTHERS,)
+    properties: tuple[str, ...] = ()
     yields_plain_json = False
     verifies = False
     decode_text = None

@@ -55,7 +55,7 @@ class FlatFormat:
 
     __slots__ = ("_headers", "header_prefix", "headers", "properties")
 
-    owned_names = ()
+    owned_names: tuple[str, ...] = ()
     yields_plain_json = False
     verifies = False
     decode_text = None
@@ -73,8 +73,10 @@ class FlatFormat:
         else:
             self.header_prefix = "mqctx-" if prefix is None else prefix
             check_prefix(self.header_prefix)
-        self.headers = tuple(self._headers.values())
-        self.properties = tuple(header for header in self.headers if header in _PROPERTIES)
+        self.headers: tuple[str, ...] = tuple(self._headers.values())
+        self.properties: tuple[str, ...] = tuple(
+            header for header in self.headers if header in _PROPERTIES
+        )
 
     def encode(self, values: Mapping[str, JSONValue]) -> Mapping[str, str]:
         """Return a header for each of the values.

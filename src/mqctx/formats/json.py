@@ -1,7 +1,7 @@
 """The default layout: one header with a compact JSON object, all ASCII."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -14,7 +14,8 @@ __all__ = ["JsonFormat", "from_json", "to_json"]
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
-read_flat = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).decode
+_ReadFlat: TypeAlias = Callable[[str], dict[str, str | int | float | bool | None]]
+read_flat: _ReadFlat = msgspec.json.Decoder(dict[str, str | int | float | bool | None]).decode
 """Reads the usual case: no lists and no dicts, which could be nested too deep."""
 
 
@@ -55,8 +56,8 @@ class JsonFormat:
     __slots__ = ("_framing", "decode_text", "header", "headers")
 
     header_prefix = None
-    owned_names = ()
-    properties = ()
+    owned_names: tuple[str, ...] = ()
+    properties: tuple[str, ...] = ()
     yields_plain_json = True
     verifies = False
     join = None
@@ -64,11 +65,11 @@ class JsonFormat:
     def __init__(self, header: str = "mqctx") -> None:
         check_header(header)
         self.header: Final = header
-        self.headers = (header,)
+        self.headers: tuple[str, ...] = (header,)
         self._framing = header_size(header, "")
         # A subclass may decode in a way of its own.
         own_decode = type(self).decode is JsonFormat.decode
-        self.decode_text = read_flat if own_decode else None
+        self.decode_text: _ReadFlat | None = read_flat if own_decode else None
 
     def encode(self, values: Mapping[str, JSONValue]) -> Mapping[str, str]:
         """Return the one header that carries `values`, or none if there are no values."""

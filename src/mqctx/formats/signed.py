@@ -59,7 +59,7 @@ class SignedFormat:
     )
 
     header_prefix = None
-    properties = ()
+    properties: tuple[str, ...] = ()
     verifies = True
     decode_text = None
     join = None
@@ -80,10 +80,11 @@ class SignedFormat:
         if max_age is not None and not max_age > 0:
             raise ConfigurationError(f"max_age: {max_age} is not a number of seconds above 0")
         self._format = format
-        self.headers = (self._header,) = tuple(format.headers)
+        self.headers: tuple[str, ...] = tuple(format.headers)
+        (self._header,) = self.headers
         self.owned_names: Collection[str] = format.owned_names
-        self.yields_plain_json = format.yields_plain_json
-        self.max_age = max_age
+        self.yields_plain_json: bool = format.yields_plain_json
+        self.max_age: float | None = max_age
         self._signers = {
             name: Signer(
                 secret,

@@ -66,17 +66,23 @@ class TraceContextFormat:
 
     __slots__ = ("sampled",)
 
-    headers = (_PARENT, _STATE)
+    headers: tuple[str, ...] = (_PARENT, _STATE)
     header_prefix = None
-    owned_names = ("trace_id", "span_id", "parent_span_id", "trace_flags", "tracestate")
-    properties = ()
+    owned_names: tuple[str, ...] = (
+        "trace_id",
+        "span_id",
+        "parent_span_id",
+        "trace_flags",
+        "tracestate",
+    )
+    properties: tuple[str, ...] = ()
     yields_plain_json = True
     verifies = False
     decode_text = None
     join = None
 
     def __init__(self, *, sampled: bool = True) -> None:
-        self.sampled = sampled
+        self.sampled: bool = sampled
 
     def encode(self, values: Mapping[str, JSONValue]) -> Callable[[int], Mapping[str, str]]:
         """Return a function that makes the headers of one message, each message a new span.

@@ -7,7 +7,9 @@
 # make bench     measures what it costs, beside doing without and the peers: docs/benchmarks.md;
 #                takes some 12 minutes; QUICK=1 for two, ONLY=log,instructions,... for some of it
 # make format    formats the code
-# make lock      renews the versions in uv.lock
+# make dist      leaves a wheel and an sdist in dist/
+# make audit     asks for known weaknesses of the versions in constraints.txt
+# make lock      renews the versions in constraints.txt
 #
 # Each needs Python 3.11+ and a package index that pip reaches, and sets up what else it needs.
 # PYTHON names the interpreter, VENV the folder of its virtual environment.
@@ -15,7 +17,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
+INSTALL := python -m pip --quiet --quiet --disable-pip-version-check install
+# The versions that were tested. pip knows the index that this machine uses.
+TESTED := $(INSTALL) --constraint constraints.txt
 LOWEST := $(VENV)-lowest
 # Tests wait more than they work: for brokers, servers and workers. Each file stays in one process.
 AT_ONCE := --numprocesses 4 --dist loadfile
@@ -24,7 +28,7 @@ BROKER ?=
 ONLY ?=
 QUICK ?=
 
-.PHONY: demo example test lint types tests tests-lowest test-full test-peers broker broker-4.3 redis bench format lock clean
+.PHONY: demo example test lint types tests tests-lowest test-full test-peers broker broker-4.3 redis bench dist audit format lock clean
 .DELETE_ON_ERROR:
 
 ifeq ($(BROKER),docker)
@@ -52,8 +56,10 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	@# As a user's type checker sees the package: from outside the source tree.
+	cd $(VENV) && PATH="$(abspath $(BIN)):$$PATH" bin/pyright --verifytypes mqctx --ignoreexternal >verifytypes.log || { cat verifytypes.log; exit 1; }
 
-# With the versions in uv.lock. What cannot be prepared here is no failure: the tests look for
+# With the versions in constraints.txt. What cannot be prepared here is no failure: the tests look for
 # another broker or Redis, and fail where there is none.
 tests: $(VENV)/.dev redis
 	$(BIN)/coverage erase
@@ -61,8 +67,9 @@ tests: $(VENV)/.dev redis
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-# With the lowest versions of the clients that pyproject.toml allows.
-tests-lowest: $(LOWEST)/.dev redis
+# The wheel as users install it, with the lowest versions of the clients that pyproject.toml allows.
+tests-lowest: $(LOWEST)/.dev dist redis
+	@$(LOWEST)/bin/$(INSTALL) --no-deps --force-reinstall dist/*.whl
 	$(IMAGES) $(LOWEST)/bin/pytest -q $(AT_ONCE) tests/unit tests/adapters tests/http_clients tests/integration $(addprefix tests/opentelemetry/test_,$(addsuffix .py,propagator runtime baggage spans trace_context))
 
 # Everything that takes long too: each cell of the conformance matrix, the cluster, the soak.
@@ -97,64 +104,75 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-# Renews the versions in uv.lock.
+# Builds the wheel from the sdist, so that both are known to be whole.
+dist: $(VENV)/.release
+	@rm -rf dist
+	@$(BIN)/python -m build >$(VENV)/dist.log 2>&1 || { cat $(VENV)/dist.log; exit 1; }
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist
+
+audit: $(VENV)/.release
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
+
+# Renews the versions in constraints.txt, for every Python and platform.
 lock: $(VENV)/.uv
-	PATH="$(BIN):$$PATH" $(BIN)/python tools/lock.py --upgrade
+	$(BIN)/uv pip compile --quiet --upgrade --universal --all-extras $(addprefix --group pyproject.toml:,dev bench full release) --no-annotate --no-header --no-emit-index-url --output-file constraints.txt pyproject.toml
 
 clean:
 	rm -rf $(VENV) $(LOWEST) $(VENV)-peers
 
-# uv reads the lock; pip installs, because it knows the index that this machine uses.
-$(VENV)/.uv:
+# --group needs pip 25.1.
+$(VENV)/.pip:
 	@echo "Setting up $(VENV) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mqctx needs Python 3.11 or newer; name one with make PYTHON=...")'
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install 'uv>=0.9'
+	@$(BIN)/$(TESTED) 'pip>=25.1'
 	@touch $@
 
-$(VENV)/.demo: uv.lock pyproject.toml | $(VENV)/.uv
-	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --no-dev --extra cli --output-file $@.txt
-	@$(PIP) install --requirement $@.txt
-	@$(PIP) install --no-deps --editable .
+$(VENV)/.demo: constraints.txt pyproject.toml | $(VENV)/.pip
+	@$(BIN)/$(TESTED) --editable '.[cli]'
 	@touch $@
 
-$(VENV)/.example: uv.lock pyproject.toml | $(VENV)/.uv
-	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --no-dev --group example --extra aio-pika --extra celery --extra httpx --extra kombu --extra pika --output-file $@.txt
-	@$(PIP) install --requirement $@.txt
-	@$(PIP) install --no-deps --editable .
+$(VENV)/.example: constraints.txt pyproject.toml | $(VENV)/.pip
+	@$(BIN)/$(TESTED) --group example --editable '.[aio-pika,celery,httpx,kombu,pika]'
 	@touch $@
 
-$(VENV)/.dev: uv.lock pyproject.toml | $(VENV)/.uv
+$(VENV)/.dev: constraints.txt pyproject.toml | $(VENV)/.pip
 	@echo "Installing what the tests need ..."
-	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --group dev --all-extras --output-file $@.txt
-	@$(PIP) install --requirement $@.txt
-	@$(PIP) install --no-deps --editable .
+	@$(BIN)/$(TESTED) --group dev --editable '.[all]'
 	@touch $@
 
 $(VENV)/.full: $(VENV)/.dev
-	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --only-group full --output-file $@.txt
-	@$(PIP) install --requirement $@.txt
-	@touch $@
-
-# With the versions in uv.lock of all that mqctx knows, and with what the others' tests need.
-$(VENV)-peers/.ready: uv.lock pyproject.toml tools/peers/requirements.txt | $(VENV)/.uv
-	@echo "Setting up $(VENV)-peers ..."
-	@$(PYTHON) -m venv $(VENV)-peers
-	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --group dev --all-extras --output-file $@.txt
-	@$(VENV)-peers/bin/python -m pip --quiet --quiet --disable-pip-version-check install --requirement $@.txt --requirement tools/peers/requirements.txt
-	@$(VENV)-peers/bin/python -m pip --quiet --quiet --disable-pip-version-check install --no-deps --editable .
+	@$(BIN)/$(TESTED) --group full
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev
-	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --only-group bench --output-file $@.txt
-	@$(PIP) install --requirement $@.txt
+	@$(BIN)/$(TESTED) --group bench
 	@touch $@
 
-$(LOWEST)/.dev: uv.lock pyproject.toml | $(VENV)/.uv
+$(VENV)/.release: $(VENV)/.dev
+	@$(BIN)/$(TESTED) --group release
+	@touch $@
+
+$(VENV)/.uv: | $(VENV)/.pip
+	@$(BIN)/$(INSTALL) 'uv>=0.9'
+	@touch $@
+
+# With the tested versions of all that mqctx knows, and with what the others' tests need.
+$(VENV)-peers/.ready: constraints.txt pyproject.toml tools/peers/requirements.txt
+	@echo "Setting up $(VENV)-peers ..."
+	@$(PYTHON) -m venv $(VENV)-peers
+	@$(VENV)-peers/bin/$(TESTED) 'pip>=25.1'
+	@$(VENV)-peers/bin/$(TESTED) --group dev --requirement tools/peers/requirements.txt --editable '.[all]'
+	@touch $@
+
+# The tests' own libraries as tested, then the lowest versions of what mqctx knows.
+$(LOWEST)/.dev: constraints.txt pyproject.toml tools/lowest.py
 	@echo "Setting up $(LOWEST) ..."
 	@$(PYTHON) -m venv $(LOWEST)
-	@$(BIN)/uv export --quiet --frozen --no-hashes --no-emit-project --no-annotate --no-header --only-group test | $(BIN)/python tools/lowest.py > $@.txt
+	@$(LOWEST)/bin/$(TESTED) 'pip>=25.1'
+	@$(LOWEST)/bin/$(TESTED) --group test
+	@$(LOWEST)/bin/python tools/lowest.py > $@.txt
 	@echo redis==5.0 >> $@.txt
-	@$(LOWEST)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --requirement $@.txt
-	@$(LOWEST)/bin/python -m pip --quiet --quiet --disable-pip-version-check install --no-deps --editable .
+	@$(LOWEST)/bin/$(INSTALL) --requirement $@.txt
 	@touch $@

@@ -1,0 +1,45 @@
+"""What CI runs on each Python: `nox`, or `nox --session tests-3.13`."""
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.error_on_missing_interpreters = False
+nox.needs_version = ">=2025.5"
+
+PYTHONS = ["3.11", "3.12", "3.13", "3.13t", "3.14"]
+WITHOUT_BROKER = ["unit", "adapters", "middleware", "http_clients", "logging", "opentelemetry"]
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run what needs no broker against the installed wheel; arguments replace the folders."""
+    install(session, "test", "neighbours")
+    folders = session.posargs or [f"tests/{folder}" for folder in WITHOUT_BROKER]
+    session.run("pytest", "--quiet", "--numprocesses", "auto", "--dist", "loadfile", *folders)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check that every public name has a known type, as a user's type checker sees it."""
+    install(session, "types")
+    with session.chdir(session.create_tmp()):  # beside the source tree, that would be what it reads
+        session.run("pyright", "--verifytypes", "mqctx", "--ignoreexternal")
+    session.run("mypy", "--strict", "--package", "mqctx")
+
+
+@nox.session
+def dependencies(session: nox.Session) -> None:
+    """Check that what is imported is declared, and that no declared version is known to be weak."""
+    install(session, "release")
+    session.run("deptry", "src")
+    session.run("make", "audit", f"VENV={session.virtualenv.location}", external=True)
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Build the wheel, and install it with the tested versions of everything else."""
+    session.install("--constraint", "constraints.txt", "pip>=25.1", "build")
+    wheels = session.create_tmp()
+    session.run("python", "-m", "build", "--outdir", wheels, silent=True)
+    names = [argument for group in groups for argument in ("--group", group)]
+    session.install("--constraint", "constraints.txt", *names, ".[all]")
+    session.install("--no-deps", "--force-reinstall", "--no-index", "--find-links", wheels, "mqctx")

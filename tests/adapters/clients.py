@@ -28,7 +28,7 @@ Headers = dict[str, Any]
 _queues = itertools.count()
 
 
-class Client(Protocol):
+class AdapterClient(Protocol):
     """One client library, and our adapter for it."""
 
     @property
@@ -189,7 +189,7 @@ def kombu_message(headers: Headers | None) -> Any:
     return cast("Any", kombu.Message)(b"42", headers=headers)
 
 
-CLIENTS: dict[str, Client] = {
+CLIENTS: dict[str, AdapterClient] = {
     "aio-pika": AioPikaClient(),
     "kombu": KombuClient(),
     "pika": PikaClient(),

@@ -37,7 +37,7 @@ async def on_order(message: AbstractIncomingMessage) -> Context:
     return current()
 
 
-class Worker:
+class OrderHandler:
     @consume_with_context
     async def decorated(self, message: AbstractIncomingMessage) -> Context:
         await asyncio.sleep(0)
@@ -53,9 +53,9 @@ class Worker:
     "handler",
     [
         on_order,
-        Worker().decorated,
-        consume_with_context(Worker()),
-        consume_with_context(functools.partial(Worker())),
+        OrderHandler().decorated,
+        consume_with_context(OrderHandler()),
+        consume_with_context(functools.partial(OrderHandler())),
     ],
     ids=["async def", "method", "object", "partial"],
 )

@@ -8,7 +8,7 @@ from anyio import from_thread, to_thread
 from mqctx import Context, bind, current, scope
 
 
-async def request(number: int) -> list[Context]:
+async def serve_request(number: int) -> list[Context]:
     """Return what a sync endpoint sees, what it sees on the way back, and what is left."""
 
     def endpoint() -> tuple[Context, Context]:
@@ -22,7 +22,7 @@ async def request(number: int) -> list[Context]:
 
 @pytest.mark.asyncio
 async def test_a_worker_thread_shares_the_run_and_goes_back_in_it() -> None:
-    assert await request(1) == [{"request_id": 1, "user": 1}] * 3
+    assert await serve_request(1) == [{"request_id": 1, "user": 1}] * 3
 
 
 @pytest.mark.asyncio
@@ -30,7 +30,7 @@ async def test_worker_threads_that_requests_share_do_not_mix_them() -> None:
     seen: list[list[Context]] = []
 
     async def note(number: int) -> None:
-        seen.append(await request(number))
+        seen.append(await serve_request(number))
 
     async with anyio.create_task_group() as tasks:
         for number in range(60):

@@ -52,7 +52,7 @@ def decorated(request: pytest.FixtureRequest) -> tuple[Callable[..., Any], dict[
     return decorate(handler), arguments
 
 
-def result(handled: Any) -> Any:
+def returned(handled: Any) -> Any:
     """Return what a handler returns; an `async def` here waits for nothing."""
     if not hasattr(handled, "send"):
         return handled
@@ -63,28 +63,28 @@ def result(handled: Any) -> Any:
 
 def test_arguments_of_ones_own_may_follow_by_position(decorated: Any) -> None:
     handler, arguments = decorated
-    assert result(handler(*arguments.values(), "db")) == {"user": "ada"}
+    assert returned(handler(*arguments.values(), "db")) == {"user": "ada"}
 
 
 def test_arguments_of_ones_own_may_follow_by_name(decorated: Any) -> None:
     handler, arguments = decorated
-    assert result(handler(*arguments.values(), db="db")) == {"user": "ada"}
+    assert returned(handler(*arguments.values(), db="db")) == {"user": "ada"}
 
 
 def test_all_may_be_given_by_names_that_are_not_the_clients(decorated: Any) -> None:
     handler, arguments = decorated
-    assert result(handler(**arguments, db="db")) == {"user": "ada"}
+    assert returned(handler(**arguments, db="db")) == {"user": "ada"}
 
 
 def test_a_partial_may_give_what_follows(decorated: Any) -> None:
     handler, arguments = decorated
-    assert result(functools.partial(handler, db="db")(*arguments.values())) == {"user": "ada"}
+    assert returned(functools.partial(handler, db="db")(*arguments.values())) == {"user": "ada"}
 
 
 def test_too_few_arguments_are_pythons_own_error(decorated: Any) -> None:
     handler, _ = decorated
     with pytest.raises(TypeError, match=r"missing \d required positional argument"):
-        result(handler())
+        returned(handler())
 
 
 def pika_handlers() -> dict[str, Callable[..., Context]]:
@@ -194,7 +194,7 @@ def test_a_built_in_function_without_a_signature_may_handle() -> None:
         assert handler(*client.delivery(ADA)) == {"user": "ada"}
 
 
-class Client:
+class HasHeaders:
     """An HTTP client or the like, which has headers too."""
 
     headers: ClassVar = {"mqctx": '{"user":"eve"}'}
@@ -209,7 +209,7 @@ def test_what_else_has_headers_is_not_taken_for_the_message() -> None:
     def on_aio_pika(msg: Any, http: Any) -> Context:
         return current()
 
-    class Worker(Client):
+    class Worker(HasHeaders):
         @CLIENTS["pika"].adapter.consume_with_context
         def on_pika(self, *args: Any) -> Context:
             return current()
@@ -221,7 +221,7 @@ def test_what_else_has_headers_is_not_taken_for_the_message() -> None:
     handlers = (on_kombu, on_aio_pika, Worker().on_pika, Worker().on_kombu)
     names = ("kombu", "aio-pika", "pika", "kombu")
     for name, handler, more in zip(names, handlers, (1, 1, 0, 0), strict=True):
-        own = [Client()] * more
+        own = [HasHeaders()] * more
         assert handler(*CLIENTS[name].delivery(ADA), *own) == {"user": "ada"}
         assert handler(*CLIENTS[name].delivery(None), *own) == {}
 

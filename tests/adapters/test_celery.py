@@ -1,6 +1,5 @@
 """What is particular to Celery: on its in-memory transport, with the worker's own code."""
 
-import contextvars
 import copy
 import logging
 import threading
@@ -26,9 +25,9 @@ import mqctx
 from mqctx import Context, Propagator, configure, current, scope
 from mqctx.adapters import celery as celery_adapter
 from mqctx.adapters import kombu as kombu_adapter
+from tests.adapters.conftest import other
 
 CARRIED = {"mqctx": '{"user":"ada"}'}
-other: contextvars.ContextVar[str] = contextvars.ContextVar("other", default="outside")
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +35,7 @@ def _hooks_go_as_they_came() -> Iterator[None]:
     yield
     celery_adapter.uninstrument()
     kombu_adapter.uninstrument()
-    assert attributes() == UNTOUCHED
+    assert class_attributes() == UNTOUCHED
 
 
 @pytest.fixture(autouse=True, params=[2, 1], ids="protocol {}".format)
@@ -68,23 +67,23 @@ class app_of:  # noqa: N801 - used as a function
         self._setup.__exit__(None, None, None)
 
 
-def sent(app: Any) -> list[Any]:
+def sent_messages(app: Any) -> list[Any]:
     """Take the messages that were sent and not yet worked off."""
     messages: list[Any] = []
-    with app.connection() as connection, connection.SimpleQueue(queue_of(app)) as queue:
+    with app.connection() as connection, connection.SimpleQueue(default_queue(app)) as queue:
         while queue.qsize():
             messages.append(queue.get_nowait())
             messages[-1].ack()
     return messages
 
 
-def queue_of(app: Any) -> str:
+def default_queue(app: Any) -> str:
     return cast("str", app.conf.task_default_queue)
 
 
 def contexts(app: Any) -> list[object]:
     """Take the messages that were sent, and return what they carry for us."""
-    return [message.headers.get("mqctx") for message in sent(app)]
+    return [message.headers.get("mqctx") for message in sent_messages(app)]
 
 
 def work(app: Any) -> None:
@@ -95,15 +94,15 @@ def work(app: Any) -> None:
     consumer.on_task_request = consumer.apply_eta_task = lambda request: request.execute_using_pool(
         consumer.pool
     )
-    while messages := sent(app):
+    while messages := sent_messages(app):
         for message in messages:
             payload = None if "task" in message.headers else message.decode()
             name = (payload or message.headers)["task"]
             handle = app.tasks[name].start_strategy(app, consumer)
-            handle(message, payload, nothing, nothing, [])
+            handle(message, payload, no_ack, no_ack, [])
 
 
-def nothing(*_: object) -> None:
+def no_ack(*_: object) -> None:
     """Stand in for the acknowledgement of what `sent` acknowledged."""
 
 
@@ -164,7 +163,7 @@ class TestSending:
         """A receiver of `before_task_publish` could not: Celery logs its errors, and sends."""
         with scope(basket="x" * 5000), pytest.raises(mqctx.OversizeError, match="'basket'"):
             WAYS_TO_SEND[way](app, note)
-        assert sent(app) == []
+        assert sent_messages(app) == []
 
 
 class TestHeaders:
@@ -173,7 +172,7 @@ class TestHeaders:
         options = {"headers": given, "priority": 3}
         with scope(user="ada"):
             note.apply_async(**options)
-        (message,) = sent(app)
+        (message,) = sent_messages(app)
         assert message.headers.items() >= {"kind": "order", **CARRIED}.items()
         assert given == {"kind": "order"}
         assert options == {"headers": given, "priority": 3}
@@ -181,14 +180,14 @@ class TestHeaders:
     def test_may_be_pairs_as_celery_lets_them(self, app: Any, note: Any) -> None:
         with scope(user="ada"):
             note.apply_async(headers=[("kind", "order")])
-        (message,) = sent(app)
+        (message,) = sent_messages(app)
         assert message.headers.items() >= {"kind": "order", **CARRIED}.items()
 
     def test_that_a_route_adds_are_kept(self, app: Any, note: Any) -> None:
         app.conf.task_routes = {"note": {"headers": {"kind": "order"}}}
         with scope(user="ada"):
             note.delay()
-        (message,) = sent(app)
+        (message,) = sent_messages(app)
         assert message.headers.items() >= {"kind": "order", **CARRIED}.items()
 
     def test_that_are_stale_are_replaced_or_removed(self, app: Any, note: Any) -> None:
@@ -230,7 +229,7 @@ class TestHeaders:
     ) -> None:
         with scope(user="ada"), app.connection() as connection:
             body = {"task": "note", "id": "1"}
-            kombu_adapter.publish(connection.Producer(), body, routing_key=queue_of(app))
+            kombu_adapter.publish(connection.Producer(), body, routing_key=default_queue(app))
         work(app)
         assert seen == [{"user": "ada"}]
 
@@ -525,18 +524,18 @@ class TestBatch:
 
         with app.connection() as connection:
             with scope(user="ada"):
-                connection.Producer().publish("42", routing_key=queue_of(app))
+                connection.Producer().publish("42", routing_key=default_queue(app))
 
             def on_message(message: Any) -> None:
                 seen.append(current())
-                TaskPool(app=app).apply_async(flush, callback=nothing)
+                TaskPool(app=app).apply_async(flush, callback=no_ack)
                 seen.append(current())
 
-            queue = app.amqp.queues[queue_of(app)]
+            queue = app.amqp.queues[default_queue(app)]
             with connection.Consumer([queue], on_message=on_message, no_ack=True):
                 connection.drain_events(timeout=1)
                 celery_adapter.uninstrument()
-                connection.Producer().publish("43", routing_key=queue_of(app))
+                connection.Producer().publish("43", routing_key=default_queue(app))
                 connection.drain_events(timeout=1)
         assert seen == [{"user": "ada"}, {}, {"user": "ada"}, {}, {}, {}]
 
@@ -548,9 +547,9 @@ class TestBatch:
                 note.delay()
         consumer = MagicMock(on_task_request=requests.append, disable_rate_limits=True)
         consumer.controller.state.revoked = set()
-        for message in sent(app):
+        for message in sent_messages(app):
             payload = None if "task" in message.headers else message.decode()
-            note.start_strategy(app, consumer)(message, payload, nothing, nothing, [])
+            note.start_strategy(app, consumer)(message, payload, no_ack, no_ack, [])
         for each, context in zip(requests, ({"user": "ada"}, {}), strict=True):
             simple = SimpleNamespace(request_dict=each.request_dict)
             with scope(user="ambient"):
@@ -573,7 +572,7 @@ class TestInTheMainProcess:
         def request_of(**options: Any) -> Any:
             with scope(user="ada"):
                 note.apply_async(**options)
-            (message,) = sent(app)
+            (message,) = sent_messages(app)
             if app.conf.task_protocol == 2:
                 return Request(message, app=app)
             body = message.decode()
@@ -662,30 +661,30 @@ class TestEager:
         assert seen == [{"user": "ada"}] * 3
 
 
-def attributes() -> dict[tuple[type, str], object]:
+def class_attributes() -> dict[tuple[type, str], object]:
     """Return what Celery's classes consist of."""
     kinds = (AMQP, celery.Celery, Request, celery.Task)
     return {(kind, name): value for kind in kinds for name, value in vars(kind).items()}
 
 
-UNTOUCHED = attributes()
+UNTOUCHED = class_attributes()
 
 
 class TestInstrument:
     def test_is_idempotent_and_uninstrument_leaves_no_trace(self, app: Any, note: Any) -> None:
-        hooked = attributes()
+        hooked = class_attributes()
         celery_adapter.instrument(app)
         celery_adapter.instrument()
-        assert attributes() == hooked
+        assert class_attributes() == hooked
         note.delay()
         work(app)
         celery_adapter.uninstrument()
-        assert attributes() == hooked
+        assert class_attributes() == hooked
         celery_adapter.uninstrument(app)
         celery_adapter.uninstrument(app)
-        assert attributes() == UNTOUCHED
+        assert class_attributes() == UNTOUCHED
         celery_adapter.instrument()
-        assert {key for key, _ in attributes().items() ^ UNTOUCHED.items()} == {
+        assert {key for key, _ in class_attributes().items() ^ UNTOUCHED.items()} == {
             (AMQP, "send_task_message"),
             (celery.Task, "__trace__"),
             (Request, "on_failure"),
@@ -846,14 +845,14 @@ class TestWithKombu:
         kombu_adapter.instrument(propagator=Propagator(send=["secret"]))
         with scope(user="ada", secret="s"):
             note.delay()
-        (message,) = sent(app)
+        (message,) = sent_messages(app)
         assert message.headers["mqctx"] == CARRIED["mqctx"]
         assert type(message.headers) is dict
 
     def test_what_is_no_task_is_left_to_kombu(self, app: Any) -> None:
         kombu_adapter.instrument()
         with scope(user="ada"), app.connection() as connection:
-            connection.Producer().publish("42", routing_key=queue_of(app))
-            with connection.SimpleQueue(queue_of(app)) as queue:
+            connection.Producer().publish("42", routing_key=default_queue(app))
+            with connection.SimpleQueue(default_queue(app)) as queue:
                 queue.put("43")
-        assert [message.headers for message in sent(app)] == [CARRIED, CARRIED]
+        assert [message.headers for message in sent_messages(app)] == [CARRIED, CARRIED]

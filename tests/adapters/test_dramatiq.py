@@ -6,7 +6,6 @@ import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -18,17 +17,12 @@ from dramatiq.middleware import AsyncIO, GroupCallbacks, MiddlewareError, Retrie
 import mqctx
 from mqctx import Context, Propagator, bind, current, scope
 from mqctx.adapters.dramatiq import ContextMiddleware
+from tests.adapters.conftest import other
 
 SECONDS = 30
 ADA: Any = {"mqctx": '{"user":"ada"}'}
 Seen = list[Mapping[str, object]]
-other: ContextVar[str] = ContextVar("other", default="outside")
-
-
-@pytest.fixture(autouse=True)
-def _outside(ambient: None) -> Iterator[None]:
-    yield
-    assert other.get() == "outside"
+pytestmark = pytest.mark.usefixtures("unchanged")
 
 
 class Witness(dramatiq.Middleware):
@@ -47,7 +41,7 @@ class Witness(dramatiq.Middleware):
 
 
 @pytest.fixture
-def broker() -> Iterator[StubBroker]:
+def stub_broker() -> Iterator[StubBroker]:
     """Give a broker whose threads are as they were, each time they are done with a message."""
     witness = Witness()
     broker = StubBroker()
@@ -91,33 +85,33 @@ def enqueued(broker: StubBroker) -> list[Any]:
     return [message["options"] for message in waiting]
 
 
-def test_an_actor_runs_in_the_context_that_its_message_was_sent_in(broker: StubBroker) -> None:
+def test_an_actor_runs_in_the_context_that_its_message_was_sent_in(stub_broker: StubBroker) -> None:
     seen: Seen = []
 
-    @dramatiq.actor(broker=broker)
+    @dramatiq.actor(broker=stub_broker)
     def work() -> None:
         seen.append(current())
 
     contexts: Seen = [{"user": "ada", "tenant": "acme"}, {}, {"user": "eve"}]
-    handled(broker, *(Context(context).wrap(work.send) for context in contexts))
+    handled(stub_broker, *(Context(context).wrap(work.send) for context in contexts))
     assert seen == contexts
 
 
-def test_nothing_that_an_actor_sets_reaches_the_next_message(broker: StubBroker) -> None:
+def test_nothing_that_an_actor_sets_reaches_the_next_message(stub_broker: StubBroker) -> None:
     seen: list[tuple[Mapping[str, object], str]] = []
 
-    @dramatiq.actor(broker=broker)
+    @dramatiq.actor(broker=stub_broker)
     def work() -> None:
         seen.append((current(), other.get()))
         other.set("inside")
         bind(step="pay")
 
-    handled(broker, Context(user="ada").wrap(work.send), Context().wrap(work.send))
+    handled(stub_broker, Context(user="ada").wrap(work.send), Context().wrap(work.send))
     assert seen == [({"user": "ada"}, "outside"), ({}, "outside")]
 
 
-def test_an_actor_that_the_application_calls_is_called_as_ever(broker: StubBroker) -> None:
-    @dramatiq.actor(broker=broker)
+def test_an_actor_that_the_application_calls_is_called_as_ever(stub_broker: StubBroker) -> None:
+    @dramatiq.actor(broker=stub_broker)
     def inner() -> str:
         """Do the work."""
         other.set("inner")
@@ -125,7 +119,7 @@ def test_an_actor_that_the_application_calls_is_called_as_ever(broker: StubBroke
 
     seen: list[tuple[str, str]] = []
 
-    @dramatiq.actor(broker=broker)
+    @dramatiq.actor(broker=stub_broker)
     def outer() -> None:
         seen.append((inner(), other.get()))
 
@@ -133,7 +127,7 @@ def test_an_actor_that_the_application_calls_is_called_as_ever(broker: StubBroke
     assert (inner(), other.get()) == ("ambient", "inner")
     other.reset(before)
     assert (inner.fn.__name__, inner.fn.__doc__) == ("inner", "Do the work.")
-    handled(broker, Context(user="ada").wrap(outer.send))
+    handled(stub_broker, Context(user="ada").wrap(outer.send))
     assert seen == [("ada", "inner")]
 
 
@@ -154,41 +148,41 @@ def test_it_stands_anywhere_and_finds_the_actors_that_are_there(position: Any) -
     assert seen == [{"user": "ada", "other": "outside"}] * 2
 
 
-def test_it_finds_the_actors_that_dramatiq_1_18_names(broker: StubBroker) -> None:
-    @dramatiq.actor(broker=broker)
+def test_it_finds_the_actors_that_dramatiq_1_18_names(stub_broker: StubBroker) -> None:
+    @dramatiq.actor(broker=stub_broker)
     def work() -> None:
         pass
 
     before: Any = work.fn
-    ContextMiddleware().after_declare_actor(broker, "work")
+    ContextMiddleware().after_declare_actor(stub_broker, "work")
     assert inspect.unwrap(work.fn, stop=lambda function: function is before) is before
     assert work.fn is not before
 
 
-def test_a_retry_has_the_context_and_what_was_bound(broker: StubBroker) -> None:
+def test_a_retry_has_the_context_and_what_was_bound(stub_broker: StubBroker) -> None:
     seen: Seen = []
 
-    @dramatiq.actor(broker=broker, max_retries=2, min_backoff=1, max_backoff=1)
+    @dramatiq.actor(broker=stub_broker, max_retries=2, min_backoff=1, max_backoff=1)
     def work() -> None:
         seen.append(current())
         bind({f"attempt-{len(seen)}": True})
         raise LookupError
 
-    with scope(user="ada"), worked(broker):
+    with scope(user="ada"), worked(stub_broker):
         work.send()
     first = {"user": "ada"}
     second = {**first, "attempt-1": True}
     assert seen == [first, second, {**second, "attempt-2": True}]
 
 
-def test_a_message_that_is_delayed_keeps_its_context(broker: StubBroker) -> None:
+def test_a_message_that_is_delayed_keeps_its_context(stub_broker: StubBroker) -> None:
     seen: Seen = []
 
-    @dramatiq.actor(broker=broker)
+    @dramatiq.actor(broker=stub_broker)
     def work() -> None:
         seen.append(current())
 
-    with worked(broker):
+    with worked(stub_broker):
         for context in (Context(user="ada"), Context()):
             context.run(work.send_with_options, delay=10)
     assert sorted(seen, key=len) == [{}, {"user": "ada"}]
@@ -196,12 +190,12 @@ def test_a_message_that_is_delayed_keeps_its_context(broker: StubBroker) -> None
 
 # dramatiq 1.18 warns of each other backend whose client is not installed.
 @pytest.mark.filterwarnings("ignore::ImportWarning")
-def test_callbacks_pipelines_and_groups_go_on_in_the_context(broker: StubBroker) -> None:
+def test_callbacks_pipelines_and_groups_go_on_in_the_context(stub_broker: StubBroker) -> None:
     backends: Any = importlib.import_module("dramatiq.rate_limits.backends")
-    broker.add_middleware(GroupCallbacks(backends.StubBackend()))
+    stub_broker.add_middleware(GroupCallbacks(backends.StubBackend()))
     seen: dict[str, Mapping[str, object]] = {}
 
-    @dramatiq.actor(broker=broker, max_retries=0)
+    @dramatiq.actor(broker=stub_broker, max_retries=0)
     def work(name: str, *_: object) -> str:
         seen[name] = current()
         bind(by=name)
@@ -209,19 +203,19 @@ def test_callbacks_pipelines_and_groups_go_on_in_the_context(broker: StubBroker)
             raise LookupError
         return "result"
 
-    @dramatiq.actor(broker=broker)
+    @dramatiq.actor(broker=stub_broker)
     def on_success(message: Any, result: str) -> None:
         seen[f"after {message['args'][0]}"] = current()
 
-    @dramatiq.actor(broker=broker)
+    @dramatiq.actor(broker=stub_broker)
     def on_failure(message: Any, error: Any) -> None:
         seen[f"after {message['args'][0]}"] = current()
 
     callbacks: Any = {"on_success": on_success, "on_failure": on_failure}
-    pipeline = dramatiq.pipeline([work.message("one"), work.message("two")], broker=broker)
-    group = dramatiq.group([work.message("member")], broker=broker)
+    pipeline = dramatiq.pipeline([work.message("one"), work.message("two")], broker=stub_broker)
+    group = dramatiq.group([work.message("member")], broker=stub_broker)
     group.add_completion_callback(work.message("complete"))
-    with Context(user="ada").scope(), worked(broker):
+    with Context(user="ada").scope(), worked(stub_broker):
         for name in ("working", "failing"):
             work.send_with_options(args=(name,), **callbacks)
         pipeline.run()
@@ -241,93 +235,97 @@ def test_callbacks_pipelines_and_groups_go_on_in_the_context(broker: StubBroker)
     }
 
 
-def test_a_message_that_an_actor_sends_carries_what_is_active_there(broker: StubBroker) -> None:
+def test_a_message_that_an_actor_sends_carries_what_is_active_there(
+    stub_broker: StubBroker,
+) -> None:
     seen: Seen = []
 
-    @dramatiq.actor(broker=broker)
+    @dramatiq.actor(broker=stub_broker)
     def second() -> None:
         seen.append(current())
 
-    @dramatiq.actor(broker=broker)
+    @dramatiq.actor(broker=stub_broker)
     def first() -> None:
         with scope(step="pay"):
             second.send()
         second.send()
 
-    handled(broker, Context(user="ada").wrap(first.send))
+    handled(stub_broker, Context(user="ada").wrap(first.send))
     assert sorted(seen, key=len) == [{"user": "ada"}, {"user": "ada", "step": "pay"}]
 
 
-def test_an_async_actor_has_the_context_on_its_event_loop(broker: StubBroker) -> None:
-    broker.add_middleware(AsyncIO())
+def test_an_async_actor_has_the_context_on_its_event_loop(stub_broker: StubBroker) -> None:
+    stub_broker.add_middleware(AsyncIO())
     seen: list[tuple[Mapping[str, object], str]] = []
 
-    @dramatiq.actor(broker=broker)
+    @dramatiq.actor(broker=stub_broker)
     async def work() -> None:
         await asyncio.sleep(0)
         seen.append((current(), other.get()))
         other.set("inside")
 
-    handled(broker, *(Context(user=user).wrap(work.send) for user in ("ada", "eve")))
+    handled(stub_broker, *(Context(user=user).wrap(work.send) for user in ("ada", "eve")))
     assert seen == [({"user": "ada"}, "outside"), ({"user": "eve"}, "outside")]
 
 
 @pytest.mark.parametrize("fails", [SkipMessage, LookupError, MiddlewareError])
 def test_a_message_that_does_not_come_to_its_actor_leaves_nothing_active(
-    broker: StubBroker, fails: type[Exception]
+    stub_broker: StubBroker, fails: type[Exception]
 ) -> None:
     class Failing(dramatiq.Middleware):
         def before_process_message(self, broker: Any, message: Any) -> None:
             seen.append(current())
             raise fails
 
-    broker.add_middleware(Failing())
+    stub_broker.add_middleware(Failing())
     seen: Seen = []
 
-    @dramatiq.actor(broker=broker, max_retries=0)
+    @dramatiq.actor(broker=stub_broker, max_retries=0)
     def work() -> None:
         raise LookupError
 
-    handled(broker, *(Context(user=user).wrap(work.send) for user in ("ada", "eve")))
+    handled(stub_broker, *(Context(user=user).wrap(work.send) for user in ("ada", "eve")))
     assert seen == [{"user": "ada"}, {"user": "eve"}]
 
 
-def test_a_header_that_cannot_be_read_keeps_no_message_from_its_actor(broker: StubBroker) -> None:
+def test_a_header_that_cannot_be_read_keeps_no_message_from_its_actor(
+    stub_broker: StubBroker,
+) -> None:
     rejections = mqctx.configure(on_rejected=lambda _: None).rejections
     seen: Seen = []
 
-    @dramatiq.actor(broker=broker)
+    @dramatiq.actor(broker=stub_broker)
     def work() -> None:
         seen.append(current())
 
     for header in ("nonsense", 42, '{"user":"ada"}'):
         foreign = work.message_with_options(mqctx=header).encode()
-        handled(broker, partial(broker.queues["default"].put, foreign))
+        handled(stub_broker, partial(stub_broker.queues["default"].put, foreign))
     assert seen == [{}, {}, {"user": "ada"}]
     assert rejections == {"malformed": 1, "wrong-type": 1}
 
 
-def test_a_stale_context_is_replaced_or_removed(broker: StubBroker) -> None:
-    @dramatiq.actor(broker=broker)
+def test_a_stale_context_is_replaced_or_removed(stub_broker: StubBroker) -> None:
+    @dramatiq.actor(broker=stub_broker)
     def work() -> None:
         pass
 
     message = work.message_with_options(own=1, **ADA)
     with Context(user="eve").scope():
-        assert broker.enqueue(message) is message
+        assert stub_broker.enqueue(message) is message
     with Context().scope():
-        broker.enqueue(message)
-        broker.enqueue(message, delay=1)
-    sent, removed, delayed = enqueued(broker)
+        stub_broker.enqueue(message)
+        stub_broker.enqueue(message, delay=1)
+    sent, removed, delayed = enqueued(stub_broker)
     assert sent == {"own": 1, "mqctx": '{"user":"eve"}'}
     assert removed == {"own": 1}
     assert delayed == {"own": 1, "eta": delayed["eta"]}
 
 
-def test_more_than_the_limit_is_refused_before_anything_is_sent(broker: StubBroker) -> None:
+def test_more_than_the_limit_is_refused_before_anything_is_sent(stub_broker: StubBroker) -> None:
     refused: list[mqctx.OversizeError] = []
 
-    @dramatiq.actor(broker=broker)
+    @dramatiq.actor(broker=stub_broker)
     def work() -> None:
         with scope(text="x" * 5000), pytest.raises(mqctx.OversizeError, match="'text'") as error:
             work.send()
@@ -335,24 +333,24 @@ def test_more_than_the_limit_is_refused_before_anything_is_sent(broker: StubBrok
 
     with scope(text="x" * 5000), pytest.raises(mqctx.OversizeError, match="'text'") as error:
         work.send()
-    assert enqueued(broker) == []
-    with worked(broker):
+    assert enqueued(stub_broker) == []
+    with worked(stub_broker):
         work.send()
     assert len(refused) == 1, "what the message brought does not count, and would be dropped first"
     assert type(error.value).__name__ == "OversizeError"
 
 
-def test_a_retry_is_not_lost_to_a_context_that_grew_too_large(broker: StubBroker) -> None:
+def test_a_retry_is_not_lost_to_a_context_that_grew_too_large(stub_broker: StubBroker) -> None:
     rejections = mqctx.configure(on_rejected=lambda _: None).rejections
     seen: Seen = []
 
-    @dramatiq.actor(broker=broker, max_retries=1, min_backoff=1)
+    @dramatiq.actor(broker=stub_broker, max_retries=1, min_backoff=1)
     def work() -> None:
         seen.append(current())
         bind(text="x" * 5000, step="pay")
         raise LookupError
 
-    with Context(user="ada").scope(), worked(broker):
+    with Context(user="ada").scope(), worked(stub_broker):
         work.send()
     assert seen == [{"user": "ada"}, {"user": "ada", "step": "pay"}]
     assert rejections == {"too-large": 1}
@@ -360,25 +358,25 @@ def test_a_retry_is_not_lost_to_a_context_that_grew_too_large(broker: StubBroker
 
 @pytest.mark.parametrize("kind", ["callback", "pipeline"])
 def test_what_follows_is_not_lost_to_a_context_that_grew_too_large(
-    broker: StubBroker, kind: str
+    stub_broker: StubBroker, kind: str
 ) -> None:
     mqctx.configure(on_rejected=lambda _: None)
     seen: Seen = []
 
-    @dramatiq.actor(broker=broker)
+    @dramatiq.actor(broker=stub_broker)
     def work() -> None:
         bind(text="x" * 5000)
 
-    @dramatiq.actor(broker=broker)
+    @dramatiq.actor(broker=stub_broker)
     def follow(*_: object) -> None:
         seen.append(current())
 
-    with Context(user="ada").scope(), worked(broker):
+    with Context(user="ada").scope(), worked(stub_broker):
         if kind == "callback":
             options: Any = {"on_success": follow}
             work.send_with_options(**options)
         else:
-            dramatiq.pipeline([work.message(), follow.message()], broker=broker).run()
+            dramatiq.pipeline([work.message(), follow.message()], broker=stub_broker).run()
     assert seen == [{"user": "ada"}]
 
 
@@ -397,10 +395,10 @@ class Setting(dramatiq.Middleware):
 @pytest.mark.parametrize("position", ["before", "after"])
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_an_actor_has_what_middlewares_before_and_after_set_for_it(
-    broker: StubBroker, position: str, kind: str
+    stub_broker: StubBroker, position: str, kind: str
 ) -> None:
-    broker.add_middleware(AsyncIO())
-    broker.add_middleware(Setting(), **{position: ContextMiddleware})
+    stub_broker.add_middleware(AsyncIO())
+    stub_broker.add_middleware(Setting(), **{position: ContextMiddleware})
     seen: list[tuple[Mapping[str, object], str]] = []
 
     def note() -> None:
@@ -410,9 +408,9 @@ def test_an_actor_has_what_middlewares_before_and_after_set_for_it(
     async def note_async() -> None:
         note()
 
-    actor = dramatiq.actor(broker=broker)
+    actor = dramatiq.actor(broker=stub_broker)
     work: Any = actor(note) if kind == "sync" else actor(note_async)
-    handled(broker, *(Context(user=user).wrap(work.send) for user in ("ada", "eve")))
+    handled(stub_broker, *(Context(user=user).wrap(work.send) for user in ("ada", "eve")))
     assert seen == [({"user": user}, "set for the actor") for user in ("ada", "eve")]
 
 
@@ -434,12 +432,14 @@ def test_a_propagator_of_its_own_injects_and_extracts() -> None:
     assert narrow.rejections == {"not-accepted": 1}
 
 
-def test_the_default_propagator_is_asked_at_the_time_of_the_message(broker: StubBroker) -> None:
-    @dramatiq.actor(broker=broker)
+def test_the_default_propagator_is_asked_at_the_time_of_the_message(
+    stub_broker: StubBroker,
+) -> None:
+    @dramatiq.actor(broker=stub_broker)
     def work() -> None:
         pass
 
     mqctx.configure(send=["user"])
     with scope(user="ada", tenant="acme"):
         work.send()
-    assert enqueued(broker) == [ADA]
+    assert enqueued(stub_broker) == [ADA]

@@ -17,31 +17,26 @@ import pytest
 import mqctx
 from mqctx import Context, bind, current, scope, wrap
 from mqctx.adapters.aio_pika import consume_with_context
-from tests.adapters.clients import CLIENTS, Client, Headers, incoming
+from tests.adapters.clients import CLIENTS, AdapterClient, Headers, incoming
+from tests.adapters.conftest import other
 
 SECONDS = 30.0
 """How long anything here waits before it is a failure."""
 
-other: contextvars.ContextVar[str] = contextvars.ContextVar("other", default="outside")
+pytestmark = pytest.mark.usefixtures("unchanged")
 
 ADA: Headers = {"mqctx": '{"user":"ada"}'}
 EVE: Headers = {"mqctx": '{"user":"eve"}'}
 
 
-@pytest.fixture(autouse=True)
-def _outside(ambient: None) -> Iterator[None]:
-    yield
-    assert other.get() == "outside"
-
-
 class TestSync:
     @pytest.fixture(params=CLIENTS)
-    def client(self, request: pytest.FixtureRequest) -> Client:
+    def client(self, request: pytest.FixtureRequest) -> AdapterClient:
         return CLIENTS[request.param]
 
     @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
     def test_that_raises_leaves_what_was_active(
-        self, client: Client, kind: type[BaseException]
+        self, client: AdapterClient, kind: type[BaseException]
     ) -> None:
         @client.adapter.consume_with_context
         def handler(*_: object) -> None:
@@ -55,7 +50,7 @@ class TestSync:
         assert other.get() == "outside"
 
     def test_that_returns_a_generator_gives_it_to_the_caller_who_iterates_it(
-        self, client: Client
+        self, client: AdapterClient
     ) -> None:
         @client.adapter.consume_with_context
         def handler(*_: object) -> Iterator[Context]:
@@ -63,7 +58,9 @@ class TestSync:
 
         assert list(handler(*client.delivery(ADA))) == [{"user": "ambient"}]
 
-    def test_that_hides_a_generator_function_in_a_partial_is_refused(self, client: Client) -> None:
+    def test_that_hides_a_generator_function_in_a_partial_is_refused(
+        self, client: AdapterClient
+    ) -> None:
         def generate(*_: object) -> Iterator[None]:
             yield
 
@@ -71,7 +68,7 @@ class TestSync:
             with pytest.raises(mqctx.HandlerError, match="generator function"):
                 client.adapter.consume_with_context(hidden)
 
-    def test_that_starts_a_thread_which_outlives_it(self, client: Client) -> None:
+    def test_that_starts_a_thread_which_outlives_it(self, client: AdapterClient) -> None:
         handled, seen = threading.Event(), list[Context]()
 
         def work() -> None:
@@ -91,7 +88,7 @@ class TestSync:
             thread.join(SECONDS)
         assert sorted(seen, key=len) == [{"by": ""}, {"user": "ada", "by": "ada"}]
 
-    def test_that_gives_work_to_a_pool_and_a_timer(self, client: Client) -> None:
+    def test_that_gives_work_to_a_pool_and_a_timer(self, client: AdapterClient) -> None:
         timed: Future[Context] = Future()
 
         def note() -> None:
@@ -109,7 +106,7 @@ class TestSync:
         assert timed.result(SECONDS) == {"user": "ada"}
 
     def test_that_copies_its_context_variables_shares_what_it_binds_later(
-        self, client: Client
+        self, client: AdapterClient
     ) -> None:
         copies: list[contextvars.Context] = []
 
@@ -122,7 +119,7 @@ class TestSync:
         assert copies[0].run(current) == {"user": "ada", "step": "pay"}
 
     def test_finds_in_another_librarys_linked_variable_what_its_message_brought(
-        self, client: Client
+        self, client: AdapterClient
     ) -> None:
         order: contextvars.ContextVar[str] = contextvars.ContextVar("order", default="none")
         mqctx.Variable("order", str, contextvar=order)
@@ -138,7 +135,7 @@ class TestSync:
         assert order.get() == "none"
 
     def test_that_binds_does_not_change_the_next_message_of_the_same_context(
-        self, client: Client
+        self, client: AdapterClient
     ) -> None:
         seen: list[dict[str, Any]] = []
 
@@ -151,7 +148,9 @@ class TestSync:
             handler(*client.delivery(dict(ADA)))
         assert seen == [{"user": "ada"}] * 3
 
-    def test_that_sets_other_context_variables_keeps_them_to_itself(self, client: Client) -> None:
+    def test_that_sets_other_context_variables_keeps_them_to_itself(
+        self, client: AdapterClient
+    ) -> None:
         @client.adapter.consume_with_context
         def handler(*_: object) -> str:
             before = other.get()
@@ -165,7 +164,7 @@ class TestSync:
         finally:
             other.reset(other_before)
 
-    def test_that_calls_another_one_directly(self, client: Client) -> None:
+    def test_that_calls_another_one_directly(self, client: AdapterClient) -> None:
         @client.adapter.consume_with_context
         def inner(*_: object) -> Context:
             bind(step="inner")
@@ -179,7 +178,7 @@ class TestSync:
         ada, eve = {"user": "ada", "step": "outer"}, {"user": "eve", "step": "inner"}
         assert outer(*client.delivery(ADA)) == [ada, eve, ada]
 
-    def test_that_calls_itself_with_other_messages(self, client: Client) -> None:
+    def test_that_calls_itself_with_other_messages(self, client: AdapterClient) -> None:
         @client.adapter.consume_with_context
         def handler(*delivery: Any) -> list[Context]:
             message = deliveries.pop() if deliveries else None
@@ -190,7 +189,7 @@ class TestSync:
         ada, eve = {"user": "ada"}, {"user": "eve"}
         assert handler(*client.delivery(ADA)) == [ada, ada, eve, {}, {}, eve, ada, ada]
 
-    def test_that_uses_context_managers_which_set_and_reset(self, client: Client) -> None:
+    def test_that_uses_context_managers_which_set_and_reset(self, client: AdapterClient) -> None:
         @contextmanager
         def step(name: str) -> Iterator[None]:
             with scope(step=name):
@@ -204,7 +203,7 @@ class TestSync:
 
         assert handler(*client.delivery(ADA)) == [{"user": "ada", "step": "pay"}, {"user": "ada"}]
 
-    def test_that_runs_coroutines_itself(self, client: Client) -> None:
+    def test_that_runs_coroutines_itself(self, client: AdapterClient) -> None:
         async def work() -> tuple[Context, Context]:
             await asyncio.sleep(0)
             return current(), await asyncio.create_task(seen_later())
@@ -215,7 +214,7 @@ class TestSync:
 
         assert handler(*client.delivery(ADA)) == ({"user": "ada"}, {"user": "ada"})
 
-    def test_that_gives_coroutines_to_the_running_loop(self, client: Client) -> None:
+    def test_that_gives_coroutines_to_the_running_loop(self, client: AdapterClient) -> None:
         @client.adapter.consume_with_context
         def handler(*_: object) -> asyncio.Task[Context]:
             return asyncio.get_running_loop().create_task(seen_later())

@@ -126,10 +126,10 @@ def consuming(
 
 def added_to_consuming(client: str, *headers: dict[str, Any] | None, hooked: bool = False) -> Cost:
     """Return what ours adds where no other context variable makes a copy of them larger."""
-    return contextvars.Context().run(added, *consuming(client, *headers, hooked=hooked))
+    return contextvars.Context().run(added_cost, *consuming(client, *headers, hooked=hooked))
 
 
-def added(raw: Call, ours: Call) -> Cost:
+def added_cost(raw: Call, ours: Call) -> Cost:
     """Return what ours costs beyond raw, once caches are warm."""
     calls = calls_in(ours) - calls_in(raw)
     return Cost(calls, blocks_in(ours) - blocks_in(raw))
@@ -142,10 +142,10 @@ def calls_in(call: Call) -> int:
         nonlocal counted
         counted += event in ("call", "c_call")
 
-    finish(call)
+    run_to_its_end(call)
     sys.setprofile(count)
     try:
-        finish(call)
+        run_to_its_end(call)
     finally:
         sys.setprofile(None)
     return counted
@@ -156,7 +156,7 @@ def blocks_in(call: Call) -> int:
     for _ in range(3):  # fills free lists, and what the interpreter specializes
         _held.clear()
         before = sys.getallocatedblocks()
-        finish(call)
+        run_to_its_end(call)
         held = _held[0] - before
     return held
 
@@ -170,16 +170,16 @@ def files_in(call: Call) -> set[str]:
         if event == "call" and frame.f_code.co_filename.startswith(start):
             names.add(frame.f_code.co_filename.removeprefix(start))
 
-    finish(call)
+    run_to_its_end(call)
     sys.setprofile(note)
     try:
-        finish(call)
+        run_to_its_end(call)
     finally:
         sys.setprofile(None)
     return names
 
 
-def finish(call: Call) -> None:
+def run_to_its_end(call: Call) -> None:
     """Call it; what it returns, if it is a coroutine, waits for nothing."""
     result = call()
     if inspect.iscoroutine(result):
@@ -201,7 +201,7 @@ def two_contexts() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 @pytest.fixture(params=CLIENTS)
-def client(request: pytest.FixtureRequest) -> str:
+def client_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
@@ -219,68 +219,72 @@ def assert_within(cost: Cost, bound: Cost) -> None:
     assert cost.blocks <= bound.blocks, f"{cost} is more than {bound}"
 
 
-def test_publishing_again_in_the_same_context_stays_cheap(client: str) -> None:
+def test_publishing_again_in_the_same_context_stays_cheap(client_name: str) -> None:
     with mqctx.scope(of_values(5)):
-        assert_within(added(*publishing(client)), PUBLISH[client])
+        assert_within(added_cost(*publishing(client_name)), PUBLISH[client_name])
 
 
-def test_publishing_again_costs_the_same_with_1_value_and_with_50(client: str) -> None:
+def test_publishing_again_costs_the_same_with_1_value_and_with_50(client_name: str) -> None:
     costs = []
     for count in (1, 50):
         with mqctx.scope(of_values(count)):
-            costs.append(added(*publishing(client)))
+            costs.append(added_cost(*publishing(client_name)))
     assert costs[0] == costs[1]
 
 
-def test_publishing_without_a_context_stays_cheap(client: str) -> None:
-    assert_within(added(*publishing(client)), PUBLISH[client])
+def test_publishing_without_a_context_stays_cheap(client_name: str) -> None:
+    assert_within(added_cost(*publishing(client_name)), PUBLISH[client_name])
 
 
-def test_consuming_a_context_stays_cheap(client: str) -> None:
-    assert_within(added_to_consuming(client, *two_contexts()), CONSUME[client])
+def test_consuming_a_context_stays_cheap(client_name: str) -> None:
+    assert_within(added_to_consuming(client_name, *two_contexts()), CONSUME[client_name])
 
 
-def test_consuming_the_same_context_again_stays_cheaper(client: str) -> None:
+def test_consuming_the_same_context_again_stays_cheaper(client_name: str) -> None:
     same, _ = two_contexts()
-    assert_within(added_to_consuming(client, same), CONSUME_AGAIN[client])
+    assert_within(added_to_consuming(client_name, same), CONSUME_AGAIN[client_name])
 
 
-@pytest.mark.parametrize("client", CONSUME_HOOKED)
-def test_consuming_by_a_handler_that_is_hooked_stays_cheap(client: str) -> None:
-    assert_within(added_to_consuming(client, *two_contexts(), hooked=True), CONSUME_HOOKED[client])
+@pytest.mark.parametrize("client_name", CONSUME_HOOKED)
+def test_consuming_by_a_handler_that_is_hooked_stays_cheap(client_name: str) -> None:
+    assert_within(
+        added_to_consuming(client_name, *two_contexts(), hooked=True), CONSUME_HOOKED[client_name]
+    )
 
 
-def test_consuming_a_context_of_declared_values_stays_cheap(client: str) -> None:
+def test_consuming_a_context_of_declared_values_stays_cheap(client_name: str) -> None:
     for name in of_values(5):
         mqctx.Variable(name, str)
     each_value, all_together = 3, 4
-    bound = CONSUME[client]
+    bound = CONSUME[client_name]
     assert_within(
-        added_to_consuming(client, *two_contexts()),
+        added_to_consuming(client_name, *two_contexts()),
         Cost(bound.calls + 5 * each_value + all_together, bound.blocks + 1),
     )
 
 
-def test_consuming_the_same_context_of_declared_values_again_costs_no_more(client: str) -> None:
+def test_consuming_the_same_context_of_declared_values_again_costs_no_more(
+    client_name: str,
+) -> None:
     same, _ = two_contexts()
-    undeclared = added_to_consuming(client, same)
+    undeclared = added_to_consuming(client_name, same)
     for name in of_values(5):
         mqctx.Variable(name, str)
-    assert_within(added_to_consuming(client, same), undeclared)
+    assert_within(added_to_consuming(client_name, same), undeclared)
 
 
-def test_consuming_stays_cheap_after_any_number_of_strange_names(client: str) -> None:
+def test_consuming_stays_cheap_after_any_number_of_strange_names(client_name: str) -> None:
     for number in range(3_000):
         mqctx.Propagator().extract({"mqctx": f'{{"strange_{number}":1}}'})
-    test_consuming_a_context_stays_cheap(client)
+    test_consuming_a_context_stays_cheap(client_name)
 
 
-def test_nothing_runs_for_a_format_that_is_not_in_use(client: str) -> None:
+def test_nothing_runs_for_a_format_that_is_not_in_use(client_name: str) -> None:
     with mqctx.scope(of_values(5)):
-        _, publish = publishing(client)
+        _, publish = publishing(client_name)
         files = files_in(publish)
-    _, consume = consuming(client, *two_contexts())
-    adapter = f"adapters/{client.replace('-', '_')}.py"
+    _, consume = consuming(client_name, *two_contexts())
+    adapter = f"adapters/{client_name.replace('-', '_')}.py"
     of_every_format = {
         adapter,
         "_core/context.py",
@@ -292,5 +296,5 @@ def test_nothing_runs_for_a_format_that_is_not_in_use(client: str) -> None:
     assert files | files_in(consume) == {*of_every_format, "_propagation/extractor.py"}
 
 
-def test_consuming_a_message_without_context_stays_cheap(client: str) -> None:
-    assert_within(added_to_consuming(client, None), CONSUME_WITHOUT[client])
+def test_consuming_a_message_without_context_stays_cheap(client_name: str) -> None:
+    assert_within(added_to_consuming(client_name, None), CONSUME_WITHOUT[client_name])

@@ -32,7 +32,7 @@ class Exchange:
         self.sent = message.properties
 
 
-def by_pika(properties: dict[str, Any]) -> dict[str, Any]:
+def sent_by_pika(properties: dict[str, Any]) -> dict[str, Any]:
     channel = RecordingChannel()
     given = pika.BasicProperties(**properties)
     mqctx.adapters.pika.publish(channel, "", "orders", b"", given, propagator=PROPAGATOR)
@@ -49,7 +49,7 @@ def by_aio_pika(properties: dict[str, Any]) -> dict[str, Any]:
     return {name: getattr(sent, name) for name in ("headers", "correlation_id", "message_id")}
 
 
-def by_kombu(properties: dict[str, Any]) -> dict[str, Any]:
+def sent_by_kombu(properties: dict[str, Any]) -> dict[str, Any]:
     with kombu.Connection("memory://") as connection, connection.SimpleQueue("props") as queue:
         producer = connection.Producer()
         mqctx.adapters.kombu.publish(
@@ -60,7 +60,7 @@ def by_kombu(properties: dict[str, Any]) -> dict[str, Any]:
     return {"headers": message.headers, **message.properties}
 
 
-@pytest.mark.parametrize("send", [by_pika, by_aio_pika, by_kombu])
+@pytest.mark.parametrize("send", [sent_by_pika, by_aio_pika, sent_by_kombu])
 class TestPublish:
     def test_writes_values_into_properties_and_the_rest_into_headers(self, send: Any) -> None:
         with scope(ALL):

@@ -4,7 +4,6 @@ import asyncio
 import inspect
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -28,15 +27,15 @@ from taskiq import Context as TaskiqContext
 import mqctx
 from mqctx import Context, Propagator, bind, current, scope
 from mqctx.adapters.taskiq import ContextMiddleware
+from tests.adapters.conftest import other
 
 pytestmark = [pytest.mark.usefixtures("ambient"), pytest.mark.asyncio]
 
 Seen = list[Mapping[str, object]]
-other: ContextVar[str] = ContextVar("other", default="outside")
 
 
 @pytest.fixture(params=["in place", "in a task"])
-def broker(request: pytest.FixtureRequest) -> Iterator[InMemoryBroker]:
+def taskiq_broker(request: pytest.FixtureRequest) -> Iterator[InMemoryBroker]:
     """Give a broker with our middleware."""
     broker = InMemoryBroker(await_inplace=request.param == "in place")
     broker.add_middlewares(ContextMiddleware())
@@ -44,7 +43,7 @@ def broker(request: pytest.FixtureRequest) -> Iterator[InMemoryBroker]:
     broker.executor.shutdown()
 
 
-async def sent(context: Mapping[str, object], task: Any, *args: object) -> None:
+async def send_and_wait(context: Mapping[str, object], task: Any, *args: object) -> None:
     """Send a message in a context, and wait until it was handled, and what came of it."""
     with Context(context).scope() as active:
         try:
@@ -55,7 +54,7 @@ async def sent(context: Mapping[str, object], task: Any, *args: object) -> None:
     await task.broker.wait_all()
 
 
-async def deliver(broker: InMemoryBroker, task: Any, **labels: object) -> None:
+async def deliver_labels(broker: InMemoryBroker, task: Any, **labels: object) -> None:
     """Deliver a message with exactly these labels, past `pre_send`; wait until it was handled."""
     name = task.task_name
     message = TaskiqMessage(task_id="t", task_name=name, labels=labels, args=[], kwargs={})
@@ -79,7 +78,7 @@ class Recorder(TaskiqMiddleware):
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
 async def test_a_task_runs_in_the_context_that_its_message_brought(
-    broker: InMemoryBroker, kind: str
+    taskiq_broker: InMemoryBroker, kind: str
 ) -> None:
     seen: list[tuple[Mapping[str, object], str]] = []
 
@@ -92,86 +91,86 @@ async def test_a_task_runs_in_the_context_that_its_message_brought(
         await asyncio.sleep(0)
         note()
 
-    task = broker.register_task(note if kind == "sync" else note_async, "work")
+    task = taskiq_broker.register_task(note if kind == "sync" else note_async, "work")
     for header in ({"mqctx": '{"user":"ada"}'}, {}, {"mqctx": '{"tenant":"acme"}'}):
-        await deliver(broker, task, **header)
+        await deliver_labels(taskiq_broker, task, **header)
     contexts: Seen = [{"user": "ada"}, {}, {"tenant": "acme"}]
     assert seen == [(context, "outside") for context in contexts]
 
 
-async def test_a_message_is_sent_with_the_active_context(broker: InMemoryBroker) -> None:
+async def test_a_message_is_sent_with_the_active_context(taskiq_broker: InMemoryBroker) -> None:
     seen: Seen = []
 
-    @broker.task
+    @taskiq_broker.task
     async def second() -> None:
         seen.append(current())
 
-    @broker.task
+    @taskiq_broker.task
     async def first() -> None:
         bind(by="first")
         with scope(step="pay"):
             await second.kiq()
 
-    await sent({"user": "ada"}, first)
-    await sent({}, second)
+    await send_and_wait({"user": "ada"}, first)
+    await send_and_wait({}, second)
     assert seen == [{"user": "ada", "by": "first", "step": "pay"}, {}]
 
 
-async def test_a_dependency_runs_in_the_context(broker: InMemoryBroker) -> None:
+async def test_a_dependency_runs_in_the_context(taskiq_broker: InMemoryBroker) -> None:
     def active() -> Context:
         return current()
 
     seen: Seen = []
 
-    @broker.task
+    @taskiq_broker.task
     async def work(context: Annotated[Context, TaskiqDepends(active)]) -> None:
         seen.append(context)
 
-    await sent({"user": "ada"}, work)
+    await send_and_wait({"user": "ada"}, work)
     assert seen == [{"user": "ada"}]
 
 
-async def test_a_task_that_fails_leaves_what_was_active(broker: InMemoryBroker) -> None:
-    @broker.task
+async def test_a_task_that_fails_leaves_what_was_active(taskiq_broker: InMemoryBroker) -> None:
+    @taskiq_broker.task
     async def work() -> None:
         other.set("inside")
         raise LookupError(current()["user"])
 
-    await sent({"user": "ada"}, work)
-    (result,) = broker.result_backend.results.values()
+    await send_and_wait({"user": "ada"}, work)
+    (result,) = taskiq_broker.result_backend.results.values()
     assert str(result.error) == "ada"
 
 
 @pytest.mark.parametrize("first", [True, False])
 async def test_a_retry_has_the_context_and_what_was_bound(
-    broker: InMemoryBroker, first: bool
+    taskiq_broker: InMemoryBroker, first: bool
 ) -> None:
-    broker.middlewares.insert(0 if first else 1, retry := SimpleRetryMiddleware())
-    retry.set_broker(broker)
+    taskiq_broker.middlewares.insert(0 if first else 1, retry := SimpleRetryMiddleware())
+    retry.set_broker(taskiq_broker)
     seen: Seen = []
 
-    @broker.task(retry_on_error=True, max_retries=2)
+    @taskiq_broker.task(retry_on_error=True, max_retries=2)
     async def work() -> None:
         seen.append(current())
         bind(failed=True)
         raise LookupError
 
-    await sent({"user": "ada"}, work)
-    await broker.wait_all()
+    await send_and_wait({"user": "ada"}, work)
+    await taskiq_broker.wait_all()
     assert seen == [{"user": "ada"}, {"user": "ada", "failed": True}]
 
 
-async def test_a_message_that_is_requeued_keeps_its_context(broker: InMemoryBroker) -> None:
+async def test_a_message_that_is_requeued_keeps_its_context(taskiq_broker: InMemoryBroker) -> None:
     seen: Seen = []
 
-    @broker.task
+    @taskiq_broker.task
     async def work(context: Annotated[TaskiqContext, TaskiqDepends()]) -> None:
         seen.append(current())
         if len(seen) == 1:
             await context.requeue()
 
-    await sent({"user": "ada"}, work)
-    await broker.wait_all()
+    await send_and_wait({"user": "ada"}, work)
+    await taskiq_broker.wait_all()
     assert seen == [{"user": "ada"}] * 2
 
 
@@ -189,46 +188,50 @@ class Schedules(ScheduleSource):
 
 
 async def test_a_retry_that_is_scheduled_keeps_the_context_of_its_message(
-    broker: InMemoryBroker,
+    taskiq_broker: InMemoryBroker,
 ) -> None:
     source = Schedules()
-    broker.add_middlewares(SmartRetryMiddleware(schedule_source=source))
-    scheduler = TaskiqScheduler(broker, [source])
+    taskiq_broker.add_middlewares(SmartRetryMiddleware(schedule_source=source))
+    scheduler = TaskiqScheduler(taskiq_broker, [source])
     seen: Seen = []
 
-    @broker.task(retry_on_error=True, max_retries=2)
+    @taskiq_broker.task(retry_on_error=True, max_retries=2)
     async def work() -> None:
         seen.append(current())
         raise LookupError
 
-    await sent({"user": "ada"}, work)
+    await send_and_wait({"user": "ada"}, work)
     with Context().scope():
         for schedule in await source.get_schedules():
             await scheduler.on_ready(source, schedule)
-    await broker.wait_all()
+    await taskiq_broker.wait_all()
     assert seen == [{"user": "ada"}] * 2
 
 
-async def test_a_task_that_is_scheduled_by_its_code_has_no_context(broker: InMemoryBroker) -> None:
+async def test_a_task_that_is_scheduled_by_its_code_has_no_context(
+    taskiq_broker: InMemoryBroker,
+) -> None:
     source = Schedules()
     seen: Seen = []
 
-    @broker.task
+    @taskiq_broker.task
     async def work() -> None:
         seen.append(current())
 
     await work.schedule_by_time(source, datetime.now(UTC))
     with Context().scope():
-        await TaskiqScheduler(broker, [source]).on_ready(source, source.scheduled[0])
-    await broker.wait_all()
+        await TaskiqScheduler(taskiq_broker, [source]).on_ready(source, source.scheduled[0])
+    await taskiq_broker.wait_all()
     assert seen == [{}]
 
 
-async def test_a_task_that_is_scheduled_with_a_context_keeps_it(broker: InMemoryBroker) -> None:
+async def test_a_task_that_is_scheduled_with_a_context_keeps_it(
+    taskiq_broker: InMemoryBroker,
+) -> None:
     source = Schedules()
     seen: Seen = []
 
-    @broker.task
+    @taskiq_broker.task
     async def work() -> None:
         seen.append(current())
 
@@ -236,53 +239,53 @@ async def test_a_task_that_is_scheduled_with_a_context_keeps_it(broker: InMemory
         labelled = work.kicker().with_labels(**Propagator().inject())
         await labelled.schedule_by_time(source, datetime.now(UTC))
     with Context().scope():
-        await TaskiqScheduler(broker, [source]).on_ready(source, source.scheduled[0])
-    await broker.wait_all()
+        await TaskiqScheduler(taskiq_broker, [source]).on_ready(source, source.scheduled[0])
+    await taskiq_broker.wait_all()
     assert seen == [{"user": "ada"}]
 
 
 async def test_a_label_that_cannot_be_read_keeps_no_message_from_its_task(
-    broker: InMemoryBroker,
+    taskiq_broker: InMemoryBroker,
 ) -> None:
     rejections = mqctx.configure(on_rejected=lambda _: None).rejections
     seen: Seen = []
 
-    @broker.task
+    @taskiq_broker.task
     async def work() -> None:
         seen.append(current())
 
     for header in ("nonsense", 42, ["ada"]):
-        await deliver(broker, work, mqctx=header)
+        await deliver_labels(taskiq_broker, work, mqctx=header)
     assert seen == [{}] * 3
     assert rejections == {"malformed": 1, "wrong-type": 2}
 
 
 async def test_the_labels_given_stay_as_they_are_and_a_stale_context_does_not_travel(
-    broker: InMemoryBroker,
+    taskiq_broker: InMemoryBroker,
 ) -> None:
-    broker.add_middlewares(recorder := Recorder())
+    taskiq_broker.add_middlewares(recorder := Recorder())
     stale = '{"user":"ada"}'
 
-    @broker.task(own="1", mqctx=stale)
+    @taskiq_broker.task(own="1", mqctx=stale)
     async def work() -> None:
         pass
 
     for context in ({"user": "eve"}, {}):
-        await sent(context, work)
+        await send_and_wait(context, work)
     assert work.labels == {"own": "1", "mqctx": stale}
     assert recorder.labels == [{"own": "1", "mqctx": '{"user":"eve"}'}, {"own": "1"}]
 
 
 async def test_what_was_scheduled_once_is_sent_with_what_is_active_now(
-    broker: InMemoryBroker,
+    taskiq_broker: InMemoryBroker,
 ) -> None:
-    broker.add_middlewares(recorder := Recorder())
+    taskiq_broker.add_middlewares(recorder := Recorder())
 
-    @broker.task(schedule_id="s", mqctx='{"user":"ada"}')
+    @taskiq_broker.task(schedule_id="s", mqctx='{"user":"ada"}')
     async def work() -> None:
         pass
 
-    await sent({"user": "eve"}, work)
+    await send_and_wait({"user": "eve"}, work)
     assert recorder.labels == [{"schedule_id": "s", "mqctx": '{"user":"eve"}'}]
 
 
@@ -311,11 +314,11 @@ async def test_the_context_is_one_more_text_in_what_the_broker_sends() -> None:
 
 
 async def test_more_than_the_limit_is_refused_before_anything_is_sent(
-    broker: InMemoryBroker,
+    taskiq_broker: InMemoryBroker,
 ) -> None:
-    broker.add_middlewares(recorder := Recorder())
+    taskiq_broker.add_middlewares(recorder := Recorder())
 
-    @broker.task
+    @taskiq_broker.task
     async def work() -> None:
         raise AssertionError
 
@@ -335,24 +338,24 @@ async def test_a_propagator_of_its_own_injects_and_extracts() -> None:
     async def work() -> None:
         seen.append(current())
 
-    await sent({"user": "ada", "tenant": "acme"}, work)
-    await deliver(broker, work, mqctx='{"user":"eve","tenant":"acme"}')
+    await send_and_wait({"user": "ada", "tenant": "acme"}, work)
+    await deliver_labels(broker, work, mqctx='{"user":"eve","tenant":"acme"}')
     assert recorder.labels == [{"mqctx": '{"user":"ada"}'}]
     assert seen == [{"user": "ada"}, {"user": "eve"}]
     assert narrow.rejections == {"not-accepted": 1}
 
 
 async def test_the_default_propagator_is_asked_at_the_time_of_the_message(
-    broker: InMemoryBroker,
+    taskiq_broker: InMemoryBroker,
 ) -> None:
-    broker.add_middlewares(recorder := Recorder())
+    taskiq_broker.add_middlewares(recorder := Recorder())
 
-    @broker.task
+    @taskiq_broker.task
     async def work() -> None:
         pass
 
     mqctx.configure(send=["user"])
-    await sent({"user": "ada", "tenant": "acme"}, work)
+    await send_and_wait({"user": "ada", "tenant": "acme"}, work)
     assert recorder.labels == [{"mqctx": '{"user":"ada"}'}]
 
 
@@ -385,7 +388,7 @@ async def test_another_middleware_that_fails_leaves_what_was_active(hook: str) -
         pass
 
     with pytest.raises(SendTaskError) as error:
-        await sent({"user": "ada"}, work)
+        await send_and_wait({"user": "ada"}, work)
     assert isinstance(error.value.__cause__, LookupError)
     assert error.value.__cause__.args == ("ada",)
 
@@ -406,21 +409,21 @@ async def test_two_of_them_leave_in_the_order_in_which_they_came() -> None:
     async def work() -> None:
         seen.append(current())
 
-    await deliver(broker, work, old='{"user":"old"}', mqctx='{"user":"new"}')
+    await deliver_labels(broker, work, old='{"user":"old"}', mqctx='{"user":"new"}')
     assert seen == [{"user": "old"}, {"user": "old"}, {"user": "new"}, {"user": "ambient"}]
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
 @pytest.mark.parametrize("first", [True, False])
 async def test_a_task_has_what_middlewares_before_and_after_set_for_it(
-    broker: InMemoryBroker, kind: str, first: bool
+    taskiq_broker: InMemoryBroker, kind: str, first: bool
 ) -> None:
     class Setting(TaskiqMiddleware):
         async def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
             other.set("set for the task")
             return message
 
-    broker.middlewares.insert(0 if first else 1, Setting())
+    taskiq_broker.middlewares.insert(0 if first else 1, Setting())
     seen: list[tuple[Mapping[str, object], str]] = []
 
     def note() -> None:
@@ -429,43 +432,45 @@ async def test_a_task_has_what_middlewares_before_and_after_set_for_it(
     async def note_async() -> None:
         note()
 
-    await sent({"user": "ada"}, broker.register_task(note if kind == "sync" else note_async, "w"))
+    await send_and_wait(
+        {"user": "ada"}, taskiq_broker.register_task(note if kind == "sync" else note_async, "w")
+    )
     assert seen == [({"user": "ada"}, "set for the task")]
 
 
 @pytest.mark.parametrize("first", [True, False])
 async def test_a_retry_is_not_lost_to_a_context_that_grew_too_large(
-    broker: InMemoryBroker, first: bool
+    taskiq_broker: InMemoryBroker, first: bool
 ) -> None:
     rejections = mqctx.configure(on_rejected=lambda _: None).rejections
-    broker.middlewares.insert(0 if first else 1, retry := SimpleRetryMiddleware())
-    retry.set_broker(broker)
+    taskiq_broker.middlewares.insert(0 if first else 1, retry := SimpleRetryMiddleware())
+    retry.set_broker(taskiq_broker)
     seen: Seen = []
 
-    @broker.task(retry_on_error=True, max_retries=2)
+    @taskiq_broker.task(retry_on_error=True, max_retries=2)
     async def work() -> None:
         seen.append(current())
         bind(text="x" * 5000, step="pay")
         raise LookupError
 
-    await sent({"user": "ada"}, work)
-    await broker.wait_all()
+    await send_and_wait({"user": "ada"}, work)
+    await taskiq_broker.wait_all()
     assert seen == [{"user": "ada"}, {"user": "ada", "step": "pay"}]
     assert rejections == {"too-large": 1}
 
 
 async def test_the_next_step_of_a_pipeline_has_the_context_as_far_as_it_fits(
-    broker: InMemoryBroker,
+    taskiq_broker: InMemoryBroker,
 ) -> None:
     """As taskiq-pipelines sends it, once the result is saved."""
     mqctx.configure(on_rejected=lambda _: None)
     seen: Seen = []
 
-    @broker.task
+    @taskiq_broker.task
     async def work() -> None:
         bind(text="x" * 5000, step="pay")
 
-    @broker.task
+    @taskiq_broker.task
     async def follow() -> None:
         seen.append(current())
 
@@ -474,22 +479,26 @@ async def test_the_next_step_of_a_pipeline_has_the_context_as_far_as_it_fits(
             if message.task_name == work.task_name:
                 await follow.kiq()
 
-    broker.add_middlewares(Pipeline())
-    await sent({"user": "ada"}, work)
-    await broker.wait_all()
+    taskiq_broker.add_middlewares(Pipeline())
+    await send_and_wait({"user": "ada"}, work)
+    await taskiq_broker.wait_all()
     assert seen == [{"user": "ada", "step": "pay"}]
 
 
-async def test_a_task_may_send_what_does_not_fit_only_to_be_told(broker: InMemoryBroker) -> None:
-    @broker.task
+async def test_a_task_may_send_what_does_not_fit_only_to_be_told(
+    taskiq_broker: InMemoryBroker,
+) -> None:
+    @taskiq_broker.task
     async def work() -> None:
         with scope(text="x" * 5000), pytest.raises(mqctx.OversizeError, match="'text'"):
             await work.kiq()
 
-    await sent({}, work)
-    (result,) = broker.result_backend.results.values()
+    await send_and_wait({}, work)
+    (result,) = taskiq_broker.result_backend.results.values()
     assert result.error is None
 
 
-async def test_the_kick_of_an_in_memory_broker_stays_an_async_def(broker: InMemoryBroker) -> None:
-    assert inspect.iscoroutinefunction(broker.kick)
+async def test_the_kick_of_an_in_memory_broker_stays_an_async_def(
+    taskiq_broker: InMemoryBroker,
+) -> None:
+    assert inspect.iscoroutinefunction(taskiq_broker.kick)

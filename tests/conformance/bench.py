@@ -44,7 +44,7 @@ def ack(_: bytes) -> Verdict:
     return Settle.ACK
 
 
-class Handler:
+class NotingHandler:
     """Notes what arrives. What it acks, it leaves with a value that no other message may see."""
 
     def __init__(self, decide: Decide) -> None:
@@ -106,14 +106,14 @@ class Bench:
 
     def consume(self, queue: Source, count: int, decide: Decide = ack) -> list[Arrival]:
         """Take the cell's path until it has handled `count` messages."""
-        handler = Handler(decide)
+        handler = NotingHandler(decide)
         self._consume(self.url, queue, count, handler)
         self._check(handler, count)
         return handler.arrivals
 
     def consume_through(self, url: str, queue: Source, count: int, decide: Decide) -> list[Arrival]:
         """Take the path, by way of `url`, and once more when its connection is lost."""
-        handler = Handler(decide)
+        handler = NotingHandler(decide)
         if self.path.reconnects:
             self._consume(url, queue, count, handler)
         else:
@@ -143,12 +143,12 @@ class Bench:
         for queue in self._queues:
             self.channel.queue_delete(queue)
 
-    def _consume(self, url: str, queue: Source, count: int, handler: Handler) -> None:
+    def _consume(self, url: str, queue: Source, count: int, handler: NotingHandler) -> None:
         with CLIENTS[self.path.client].instrumented(self.path.way):
             self.path.consume(url, queue, count, handler)
         assert current() == AMBIENT
 
-    def _check(self, handler: Handler, count: int) -> None:
+    def _check(self, handler: NotingHandler, count: int) -> None:
         assert len(handler.arrivals) == count
         if self.path.replies:
             answered = [each for each in handler.arrivals if each.verdict is not Settle.LEAVE]

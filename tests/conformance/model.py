@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from mqctx import Context
-from tests.drivers.clients import Name
+from tests.drivers.clients import CLIENTS, Name
 from tests.drivers.handling import Handle, Source
 
 AMBIENT = Context(user="ambient", ambient=True)
@@ -81,3 +82,17 @@ def bare(handler: H) -> H:
 def nothing(*_: Any) -> AbstractContextManager[object]:
     """Take the place of `restored` where the client is instrumented."""
     return nullcontext()
+
+
+def handler_paths(
+    client: Name, name: str, function: Callable[..., None], **more: Any
+) -> list[Path]:
+    """Return the paths of a function that takes a handler: decorated, and instrumented."""
+    driver = CLIENTS[client]
+    adapter = driver.adapter
+    decorated = partial(function, send=adapter.publish, decorate=adapter.consume_with_context)
+    instrumented = partial(function, send=driver.send_raw, decorate=bare)
+    return [
+        Path(client, name, "consume_with_context", decorated, **more),
+        Path(client, name, "instrument", instrumented, **more),
+    ]

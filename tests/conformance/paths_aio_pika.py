@@ -9,14 +9,14 @@ from aio_pika.abc import AbstractIncomingMessage
 from mqctx import current
 from mqctx.adapters import aio_pika as adapter
 from tests.conformance.model import AMBIENT, Consume, Path, Way, bare, nothing
-from tests.conformance.patterns_aio_pika import rpc, worker
+from tests.conformance.patterns_aio_pika import master_worker, rpc
 from tests.drivers.handling import PAUSE, Decorate, Handle, Send, Source
 from tests.drivers.on_aio_pika import Connect, plain, queue_consume, robust, send_raw, working
 
 Main: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
 
 
-def running(main: Main, **options: Any) -> Consume:
+def path_of(main: Main, **options: Any) -> Consume:
     """Make a path of a coroutine function that does it with these options."""
 
     def consume(url: str, source: Source, count: int, handle: Handle) -> None:
@@ -147,14 +147,14 @@ def _decorated_and_instrumented(name: str, main: Main, **options: Any) -> list[P
     instrumented = {"send": send_raw, "decorate": bare}
     more = {"reconnects": options.get("connect") is robust}
     return [
-        _path(name, "consume_with_context", running(main, **options, **decorated), **more),
-        _path(name, "instrument", running(main, **options, **instrumented), **more),
+        _path(name, "consume_with_context", path_of(main, **options, **decorated), **more),
+        _path(name, "instrument", path_of(main, **options, **instrumented), **more),
     ]
 
 
 def _restored_and_instrumented(name: str, connect: Connect, **more: Any) -> list[Path]:
-    restored = running(iterator, connect=connect, send=adapter.publish, restoring=adapter.restored)
-    instrumented = running(iterator, connect=connect, send=send_raw, restoring=nothing)
+    restored = path_of(iterator, connect=connect, send=adapter.publish, restoring=adapter.restored)
+    instrumented = path_of(iterator, connect=connect, send=send_raw, restoring=nothing)
     return [
         _path(name, "restored", restored, **more),
         _path(name, "instrument", instrumented, **more),
@@ -174,23 +174,23 @@ PATHS = [
     _path(
         "`async for message in queue`, `message.process()`",
         "instrument",
-        running(bare_iterator, send=send_raw),
+        path_of(bare_iterator, send=send_raw),
     ),
     _path(
         "`queue.get`",
         "restored",
-        running(get, send=adapter.publish, restoring=adapter.restored),
+        path_of(get, send=adapter.publish, restoring=adapter.restored),
         cannot=_NO_GET,
     ),
     _path(
         "`queue.get`, `message.process()`",
         "instrument",
-        running(get_and_process, send=send_raw),
+        path_of(get_and_process, send=send_raw),
         cannot=_NO_GET,
     ),
-    _path("Master's worker", "instrument", running(worker), cannot=_WORKER),
-    _path("RPC function and its reply", "instrument", running(rpc), cannot=_RPC, replies=True),
+    _path("Master's worker", "instrument", path_of(master_worker), cannot=_WORKER),
+    _path("RPC function and its reply", "instrument", path_of(rpc), cannot=_RPC, replies=True),
 ]
 
-LEFT_ALONE = [_path("`queue.get`", "instrument", running(get, send=send_raw, restoring=nothing))]
+LEFT_ALONE = [_path("`queue.get`", "instrument", path_of(get, send=send_raw, restoring=nothing))]
 """Where the client cannot tell when a message is done with."""

@@ -13,7 +13,7 @@ from kombu.utils.limits import TokenBucket
 
 from mqctx import current
 from mqctx.adapters import kombu as adapter
-from tests.conformance.model import AMBIENT, Path, bare, nothing
+from tests.conformance.model import AMBIENT, Path, handler_paths, nothing
 from tests.drivers.handling import PAUSE, SECONDS, Decorate, Handle, Send, Settle, Source
 from tests.drivers.on_kombu import (
     KombuWork,
@@ -165,15 +165,7 @@ _UNDECODABLE: dict[str, Any] = {
     "body": b'{"order": %d',
     "properties": {"content_type": "application/json", "content_encoding": "utf-8"},
 }
-
-
-def _paths(name: str, function: Callable[..., None], **more: Any) -> list[Path]:
-    decorated = partial(function, send=adapter.publish, decorate=adapter.consume_with_context)
-    instrumented = partial(function, send=send_raw, decorate=bare)
-    return [
-        Path("kombu", name, "consume_with_context", decorated, **more),
-        Path("kombu", name, "instrument", instrumented, **more),
-    ]
+_paths = partial(handler_paths, "kombu")
 
 
 PATHS = [

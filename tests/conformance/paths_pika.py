@@ -12,14 +12,13 @@ from pika.spec import Basic
 import mqctx
 from mqctx import current
 from mqctx.adapters import pika as adapter
-from tests.conformance.model import AMBIENT, Path, bare, nothing
+from tests.conformance.model import AMBIENT, Path, handler_paths, nothing
 from tests.conformance.session_pika import Session, run_asyncio, run_select
 from tests.drivers.handling import PAUSE, SECONDS, Decorate, Handle, Send, Settle, Source
 from tests.drivers.on_pika import (
     PikaWork,
     basic_consume,
     pika_channel,
-    send_raw,
     start_consuming,
 )
 
@@ -180,15 +179,7 @@ def asyncio_task(
 _GENERATOR = "BlockingConnection, `consume` generator"
 _GET = "BlockingConnection, `basic_get`"
 _NO_GET = {"stream": "RabbitMQ refuses `basic.get` on a stream"}
-
-
-def _paths(name: str, function: Callable[..., None], **more: Any) -> list[Path]:
-    decorated = partial(function, send=adapter.publish, decorate=adapter.consume_with_context)
-    instrumented = partial(function, send=send_raw, decorate=bare)
-    return [
-        Path("pika", name, "consume_with_context", decorated, **more),
-        Path("pika", name, "instrument", instrumented, **more),
-    ]
+_paths = partial(handler_paths, "pika")
 
 
 PATHS = [

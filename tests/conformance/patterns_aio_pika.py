@@ -19,7 +19,7 @@ class _CountingMaster(JsonMaster):
         await self.work.finish(super().on_message(func, message))
 
 
-async def worker(url: str, source: Source, count: int, handle: Handle) -> None:
+async def master_worker(url: str, source: Source, count: int, handle: Handle) -> None:
     """The function of a Master's worker, which settles its message by what it raises."""
     async with working(plain, url, handle, count) as work:
 

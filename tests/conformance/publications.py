@@ -55,7 +55,7 @@ class Publication:
 Main: TypeAlias = Callable[[Send, str, str], Coroutine[Any, Any, None]]
 
 
-def _running(main: Main) -> Run:
+def _awaited(main: Main) -> Run:
     return lambda send, url, queue: asyncio.run(main(send, url, queue))
 
 
@@ -231,7 +231,7 @@ PUBLICATIONS = [
         "the same message object in a context, in none, and in another one: each message has its "
         "own, and the object and its headers stay as they are",
         {
-            "aio-pika": _running(_repeat_aio_pika),
+            "aio-pika": _awaited(_repeat_aio_pika),
             "kombu": _repeat_kombu,
             "pika": _repeat_pika,
         },
@@ -242,7 +242,7 @@ PUBLICATIONS = [
         "mandatory and unroutable: the returned message (`return_callbacks` and the result in "
         "aio-pika, `on_return` in kombu, the return callback in pika) carries the context",
         {
-            "aio-pika": _running(_return_aio_pika),
+            "aio-pika": _awaited(_return_aio_pika),
             "kombu": _return_kombu,
             "pika": _return_pika,
         },
@@ -279,7 +279,7 @@ PUBLICATIONS = [
     Publication(
         "`Master.create_task`",
         "aio-pika's pattern for workers",
-        {"aio-pika": _running(_create_task)},
+        {"aio-pika": _awaited(_create_task)},
         (SENT, EMPTY),
         "only aio-pika has it",
         _INSIDE,
@@ -287,7 +287,7 @@ PUBLICATIONS = [
     Publication(
         "`RPC.call`",
         "aio-pika's pattern for remote calls",
-        {"aio-pika": _running(_call)},
+        {"aio-pika": _awaited(_call)},
         (SENT, EMPTY),
         "only aio-pika has it",
         _INSIDE,

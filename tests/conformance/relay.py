@@ -11,6 +11,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from tests.drivers.handling import SECONDS
+from tests.drivers.pump import pump
 
 
 class Relay:
@@ -62,8 +63,8 @@ class Relay:
         from_broker, to_broker = await asyncio.open_connection(host, port)
         self._writers += to_client, to_broker
         self._tasks += (
-            asyncio.create_task(_pump(from_client, to_broker)),
-            asyncio.create_task(_pump(from_broker, to_client)),
+            asyncio.create_task(pump(from_client, to_broker)),
+            asyncio.create_task(pump(from_broker, to_client)),
         )
 
     async def _cut(self) -> None:
@@ -76,13 +77,3 @@ class Relay:
     async def _close(self) -> None:
         self._server.close()
         await self._cut()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-    except OSError:
-        pass
-    finally:
-        writer.close()

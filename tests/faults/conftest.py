@@ -2,17 +2,15 @@
 
 import os
 from collections.abc import Iterator
-from uuid import uuid4
 
 import pytest
 
-from tests.drivers.on_pika import pika_channel
-from tests.integration.conftest import broker
+from tests.integration.conftest import broker, queue_name
 
 from .docker import Container, engine_answers, started
 from .proxy import Proxy
 
-__all__ = ["broker"]
+__all__ = ["broker", "queue_name"]
 
 
 @pytest.fixture(scope="session")
@@ -43,15 +41,6 @@ def _may_be_container() -> bool:
     if demanded:
         return demanded == "testcontainers"
     return not os.environ.get("MQCTX_TEST_AMQP_URL")
-
-
-@pytest.fixture
-def queue(amqp_url: str) -> Iterator[str]:
-    """The name of a queue that is deleted afterwards."""
-    name = f"mqctx-test-{uuid4().hex}"
-    yield name
-    with pika_channel(amqp_url) as channel:
-        channel.queue_delete(name)
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
+from tests.drivers.pump import pump
+
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 _NO_LINGER = struct.pack("ii", 1, 0)
@@ -85,8 +87,8 @@ class Proxy:
         self._open |= sides
         await asyncio.wait(
             [
-                asyncio.create_task(_pump(reader, target[1])),
-                asyncio.create_task(_pump(target[0], writer)),
+                asyncio.create_task(pump(reader, target[1])),
+                asyncio.create_task(pump(target[0], writer)),
             ]
         )
         self._open -= sides
@@ -98,11 +100,3 @@ class Proxy:
             with suppress(OSError):
                 return await asyncio.open_connection(parts.hostname, parts.port or 5672)
         return None
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()

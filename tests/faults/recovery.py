@@ -27,7 +27,7 @@ class Run:
     depth: int
 
 
-class CountingFormat(JsonFormat):
+class ReadCountingFormat(JsonFormat):
     """The default format, which counts how often a context is read."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Watched:
         self._news.set()
 
 
-def publish(url: str, queue: str, numbers: Iterable[int]) -> None:
+def publish_numbers(url: str, queue: str, numbers: Iterable[int]) -> None:
     """Publish messages through another connection, each in its context."""
     orders = ((context_of(number), str(number).encode()) for number in numbers)
     CLIENTS["pika"].publish(url, queue, *orders)

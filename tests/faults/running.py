@@ -10,7 +10,7 @@ from tests.drivers.flow import FLOW_SECONDS, ROLES, Flow, Record
 from tests.drivers.on_pika import pika_channel
 
 
-def run(
+def run_flow(
     flow: Flow, clients: Sequence[Client], fault: Callable[[], object], *, times: int, step: int
 ) -> Record:
     """Let each client publish and consume; commit the fault some times, `step` messages apart.

@@ -13,7 +13,7 @@ from tests.drivers.handling import context_of
 from tests.drivers.on_aio_pika import SURVIVES_CANCEL, connect_robust
 
 from .proxy import Proxy
-from .recovery import CountingFormat, Watched, delete_and_declare, publish
+from .recovery import ReadCountingFormat, Watched, delete_and_declare, publish_numbers
 
 EACH_TIME = 5
 """How many messages come before a fault, and after it."""
@@ -31,7 +31,7 @@ FAULTS = ["cut", "cancel", "cut", "cancel"] if SURVIVES_CANCEL else ["cut", "cut
     ],
 )
 def test_a_restored_consumer_handles_each_delivery_once(
-    decorated: bool, instrumented: str, amqp_url: str, proxy: Proxy, queue: str
+    decorated: bool, instrumented: str, amqp_url: str, proxy: Proxy, queue_name: str
 ) -> None:
     """After each recovery there is one run per delivery, in its context, and no wrapper more.
 
@@ -39,11 +39,11 @@ def test_a_restored_consumer_handles_each_delivery_once(
     its queue was deleted and declared again. A wrapper too many would read the context twice,
     and call the handler from a greater depth.
     """
-    counting = CountingFormat()
+    counting = ReadCountingFormat()
     configure(formats=[counting])
 
     async def main() -> Watched:
-        watched = Watched(queue)
+        watched = Watched(queue_name)
         async with AsyncExitStack() as stack:
             if instrumented == "library":
                 stack.enter_context(_hooked())
@@ -71,7 +71,7 @@ async def _strike(watched: Watched, url: str, proxy: Proxy) -> None:
         elif fault == "cancel":
             await asyncio.to_thread(delete_and_declare, url, watched.queue)
         numbers = range(number * EACH_TIME, (number + 1) * EACH_TIME)
-        await asyncio.to_thread(publish, url, watched.queue, numbers)
+        await asyncio.to_thread(publish_numbers, url, watched.queue, numbers)
         await watched.see(numbers)
 
 

@@ -6,7 +6,7 @@ from tests.drivers.clients import CLIENTS
 from tests.drivers.flow import Flow
 
 from .cluster import running_cluster
-from .running import check, run
+from .running import check, run_flow
 
 MESSAGES = 20_000
 QUEUE = "orders"
@@ -29,7 +29,7 @@ def test_the_leader_of_a_quorum_queue_is_killed(engine: None) -> None:
             cluster.kill(before.leader)
             killed.append(before.leader)
 
-        record = run(flow, list(CLIENTS.values()), kill_leader, times=1, step=MESSAGES // 2)
+        record = run_flow(flow, list(CLIENTS.values()), kill_leader, times=1, step=MESSAGES // 2)
         assert cluster.leadership(QUEUE).leader not in killed
     check(record, messages=MESSAGES)
     # The proxy had sent a third of the clients to the lost node, some publishers, some consumers.

@@ -12,16 +12,11 @@ import pytest
 from mqctx import Propagator
 from tests.fuzz.hostile import WRONG_TYPES, Hostile
 from tests.fuzz.layouts import ORACLES, LayoutOracle
-from tests.fuzz.oracle import Oracle, declare
+from tests.fuzz.oracle import Oracle
 
 BATCHES = 20
 SECONDS = 3600
 """After which a test counts as hanging; the longest takes a few minutes."""
-
-
-@pytest.fixture(autouse=True)
-def _declared() -> None:
-    declare()
 
 
 @pytest.fixture(autouse=True)

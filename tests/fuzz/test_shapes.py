@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mqctx import Context, Propagator
 from tests.fuzz.hostile import DECLARED_TEXTS, ILLEGAL_NAMES, NAMES
-from tests.fuzz.oracle import Oracle, declare
+from tests.fuzz.oracle import Oracle
 
 MAX_BYTES = 130_000
 
@@ -24,7 +24,7 @@ bad_or_good = st.sampled_from([text for texts in DECLARED_TEXTS.values() for tex
 objects = st.dictionaries(names, plain | bad_or_good)
 
 
-def written(value: object, ascii_only: bool, kind: str) -> object:
+def written_as(value: object, ascii_only: bool, kind: str) -> object:
     """Write a value as JSON, in one of the types that a header may have."""
     text = json.dumps(value, ensure_ascii=ascii_only)
     if kind == "str":
@@ -34,14 +34,9 @@ def written(value: object, ascii_only: bool, kind: str) -> object:
 
 
 headers = st.builds(
-    written, objects, st.booleans(), st.sampled_from(["str", "utf-8", "utf-16", "utf-32"])
+    written_as, objects, st.booleans(), st.sampled_from(["str", "utf-8", "utf-16", "utf-32"])
 )
 anything = headers | plain | st.binary() | st.binary().map(bytearray)
-
-
-@pytest.fixture(autouse=True)
-def _declared() -> None:
-    declare()
 
 
 @settings(
@@ -66,7 +61,7 @@ def repeated(part: str, size: int) -> str:
     return '{"a":[' + ",".join([part] * (size // (len(part) + 1) - 9)) + "]}"
 
 
-def extracted(propagator: Propagator, raw: str) -> tuple[Context, int]:
+def extracted_with_memory(propagator: Propagator, raw: str) -> tuple[Context, int]:
     """Extract a header; return the context, and how much memory was in use at the most."""
     tracemalloc.start()
     try:
@@ -83,7 +78,7 @@ GREEDY: list[str] = ["[]", "{}", '{"":1}', '{"":[]}', "0.1", "1e9", "99999", '"\
 @pytest.mark.parametrize("part", GREEDY)
 def test_takes_memory_in_proportion_to_the_header_only(part: str, size: int) -> None:
     raw, propagator = repeated(part, size), Propagator(max_bytes=MAX_BYTES)
-    context, peak = extracted(propagator, raw)
+    context, peak = extracted_with_memory(propagator, raw)
     assert len(context["a"]) > size // 10
     assert peak < 150 * size
 
@@ -91,7 +86,7 @@ def test_takes_memory_in_proportion_to_the_header_only(part: str, size: int) -> 
 @pytest.mark.parametrize("size", [4096, 4097, 10_000, 200_000, 10_000_000])
 def test_is_not_even_read_over_the_limit(size: int) -> None:
     raw, propagator = repeated("{}", size).ljust(size), Propagator(on_rejected=lambda _: None)
-    _, peak = extracted(propagator, raw)
+    _, peak = extracted_with_memory(propagator, raw)
     assert propagator.rejections == {"too-large": 1}
     assert peak < 10_000
 

@@ -23,7 +23,7 @@ Own = Mapping[str, str] | None
 
 
 @dataclass(frozen=True)
-class Client:
+class HttpClient:
     """What a client's tests need of it."""
 
     get: Callable[..., int]
@@ -175,13 +175,15 @@ async def each_in_a_task(call: Callable[[str], Any], request_ids: Sequence[str])
 
 
 CLIENTS = {
-    "httpx": Client(httpx_get, httpx_stream, httpx_together, httpx.ConnectError),
-    "httpx async": Client(
+    "httpx": HttpClient(httpx_get, httpx_stream, httpx_together, httpx.ConnectError),
+    "httpx async": HttpClient(
         httpx_async_get, httpx_async_stream, httpx_async_together, httpx.ConnectError
     ),
-    "requests": Client(
+    "requests": HttpClient(
         requests_get, requests_stream, requests_together, requests.exceptions.ConnectionError
     ),
-    "aiohttp": Client(aiohttp_get, aiohttp_stream, aiohttp_together, aiohttp.ClientConnectorError),
+    "aiohttp": HttpClient(
+        aiohttp_get, aiohttp_stream, aiohttp_together, aiohttp.ClientConnectorError
+    ),
 }
 every_client = pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)

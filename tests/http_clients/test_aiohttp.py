@@ -14,7 +14,7 @@ from tests.http_clients.clients import OURS, aiohttp_session
 from tests.http_clients.server import Server
 
 
-def running(work: Coroutine[Any, Any, None]) -> None:
+def run_work(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(work, 20))
 
 
@@ -37,7 +37,7 @@ def test_a_retry_that_another_middleware_makes_carries_the_context_of_then(
         ):
             assert response.request_info.headers["X-Request-Id"] == "r-2"
 
-    running(call())
+    run_work(call())
     assert [seen.headers["X-Request-Id"] for seen in server.seen] == ["r-1", "r-2"]
     assert len({seen.headers["traceparent"] for seen in server.seen}) == 2
     assert "X-Request-Id" not in sent[0].headers
@@ -54,7 +54,7 @@ def test_a_digest_authentication_sends_the_context_both_times(server: Server) ->
             assert response.status == 200
 
     with scope(request_id="r-1"):
-        running(call())
+        run_work(call())
     assert [seen.headers["X-Request-Id"] for seen in server.seen] == ["r-1", "r-1"]
 
 
@@ -65,7 +65,7 @@ def test_a_header_of_the_session_is_the_callers_own(server: Server) -> None:
             await (await session.get(server.url())).read()
 
     with scope(request_id="r-1"):
-        running(call())
+        run_work(call())
     assert server.seen[0].headers.get_all("X-Request-Id") == ["fixed"]
 
 
@@ -79,7 +79,7 @@ def test_a_streamed_body_arrives(server: Server) -> None:
             await (await session.post(server.url(), data=body())).read()
 
     with scope(request_id="r-1"):
-        running(call())
+        run_work(call())
     assert (server.seen[0].method, server.seen[0].body) == ("POST", b"42")
     assert server.seen[0].headers["X-Request-Id"] == "r-1"
 
@@ -92,7 +92,7 @@ def test_the_middleware_may_be_given_to_one_call_alone(server: Server) -> None:
             await (await session.get(server.url())).read()
 
     with scope(request_id="r-1"):
-        running(call())
+        run_work(call())
     assert [seen.headers["X-Request-Id"] for seen in server.seen] == ["r-1", None]
 
 
@@ -118,5 +118,5 @@ def test_a_websocket_is_a_call_too(hosts: list[str]) -> None:
             await socket.close()
 
     with scope(request_id="r-1"):
-        running(call())
+        run_work(call())
     assert opened == (["r-1"] if hosts else [None])

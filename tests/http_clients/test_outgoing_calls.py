@@ -16,14 +16,14 @@ from mqctx.http_clients.httpx import ContextTransport
 MANY = {"value": "X-Value", "other": "X-Other"}
 
 
-def sent(url: str = "https://api.internal/", **settings: Any) -> httpx.Headers:
+def headers_sent(url: str = "https://api.internal/", **settings: Any) -> httpx.Headers:
     """Return the headers of a call to `url`."""
-    transport = ContextTransport(httpx.MockTransport(answer), **settings)
+    transport = ContextTransport(httpx.MockTransport(echo_headers), **settings)
     with httpx.Client(transport=transport) as client:
         return httpx.Headers(client.get(url).json())
 
 
-def answer(request: httpx.Request) -> httpx.Response:
+def echo_headers(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, json=dict(request.headers))
 
 
@@ -51,7 +51,7 @@ class TestHosts:
     )
     def test_that_are_allowed(self, host: str, url: str) -> None:
         with scope(request_id="r-1"):
-            assert sent(url, hosts=["other.org", host])["X-Request-Id"] == "r-1"
+            assert headers_sent(url, hosts=["other.org", host])["X-Request-Id"] == "r-1"
 
     @pytest.mark.parametrize(
         ("host", "url"),
@@ -76,15 +76,15 @@ class TestHosts:
     )
     def test_that_are_not(self, host: str, url: str) -> None:
         with scope(request_id="r-1"):
-            assert "X-Request-Id" not in sent(url, hosts=[host])
+            assert "X-Request-Id" not in headers_sent(url, hosts=[host])
 
     def test_may_be_none_at_all(self) -> None:
         with scope(request_id="r-1"):
-            assert "X-Request-Id" not in sent(hosts=[])
+            assert "X-Request-Id" not in headers_sent(hosts=[])
 
     def test_have_to_be_named(self) -> None:
         with pytest.raises(TypeError, match="hosts"):
-            ContextTransport(httpx.MockTransport(answer))  # type: ignore[call-arg]
+            ContextTransport(httpx.MockTransport(echo_headers))  # type: ignore[call-arg]
 
     @pytest.mark.parametrize(
         "host",
@@ -96,12 +96,12 @@ class TestHosts:
     )
     def test_that_are_none_are_refused(self, host: str) -> None:
         with pytest.raises(ConfigurationError, match="hosts: .* is no host; give its name"):
-            sent(hosts=[host])
+            headers_sent(hosts=[host])
 
     @pytest.mark.parametrize("hosts", ["api.internal", b"api.internal", None, [5], 5])
     def test_that_are_no_list_of_texts_are_refused(self, hosts: Any) -> None:
         with pytest.raises(ConfigurationError, match=r"hosts: .*\['api.internal'"):
-            sent(hosts=hosts)
+            headers_sent(hosts=hosts)
 
 
 class TestHeaders:
@@ -110,14 +110,14 @@ class TestHeaders:
         with pytest.raises(
             ConfigurationError, match="headers: .* cannot be the name of an HTTP header"
         ):
-            sent(hosts=[], headers={"tenant": header})
+            headers_sent(hosts=[], headers={"tenant": header})
 
     @pytest.mark.parametrize(
         "headers", [{"a": "X-Id", "b": "x-id"}, {"a": "Traceparent"}, {"a": "tracestate"}]
     )
     def test_that_are_written_already_are_refused(self, headers: dict[str, str]) -> None:
         with pytest.raises(ConfigurationError, match="headers: .* is written already"):
-            sent(hosts=[], headers=headers)
+            headers_sent(hosts=[], headers=headers)
 
     @pytest.mark.parametrize(
         ("headers", "said"),
@@ -136,22 +136,24 @@ class TestHeaders:
     )
     def test_that_cannot_be_meant_are_refused(self, headers: Any, said: str) -> None:
         with pytest.raises(ConfigurationError, match=said):
-            sent(hosts=[], headers=headers)
+            headers_sent(hosts=[], headers=headers)
 
     @pytest.mark.parametrize("header", ["X-Tenant", "x-tenant", "Tenant", "X-Id"])
     def test_of_a_name_that_begins_as_headers_do_are_sent(self, header: str) -> None:
         with scope({"x-tenant": "acme"}):
-            assert sent(hosts=["*"], headers={"x-tenant": header})[header] == "acme"
+            assert headers_sent(hosts=["*"], headers={"x-tenant": header})[header] == "acme"
 
     @pytest.mark.parametrize(
         "headers", [{"tenant": "Tenant"}, {"tenant-id": "X-Tenant"}, {"userId": "user"}]
     )
     def test_of_unusual_names_are_taken(self, headers: dict[str, str]) -> None:
-        sent(hosts=[], headers=headers)
+        headers_sent(hosts=[], headers=headers)
 
     def test_given_are_copied(self) -> None:
         headers = {"value": "X-Value"}
-        transport = ContextTransport(httpx.MockTransport(answer), hosts=["*"], headers=headers)
+        transport = ContextTransport(
+            httpx.MockTransport(echo_headers), hosts=["*"], headers=headers
+        )
         headers.clear()
         with httpx.Client(transport=transport) as client, scope(value="v"):
             assert client.get("https://api.internal/").json()["x-value"] == "v"
@@ -160,7 +162,7 @@ class TestHeaders:
 @pytest.mark.parametrize("log", ["false", 1, None])
 def test_a_flag_that_is_neither_true_nor_false_is_refused(log: Any) -> None:
     with pytest.raises(ConfigurationError, match="log: expected True or False"):
-        sent(hosts=[], log=log)
+        headers_sent(hosts=[], log=log)
 
 
 class Colour(enum.Enum):
@@ -177,23 +179,23 @@ class TestValues:
     )
     def test_go_as_text_or_as_json(self, value: object, text: str) -> None:
         with scope(value=value):
-            assert sent(hosts=["*"], headers=MANY)["X-Value"] == text
+            assert headers_sent(hosts=["*"], headers=MANY)["X-Value"] == text
 
     def test_none_and_absent_ones_are_no_header(self) -> None:
         with scope(value=None):
-            assert not {"X-Value", "X-Other"} & sent(hosts=["*"], headers=MANY).keys()
+            assert not {"X-Value", "X-Other"} & headers_sent(hosts=["*"], headers=MANY).keys()
 
     def test_of_a_declared_type_go_as_what_they_are_in_json(self) -> None:
         value, other = Variable("value", uuid.UUID), Variable("other", Colour)
         number = uuid.UUID(int=7)
         with value.scope(number), other.scope(Colour.RED):
-            headers = sent(hosts=["*"], headers=MANY)
+            headers = headers_sent(hosts=["*"], headers=MANY)
         assert (headers["X-Value"], headers["X-Other"]) == (str(number), "red")
 
     def test_that_are_local_stay(self) -> None:
         secret = Variable("value", str, local=True)
         with secret.scope("secret"), scope(other="1"):
-            headers = sent(hosts=["*"], headers=MANY)
+            headers = headers_sent(hosts=["*"], headers=MANY)
         assert "X-Value" not in headers
         assert headers["X-Other"] == "1"
 
@@ -202,7 +204,7 @@ class TestValues:
         Variable("value", str, contextvar=other)
         with scope(value="before"):
             other.set("now")
-            assert sent(hosts=["*"], headers=MANY)["X-Value"] == "now"
+            assert headers_sent(hosts=["*"], headers=MANY)["X-Value"] == "now"
 
     def test_that_cannot_travel_are_left_out_with_a_warning(
         self, caplog: pytest.LogCaptureFixture
@@ -212,7 +214,7 @@ class TestValues:
 
         def call() -> httpx.Headers:
             linked.set(object())
-            return sent(hosts=["*"], headers=MANY)
+            return headers_sent(hosts=["*"], headers=MANY)
 
         headers = run({"other": "1"}, call)
         assert "X-Value" not in headers
@@ -222,7 +224,7 @@ class TestValues:
     def test_are_those_of_the_moment_of_the_call(self) -> None:
         with scope(request_id="r-1"):
             assert current() == {"request_id": "r-1"}
-            transport = ContextTransport(httpx.MockTransport(answer), hosts=["*"])
+            transport = ContextTransport(httpx.MockTransport(echo_headers), hosts=["*"])
         with httpx.Client(transport=transport) as client, scope(request_id="r-2"):
             assert client.get("https://api.internal/").json()["x-request-id"] == "r-2"
 

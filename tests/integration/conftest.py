@@ -3,10 +3,13 @@
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import cast
 from uuid import uuid4
 
+import aio_pika
 import pytest
 
+from tests.drivers.on_aio_pika import Connect
 from tests.drivers.on_pika import pika_channel
 
 from .broker import Broker, NoBrokerError, find_broker, find_broker_43, server_version
@@ -79,6 +82,12 @@ def queue(amqp_url: str, queue_name: str) -> str:
     with pika_channel(amqp_url) as channel:
         channel.queue_declare(queue_name)
     return queue_name
+
+
+@pytest.fixture(params=[aio_pika.connect, aio_pika.connect_robust], ids=["plain", "robust"])
+def connect(request: pytest.FixtureRequest) -> Connect:
+    """Give each way to connect with aio-pika."""
+    return cast("Connect", request.param)
 
 
 @pytest.fixture(scope="session")

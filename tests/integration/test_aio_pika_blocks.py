@@ -15,9 +15,9 @@ from mqctx._core.store import active_store
 from mqctx.adapters import aio_pika as adapter
 from mqctx.adapters.aio_pika import instrument, publish, uninstrument
 from tests.drivers.handling import SECONDS
+from tests.drivers.on_aio_pika import Connect
 
 AMBIENT = {"user": "ambient"}
-Connect = Callable[[str], Any]
 
 
 @pytest.fixture(autouse=True)
@@ -31,13 +31,8 @@ def _instrumented() -> Iterator[None]:
     assert aio_pika.queue.QueueIterator.__anext__ is original
 
 
-@pytest.fixture(params=[aio_pika.connect, aio_pika.connect_robust], ids=["plain", "robust"])
-def connect(request: pytest.FixtureRequest) -> Connect:
-    return request.param
-
-
 @asynccontextmanager
-async def filled(url: str, connect: Connect, count: int) -> AsyncIterator[Any]:
+async def queue_of_count(url: str, connect: Connect, count: int) -> AsyncIterator[Any]:
     """Give a queue with so many messages: the body is a number, the context has it as `n`."""
     async with await connect(url) as connection:
         channel = await connection.channel()
@@ -53,7 +48,7 @@ def of(message: Any) -> dict[str, int]:
     return {"n": int(message.body)}
 
 
-async def stream(queue: Any) -> AsyncIterator[Any]:
+async def processed_messages(queue: Any) -> AsyncIterator[Any]:
     async with queue.iterator() as messages:
         async for message in messages:
             async with message.process():
@@ -75,7 +70,7 @@ class TestWorkersThatShareAnIterator:
                     await messages.close()
             assert current() == AMBIENT
 
-        async with filled(amqp_url, connect, 6) as queue, queue.iterator() as messages:
+        async with queue_of_count(amqp_url, connect, 6) as queue, queue.iterator() as messages:
             await asyncio.gather(work(messages), work(messages))
 
     @pytest.mark.asyncio
@@ -88,7 +83,7 @@ class TestWorkersThatShareAnIterator:
                 break
             assert current() == AMBIENT
 
-        async with filled(amqp_url, connect, 2) as queue, queue.iterator() as messages:
+        async with queue_of_count(amqp_url, connect, 2) as queue, queue.iterator() as messages:
             await asyncio.gather(work(messages), work(messages))
 
     @pytest.mark.asyncio
@@ -105,7 +100,7 @@ class TestWorkersThatShareAnIterator:
                 await message.ack()
             assert current() == AMBIENT
 
-        async with filled(amqp_url, connect, 1) as queue:
+        async with queue_of_count(amqp_url, connect, 1) as queue:
             async with queue.iterator() as messages:
                 worker = asyncio.create_task(work(messages))
                 await asyncio.wait_for(entered.wait(), SECONDS)
@@ -119,12 +114,12 @@ class TestGenerator:
         self, amqp_url: str, connect: Connect
     ) -> None:
         async def first(queue: Any) -> Any:
-            async for message in stream(queue):
+            async for message in processed_messages(queue):
                 assert current() == of(message)
                 return message
             raise AssertionError
 
-        async with filled(amqp_url, connect, 1) as queue:
+        async with queue_of_count(amqp_url, connect, 1) as queue:
             message = await first(queue)
             await until(lambda: message.processed)  # by the task that closes the generator
             await until(lambda: not adapter._blocks)
@@ -135,12 +130,12 @@ class TestGenerator:
         self, amqp_url: str, connect: Connect
     ) -> None:
         async def bind_after(queue: Any) -> None:
-            generator: Any = stream(queue)
+            generator: Any = processed_messages(queue)
             await anext(generator)
             await asyncio.create_task(generator.aclose())
             bind(step="after")
 
-        async with filled(amqp_url, connect, 2) as queue:
+        async with queue_of_count(amqp_url, connect, 2) as queue:
             with scope(AMBIENT):
                 await bind_after(queue)
                 assert current() == {**AMBIENT, "step": "after"}
@@ -156,7 +151,7 @@ class TestGenerator:
                 while True:
                     yield await anext(messages)
 
-        async with filled(amqp_url, connect, 1) as queue:
+        async with queue_of_count(amqp_url, connect, 1) as queue:
             generator: Any = one_by_one(queue)
             message = await anext(generator)
             assert current() == of(message)
@@ -169,8 +164,8 @@ class TestGenerator:
     ) -> None:
         number: ContextVar[int] = ContextVar("number", default=-1)
         Variable("n", int, contextvar=number)
-        async with filled(amqp_url, connect, 1) as queue:
-            generator: Any = stream(queue)
+        async with queue_of_count(amqp_url, connect, 1) as queue:
+            generator: Any = processed_messages(queue)
             message = await anext(generator)
             assert number.get() == of(message)["n"]
             assert current() == of(message)
@@ -191,7 +186,7 @@ class TestNext:
     async def test_that_another_task_awaits_is_in_the_callers_body_all_the_same(
         self, amqp_url: str, connect: Connect
     ) -> None:
-        async with filled(amqp_url, connect, 3) as queue:
+        async with queue_of_count(amqp_url, connect, 3) as queue:
             async with queue.iterator(no_ack=True) as messages:
                 for n in range(2):
                     message = await asyncio.wait_for(anext(messages), SECONDS)
@@ -204,7 +199,7 @@ class TestNext:
     async def test_that_times_out_leaves_nothing_active(
         self, amqp_url: str, connect: Connect
     ) -> None:
-        async with filled(amqp_url, connect, 0) as queue, queue.iterator() as messages:
+        async with queue_of_count(amqp_url, connect, 0) as queue, queue.iterator() as messages:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(anext(messages), 0.01)
             assert current() == AMBIENT
@@ -212,8 +207,8 @@ class TestNext:
     @pytest.mark.asyncio
     async def test_of_several_at_once_is_left_alone(self, amqp_url: str, connect: Connect) -> None:
         async with (
-            filled(amqp_url, connect, 3) as queue,
-            filled(amqp_url, connect, 3) as other,
+            queue_of_count(amqp_url, connect, 3) as queue,
+            queue_of_count(amqp_url, connect, 3) as other,
             queue.iterator(no_ack=True) as messages,
             other.iterator(no_ack=True) as others,
         ):
@@ -231,7 +226,7 @@ class TestNext:
         number: ContextVar[int] = ContextVar("number", default=-1)
         Variable("n", int, contextvar=number)
         async with (
-            filled(amqp_url, connect, 2) as queue,
+            queue_of_count(amqp_url, connect, 2) as queue,
             queue.iterator(no_ack=True) as messages,
         ):
             await asyncio.create_task(messages.__anext__())
@@ -245,7 +240,7 @@ class TestNext:
     async def test_on_what_aiter_returned_ends_with_the_block(
         self, amqp_url: str, connect: Connect
     ) -> None:
-        async with filled(amqp_url, connect, 1) as queue:
+        async with queue_of_count(amqp_url, connect, 1) as queue:
             async with queue.iterator(no_ack=True) as messages:
                 loop: Any = aiter(messages)
                 assert aiter(loop) is loop
@@ -258,7 +253,7 @@ class TestNext:
 class TestBlocks:
     @pytest.mark.asyncio
     async def test_that_overlap_leave_nothing_active(self, amqp_url: str, connect: Connect) -> None:
-        async with filled(amqp_url, connect, 2) as queue:
+        async with queue_of_count(amqp_url, connect, 2) as queue:
             first, second = await queue.get(), await queue.get()
             one, two = first.process(), second.process()
             await one.__aenter__()
@@ -273,7 +268,7 @@ class TestBlocks:
         self, amqp_url: str, connect: Connect
     ) -> None:
         count = 8
-        async with filled(amqp_url, connect, count) as queue:
+        async with queue_of_count(amqp_url, connect, count) as queue:
             message = await queue.get()
             block = message.process()
             await block.__aenter__()
@@ -294,7 +289,7 @@ class TestBlocks:
     ) -> None:
         number: ContextVar[int] = ContextVar("number", default=-1)
         Variable("n", int, contextvar=number)
-        async with filled(amqp_url, connect, 3) as queue:
+        async with queue_of_count(amqp_url, connect, 3) as queue:
             one, two, three = [(await queue.get()).process() for _ in range(3)]
             await one.__aenter__()
             await two.__aenter__()
@@ -322,7 +317,7 @@ class TestBlocks:
             await over.wait()
             seen.append(await asyncio.to_thread(current))
 
-        async with filled(amqp_url, connect, 2) as queue:
+        async with queue_of_count(amqp_url, connect, 2) as queue:
             tasks: list[asyncio.Task[None]] = []
             async with queue.iterator() as messages:
                 async for message in messages:
@@ -347,7 +342,7 @@ class TestBlocks:
                 if left:
                     await asyncio.create_task(work(queue, left - 1))
 
-        async with filled(amqp_url, connect, 4) as queue:
+        async with queue_of_count(amqp_url, connect, 4) as queue:
             await work(queue, 3)
         assert max(depths) == 1
 
@@ -355,7 +350,7 @@ class TestBlocks:
     async def test_that_are_open_when_the_hooks_go_are_ended_all_the_same(
         self, amqp_url: str, connect: Connect
     ) -> None:
-        async with filled(amqp_url, connect, 2) as queue:
+        async with queue_of_count(amqp_url, connect, 2) as queue:
             async with queue.iterator() as messages:
                 async for message in messages:
                     async with message.process():

@@ -118,7 +118,7 @@ def wait_until_it_works(worker: Worker, process: "subprocess.Popen[bytes]") -> N
 
 
 @pytest.fixture(autouse=True)
-def _ambient() -> Iterator[None]:
+def _in_adas_context() -> Iterator[None]:
     """Whatever runs here runs in a context that no message brought, and that must survive."""
     with Context(user="ada", city="Zo\u00eb's").scope():
         yield
@@ -128,7 +128,7 @@ def _ambient() -> Iterator[None]:
 ADA = Context(user="ada", city="Zo\u00eb's")
 
 
-def result(started: Any) -> Any:
+def awaited_result(started: Any) -> Any:
     """Wait for what a task returns."""
     return started.get(timeout=SECONDS)
 
@@ -172,20 +172,20 @@ def with_ada(seen: Any) -> Any:
 @pytest.mark.parametrize("way", SENT)
 def test_a_task_sees_the_context_that_it_was_sent_with(worker: Worker, way: str) -> None:
     send, expected = SENT[way]
-    assert result(send(worker)) == with_ada(expected)
+    assert awaited_result(send(worker)) == with_ada(expected)
 
 
 @pytest.mark.parametrize("way", SENT)
 def test_a_task_without_context_sees_none_after_one_with(worker: Worker, way: str) -> None:
     send, expected = SENT[way]
-    assert result(worker.task("see").delay()) == [ADA]
+    assert awaited_result(worker.task("see").delay()) == [ADA]
     with Context().scope():
-        assert result(send(worker)) == expected
+        assert awaited_result(send(worker)) == expected
 
 
 def test_a_task_that_is_sent_by_a_task_carries_its_context(worker: Worker) -> None:
-    nested = worker.client.AsyncResult(result(worker.task("nest").delay()))
-    assert result(nested) == [{**ADA, "step": "nest"}]
+    nested = worker.client.AsyncResult(awaited_result(worker.task("nest").delay()))
+    assert awaited_result(nested) == [{**ADA, "step": "nest"}]
 
 
 def test_tasks_at_the_same_time_mix_nothing(worker: Worker) -> None:
@@ -195,14 +195,14 @@ def test_tasks_at_the_same_time_mix_nothing(worker: Worker) -> None:
             started[number] = worker.task("look_again", 0.05).delay()
     for number, each in started.items():
         own: dict[str, Any] = {} if number % 5 == 0 else {"number": number}
-        assert result(each) == [own, {**own, "looked": True}]
+        assert awaited_result(each) == [own, {**own, "looked": True}]
 
 
 def test_a_retry_keeps_the_context_and_the_callers_headers_and_does_not_grow(
     worker: Worker,
 ) -> None:
     given = {"kind": "order"}
-    seen = result(worker.task("retry").apply_async(headers=given))
+    seen = awaited_result(worker.task("retry").apply_async(headers=given))
     headers = [each.pop("headers") for each in seen]
     assert seen == [ADA, *({**ADA, "attempt": attempt} for attempt in range(3))]
     assert [each["kind"] for each in headers] == ["order"] * 4
@@ -233,12 +233,12 @@ class TestInTheMainProcess:
         not hasattr(celery.Task, "retry_on_worker_lost"), reason="newer than this Celery"
     )
     def test_the_retry_of_a_task_whose_process_died(self, worker: Worker) -> None:
-        assert result(worker.task("die_once").delay()) == [ADA]
+        assert awaited_result(worker.task("die_once").delay()) == [ADA]
 
 
 @in_prefork
 def test_what_beat_sends_carries_none(worker: Worker, tmp_path: Path) -> None:
-    assert result(worker.task("see").delay()) == [ADA]
+    assert awaited_result(worker.task("see").delay()) == [ADA]
     beating = [*worker.command, "beat", f"--schedule={tmp_path / 'schedule'}"]
     with running(beating, tmp_path / "beat.log", worker.environ):
         assert worker.reported("ticked") == {}
@@ -252,7 +252,7 @@ def test_messages_of_protocol_1_carry_the_context_too(worker: Worker) -> None:
             task_protocol=1, task_default_queue=worker.client.conf.task_default_queue
         )
         celery_adapter.instrument(client)
-        seen = result(client.send_task("see"))
+        seen = awaited_result(client.send_task("see"))
         celery_adapter.uninstrument(client)
     assert seen == [ADA]
 
@@ -262,6 +262,6 @@ def test_what_is_no_context_never_keeps_a_task_from_running(worker: Worker) -> N
     try:
         for header in ("nonsense", ["a"], {"a": 1}, 5, None):
             started = worker.task("see").apply_async(headers={"mqctx": header})
-            assert result(started) == [{}]
+            assert awaited_result(started) == [{}]
     finally:
         celery_adapter.instrument(worker.client)

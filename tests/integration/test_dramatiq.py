@@ -18,7 +18,7 @@ from tests.drivers.on_pika import pika_channel
 
 
 @pytest.fixture
-def rabbit(amqp_url: str, queue_name: str) -> Iterator[RabbitmqBroker]:
+def dramatiq_broker(amqp_url: str, queue_name: str) -> Iterator[RabbitmqBroker]:
     rabbit = RabbitmqBroker(url=amqp_url)
     rabbit.add_middleware(ContextMiddleware())
     rabbit.declare_queue(queue_name, ensure=True)  # else its consumers may come first, and fail
@@ -32,7 +32,7 @@ def rabbit(amqp_url: str, queue_name: str) -> Iterator[RabbitmqBroker]:
 
 
 @contextmanager
-def working(rabbit: RabbitmqBroker) -> Iterator[None]:
+def dramatiq_worker(rabbit: RabbitmqBroker) -> Iterator[None]:
     """Run a worker with some threads."""
     worker = dramatiq.Worker(rabbit, worker_timeout=100, worker_threads=3)
     worker.start()
@@ -43,11 +43,11 @@ def working(rabbit: RabbitmqBroker) -> Iterator[None]:
 
 
 def test_actors_their_retries_and_what_they_send_run_in_the_context_of_the_message(
-    rabbit: RabbitmqBroker, queue_name: str
+    dramatiq_broker: RabbitmqBroker, queue_name: str
 ) -> None:
     seen: Queue[tuple[str, Mapping[str, object]]] = Queue()
 
-    @dramatiq.actor(broker=rabbit, queue_name=queue_name, min_backoff=1, max_backoff=1)
+    @dramatiq.actor(broker=dramatiq_broker, queue_name=queue_name, min_backoff=1, max_backoff=1)
     def work(name: str) -> None:
         seen.put((name, current()))
         if "failed" not in current():
@@ -55,12 +55,12 @@ def test_actors_their_retries_and_what_they_send_run_in_the_context_of_the_messa
             raise LookupError
         after.send(name)
 
-    @dramatiq.actor(broker=rabbit, queue_name=queue_name)
+    @dramatiq.actor(broker=dramatiq_broker, queue_name=queue_name)
     def after(name: str) -> None:
         seen.put((f"after {name}", current()))
 
     names = ["ada", "eve", "nobody"]
-    with working(rabbit):
+    with dramatiq_worker(dramatiq_broker):
         for name in names:
             Context({} if name == "nobody" else {"user": name}).run(work.send, name)
         handled = [seen.get(timeout=SECONDS) for _ in range(3 * len(names))]
@@ -72,15 +72,15 @@ def test_actors_their_retries_and_what_they_send_run_in_the_context_of_the_messa
 
 
 def test_a_message_that_is_dead_carries_its_context_among_its_options(
-    rabbit: RabbitmqBroker, queue_name: str, amqp_url: str
+    dramatiq_broker: RabbitmqBroker, queue_name: str, amqp_url: str
 ) -> None:
-    @dramatiq.actor(broker=rabbit, queue_name=queue_name, max_retries=0)
+    @dramatiq.actor(broker=dramatiq_broker, queue_name=queue_name, max_retries=0)
     def work() -> None:
         done.put(None)
         raise LookupError
 
     done: Queue[None] = Queue()
-    with working(rabbit):
+    with dramatiq_worker(dramatiq_broker):
         with Context(user="ada").scope():
             work.send()
         done.get(timeout=SECONDS)

@@ -22,7 +22,7 @@ BESIDE = ("django", "fastapi", "flask", "litestar", "starlette")
 FORMATTER = "pythonjsonlogger"  # of one example; tests/logging fails where it is missing
 
 
-def examples() -> list[object]:
+def pages_examples() -> list[object]:
     """Return each Python block of each page, with its place."""
     found: list[object] = []
     for page in PAGES:
@@ -46,7 +46,7 @@ def _uninstrument() -> Iterator[None]:
     celery_adapter.uninstrument(celery.current_app)
 
 
-@pytest.mark.parametrize("code", examples())
+@pytest.mark.parametrize("code", pages_examples())
 def test_an_example_runs_and_prints_what_it_says(
     code: str, amqp_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

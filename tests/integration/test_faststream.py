@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.usefixtures("ambient"), pytest.mark.asyncio]
 other: ContextVar[str] = ContextVar("other", default="outside")
 
 
-def rabbit(url: str, logger: logging.Logger | None = None) -> RabbitBroker:
+def rabbit_at(url: str, logger: logging.Logger | None = None) -> RabbitBroker:
     """Make a broker with our middleware."""
     return RabbitBroker(url, middlewares=[ContextMiddleware], logger=logger)
 
@@ -33,7 +33,7 @@ def existing(queue: str) -> RabbitQueue:
 
 
 @asynccontextmanager
-async def started(broker: RabbitBroker) -> AsyncIterator[RabbitBroker]:
+async def at_work(broker: RabbitBroker) -> AsyncIterator[RabbitBroker]:
     """Start a broker, and stop it afterwards."""
     async with asyncio.timeout(2 * SECONDS), broker:
         await broker.start()
@@ -49,7 +49,7 @@ async def all_of(seen: "asyncio.Queue[Any]", count: int) -> list[Any]:
 async def test_a_handler_runs_in_the_context_that_another_client_sent(
     amqp_url: str, queue: str, kind: str
 ) -> None:
-    broker = rabbit(amqp_url)
+    broker = rabbit_at(amqp_url)
     seen: asyncio.Queue[tuple[str, Context, str]] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
@@ -64,7 +64,7 @@ async def test_a_handler_runs_in_the_context_that_another_client_sent(
     broker.subscriber(existing(queue))(handle if kind == "sync" else handle_async)
     orders = [({"user": f"u-{number}"} if number % 2 else {}, f"m{number}") for number in range(6)]
     publish = CLIENTS["pika"].publish
-    async with started(broker):
+    async with at_work(broker):
         await asyncio.to_thread(
             publish, amqp_url, queue, *((context, body.encode()) for context, body in orders)
         )
@@ -76,7 +76,7 @@ async def test_a_handler_runs_in_the_context_that_another_client_sent(
 async def test_another_client_gets_the_context_that_a_handler_publishes_in(
     amqp_url: str, queue: str
 ) -> None:
-    broker = rabbit(amqp_url)
+    broker = rabbit_at(amqp_url)
     source = RabbitQueue(f"{queue}-source", auto_delete=True)
 
     @broker.subscriber(source)
@@ -89,7 +89,7 @@ async def test_another_client_gets_the_context_that_a_handler_publishes_in(
         return f"{body}-returned"
 
     arrived: list[tuple[bytes, Mapping[str, object]]] = []
-    async with started(broker):
+    async with at_work(broker):
         with Context(user="ada").scope():
             await broker.publish("42", source)
         await asyncio.to_thread(
@@ -111,7 +111,7 @@ async def test_another_client_gets_the_context_that_a_handler_publishes_in(
 async def test_a_request_gives_back_what_was_active_and_the_reply_has_its_own(
     amqp_url: str, queue: str
 ) -> None:
-    broker = rabbit(amqp_url)
+    broker = rabbit_at(amqp_url)
 
     @broker.subscriber(existing(queue))
     async def handler(body: str) -> str:
@@ -119,7 +119,7 @@ async def test_a_request_gives_back_what_was_active_and_the_reply_has_its_own(
         bind(by="handler")
         return f"{body} for {seen['user']}"
 
-    async with started(broker):
+    async with at_work(broker):
         with Context(user="ada").scope() as active:
             reply: Any = await broker.request("42", queue, timeout=SECONDS)
             assert current() is active
@@ -130,10 +130,10 @@ async def test_a_request_gives_back_what_was_active_and_the_reply_has_its_own(
 
 
 async def test_a_message_that_is_fetched_is_restored_by_hand(amqp_url: str, queue: str) -> None:
-    broker = rabbit(amqp_url)
+    broker = rabbit_at(amqp_url)
     subscriber = broker.subscriber(existing(queue))
     seen: list[Context] = []
-    async with started(broker):
+    async with at_work(broker):
         for user in ("ada", "eve", "bob"):
             with Context(user=user).scope():
                 await broker.publish("42", queue)
@@ -152,7 +152,7 @@ async def test_a_message_that_is_fetched_is_restored_by_hand(amqp_url: str, queu
 
 
 async def test_a_message_that_is_requeued_keeps_its_context(amqp_url: str, queue: str) -> None:
-    broker = rabbit(amqp_url)
+    broker = rabbit_at(amqp_url)
     seen: asyncio.Queue[tuple[Context, bool]] = asyncio.Queue()
 
     @broker.subscriber(existing(queue))
@@ -162,7 +162,7 @@ async def test_a_message_that_is_requeued_keeps_its_context(amqp_url: str, queue
         await seen.put((current(), redelivered))
         await (message.ack() if redelivered else message.nack(requeue=True))
 
-    async with started(broker):
+    async with at_work(broker):
         with Context(user="ada").scope():
             await broker.publish("42", queue)
         attempts = await all_of(seen, 2)
@@ -185,13 +185,13 @@ async def test_the_lines_that_faststream_logs_are_in_the_context_of_an_instrumen
     logger.setLevel(logging.INFO)
     instrument()
     try:
-        broker = rabbit(amqp_url, logger=logger)
+        broker = rabbit_at(amqp_url, logger=logger)
 
         @broker.subscriber(existing(queue))
         async def handler(body: str) -> None:
             raise LookupError("no such order")
 
-        async with started(broker):
+        async with at_work(broker):
             with Context(user="ada").scope():
                 await broker.publish("42", queue)
             logged = await all_of(lines, 3)

@@ -23,7 +23,7 @@ PATCH = {
 
 
 @pytest.fixture
-def queue(amqp_url: str, queue_name: str) -> str:
+def filled_queue(amqp_url: str, queue_name: str) -> str:
     """A queue with a message for each number, in the context of that number."""
     with pika_channel(amqp_url) as channel:
         channel.queue_declare(queue_name)
@@ -51,9 +51,9 @@ def report_of(library: str, url: str, queue: str) -> dict[str, Any]:
 @pytest.mark.full
 @pytest.mark.parametrize("library", PATCH)
 def test_greenlets_that_consume_at_the_same_time_mix_no_contexts(
-    library: str, amqp_url: str, queue: str
+    library: str, amqp_url: str, filled_queue: str
 ) -> None:
-    report = report_of(library, amqp_url, queue)
+    report = report_of(library, amqp_url, filled_queue)
     assert report["mixed"] == []
     assert report["handled"] == list(range(MESSAGES))
     assert len(report["by"]) > 1

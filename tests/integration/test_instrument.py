@@ -39,7 +39,7 @@ def instrumented() -> Iterator[None]:
 
 
 @pytest.fixture
-def lines() -> Iterator[list[tuple[str, mqctx.Context]]]:
+def shop_lines() -> Iterator[list[tuple[str, mqctx.Context]]]:
     """What the application logs, each line with the context that was active."""
     seen: list[tuple[str, mqctx.Context]] = []
 
@@ -57,7 +57,7 @@ def lines() -> Iterator[list[tuple[str, mqctx.Context]]]:
 def day_in(shop: application.Shop) -> list[str]:
     """Let the shop open, each request in its own context, and tell what came of it."""
     requests = [
-        functools.partial(request, customer, article)
+        functools.partial(place_order, customer, article)
         for customer, articles in CUSTOMERS.items()
         for article in articles
     ]
@@ -67,7 +67,7 @@ def day_in(shop: application.Shop) -> list[str]:
     return [*results, *(line for each in done for line in told(each))]
 
 
-def request(customer: str, article: str, web: application.Web) -> Any:
+def place_order(customer: str, article: str, web: application.Web) -> Any:
     """Serve a request, as a middleware would."""
     return mqctx.run({"user": customer, "article": article}, web.place, customer, article)
 
@@ -78,20 +78,20 @@ def told(things: Sequence[object]) -> list[str]:
 
 
 def test_the_application_loses_its_context_by_itself(
-    shop: application.Shop, lines: list[tuple[str, mqctx.Context]]
+    shop: application.Shop, shop_lines: list[tuple[str, mqctx.Context]]
 ) -> None:
     day_in(shop)
-    assert {line for line, context in lines if context} == {
+    assert {line for line, context in shop_lines if context} == {
         f"place {article}" for articles in CUSTOMERS.values() for article in articles
     }
 
 
 @pytest.mark.usefixtures("instrumented")
 def test_instrumented_it_keeps_it_in_every_service(
-    shop: application.Shop, lines: list[tuple[str, mqctx.Context]]
+    shop: application.Shop, shop_lines: list[tuple[str, mqctx.Context]]
 ) -> None:
     day_in(shop)
-    of_orders = [(re.sub("^letter .*", "letter", line), context) for line, context in lines]
+    of_orders = [(re.sub("^letter .*", "letter", line), context) for line, context in shop_lines]
     for customer, articles in CUSTOMERS.items():
         for article in articles:
             context = {"user": customer, "article": article}
@@ -101,7 +101,7 @@ def test_instrumented_it_keeps_it_in_every_service(
                 assert done == ["place unicorn", "price unicorn"]
             else:
                 assert done == sorted([*expected, "letter"])
-    assert [line for line, context in lines if not context] == ["unreadable"]
+    assert [line for line, context in shop_lines if not context] == ["unreadable"]
     assert mqctx.current() == {}
 
 

@@ -1,7 +1,7 @@
 """Loops and blocks of an aio-pika application that is instrumented, whole or in part."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,9 +12,9 @@ from aio_pika.patterns import JsonRPC
 from mqctx import Context, bind, configure, current, scope
 from mqctx.adapters.aio_pika import instrument, publish, restored, uninstrument
 from tests.drivers.handling import SECONDS
+from tests.drivers.on_aio_pika import Connect
 
 CONTEXTS: list[dict[str, str]] = [{"user": "ada"}, {}, {"user": "grace"}]
-Connect = Callable[[str], Any]
 
 
 @pytest.fixture(autouse=True)
@@ -27,13 +27,8 @@ def _not_instrumented_afterwards() -> Iterator[None]:
     assert aio_pika.queue.QueueIterator.__anext__ is original
 
 
-@pytest.fixture(params=[aio_pika.connect, aio_pika.connect_robust], ids=["plain", "robust"])
-def connect(request: pytest.FixtureRequest) -> Connect:
-    return request.param
-
-
 @asynccontextmanager
-async def filled(url: str, name: str, connect: Connect) -> AsyncIterator[Any]:
+async def queue_of_contexts(url: str, name: str, connect: Connect) -> AsyncIterator[Any]:
     """Give a queue with a message of each of CONTEXTS."""
     async with await connect(url) as connection:
         channel = await connection.channel()
@@ -50,7 +45,7 @@ async def test_the_body_of_a_loop_is_in_its_messages_context_and_the_next_one_is
 ) -> None:
     instrument()
     seen: list[Context] = []
-    async with filled(amqp_url, queue_name, connect) as queue:
+    async with queue_of_contexts(amqp_url, queue_name, connect) as queue:
         async with queue.iterator(timeout=SECONDS) as messages:
             async for message in messages:
                 seen.append(current())
@@ -70,7 +65,7 @@ async def test_a_loop_whose_end_cannot_be_seen_is_left_alone_but_its_process_blo
 ) -> None:
     instrument()
     seen: list[Context] = []
-    async with filled(amqp_url, queue_name, connect) as queue:
+    async with queue_of_contexts(amqp_url, queue_name, connect) as queue:
         async for message in queue:
             assert current() == {"user": "ambient"}
             async with message.process():
@@ -88,7 +83,7 @@ async def test_a_loop_that_times_out_leaves_nothing_active(
 
     async def consume() -> None:
         async with (
-            filled(amqp_url, queue_name, connect) as queue,
+            queue_of_contexts(amqp_url, queue_name, connect) as queue,
             queue.iterator(timeout=0.5, no_ack=True) as messages,
         ):
             async for _ in messages:
@@ -107,7 +102,7 @@ async def test_leaving_in_the_middle_of_a_loop_undoes_what_the_loop_did(
     instrument()
     seen: list[Context] = []
     async with (
-        filled(amqp_url, queue_name, connect) as queue,
+        queue_of_contexts(amqp_url, queue_name, connect) as queue,
         queue.iterator(timeout=SECONDS, no_ack=True) as messages,
     ):
         async for _ in messages:

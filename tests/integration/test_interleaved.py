@@ -20,7 +20,7 @@ CONSUMERS = 20
 
 
 @pytest.fixture
-def queue(amqp_url: str, queue_name: str) -> str:
+def queue_of_six(amqp_url: str, queue_name: str) -> str:
     """A queue with a message for each number, in the context of that number."""
     with pika_channel(amqp_url) as channel:
         channel.queue_declare(queue_name)
@@ -59,7 +59,7 @@ class Tally:
 
 
 def test_coroutines_that_wait_fail_and_are_cancelled(
-    amqp_url: str, queue: str, caplog: pytest.LogCaptureFixture
+    amqp_url: str, queue_of_six: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     tally, chance = Tally(), random.Random(20)
 
@@ -99,7 +99,7 @@ def test_coroutines_that_wait_fail_and_are_cancelled(
             for _ in range(CONSUMERS):
                 channel = await connection.channel()
                 await channel.set_qos(prefetch_count=10)
-                await (await channel.get_queue(queue)).consume(on_message)
+                await (await channel.get_queue(queue_of_six)).consume(on_message)
             await asyncio.wait_for(finished.wait(), SECONDS)
         assert current() == {}
 
@@ -111,7 +111,7 @@ def test_coroutines_that_wait_fail_and_are_cancelled(
 
 
 @pytest.mark.parametrize("name", ["kombu", "pika"])
-def test_threads_that_each_consume(name: str, amqp_url: str, queue: str) -> None:
+def test_threads_that_each_consume(name: str, amqp_url: str, queue_of_six: str) -> None:
     tally = Tally()
 
     def handle(body: bytes) -> None:
@@ -122,11 +122,11 @@ def test_threads_that_each_consume(name: str, amqp_url: str, queue: str) -> None
         tally.count(number, "returns")
 
     def consume(_: int) -> None:
-        CLIENTS[name].consume(amqp_url, queue, MESSAGES // CONSUMERS, handle)
+        CLIENTS[name].consume(amqp_url, queue_of_six, MESSAGES // CONSUMERS, handle)
         assert current() == {}
 
     with pika_channel(amqp_url) as channel:
-        assert channel.queue_declare(queue, passive=True).method.message_count == MESSAGES
+        assert channel.queue_declare(queue_of_six, passive=True).method.message_count == MESSAGES
     in_threads(CONSUMERS, consume)
     assert tally.mixed == []
     assert tally.handled == set(range(MESSAGES))

@@ -26,7 +26,7 @@ HANDLED: Seen = [(body, {**context, "handled": True}) for body, context in NUMBE
 
 
 @pytest.fixture
-def queue(amqp_url: str, queue_name: str) -> str:
+def queue_of_numbers(amqp_url: str, queue_name: str) -> str:
     """A queue with messages, each with its number as body and in its context."""
     with pika_channel(amqp_url) as channel:
         channel.queue_declare(queue_name)
@@ -35,7 +35,7 @@ def queue(amqp_url: str, queue_name: str) -> str:
     return queue_name
 
 
-def test_a_kombu_callback_that_drains_events(amqp_url: str, queue: str) -> None:
+def test_a_kombu_callback_that_drains_events(amqp_url: str, queue_of_numbers: str) -> None:
     """The next message is handled inside the callback of the one before, and so on."""
     before: Seen = []
     after: Seen = []
@@ -51,7 +51,7 @@ def test_a_kombu_callback_that_drains_events(amqp_url: str, queue: str) -> None:
         message.ack()
 
     with kombu_connection(amqp_url) as connection:
-        source = kombu.Queue(queue, no_declare=True)
+        source = kombu.Queue(queue_of_numbers, no_declare=True)
         with connection.Consumer(source, callbacks=[on_message]):
             while len(after) < MESSAGES:
                 connection.drain_events(timeout=SECONDS)
@@ -59,7 +59,7 @@ def test_a_kombu_callback_that_drains_events(amqp_url: str, queue: str) -> None:
     assert after == HANDLED[::-1]
 
 
-def test_a_pika_callback_that_processes_data_events(amqp_url: str, queue: str) -> None:
+def test_a_pika_callback_that_processes_data_events(amqp_url: str, queue_of_numbers: str) -> None:
     """pika reads on, but calls no other callback before this one returns."""
     seen: Seen = []
 
@@ -75,14 +75,16 @@ def test_a_pika_callback_that_processes_data_events(amqp_url: str, queue: str) -
 
     with pika_channel(amqp_url) as channel:
         channel.connection.call_later(SECONDS, channel.stop_consuming)
-        channel.basic_consume(queue, on_message)
+        channel.basic_consume(queue_of_numbers, on_message)
         channel.start_consuming()
     assert seen == [
         (str(number).encode(), {"number": number, "by": str(number)}) for number in range(MESSAGES)
     ]
 
 
-def test_a_pika_loop_that_processes_data_events_meanwhile(amqp_url: str, queue: str) -> None:
+def test_a_pika_loop_that_processes_data_events_meanwhile(
+    amqp_url: str, queue_of_numbers: str
+) -> None:
     """A message that is got in a loop; the callbacks of others run before it is done."""
     seen: Seen = []
 
@@ -92,9 +94,9 @@ def test_a_pika_loop_that_processes_data_events_meanwhile(amqp_url: str, queue: 
         seen.append((body, current()))
 
     with pika_channel(amqp_url) as channel:
-        _, properties, body = channel.basic_get(queue, auto_ack=True)
+        _, properties, body = channel.basic_get(queue_of_numbers, auto_ack=True)
         with pika_adapter.restored(properties):
-            channel.basic_consume(queue, on_message, auto_ack=True)
+            channel.basic_consume(queue_of_numbers, on_message, auto_ack=True)
             for _ in range(int(SECONDS)):
                 if len(seen) < MESSAGES - 1:
                     channel.connection.process_data_events(time_limit=1)
@@ -106,7 +108,9 @@ def test_a_pika_loop_that_processes_data_events_meanwhile(amqp_url: str, queue: 
     ]
 
 
-def test_an_aio_pika_callback_that_waits_for_the_others(amqp_url: str, queue: str) -> None:
+def test_an_aio_pika_callback_that_waits_for_the_others(
+    amqp_url: str, queue_of_numbers: str
+) -> None:
     before: Seen = []
     after: Seen = []
 
@@ -115,13 +119,13 @@ def test_an_aio_pika_callback_that_waits_for_the_others(amqp_url: str, queue: st
 
         @aio_pika_adapter.consume_with_context
         async def on_message(message: aio_pika.abc.AbstractIncomingMessage) -> None:
-            note(message, before, all_started)
+            note_message(message, before, all_started)
             await all_started.wait()
             bind(handled=True)
-            note(message, after, all_done)
+            note_message(message, after, all_done)
 
         async with await aio_pika.connect(amqp_url) as connection:
-            source = await (await connection.channel()).get_queue(queue)
+            source = await (await connection.channel()).get_queue(queue_of_numbers)
             await source.consume(on_message, no_ack=True)
             await asyncio.wait_for(all_done.wait(), SECONDS)
 
@@ -130,7 +134,7 @@ def test_an_aio_pika_callback_that_waits_for_the_others(amqp_url: str, queue: st
     assert sorted(after, key=lambda pair: pair[0]) == HANDLED
 
 
-def note(message: Any, seen: Seen, complete: asyncio.Event) -> None:
+def note_message(message: Any, seen: Seen, complete: asyncio.Event) -> None:
     """Note what is active for a message, and whether each message was noted."""
     seen.append((message.body, current()))
     if len(seen) == MESSAGES:

@@ -57,14 +57,14 @@ CLIENTS: dict[str, tuple[Any, Callable[..., Headers]]] = {
 
 
 @pytest.fixture(params=CLIENTS)
-def client(request: pytest.FixtureRequest) -> tuple[Any, Callable[..., Headers]]:
+def taker(request: pytest.FixtureRequest) -> tuple[Any, Callable[..., Headers]]:
     return CLIENTS[request.param]
 
 
 @pytest.fixture(params=["publish", "instrument"])
-def way(request: pytest.FixtureRequest, client: Any) -> Iterator[Publish | None]:
+def way(request: pytest.FixtureRequest, taker: Any) -> Iterator[Publish | None]:
     """Give the adapter's publish, or None for the client's own while it is instrumented."""
-    adapter, _ = client
+    adapter, _ = taker
     if request.param == "publish":
         yield adapter.publish
         return
@@ -74,19 +74,19 @@ def way(request: pytest.FixtureRequest, client: Any) -> Iterator[Publish | None]
 
 
 def test_outside_every_run_a_message_keeps_the_context_that_it_brought(
-    client: Any, way: Publish | None, amqp_url: str, queue: str
+    taker: Any, way: Publish | None, amqp_url: str, queue: str
 ) -> None:
-    assert client[1](amqp_url, queue, way) == CARRIED
+    assert taker[1](amqp_url, queue, way) == CARRIED
 
 
 def test_inside_a_run_it_carries_what_is_active_there(
-    client: Any, way: Publish | None, amqp_url: str, queue: str
+    taker: Any, way: Publish | None, amqp_url: str, queue: str
 ) -> None:
     with scope(user="eve"):
-        assert client[1](amqp_url, queue, way) == {**CARRIED, "mqctx": '{"user":"eve"}'}
+        assert taker[1](amqp_url, queue, way) == {**CARRIED, "mqctx": '{"user":"eve"}'}
 
 
 def test_inside_an_empty_run_it_carries_none(
-    client: Any, way: Publish | None, amqp_url: str, queue: str
+    taker: Any, way: Publish | None, amqp_url: str, queue: str
 ) -> None:
-    assert run({}, client[1], amqp_url, queue, way) == {"kind": "order"}
+    assert run({}, taker[1], amqp_url, queue, way) == {"kind": "order"}

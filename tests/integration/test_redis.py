@@ -26,7 +26,7 @@ Connect = Callable[[], Any]
 
 
 @pytest.fixture(params=["memory", "filesystem", "redis"])
-def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Connect:
+def transport(request: pytest.FixtureRequest, tmp_path: Path) -> Connect:
     """Give what connects by each transport."""
     if request.param == "redis":
         url = request.getfixturevalue("redis_url")
@@ -37,7 +37,7 @@ def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Connect:
 
 
 @pytest.fixture
-def queue() -> kombu.Queue:
+def kombu_queue() -> kombu.Queue:
     return kombu.Queue(f"mqctx-test-{uuid4().hex}")
 
 
@@ -52,7 +52,7 @@ def send(
                 publish(producer, "order", routing_key=queue.name, declare=[queue], **options)
 
 
-def consume(
+def consume_decorated(
     connect: Connect, queue: kombu.Queue, handle: Callable[[Any], None], count: int
 ) -> None:
     """Give so many messages to `handle`, in a decorated handler."""
@@ -80,7 +80,7 @@ def seen_by_handlers(connect: Connect, queue: kombu.Queue, count: int) -> list[C
         seen.append(current())
         message.ack()
 
-    consume(connect, queue, handle, count)
+    consume_decorated(connect, queue, handle, count)
     return seen
 
 
@@ -89,24 +89,30 @@ def by_user(contexts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return sorted(map(dict, contexts), key=lambda context: context.get("user", ""))
 
 
-def test_a_context_arrives_equal_in_value_and_type(connect: Connect, queue: kombu.Queue) -> None:
+def test_a_context_arrives_equal_in_value_and_type(
+    transport: Connect, kombu_queue: kombu.Queue
+) -> None:
     for name, value in DECLARED.items():
         Variable(name, type(value))
     sent = Context(VALUES | DECLARED)
-    send(connect, queue, sent)
-    (arrived,) = seen_by_handlers(connect, queue, 1)
+    send(transport, kombu_queue, sent)
+    (arrived,) = seen_by_handlers(transport, kombu_queue, 1)
     assert arrived == sent
     assert shape(dict(arrived)) == shape(dict(sent))
 
 
-def test_messages_with_and_without_context_do_not_mix(connect: Connect, queue: kombu.Queue) -> None:
+def test_messages_with_and_without_context_do_not_mix(
+    transport: Connect, kombu_queue: kombu.Queue
+) -> None:
     contexts = [{"user": "ada"}, {}, {"user": "eve", "tenant": "acme"}, {}]
-    send(connect, queue, *contexts, headers={"kind": "order"})
+    send(transport, kombu_queue, *contexts, headers={"kind": "order"})
     # Not in order: the filesystem keeps none.
-    assert by_user(seen_by_handlers(connect, queue, 4)) == by_user(contexts)
+    assert by_user(seen_by_handlers(transport, kombu_queue, 4)) == by_user(contexts)
 
 
-def test_a_message_that_is_requeued_keeps_its_context(connect: Connect, queue: kombu.Queue) -> None:
+def test_a_message_that_is_requeued_keeps_its_context(
+    transport: Connect, kombu_queue: kombu.Queue
+) -> None:
     seen: list[Context] = []
 
     def handle(message: Any) -> None:
@@ -117,27 +123,27 @@ def test_a_message_that_is_requeued_keeps_its_context(connect: Connect, queue: k
         else:
             message.ack()
 
-    send(connect, queue, {"user": "ada"})
-    consume(connect, queue, handle, 3)
+    send(transport, kombu_queue, {"user": "ada"})
+    consume_decorated(transport, kombu_queue, handle, 3)
     assert seen == [{"user": "ada"}] * 3
 
 
 def test_a_message_whose_handler_fails_keeps_its_context(
-    connect: Connect, queue: kombu.Queue
+    transport: Connect, kombu_queue: kombu.Queue
 ) -> None:
     def fail(message: Any) -> None:
         message.requeue()
         raise LookupError(current()["user"])
 
-    send(connect, queue, {"user": "ada"})
+    send(transport, kombu_queue, {"user": "ada"})
     with pytest.raises(LookupError, match="ada"):
-        consume(connect, queue, fail, 1)
+        consume_decorated(transport, kombu_queue, fail, 1)
     assert current() == {"user": "ambient"}
-    assert seen_by_handlers(connect, queue, 1) == [{"user": "ada"}]
+    assert seen_by_handlers(transport, kombu_queue, 1) == [{"user": "ada"}]
 
 
 def test_a_message_that_redis_delivers_again_keeps_its_context(
-    redis_url: str, queue: kombu.Queue
+    redis_url: str, kombu_queue: kombu.Queue
 ) -> None:
     """What a consumer leaves without acknowledgement is given back when its connection ends."""
 
@@ -149,14 +155,14 @@ def test_a_message_that_redis_delivers_again_keeps_its_context(
     def leave(message: Any) -> None:
         flags.append((current(), message.headers.get("redelivered")))
 
-    send(connect, queue, {"user": "ada"})
+    send(connect, kombu_queue, {"user": "ada"})
     for _ in range(2):
-        consume(connect, queue, leave, 1)
+        consume_decorated(connect, kombu_queue, leave, 1)
     assert flags == [(Context(user="ada"), None), (Context(user="ada"), True)]
 
 
 def test_a_message_that_is_published_on_carries_the_new_context_only(
-    connect: Connect, queue: kombu.Queue
+    transport: Connect, kombu_queue: kombu.Queue
 ) -> None:
     headers: list[dict[str, Any]] = []
 
@@ -166,22 +172,22 @@ def test_a_message_that_is_published_on_carries_the_new_context_only(
 
     def publish_on(message: Any) -> None:
         note(message)
-        send(connect, queue, {"user": "grace"}, headers=message.headers)
+        send(transport, kombu_queue, {"user": "grace"}, headers=message.headers)
 
-    send(connect, queue, {"user": "ada", "old": True}, headers={"kind": "order"})
-    consume(connect, queue, publish_on, 1)
-    consume(connect, queue, note, 1)
+    send(transport, kombu_queue, {"user": "ada", "old": True}, headers={"kind": "order"})
+    consume_decorated(transport, kombu_queue, publish_on, 1)
+    consume_decorated(transport, kombu_queue, note, 1)
     assert headers == [
         {"kind": "order", "mqctx": '{"user":"ada","old":true}'},
         {"kind": "order", "mqctx": '{"user":"grace"}'},
     ]
 
 
-def test_a_simple_queue_restores_each_message(connect: Connect, queue: kombu.Queue) -> None:
+def test_a_simple_queue_restores_each_message(transport: Connect, kombu_queue: kombu.Queue) -> None:
     contexts = [{"user": "ada"}, {}, {"user": "eve"}]
-    send(connect, queue, *contexts)
+    send(transport, kombu_queue, *contexts)
     seen: list[Context] = []
-    with connect() as connection, closing(connection.SimpleQueue(queue)) as simple:
+    with transport() as connection, closing(connection.SimpleQueue(kombu_queue)) as simple:
         for _ in contexts:
             message = simple.get(timeout=SECONDS)
             with restored(message):
@@ -191,8 +197,10 @@ def test_a_simple_queue_restores_each_message(connect: Connect, queue: kombu.Que
     assert by_user(seen) == by_user(contexts)
 
 
-def test_what_is_published_through_a_simple_queue(connect: Connect, queue: kombu.Queue) -> None:
-    with connect() as connection, closing(connection.SimpleQueue(queue.name)) as simple:
+def test_what_is_published_through_a_simple_queue(
+    transport: Connect, kombu_queue: kombu.Queue
+) -> None:
+    with transport() as connection, closing(connection.SimpleQueue(kombu_queue.name)) as simple:
         with scope(user="ada"):
             publish(simple.producer, "order")
         with restored(simple.get(timeout=SECONDS)) as context:
@@ -201,26 +209,26 @@ def test_what_is_published_through_a_simple_queue(connect: Connect, queue: kombu
 
 @pytest.mark.parametrize("raw", ["nonsense", "", 5, None, ["a"], {"a": 1}], ids=repr)
 def test_a_header_that_cannot_be_read_never_keeps_a_message_from_its_handler(
-    connect: Connect, queue: kombu.Queue, raw: object
+    transport: Connect, kombu_queue: kombu.Queue, raw: object
 ) -> None:
     rejections = configure(on_rejected=lambda _: None).rejections
-    with connect() as connection:
+    with transport() as connection:
         connection.Producer().publish(
-            "order", routing_key=queue.name, declare=[queue], headers={"mqctx": raw}
+            "order", routing_key=kombu_queue.name, declare=[kombu_queue], headers={"mqctx": raw}
         )
-    assert seen_by_handlers(connect, queue, 1) == [{}]
+    assert seen_by_handlers(transport, kombu_queue, 1) == [{}]
     assert rejections.total() == 1
 
 
 def test_a_context_that_is_too_large_is_refused_or_trimmed(
-    connect: Connect, queue: kombu.Queue
+    transport: Connect, kombu_queue: kombu.Queue
 ) -> None:
     large = {"user": "ada", "basket": "x" * 200_000}
     with pytest.raises(mqctx.OversizeError, match="'basket'"):
-        send(connect, queue, large)
+        send(transport, kombu_queue, large)
     trimming = Propagator(on_oversize="drop", on_rejected=lambda _: None)
-    send(connect, queue, large, propagator=trimming)
-    assert seen_by_handlers(connect, queue, 1) == [{"user": "ada"}]
+    send(transport, kombu_queue, large, propagator=trimming)
+    assert seen_by_handlers(transport, kombu_queue, 1) == [{"user": "ada"}]
     assert trimming.rejections == {"too-large": 1}
 
 

@@ -30,7 +30,7 @@ EVERY_SIZE = [
 
 
 @pytest.fixture(params=CONFIRMING)
-def client(request: pytest.FixtureRequest, amqp_url: str, queue: str) -> Iterator[Confirming]:
+def confirming(request: pytest.FixtureRequest, amqp_url: str, queue: str) -> Iterator[Confirming]:
     with CONFIRMING[request.param](amqp_url, queue) as confirming:
         yield confirming
 
@@ -77,14 +77,14 @@ def check_all_sizes(client: Confirming, url: str, queue: str, sizes: list[int]) 
 
 
 def test_a_context_that_is_too_large_is_refused_and_both_channels_live_on(
-    client: Confirming, amqp_url: str, queue: str
+    confirming: Confirming, amqp_url: str, queue: str
 ) -> None:
-    check_all_sizes(client, amqp_url, queue, SIZES)
+    check_all_sizes(confirming, amqp_url, queue, SIZES)
 
 
 @pytest.mark.full
-def test_contexts_of_a_thousand_sizes(client: Confirming, amqp_url: str, queue: str) -> None:
-    check_all_sizes(client, amqp_url, queue, EVERY_SIZE)
+def test_contexts_of_a_thousand_sizes(confirming: Confirming, amqp_url: str, queue: str) -> None:
+    check_all_sizes(confirming, amqp_url, queue, EVERY_SIZE)
 
 
 def basket_of(size: int) -> Context:
@@ -119,16 +119,16 @@ def check_trimmed(
     assert {(r.during, r.reason) for r in reported} <= {("inject", "too-large")}
     assert sorted([*rest, *dropped]) == sorted(whole)
     assert whole.items() >= rest.items()
-    assert written(rest) <= limit
-    assert written(rest) == sum(header_size(key, text) for key, text in headers.items())
-    largest_first = sorted(whole, key=lambda name: -written({name: whole[name]}))
-    lengths = [written({name: whole[name]}) for name in largest_first]
-    assert [written({name: whole[name]}) for name in dropped] == lengths[: len(dropped)]
+    assert bytes_written(rest) <= limit
+    assert bytes_written(rest) == sum(header_size(key, text) for key, text in headers.items())
+    largest_first = sorted(whole, key=lambda name: -bytes_written({name: whole[name]}))
+    lengths = [bytes_written({name: whole[name]}) for name in largest_first]
+    assert [bytes_written({name: whole[name]}) for name in dropped] == lengths[: len(dropped)]
     if dropped:
-        assert written(dict(rest) | {dropped[-1]: whole[dropped[-1]]}) > limit
+        assert bytes_written(dict(rest) | {dropped[-1]: whole[dropped[-1]]}) > limit
 
 
-def written(values: Mapping[str, Any]) -> int:
+def bytes_written(values: Mapping[str, Any]) -> int:
     """Return how many bytes of headers the values take."""
     text = json.dumps(dict(values), separators=(",", ":"))
     return header_size("mqctx", text) if values else 0
@@ -146,24 +146,24 @@ def check_all_trimmed(
 
 @pytest.mark.parametrize("limit", [20, 4096, 100_000])
 def test_a_context_that_is_too_large_is_trimmed_by_whole_values_the_largest_first(
-    client: Confirming, amqp_url: str, queue: str, limit: int
+    confirming: Confirming, amqp_url: str, queue: str, limit: int
 ) -> None:
-    check_all_trimmed(client, amqp_url, queue, SIZES, limit)
+    check_all_trimmed(confirming, amqp_url, queue, SIZES, limit)
 
 
 @pytest.mark.full
 def test_contexts_of_a_thousand_sizes_are_trimmed(
-    client: Confirming, amqp_url: str, queue: str
+    confirming: Confirming, amqp_url: str, queue: str
 ) -> None:
-    check_all_trimmed(client, amqp_url, queue, EVERY_SIZE, 4096)
+    check_all_trimmed(confirming, amqp_url, queue, EVERY_SIZE, 4096)
 
 
 @pytest.mark.parametrize("limit", [16_384, 100_000, 130_000])
 def test_a_raised_limit_holds_to_the_byte(
-    client: Confirming, amqp_url: str, queue: str, limit: int
+    confirming: Confirming, amqp_url: str, queue: str, limit: int
 ) -> None:
     sizes = [limit - 1, limit, limit + 1, 200_000, limit]
-    sent = check_refused(client, sizes, Propagator(max_bytes=limit))
+    sent = check_refused(confirming, sizes, Propagator(max_bytes=limit))
     assert [context for context, _ in arrived(amqp_url, queue)] == [
         context_of_size(n) for n in sent
     ]
@@ -172,24 +172,24 @@ def test_a_raised_limit_holds_to_the_byte(
 
 @pytest.mark.parametrize(("own", "limit"), [(126_000, 4096), (100_000, 30_000), (1000, 129_000)])
 def test_a_message_whose_own_headers_are_large_carries_its_context_too(
-    client: Confirming, amqp_url: str, queue: str, own: int, limit: int
+    confirming: Confirming, amqp_url: str, queue: str, own: int, limit: int
 ) -> None:
     headers = {"own": "y" * (own - 100), "more": ["z" * 50]}
     with context_of_size(limit).scope():
-        assert client.publish(Propagator(max_bytes=limit), headers) == 1
-    assert client.canary() == 1
+        assert confirming.publish(Propagator(max_bytes=limit), headers) == 1
+    assert confirming.canary() == 1
     ((context, got),) = arrived(amqp_url, queue)
     assert context == context_of_size(limit)
     assert {key: got[key] for key in headers} == headers
 
 
 def test_each_limit_that_is_accepted_fits_into_a_frame(
-    client: Confirming, amqp_url: str, queue: str
+    confirming: Confirming, amqp_url: str, queue: str
 ) -> None:
     limit = largest_limit()
     with context_of_size(limit).scope():
-        assert client.publish(Propagator(max_bytes=limit), {}) == 1
-    assert client.canary() == 1
+        assert confirming.publish(Propagator(max_bytes=limit), {}) == 1
+    assert confirming.canary() == 1
 
 
 @pytest.mark.parametrize("kind", ["aio-pika", "pika"])

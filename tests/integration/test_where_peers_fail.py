@@ -25,7 +25,7 @@ CONTEXTS: list[dict[str, str]] = [{"user": "ada"}, {}, {"user": "grace"}]
 
 
 @pytest.fixture(params=CLIENTS)
-def client(request: pytest.FixtureRequest) -> Client:
+def driver(request: pytest.FixtureRequest) -> Client:
     return CLIENTS[request.param]
 
 
@@ -42,13 +42,13 @@ def filled_queue(amqp_url: str, queue: str) -> str:
     ids=repr,
 )
 def test_a_header_of_any_type_never_keeps_a_message_from_its_handler(
-    client: Client, amqp_url: str, queue: str, raw: Any
+    driver: Client, amqp_url: str, queue: str, raw: Any
 ) -> None:
     rejections = configure(on_rejected=lambda _: None).rejections
     seen: list[tuple[bytes, Mapping[str, object]]] = []
     with kombu_connection(amqp_url) as connection:
         connection.Producer().publish(b"order", routing_key=queue, headers={"mqctx": raw})
-    client.consume(amqp_url, queue, 1, lambda body: seen.append((body, current())))
+    driver.consume(amqp_url, queue, 1, lambda body: seen.append((body, current())))
     assert seen == [(b"order", {})]
     assert rejections.total() == 1
 
@@ -177,7 +177,7 @@ def test_kombus_on_message_and_simple_queue_restore_each_message(
 
 
 def test_nothing_that_a_handler_sets_reaches_the_next_message(
-    client: Client, amqp_url: str, filled_queue: str
+    driver: Client, amqp_url: str, filled_queue: str
 ) -> None:
     leaked: contextvars.ContextVar[bool] = contextvars.ContextVar("leaked", default=False)
     seen: list[tuple[bool, Mapping[str, object]]] = []
@@ -188,7 +188,7 @@ def test_nothing_that_a_handler_sets_reaches_the_next_message(
         mqctx.bind(step="pay")
         scope(forgotten=True).__enter__()
 
-    client.consume(amqp_url, filled_queue, len(CONTEXTS), leak)
+    driver.consume(amqp_url, filled_queue, len(CONTEXTS), leak)
     assert seen == [(False, context) for context in CONTEXTS]
     assert not leaked.get()
 

@@ -17,7 +17,7 @@ JSON = JsonFormatter()
 ORDER = UUID("7c9e6679-7425-40de-944b-e07fc1f90ae7")
 
 
-def written(
+def json_line(
     context_filter: ContextFilter, formatter: JsonFormatter = JSON, **extra: object
 ) -> object:
     """Return the line of a record as JSON."""
@@ -42,14 +42,14 @@ def test_writes_the_context_beside_the_extra(
     context_filter: ContextFilter, expected: dict[str, object]
 ) -> None:
     with scope({"order.id": 7, "tags": ["a\n"], "user": "ada"}):
-        assert written(context_filter, user="eve") == {"message": "billing", **expected}
+        assert json_line(context_filter, user="eve") == {"message": "billing", **expected}
 
 
 def test_writes_declared_types_as_text() -> None:
     mqctx.Variable("order", UUID)
     mqctx.Variable("due", datetime)
     with scope(order=ORDER, due=datetime(2030, 1, 2, tzinfo=UTC)):
-        assert written(ContextFilter(["order", "due"], prefix="ctx.")) == {
+        assert json_line(ContextFilter(["order", "due"], prefix="ctx.")) == {
             "message": "billing",
             "ctx.order": str(ORDER),
             "ctx.due": "2030-01-02T00:00:00+00:00",
@@ -77,7 +77,7 @@ def test_no_message_picks_a_field_of_a_line() -> None:
     )
     headers = {"mqctx": json.dumps(dict.fromkeys(names, "theirs"))}
     with mqctx.Propagator().extract(headers).scope():
-        line: Any = written(ContextFilter(), formatter)
+        line: Any = json_line(ContextFilter(), formatter)
     assert [name for name, value in line.items() if value == "theirs" and "." not in name] == [
         "request_id"
     ]

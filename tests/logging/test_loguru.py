@@ -33,7 +33,7 @@ def _handlers() -> Iterator[None]:
     logger.configure(patcher=lambda _: None, extra={})
 
 
-def logged(log: "loguru.Logger", **event: object) -> dict[str, Any]:
+def extra_logged(log: "loguru.Logger", **event: object) -> dict[str, Any]:
     """Return the `extra` of a record."""
     seen: list[dict[str, Any]] = []
 
@@ -48,23 +48,23 @@ def logged(log: "loguru.Logger", **event: object) -> dict[str, Any]:
 
 def test_gives_each_value_a_key() -> None:
     with scope({"order.id": 7}, request_id="r-1"):
-        assert logged(logger.patch(ContextPatcher())) == {"order.id": 7, "request_id": "r-1"}
+        assert extra_logged(logger.patch(ContextPatcher())) == {"order.id": 7, "request_id": "r-1"}
 
 
 def test_adds_nothing_outside_a_run() -> None:
-    assert logged(logger.patch(ContextPatcher()), user="ada") == {"user": "ada"}
+    assert extra_logged(logger.patch(ContextPatcher()), user="ada") == {"user": "ada"}
 
 
 def test_patches_every_logger_once_it_is_configured() -> None:
     logger.configure(patcher=ContextPatcher())
     with scope(request_id="r-1"):
-        assert logged(logger.bind(user="ada")) == {"request_id": "r-1", "user": "ada"}
+        assert extra_logged(logger.bind(user="ada")) == {"request_id": "r-1", "user": "ada"}
 
 
 def test_leaves_what_the_caller_gave() -> None:
     log = logger.patch(ContextPatcher(redact=["*"])).bind(a="bound")
     with scope(a=1, b=1, c=1, d=1), logger.contextualize(b="contextualized"):
-        assert logged(log, c="given") == {
+        assert extra_logged(log, c="given") == {
             "a": "bound",
             "b": "contextualized",
             "c": "given",
@@ -75,19 +75,19 @@ def test_leaves_what_the_caller_gave() -> None:
 def test_chooses_prefixes_and_redacts() -> None:
     patcher = ContextPatcher(["card.*", "user"], prefix="ctx.", redact=["card.*"])
     with scope({"card.number": "4111", "user": "ada", "tenant": "acme"}):
-        assert logged(logger.patch(patcher)) == {"ctx.card.number": "***", "ctx.user": "ada"}
+        assert extra_logged(logger.patch(patcher)) == {"ctx.card.number": "***", "ctx.user": "ada"}
 
 
 def test_shows_local_values_only_where_they_are_named() -> None:
     mqctx.Variable("password", str, local=True)
     with scope(password="s3cret", user="ada"):
-        assert logged(logger.patch(ContextPatcher())) == {"user": "ada"}
-        assert logged(logger.patch(ContextPatcher(["password"]))) == {"password": "s3cret"}
+        assert extra_logged(logger.patch(ContextPatcher())) == {"user": "ada"}
+        assert extra_logged(logger.patch(ContextPatcher(["password"]))) == {"password": "s3cret"}
 
 
 def test_shows_names_that_strangers_chose_in_a_place_of_their_own() -> None:
     with mqctx.Propagator().extract({"mqctx": '{"request_id":"r-1","level":"DEBUG"}'}).scope():
-        assert logged(logger.patch(ContextPatcher())) == {
+        assert extra_logged(logger.patch(ContextPatcher())) == {
             "request_id": "r-1",
             "context.level": "DEBUG",
         }
@@ -100,7 +100,7 @@ def test_refuses_text_for_a_list_of_names() -> None:
 
 def test_shows_a_name_that_records_have_too() -> None:
     with scope(message="theirs", name="ada"):
-        assert logged(logger.patch(ContextPatcher())) == {"message": "theirs", "name": "ada"}
+        assert extra_logged(logger.patch(ContextPatcher())) == {"message": "theirs", "name": "ada"}
 
 
 def test_serialized_shows_what_json_cannot_say_as_its_text() -> None:

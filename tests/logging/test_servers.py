@@ -61,7 +61,7 @@ class Served:
 
 
 @pytest.fixture(scope="module", params=SERVERS)
-def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Served:
+def server_logs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Served:
     """Return what a server logs of a request that it answers, r-1, and one that fails, r-2."""
     folder = tmp_path_factory.mktemp("server")
     (folder / "log.json").write_text(json.dumps(LOGGING))
@@ -101,22 +101,22 @@ def visit(port: int) -> None:
         connection.close()
 
 
-def test_each_line_of_the_application_carries_it(served: Served) -> None:
-    assert served.ids("^working$") == ["r-1", "r-2"]
+def test_each_line_of_the_application_carries_it(server_logs: Served) -> None:
+    assert server_logs.ids("^working$") == ["r-1", "r-2"]
 
 
-def test_what_the_server_says_of_itself_carries_none(served: Served) -> None:
-    assert set(served.ids("(?i)listening at|running on|shutting down")) == {None}
+def test_what_the_server_says_of_itself_carries_none(server_logs: Served) -> None:
+    assert set(server_logs.ids("(?i)listening at|running on|shutting down")) == {None}
 
 
-def test_the_access_lines_carry_it_where_the_application_writes_them(served: Served) -> None:
-    lines = [line for line in served.lines if re.search('(^|")GET /', line["message"])]
+def test_the_access_lines_carry_it_where_the_application_writes_them(server_logs: Served) -> None:
+    lines = [line for line in server_logs.lines if re.search('(^|")GET /', line["message"])]
     assert [
         (line["message"].split('"')[-2:], line.get("request_id")) for line in lines
-    ] == ACCESS_LINES[served.server]
+    ] == ACCESS_LINES[server_logs.server]
 
 
 def test_the_servers_line_of_an_exception_comes_after_the_application_and_carries_none(
-    served: Served,
+    server_logs: Served,
 ) -> None:
-    assert served.ids("Exception in ASGI|Error in ASGI|Error handling request") == [None]
+    assert server_logs.ids("Exception in ASGI|Error in ASGI|Error handling request") == [None]

@@ -28,7 +28,7 @@ IN_ONE = ContextFilter(attribute="context")
 
 
 @pytest.fixture
-def shop() -> Iterator[logging.Logger]:
+def shop_logger() -> Iterator[logging.Logger]:
     """Yield a logger that only the test listens to."""
     logger = logging.getLogger("shop")
     logger.propagate = False
@@ -146,15 +146,17 @@ def test_shows_stars_for_what_is_redacted() -> None:
         assert added(redacted) == {"user": "ada", "card.number": "***", "card.name": "***"}
 
 
-def test_redacts_what_the_filter_of_an_earlier_handler_has_shown(shop: logging.Logger) -> None:
+def test_redacts_what_the_filter_of_an_earlier_handler_has_shown(
+    shop_logger: logging.Logger,
+) -> None:
     (private, private_handler), (public, public_handler) = (
         text(logging.Formatter("%(card)s"), ContextFilter()),
         text(logging.Formatter("%(card)s"), ContextFilter(redact=["card"])),
     )
     for handler in (private_handler, public_handler):
-        shop.addHandler(handler)
+        shop_logger.addHandler(handler)
     with scope(card="4111 1111"):
-        shop.info("paid")
+        shop_logger.info("paid")
     assert (private.getvalue(), public.getvalue()) == ("4111 1111\n", "***\n")
 
 
@@ -200,15 +202,15 @@ class Fields(logging.Handler):
 @pytest.mark.parametrize("first", VIEWS, ids=lambda view: str(view[0]))
 @pytest.mark.parametrize("second", VIEWS, ids=lambda view: str(view[0]))
 def test_each_handler_has_its_own_view_of_a_record_that_it_shares(
-    shop: logging.Logger,
+    shop_logger: logging.Logger,
     first: tuple[dict[str, Any], dict[str, Any]],
     second: tuple[dict[str, Any], dict[str, Any]],
 ) -> None:
     handlers = [Fields(**first[0]), Fields(**second[0])]
     for handler in handlers:
-        shop.addHandler(handler)
+        shop_logger.addHandler(handler)
     with scope({"card.number": "4111", "user": "ada"}):
-        shop.info("paid", extra={"order": "ada"})
+        shop_logger.info("paid", extra={"order": "ada"})
     assert [handler.noted for handler in handlers] == [
         [{**expected, "order": "ada"}] for _, expected in (first, second)
     ]
@@ -220,7 +222,7 @@ class TestLater:
     pytestmark = pytest.mark.usefixtures("_either_way")
 
     @pytest.fixture(params=["memory", "queue"])
-    def behind(self, request: pytest.FixtureRequest, shop: logging.Logger) -> Behind:
+    def behind(self, request: pytest.FixtureRequest, shop_logger: logging.Logger) -> Behind:
         """Return what puts a handler behind one that keeps records, and has a filter of its own."""
 
         def put(target: logging.Handler, *filters: logging.Filter) -> Callable[[], None]:
@@ -230,7 +232,7 @@ class TestLater:
             keeps = memory if request.param == "memory" else logging.handlers.QueueHandler(records)
             for each in filters:
                 keeps.addFilter(each)
-            shop.addHandler(keeps)
+            shop_logger.addHandler(keeps)
 
             def write() -> None:
                 if keeps is memory:
@@ -245,66 +247,71 @@ class TestLater:
 
     @pytest.mark.parametrize("view", VIEWS, ids=lambda view: str(view[0]))
     def test_shows_the_context_in_which_it_was_made_as_the_last_handler_has_it(
-        self, shop: logging.Logger, behind: Behind, view: tuple[dict[str, Any], dict[str, Any]]
+        self,
+        shop_logger: logging.Logger,
+        behind: Behind,
+        view: tuple[dict[str, Any], dict[str, Any]],
     ) -> None:
         settings, expected = view
         target = Fields(**settings)
         write = behind(target, ContextFilter())
         with scope({"card.number": "4111", "user": "ada"}):
-            shop.info("paid")
+            shop_logger.info("paid")
         with scope(user="eve", tenant="evil"):
             write()
         assert target.noted == [expected]
 
     def test_shows_nothing_of_who_writes_where_it_was_made_in_no_run(
-        self, shop: logging.Logger, behind: Behind
+        self, shop_logger: logging.Logger, behind: Behind
     ) -> None:
         target = Fields()
         write = behind(target, ContextFilter())
-        shop.info("starting")
+        shop_logger.info("starting")
         with scope(user="eve"):
             write()
         assert target.noted == [{}]
 
     def test_belongs_to_a_context_from_the_filter_of_any_handler_on(
-        self, shop: logging.Logger, behind: Behind
+        self, shop_logger: logging.Logger, behind: Behind
     ) -> None:
-        shop.addHandler(Fields(names=[]))
+        shop_logger.addHandler(Fields(names=[]))
         target = Fields()
         write = behind(target)
         with scope(user="ada"):
-            shop.info("paid")
+            shop_logger.info("paid")
         with scope(user="eve"):
             write()
         assert target.noted == [{"user": "ada"}]
 
-    def test_can_be_asked_for_its_context(self, shop: logging.Logger) -> None:
+    def test_can_be_asked_for_its_context(self, shop_logger: logging.Logger) -> None:
         handler = Records(ContextFilter(names=[]))
-        shop.addHandler(handler)
+        shop_logger.addHandler(handler)
         with scope(user="ada"):
-            shop.info("paid")
+            shop_logger.info("paid")
         with scope(user="eve"):
             assert context_of(handler.records[0]) == {"user": "ada"}
             assert context_of(logging.makeLogRecord({})) == {"user": "eve"}
 
 
-def test_a_handler_that_keeps_records_keeps_its_own_view_where_it_can(shop: logging.Logger) -> None:
+def test_a_handler_that_keeps_records_keeps_its_own_view_where_it_can(
+    shop_logger: logging.Logger,
+) -> None:
     keeps = Records(ContextFilter(redact=["card"]))
-    shop.addHandler(keeps)
-    shop.addHandler(Records(ContextFilter()))
-    shop.addHandler(Records())
+    shop_logger.addHandler(keeps)
+    shop_logger.addHandler(Records(ContextFilter()))
+    shop_logger.addHandler(Records())
     with scope(card="4111"):
-        shop.info("paid")
+        shop_logger.info("paid")
     assert vars(keeps.records[0])["card"] == ("***" if COPIES else "4111")
 
 
-class Record(logging.LogRecord):
+class OwnRecord(logging.LogRecord):
     """A record of one's own."""
 
     __slots__ = ("order",)
 
 
-@pytest.mark.parametrize("kind", [logging.LogRecord, Record])
+@pytest.mark.parametrize("kind", [logging.LogRecord, OwnRecord])
 def test_a_copy_of_a_record_is_as_it_but_for_the_context(
     monkeypatch: pytest.MonkeyPatch, kind: type[logging.LogRecord]
 ) -> None:
@@ -317,19 +324,21 @@ def test_a_copy_of_a_record_is_as_it_but_for_the_context(
     assert not hasattr(record, "user")
 
 
-def test_nothing_that_is_not_shown_is_pickled_with_a_record(shop: logging.Logger) -> None:
+def test_nothing_that_is_not_shown_is_pickled_with_a_record(shop_logger: logging.Logger) -> None:
     handler = Records(ContextFilter(redact=["card"]))
-    shop.addHandler(handler)
+    shop_logger.addHandler(handler)
     with scope(card="4111-1111"):
-        shop.info("paid")
+        shop_logger.info("paid")
     assert b"4111" not in pickle.dumps(handler.records[0])
 
 
-def test_a_record_of_another_process_keeps_the_fields_that_it_brings(shop: logging.Logger) -> None:
+def test_a_record_of_another_process_keeps_the_fields_that_it_brings(
+    shop_logger: logging.Logger,
+) -> None:
     handler = Records(ContextFilter())
-    shop.addHandler(handler)
+    shop_logger.addHandler(handler)
     with scope(user="ada"):
-        shop.info("paid")
+        shop_logger.info("paid")
     came = pickle.loads(pickle.dumps(handler.records[0]))  # noqa: S301 - our own bytes
     with scope(user="eve", tenant="evil"):
         shown = filtered(came, ContextFilter())
@@ -418,15 +427,15 @@ def test_leaves_what_the_caller_gave_with_extra() -> None:
 @pytest.mark.parametrize("redact", [[], ["*"]])
 @pytest.mark.parametrize("value", [None, "theirs"])
 def test_leaves_what_a_record_has_of_its_own(
-    shop: logging.Logger, name: str, redact: list[str], value: str | None
+    shop_logger: logging.Logger, name: str, redact: list[str], value: str | None
 ) -> None:
     written, handler = text(
         logging.Formatter("%(asctime)s %(name)s %(message)s", datefmt="NOW"),
         ContextFilter(redact=redact),
     )
-    shop.addHandler(handler)
+    shop_logger.addHandler(handler)
     with scope({name: value}):
-        shop.info("%d books", 3)
+        shop_logger.info("%d books", 3)
     assert written.getvalue() == "NOW shop 3 books\n"
 
 
@@ -443,50 +452,50 @@ def test_shows_local_values_only_where_they_are_named() -> None:
         assert added(ContextFilter(["password"])) == {"password": "s3cret"}
 
 
-def test_formats_names_with_dots_and_dashes(shop: logging.Logger) -> None:
+def test_formats_names_with_dots_and_dashes(shop_logger: logging.Logger) -> None:
     written, handler = text(logging.Formatter("%(order.id)s %(x-y)s %(message)s"), ContextFilter())
-    shop.addHandler(handler)
+    shop_logger.addHandler(handler)
     with scope({"order.id": 7, "x-y": "z"}):
-        shop.info("billing")
+        shop_logger.info("billing")
     assert written.getvalue() == "7 z billing\n"
 
 
-def test_a_format_with_defaults_stands_records_outside_a_run(shop: logging.Logger) -> None:
+def test_a_format_with_defaults_stands_records_outside_a_run(shop_logger: logging.Logger) -> None:
     formatter = logging.Formatter("[%(request_id)s] %(message)s", defaults={"request_id": "-"})
     written, handler = text(formatter, ContextFilter())
-    shop.addHandler(handler)
-    shop.info("starting")
+    shop_logger.addHandler(handler)
+    shop_logger.info("starting")
     with scope(request_id="r-1"):
-        shop.info("billing")
+        shop_logger.info("billing")
     assert written.getvalue() == "[-] starting\n[r-1] billing\n"
 
 
 def test_a_logger_does_not_ask_its_filters_for_records_of_its_children(
-    shop: logging.Logger,
+    shop_logger: logging.Logger,
 ) -> None:
     handler = Records()
-    shop.addHandler(handler)
-    shop.addFilter(ContextFilter())
+    shop_logger.addHandler(handler)
+    shop_logger.addFilter(ContextFilter())
     with scope(request_id="r-1"):
-        shop.info("mine")
-        shop.getChild("child").info("not mine")
+        shop_logger.info("mine")
+        shop_logger.getChild("child").info("not mine")
     assert [hasattr(record, "request_id") for record in handler.records] == [True, False]
 
 
 def test_with_a_queue_handler_shows_the_context_of_the_thread_that_logs(
-    shop: logging.Logger,
+    shop_logger: logging.Logger,
 ) -> None:
     records: queue.SimpleQueue[Any] = queue.SimpleQueue()
     in_thread = logging.handlers.QueueHandler(records)
     in_thread.addFilter(ContextFilter())
     written, handler = text(logging.Formatter("%(request_id)s %(message)s"))
-    shop.addHandler(in_thread)
+    shop_logger.addHandler(in_thread)
     listener = logging.handlers.QueueListener(records, handler)
     listener.start()
 
     def work(number: int) -> None:
         with scope(request_id=f"r-{number}"):
-            shop.info("from %d", number)
+            shop_logger.info("from %d", number)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
     for thread in threads:
@@ -499,14 +508,14 @@ def test_with_a_queue_handler_shows_the_context_of_the_thread_that_logs(
 
 @pytest.mark.parametrize("attribute", [None, "context"])
 def test_records_can_be_pickled_for_another_process(
-    shop: logging.Logger, attribute: str | None
+    shop_logger: logging.Logger, attribute: str | None
 ) -> None:
     handler = Records(ContextFilter(attribute=attribute))
-    shop.addHandler(handler)
+    shop_logger.addHandler(handler)
     mqctx.Variable("order", UUID)
     mqctx.Variable("socket", object, local=True)
     with scope(order=uuid4(), socket=threading.Lock()):
-        shop.info("billing")
+        shop_logger.info("billing")
     record = handler.records[0]
     assert vars(pickle.loads(pickle.dumps(record))) == vars(record)  # noqa: S301 - our own bytes
 
@@ -529,14 +538,14 @@ class TestInOneAttribute:
             )
             assert added(one) == {"context": {"c.user": "ada", "c.password": "***"}}
 
-    def test_is_text_that_never_lacks_in_a_format(self, shop: logging.Logger) -> None:
+    def test_is_text_that_never_lacks_in_a_format(self, shop_logger: logging.Logger) -> None:
         written, handler = text(
             logging.Formatter("%(message)s [%(context)s]"), ContextFilter(attribute="context")
         )
-        shop.addHandler(handler)
-        shop.info("starting")
+        shop_logger.addHandler(handler)
+        shop_logger.info("starting")
         with scope(request_id="r-1", tenant="acme"):
-            shop.info("billing")
+            shop_logger.info("billing")
         assert written.getvalue() == "starting []\nbilling [request_id=r-1 tenant=acme]\n"
 
     @pytest.mark.parametrize(
@@ -586,15 +595,15 @@ class TestInOneAttribute:
             given = added(ContextFilter(attribute="context"), context=None)
         assert given == {"context": None}
 
-    def test_is_chosen_by_each_handler_anew(self, shop: logging.Logger) -> None:
+    def test_is_chosen_by_each_handler_anew(self, shop_logger: logging.Logger) -> None:
         first, handler = text(logging.Formatter("%(context)s"), ContextFilter(attribute="context"))
         second, other = text(
             logging.Formatter("%(context)s"), ContextFilter(redact=["user"], attribute="context")
         )
-        shop.addHandler(handler)
-        shop.addHandler(other)
+        shop_logger.addHandler(handler)
+        shop_logger.addHandler(other)
         with scope(user="ada"):
-            shop.info("billing")
+            shop_logger.info("billing")
         assert (first.getvalue(), second.getvalue()) == ("user=ada\n", "user=***\n")
 
     @pytest.mark.parametrize("name", ["name", "message", "asctime"])

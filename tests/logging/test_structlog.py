@@ -30,7 +30,7 @@ def _defaults() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-def logged(*processors: Processor, **event: object) -> dict[str, Any]:
+def event_logged(*processors: Processor, **event: object) -> dict[str, Any]:
     """Return the event dict that comes out of `processors`."""
     captured = LogCapture()
     structlog.wrap_logger(None, [*processors, captured]).info("billing", **event)
@@ -41,16 +41,16 @@ def logged(*processors: Processor, **event: object) -> dict[str, Any]:
 
 def test_gives_each_value_a_key() -> None:
     with scope({"order.id": 7}, request_id="r-1"):
-        assert logged(ContextProcessor()) == {"order.id": 7, "request_id": "r-1"}
+        assert event_logged(ContextProcessor()) == {"order.id": 7, "request_id": "r-1"}
 
 
 def test_adds_nothing_outside_a_run() -> None:
-    assert logged(ContextProcessor(), user="ada") == {"user": "ada"}
+    assert event_logged(ContextProcessor(), user="ada") == {"user": "ada"}
 
 
 def test_leaves_the_keys_that_are_there() -> None:
     with scope(user="ada", tenant="acme"):
-        given = logged(ContextProcessor(redact=["user"]), user="eve")
+        given = event_logged(ContextProcessor(redact=["user"]), user="eve")
     assert given == {"user": "eve", "tenant": "acme"}
 
 
@@ -67,14 +67,14 @@ def test_leaves_what_the_logger_and_structlogs_own_context_bind() -> None:
 def test_chooses_prefixes_and_redacts() -> None:
     processor = ContextProcessor(["card.*", "user"], prefix="ctx.", redact=["card.*"])
     with scope({"card.number": "4111", "user": "ada", "tenant": "acme"}):
-        assert logged(processor) == {"ctx.card.number": "***", "ctx.user": "ada"}
+        assert event_logged(processor) == {"ctx.card.number": "***", "ctx.user": "ada"}
 
 
 def test_shows_local_values_only_where_they_are_named() -> None:
     mqctx.Variable("password", str, local=True)
     with scope(password="s3cret", user="ada"):
-        assert logged(ContextProcessor()) == {"user": "ada"}
-        assert logged(ContextProcessor(["password"])) == {"password": "s3cret"}
+        assert event_logged(ContextProcessor()) == {"user": "ada"}
+        assert event_logged(ContextProcessor(["password"])) == {"password": "s3cret"}
 
 
 def test_shows_names_that_strangers_chose_in_a_place_of_their_own() -> None:
@@ -82,7 +82,7 @@ def test_shows_names_that_strangers_chose_in_a_place_of_their_own() -> None:
         "mqctx": '{"request_id":"r-1","level":"debug","logger":"x","timestamp":1,"service":"y"}'
     }
     with mqctx.Propagator().extract(headers).scope():
-        assert logged(ContextProcessor()) == {
+        assert event_logged(ContextProcessor()) == {
             "request_id": "r-1",
             "context.level": "debug",
             "context.logger": "x",
@@ -99,7 +99,7 @@ def test_refuses_text_for_a_list_of_names() -> None:
 def test_passes_values_as_they_are() -> None:
     mqctx.Variable("order", UUID)
     with scope(order=ORDER, tags=["a"]):
-        assert logged(ContextProcessor()) == {"order": ORDER, "tags": ["a"]}
+        assert event_logged(ContextProcessor()) == {"order": ORDER, "tags": ["a"]}
 
 
 @pytest.mark.parametrize(

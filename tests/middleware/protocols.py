@@ -1,11 +1,14 @@
 """One request through each middleware, by the bare protocol."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 from wsgiref.util import setup_testing_defaults
 
+import httpx
+
+from mqctx import current
 from mqctx.middleware import asgi, wsgi
 
 
@@ -150,6 +153,20 @@ def wsgi_environ(path: str = "/orders", headers: Sequence[tuple[str, str]] = ())
         key = key if key.startswith("CONTENT_") else f"HTTP_{key}"
         environ[key] = f"{environ[key]},{value}" if key in environ else value
     return environ
+
+
+async def get(
+    app: Any, path: str, headers: Mapping[str, str] | None = None, *, raising: bool = True
+) -> httpx.Response:
+    """Send a GET to an ASGI application; raise its exceptions, or show what a client gets."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=raising)
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+        return await client.get(path, headers=headers)
+
+
+def active(*names: str) -> dict[str, object]:
+    """Return these values of the active context, None for those that it does not have."""
+    return {name: current().get(name) for name in names}
 
 
 def call_wsgi(app: Any, environ: dict[str, Any]) -> Answer:

@@ -31,7 +31,7 @@ async def no_send(_: Any) -> None:
     """Take a message that nobody reads."""
 
 
-class Server:
+class FakeServer:
     """What an application sends, and what it is told."""
 
     def __init__(self, *messages: dict[str, Any]) -> None:
@@ -55,13 +55,13 @@ class Server:
 
 
 @pytest.fixture
-def server() -> Server:
-    return Server()
+def asgi_server() -> FakeServer:
+    return FakeServer()
 
 
 @pytest.mark.asyncio
 async def test_a_stream_is_made_inside_the_context_and_its_line_comes_when_it_ends(
-    server: Server, lines: Lines
+    asgi_server: FakeServer, lines: Lines
 ) -> None:
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         await send(START)
@@ -73,15 +73,15 @@ async def test_a_stream_is_made_inside_the_context_and_its_line_comes_when_it_en
         await send(LAST)
         assert len(lines.records) == 1
 
-    await server.serve(app)
+    await asgi_server.serve(app)
     assert lines.texts == ["request completed: GET /orders 200"]
     assert lines.contexts[0]["chunks"] == 2
-    assert len(server.sent) == 5
+    assert len(asgi_server.sent) == 5
 
 
 @pytest.mark.asyncio
 async def test_what_goes_on_after_the_response_has_the_context_and_no_part_in_the_line(
-    server: Server, lines: Lines
+    asgi_server: FakeServer, lines: Lines
 ) -> None:
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         await send(START)
@@ -91,7 +91,7 @@ async def test_what_goes_on_after_the_response_has_the_context_and_no_part_in_th
         raise LookupError("in the background")
 
     with pytest.raises(LookupError):
-        await server.serve(app)
+        await asgi_server.serve(app)
     assert lines.texts == ["request completed: GET /orders 200"]
     assert current() == {}
 
@@ -99,7 +99,7 @@ async def test_what_goes_on_after_the_response_has_the_context_and_no_part_in_th
 @pytest.mark.asyncio
 @pytest.mark.parametrize("status", [500, 503])
 async def test_an_exception_that_was_answered_before_it_goes_on_is_named(
-    server: Server, lines: Lines, status: int
+    asgi_server: FakeServer, lines: Lines, status: int
 ) -> None:
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": status})
@@ -107,14 +107,14 @@ async def test_an_exception_that_was_answered_before_it_goes_on_is_named(
         raise LookupError
 
     with pytest.raises(LookupError):
-        await server.serve(app)
+        await asgi_server.serve(app)
     assert lines.texts == [f"request completed: GET /orders {status} (LookupError)"]
-    assert server.sent[0]["headers"] == [(b"x-request-id", b"r-1")]
+    assert asgi_server.sent[0]["headers"] == [(b"x-request-id", b"r-1")]
 
 
 @pytest.mark.asyncio
 async def test_an_exception_in_the_middle_of_a_response_has_the_status_that_was_sent(
-    server: Server, lines: Lines
+    asgi_server: FakeServer, lines: Lines
 ) -> None:
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         await send(START)
@@ -122,44 +122,46 @@ async def test_an_exception_in_the_middle_of_a_response_has_the_status_that_was_
         raise LookupError
 
     with pytest.raises(LookupError):
-        await server.serve(app)
+        await asgi_server.serve(app)
     assert lines.texts == ["request completed: GET /orders 200 (LookupError)"]
 
 
 @pytest.mark.asyncio
-async def test_a_5xx_without_exception_has_a_line_too(server: Server, lines: Lines) -> None:
+async def test_a_5xx_without_exception_has_a_line_too(
+    asgi_server: FakeServer, lines: Lines
+) -> None:
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         await send(FAILED)
         await send(LAST)
 
-    await server.serve(app)
+    await asgi_server.serve(app)
     assert lines.texts == ["request completed: GET /orders 500"]
 
 
 @pytest.mark.asyncio
-async def test_no_response_at_all_is_noted(server: Server, lines: Lines) -> None:
+async def test_no_response_at_all_is_noted(asgi_server: FakeServer, lines: Lines) -> None:
     async def app(_scope: Any, _receive: Any, _send: Any) -> None:
         pass
 
-    await server.serve(app)
+    await asgi_server.serve(app)
     assert lines.texts == ["request completed: GET /orders 500 (no complete response)"]
 
 
 @pytest.mark.asyncio
 async def test_a_file_that_the_server_sends_completes_the_response(
-    server: Server, lines: Lines
+    asgi_server: FakeServer, lines: Lines
 ) -> None:
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         await send(START)
         await send({"type": "http.response.pathsend", "path": "/srv/x"})
         assert len(lines.records) == 1
 
-    await server.serve(app)
+    await asgi_server.serve(app)
 
 
 @pytest.mark.asyncio
 async def test_trailers_and_hints_do_not_complete_the_response(
-    server: Server, lines: Lines
+    asgi_server: FakeServer, lines: Lines
 ) -> None:
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         await send({"type": "http.response.early_hint", "links": []})
@@ -167,7 +169,7 @@ async def test_trailers_and_hints_do_not_complete_the_response(
         assert not lines.records
         await send(LAST)
 
-    await server.serve(app)
+    await asgi_server.serve(app)
     assert lines.texts == ["request completed: GET /orders 200"]
 
 
@@ -179,7 +181,7 @@ class TestDisconnect:
             assert await receive() == GONE
             assert current()["request_id"] == "r-1"
 
-        await Server({"type": "http.request", "more_body": True}, GONE).serve(app)
+        await FakeServer({"type": "http.request", "more_body": True}, GONE).serve(app)
         assert lines.texts == ["request completed: GET /orders 499 (client disconnected)"]
 
     @pytest.mark.asyncio
@@ -189,7 +191,7 @@ class TestDisconnect:
             raise ConnectionError
 
         with pytest.raises(ConnectionError):
-            await Server(GONE).serve(app)
+            await FakeServer(GONE).serve(app)
         assert lines.texts == ["request completed: GET /orders 499 (client disconnected)"]
 
     @pytest.mark.asyncio
@@ -201,7 +203,7 @@ class TestDisconnect:
             await send(MORE)
             await receive()
 
-        await Server(GONE).serve(app)
+        await FakeServer(GONE).serve(app)
         assert lines.texts == ["request completed: GET /orders 200 (client disconnected)"]
 
     @pytest.mark.asyncio
@@ -211,18 +213,20 @@ class TestDisconnect:
             await send(START)
             await send(LAST)
 
-        await Server(GONE).serve(app)
+        await FakeServer(GONE).serve(app)
         assert lines.texts == ["request completed: GET /orders 200 (client disconnected)"]
 
     @pytest.mark.asyncio
-    async def test_that_only_sending_tells_is_noted(self, server: Server, lines: Lines) -> None:
+    async def test_that_only_sending_tells_is_noted(
+        self, asgi_server: FakeServer, lines: Lines
+    ) -> None:
         async def app(_scope: Any, _receive: Any, send: Any) -> None:
             await send(START)
-            server.failing = True
+            asgi_server.failing = True
             await send(LAST)
 
         with pytest.raises(OSError, match="client is gone"):
-            await server.serve(app)
+            await asgi_server.serve(app)
         assert lines.texts == ["request completed: GET /orders 200 (client disconnected)"]
 
     @pytest.mark.asyncio
@@ -232,13 +236,13 @@ class TestDisconnect:
             await send(LAST)
             await receive()
 
-        await Server(GONE).serve(app)
+        await FakeServer(GONE).serve(app)
         assert lines.texts == ["request completed: GET /orders 500"]
 
 
 @pytest.mark.asyncio
 async def test_cancellation_reaches_the_application_inside_its_context(
-    server: Server, lines: Lines
+    asgi_server: FakeServer, lines: Lines
 ) -> None:
     async def app(_scope: Any, _receive: Any, _send: Any) -> None:
         bind(user="ada")
@@ -254,7 +258,7 @@ async def test_cancellation_reaches_the_application_inside_its_context(
     async def before_and_after() -> None:
         with scope(request_id="before"):
             try:
-                await server.serve(app)
+                await asgi_server.serve(app)
             finally:
                 seen.append(dict(current()))
 
@@ -269,18 +273,20 @@ async def test_cancellation_reaches_the_application_inside_its_context(
 
 
 @pytest.mark.asyncio
-async def test_a_timeout_around_the_middleware_works_as_ever(server: Server) -> None:
+async def test_a_timeout_around_the_middleware_works_as_ever(asgi_server: FakeServer) -> None:
     async def app(_scope: Any, _receive: Any, _send: Any) -> None:
         await asyncio.sleep(60)
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
-            await server.serve(app)
+            await asgi_server.serve(app)
     assert current() == {}
 
 
 @pytest.mark.asyncio
-async def test_tasks_of_the_application_share_what_bind_adds(server: Server, lines: Lines) -> None:
+async def test_tasks_of_the_application_share_what_bind_adds(
+    asgi_server: FakeServer, lines: Lines
+) -> None:
     async def authenticate() -> None:
         bind(user="ada")
 
@@ -290,7 +296,7 @@ async def test_tasks_of_the_application_share_what_bind_adds(server: Server, lin
         await send(START)
         await asyncio.create_task(send(LAST))
 
-    await server.serve(app)
+    await asgi_server.serve(app)
     assert lines.contexts[0]["user"] == "ada"
 
 
@@ -301,7 +307,7 @@ async def test_lifespan_passes_untouched() -> None:
         assert list(scope) == ["type"]
         seen.append((receive, send))
 
-    server = Server()
+    server = FakeServer()
     seen: list[object] = []
     with scope(service="shop"):
         await server.serve(app, {"type": "lifespan"})
@@ -310,7 +316,7 @@ async def test_lifespan_passes_untouched() -> None:
 
 @pytest.mark.asyncio
 async def test_the_scope_is_as_it_was_after_and_what_the_application_left_in_it_stays(
-    server: Server,
+    asgi_server: FakeServer,
 ) -> None:
     async def app(scope: Any, _receive: Any, send: Any) -> None:
         scope["route"] = "/orders"  # as routers do, for middlewares further out
@@ -318,18 +324,18 @@ async def test_the_scope_is_as_it_was_after_and_what_the_application_left_in_it_
         await send(LAST)
 
     given = http_scope()
-    await server.serve(app, given)
+    await asgi_server.serve(app, given)
     assert given == http_scope() | {"route": "/orders"}
 
 
 @pytest.mark.asyncio
 async def test_a_header_that_comes_ten_thousand_times_is_not_read_beyond_its_limit(
-    server: Server, caplog: pytest.LogCaptureFixture
+    asgi_server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def app(_scope: Any, _receive: Any, _send: Any) -> None:
         assert "tags" not in current()
 
-    await server.serve(
+    await asgi_server.serve(
         app, http_scope(headers=[("X-Tag", "a")] * 10_000), headers={"tags": "X-Tag"}
     )
     assert "4097 characters, at most 512 are taken" in caplog.text
@@ -456,8 +462,8 @@ class TestServer:
 
 
 class TestWebSocket:
-    async def serve(self, app: App, *messages: dict[str, Any]) -> Server:
-        server = Server(CONNECT, *messages)
+    async def serve(self, app: App, *messages: dict[str, Any]) -> FakeServer:
+        server = FakeServer(CONNECT, *messages)
         opened = http_scope("/live", [("X-Request-Id", "r-1")]) | {"type": "websocket"}
         del opened["method"]
         await server.serve(app, opened)

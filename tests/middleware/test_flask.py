@@ -11,16 +11,13 @@ from flask.testing import FlaskClient
 from mqctx import bind, current
 from mqctx.middleware.wsgi import ContextMiddleware
 from tests.middleware.conftest import Lines
+from tests.middleware.protocols import active
 
 ONE = {"X-Request-Id": "r-1"}
 
 
-def shown() -> dict[str, object]:
-    return {name: current().get(name) for name in ("request_id", "user")}
-
-
 @pytest.fixture
-def app() -> Flask:
+def flask_app() -> Flask:
     app = Flask("shop")
     app.wsgi_app = ContextMiddleware(app.wsgi_app)  # type: ignore[method-assign]  # Flask's own way
 
@@ -30,12 +27,12 @@ def app() -> Flask:
 
     @app.get("/sync")
     def sync_view() -> dict[str, object]:
-        return shown()
+        return active("request_id", "user")
 
     @app.get("/async")
     async def async_view() -> dict[str, object]:
         bind(user="eve")
-        return shown()
+        return active("request_id", "user")
 
     @app.get("/fail")
     def fail() -> str:
@@ -58,66 +55,72 @@ def app() -> Flask:
 
 
 @pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
+def flask_client(flask_app: Flask) -> FlaskClient:
+    return flask_app.test_client()
 
 
 def test_what_a_hook_binds_is_seen_by_a_view_and_by_the_log(
-    client: FlaskClient, lines: Lines
+    flask_client: FlaskClient, lines: Lines
 ) -> None:
-    response = client.get("/sync", headers=ONE)
+    response = flask_client.get("/sync", headers=ONE)
     assert response.json == {"request_id": "r-1", "user": "ada"}
     assert response.headers["X-Request-Id"] == "r-1"
     assert lines.texts == ["request completed: GET /sync 200"]
     assert lines.contexts[0]["user"] == "ada"
 
 
-def test_what_an_async_view_binds_is_seen_by_the_log(client: FlaskClient, lines: Lines) -> None:
-    assert client.get("/async", headers=ONE).json == {"request_id": "r-1", "user": "eve"}
+def test_what_an_async_view_binds_is_seen_by_the_log(
+    flask_client: FlaskClient, lines: Lines
+) -> None:
+    assert flask_client.get("/async", headers=ONE).json == {"request_id": "r-1", "user": "eve"}
     assert lines.contexts[0]["user"] == "eve"
 
 
-def test_a_stream_with_context_has_both_contexts(client: FlaskClient, lines: Lines) -> None:
-    response = client.get("/stream", headers=ONE)
+def test_a_stream_with_context_has_both_contexts(flask_client: FlaskClient, lines: Lines) -> None:
+    response = flask_client.get("/stream", headers=ONE)
     assert response.text == "ada /stream ada0 /stream ada1 /stream "
     response.close()
     assert lines.texts == ["request completed: GET /stream 200"]
     assert lines.contexts[0]["user"] == "ada2"
 
 
-def test_an_error_page_shows_the_id(client: FlaskClient, lines: Lines) -> None:
-    response = client.get("/fail", headers=ONE)
+def test_an_error_page_shows_the_id(flask_client: FlaskClient, lines: Lines) -> None:
+    response = flask_client.get("/fail", headers=ONE)
     assert (response.status_code, response.headers["X-Request-Id"]) == (500, "r-1")
     assert response.text
     assert lines.texts == ["request completed: GET /fail 500"]
 
 
 def test_an_exception_that_is_not_answered_goes_on(
-    app: Flask, client: FlaskClient, lines: Lines
+    flask_app: Flask, flask_client: FlaskClient, lines: Lines
 ) -> None:
-    app.testing = True
+    flask_app.testing = True
     with pytest.raises(LookupError):
-        client.get("/fail", headers=ONE)
+        flask_client.get("/fail", headers=ONE)
     assert lines.texts == ["request completed: GET /fail 500 (LookupError)"]
     assert current() == {}
 
 
-def test_a_file_is_sent(client: FlaskClient) -> None:
-    response = client.get("/file", headers=ONE)
+def test_a_file_is_sent(flask_client: FlaskClient) -> None:
+    response = flask_client.get("/file", headers=ONE)
     assert response.data == Path(__file__).read_bytes()
     response.close()
 
 
-def test_the_test_client_may_keep_flasks_own_context(client: FlaskClient) -> None:
-    with client:
-        client.get("/sync?color=red")
+def test_the_test_client_may_keep_flasks_own_context(flask_client: FlaskClient) -> None:
+    with flask_client:
+        flask_client.get("/sync?color=red")
         assert request.args["color"] == "red"
     assert current() == {}
 
 
-def test_the_next_request_of_the_same_thread_starts_anew(app: Flask, client: FlaskClient) -> None:
+def test_the_next_request_of_the_same_thread_starts_anew(
+    flask_app: Flask, flask_client: FlaskClient
+) -> None:
     seen: list[Any] = []
-    app.before_request_funcs[None].insert(0, lambda: seen.append(shown()))
-    client.get("/sync", headers=ONE)
-    client.get("/sync", headers={"X-Request-Id": "r-2"})
+    flask_app.before_request_funcs[None].insert(
+        0, lambda: seen.append(active("request_id", "user"))
+    )
+    flask_client.get("/sync", headers=ONE)
+    flask_client.get("/sync", headers={"X-Request-Id": "r-2"})
     assert seen == [{"request_id": "r-1", "user": None}, {"request_id": "r-2", "user": None}]

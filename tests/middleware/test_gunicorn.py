@@ -76,10 +76,10 @@ class Gunicorn:
 
     def ask(self, path: str, request_id: str) -> tuple[str, str]:
         with self.connection() as connection:
-            return ask(connection, path, request_id)
+            return ask_path(connection, path, request_id)
 
 
-def ask(connection: http.client.HTTPConnection, path: str, request_id: str) -> tuple[str, str]:
+def ask_path(connection: http.client.HTTPConnection, path: str, request_id: str) -> tuple[str, str]:
     connection.request("GET", path, headers={"X-Request-Id": request_id})
     response = connection.getresponse()
     return response.read().decode(), str(response.getheader("X-Request-Id"))
@@ -107,7 +107,10 @@ def test_requests_at_the_same_time_do_not_mix(gunicorn: Gunicorn) -> None:
 def test_the_next_request_of_a_connection_starts_anew(gunicorn: Gunicorn) -> None:
     with gunicorn.connection() as connection:
         for n in range(3):
-            assert ask(connection, f"/?k-{n}", f"k-{n}") == (f"None k-{n} k-{n} k-{n}", f"k-{n}")
+            assert ask_path(connection, f"/?k-{n}", f"k-{n}") == (
+                f"None k-{n} k-{n} k-{n}",
+                f"k-{n}",
+            )
 
 
 def test_an_exception_leaves_nothing_and_has_its_line(gunicorn: Gunicorn) -> None:

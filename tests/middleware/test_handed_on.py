@@ -16,6 +16,7 @@ from starlette.routing import Mount
 from mqctx import bind, current
 from mqctx.middleware import asgi, wsgi
 from tests.middleware.conftest import Lines
+from tests.middleware.protocols import get
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Starlette points to a2wsgi
@@ -42,12 +43,6 @@ async def new_shop(_scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def get(app: Any, url: str, **headers: str) -> httpx.Response:
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
-        return await client.get(url, headers=headers)
-
-
 @pytest.mark.parametrize("adapter", ADAPTERS.values(), ids=ADAPTERS)
 @pytest.mark.parametrize("brought", [{}, {"X-Request-Id": "r-1"}, {"X-Request-Id": "<b>"}])
 @pytest.mark.parametrize("settings", [{}, {"trust_client": False, "headers": {"tag": "X-Tag"}}])
@@ -59,7 +54,7 @@ def test_wsgi_inside_asgi_has_one_id_and_one_line(
 ) -> None:
     inner = adapter(wsgi.ContextMiddleware(old_shop))
     app = asgi.ContextMiddleware(Starlette(routes=[Mount("/old", inner)]), **settings)
-    response = asyncio.run(get(app, "/old/orders", **brought))
+    response = asyncio.run(get(app, "/old/orders", brought))
     assert response.text == response.headers["x-request-id"]
     assert [context["request_id"] for context in lines.contexts] == [response.text]
     assert lines.texts == ["request completed: GET /old/orders 200"]
@@ -91,12 +86,12 @@ def test_a_request_that_is_made_inside_another_one_is_a_request_of_its_own(
     brought: dict[str, str], lines: Lines
 ) -> None:
     async def gateway(_scope: Any, _receive: Any, send: Any) -> None:
-        response = await get(asgi.ContextMiddleware(new_shop), "/orders", **brought)
+        response = await get(asgi.ContextMiddleware(new_shop), "/orders", brought)
         assert "user" not in current()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": response.content})
 
-    asyncio.run(get(asgi.ContextMiddleware(gateway), "/orders", **{"X-Request-Id": "r-1"}))
+    asyncio.run(get(asgi.ContextMiddleware(gateway), "/orders", {"X-Request-Id": "r-1"}))
     assert [context.get("user") for context in lines.contexts] == ["ada", None]
 
 

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 import pytest
 from litestar import Litestar, get
 from litestar.di import NamedDependency, Provide
@@ -12,7 +11,9 @@ from litestar.response import Stream
 
 from mqctx import bind, current
 from mqctx.middleware.asgi import ContextMiddleware
+from tests.middleware import protocols
 from tests.middleware.conftest import Lines
+from tests.middleware.protocols import active
 
 
 async def user_async() -> str:
@@ -25,18 +26,14 @@ def user_sync() -> str:
     return "ada"
 
 
-def shown() -> dict[str, object]:
-    return {name: current().get(name) for name in ("request_id", "tenant", "user")}
-
-
 @get("/async", dependencies={"user": Provide(user_async)})
 async def async_endpoint(user: NamedDependency[str]) -> dict[str, object]:
-    return shown()
+    return active("request_id", "tenant", "user")
 
 
 @get("/sync", dependencies={"user": Provide(user_sync, sync_to_thread=True)}, sync_to_thread=True)
 def sync_endpoint(user: NamedDependency[str]) -> dict[str, object]:
-    return shown()
+    return active("request_id", "tenant", "user")
 
 
 @get("/stream")
@@ -57,14 +54,7 @@ async def fail() -> None:
 
 ROUTES = [async_endpoint, sync_endpoint, stream, fail]
 TAKEN = {"tenant": "X-Tenant-Id"}
-
-
-async def ask(app: Any, path: str) -> httpx.Response:
-    brought = {"X-Request-Id": "r-1", "X-Tenant-Id": "acme"}
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url="http://shop"
-    ) as client:
-        return await client.get(path, headers=brought)
+BROUGHT = {"X-Request-Id": "r-1", "X-Tenant-Id": "acme"}
 
 
 def as_middleware() -> Any:
@@ -82,7 +72,7 @@ def around() -> Any:
 async def test_what_a_dependency_binds_is_seen_by_the_endpoint_and_by_the_log(
     lines: Lines, make: Any, path: str
 ) -> None:
-    response = await ask(make(), path)
+    response = await protocols.get(make(), path, BROUGHT)
     assert response.json() == {"request_id": "r-1", "tenant": "acme", "user": "ada"}
     assert response.headers["x-request-id"] == "r-1"
     assert lines.texts == [f"request completed: GET {path} 200"]
@@ -92,14 +82,14 @@ async def test_what_a_dependency_binds_is_seen_by_the_endpoint_and_by_the_log(
 @pytest.mark.asyncio
 @pytest.mark.parametrize("make", [as_middleware, around])
 async def test_a_stream_is_made_inside_the_context(lines: Lines, make: Any) -> None:
-    assert (await ask(make(), "/stream")).text == "ada0ada1ada2"
+    assert (await protocols.get(make(), "/stream", BROUGHT)).text == "ada0ada1ada2"
     assert lines.contexts[0]["user"] == "ada2"
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("make", [as_middleware, around])
 async def test_an_error_page_shows_the_id(lines: Lines, make: Any) -> None:
-    response = await ask(make(), "/fail")
+    response = await protocols.get(make(), "/fail", BROUGHT)
     assert (response.status_code, response.headers["x-request-id"]) == (500, "r-1")
     assert lines.texts == ["request completed: GET /fail 500"]
     assert lines.contexts[0]["user"] == "ada"
@@ -109,12 +99,12 @@ async def test_an_error_page_shows_the_id(lines: Lines, make: Any) -> None:
 async def test_only_around_the_application_it_serves_paths_that_are_no_routes(
     lines: Lines,
 ) -> None:
-    assert "x-request-id" not in (await ask(as_middleware(), "/nowhere")).headers
-    assert (await ask(around(), "/nowhere")).headers["x-request-id"] == "r-1"
+    assert "x-request-id" not in (await protocols.get(as_middleware(), "/nowhere", BROUGHT)).headers
+    assert (await protocols.get(around(), "/nowhere", BROUGHT)).headers["x-request-id"] == "r-1"
     assert lines.texts == ["request completed: GET /nowhere 404"]
 
 
 @pytest.mark.asyncio
 async def test_as_a_bare_class_it_takes_the_defaults() -> None:
     app = Litestar(ROUTES, middleware=[ContextMiddleware], logging_config=None)
-    assert (await ask(app, "/async")).json()["request_id"] == "r-1"
+    assert (await protocols.get(app, "/async", BROUGHT)).json()["request_id"] == "r-1"

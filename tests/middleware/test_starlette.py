@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-import httpx
 import pytest
 from fastapi import BackgroundTasks, Depends, FastAPI, WebSocket
 from fastapi.responses import StreamingResponse
@@ -19,15 +18,9 @@ import mqctx
 from mqctx import bind, current
 from mqctx.middleware.asgi import ContextMiddleware
 from tests.middleware.conftest import Lines
-from tests.middleware.protocols import http_scope
+from tests.middleware.protocols import active, get, http_scope
 
 ONE = {"X-Request-Id": "r-1"}
-
-
-async def get(app: Any, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
-        return await client.get(path, headers=ONE if headers is None else headers)
 
 
 async def user_async() -> None:
@@ -50,9 +43,9 @@ def yielding_sync() -> Iterator[None]:
     assert current()["done"] is True
 
 
-def shown() -> dict[str, object]:
+def finished() -> dict[str, object]:
     bind(done=True)
-    return {name: current().get(name) for name in ("request_id", "user")}
+    return active("request_id", "user")
 
 
 @pytest.mark.asyncio
@@ -68,13 +61,13 @@ async def test_what_a_dependency_binds_is_seen_by_the_endpoint_and_by_the_log(
 
     @app.get("/sync", dependencies=[Depends(dependency)])
     def sync_endpoint() -> dict[str, object]:
-        return shown()
+        return finished()
 
     @app.get("/async", dependencies=[Depends(dependency)])
     async def async_endpoint() -> dict[str, object]:
-        return shown()
+        return finished()
 
-    response = await get(app, f"/{kind}")
+    response = await get(app, f"/{kind}", ONE, raising=False)
     assert response.json() == {"request_id": "r-1", "user": "ada"}
     assert response.headers["x-request-id"] == "r-1"
     assert lines.contexts[0]["user"] == "ada"
@@ -98,7 +91,7 @@ async def test_background_tasks_have_the_context_and_come_after_the_line(lines: 
         tasks.add_task(async_task)
         tasks.add_task(sync_task)
 
-    await get(app, "/")
+    await get(app, "/", ONE, raising=False)
     assert seen == [("async", "ada", 1), ("sync", "ada", 1)]
 
 
@@ -123,7 +116,7 @@ async def test_a_streaming_response_is_made_inside_the_context(lines: Lines, kin
         bind(user="ada")
         return StreamingResponse(sync_parts() if kind == "sync" else async_parts())
 
-    assert (await get(app, "/")).text == "ada0ada1ada2"
+    assert (await get(app, "/", ONE, raising=False)).text == "ada0ada1ada2"
     assert lines.texts == ["request completed: GET / 200"]
     assert lines.contexts[0]["part"] == 2
 
@@ -149,7 +142,7 @@ async def test_the_context_goes_through_base_http_middlewares_below(lines: Lines
     app.add_middleware(Base)
     app.add_middleware(Base)
     app.add_middleware(ContextMiddleware)
-    response = await get(app, "/")
+    response = await get(app, "/", ONE, raising=False)
     assert response.text == "r-1"
     assert response.headers["x-seen"] == "r-1 r-1 ada"
     assert lines.contexts[0]["user"] == "ada"
@@ -166,7 +159,7 @@ async def test_the_context_is_whole_below_a_base_http_middleware(lines: Lines) -
     app = Starlette(routes=[Route("/", endpoint)])
     app.add_middleware(ContextMiddleware)
     app.add_middleware(Base)
-    response = await get(app, "/")
+    response = await get(app, "/", ONE, raising=False)
     assert response.text == "r-1"
     assert response.headers["x-request-id"] == "r-1"
     assert response.headers["x-seen"] == "None None None"
@@ -184,9 +177,9 @@ async def test_an_error_page_shows_the_id_where_the_middleware_is_around_the_app
     app = Starlette(routes=[Route("/", endpoint)])
     added = Starlette(routes=[Route("/", endpoint)])
     added.add_middleware(ContextMiddleware)
-    response = await get(ContextMiddleware(app), "/")
+    response = await get(ContextMiddleware(app), "/", ONE, raising=False)
     assert (response.status_code, response.headers["x-request-id"]) == (500, "r-1")
-    assert "x-request-id" not in (await get(added, "/")).headers
+    assert "x-request-id" not in (await get(added, "/", ONE, raising=False)).headers
     assert lines.texts == ["request completed: GET / 500 (LookupError)"] * 2
     assert [context["user"] for context in lines.contexts] == ["ada", "ada"]
 
@@ -202,7 +195,7 @@ async def test_an_exception_leaves_nothing_active_in_the_task_of_the_server() ->
     app.add_middleware(ContextMiddleware)
     with mqctx.scope(request_id="before"):
         for _ in range(2):
-            await get(app, "/")
+            await get(app, "/", ONE, raising=False)
             assert current() == {"request_id": "before"}
 
 
@@ -217,7 +210,7 @@ async def test_an_exception_handler_runs_inside_the_context(lines: Lines) -> Non
 
     app = Starlette(routes=[Route("/", endpoint)], exception_handlers={LookupError: handler})
     app.add_middleware(ContextMiddleware)
-    response = await get(app, "/")
+    response = await get(app, "/", ONE, raising=False)
     assert (response.status_code, response.text) == (404, "ada")
     assert lines.texts == ["request completed: GET / 404"]
 
@@ -244,7 +237,7 @@ async def test_a_mounted_application_with_a_middleware_of_its_own_keeps_the_requ
     inner.add_middleware(Rewriting)
     app = Starlette(routes=[Mount("/inner", inner)])
     app.add_middleware(ContextMiddleware)
-    response = await get(app, "/inner/orders")
+    response = await get(app, "/inner/orders", ONE, raising=False)
     assert response.text == "r-1"
     assert response.headers.get_list("x-request-id") == ["r-1"]
     assert lines.texts == ["request completed: GET /inner/orders 200"]
@@ -267,10 +260,10 @@ async def test_requests_at_the_same_time_do_not_mix(lines: Lines) -> None:
         if arrived == 50:
             all_here.set()
         await asyncio.wait_for(all_here.wait(), 30)
-        return shown()
+        return finished()
 
     async def one(n: int) -> None:
-        response = await get(app, f"/?user=u-{n}", {"X-Request-Id": f"r-{n}"})
+        response = await get(app, f"/?user=u-{n}", {"X-Request-Id": f"r-{n}"}, raising=False)
         assert response.json() == {"request_id": f"r-{n}", "user": f"u-{n}"}
         assert response.headers["x-request-id"] == f"r-{n}"
 

@@ -17,12 +17,13 @@ from websockets.asyncio.client import connect
 from mqctx import InactiveError, bind, current
 from mqctx.middleware.asgi import ContextMiddleware
 from tests.middleware.conftest import Lines
+from tests.middleware.protocols import active
 
 other: contextvars.ContextVar[str] = contextvars.ContextVar("other", default="")
 
 
 @asynccontextmanager
-async def serving(app: Any, **settings: Any) -> AsyncIterator[str]:
+async def on_uvicorn(app: Any, **settings: Any) -> AsyncIterator[str]:
     """Serve on a free port; give host and port."""
     settings = {"lifespan": "on", **settings}
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, **settings)
@@ -40,7 +41,7 @@ async def serving(app: Any, **settings: Any) -> AsyncIterator[str]:
         await asyncio.wait_for(task, 30)
 
 
-async def until(lines: Lines, count: int) -> None:
+async def until_lines(lines: Lines, count: int) -> None:
     for _ in range(3000):
         if len(lines.records) >= count:
             return
@@ -48,9 +49,8 @@ async def until(lines: Lines, count: int) -> None:
     raise TimeoutError(f"{len(lines.records)} lines of {count}")
 
 
-def seen() -> dict[str, object]:
-    names = ("request_id", "user")
-    return {**{name: current().get(name) for name in names}, "other": other.get()}
+def all_active() -> dict[str, object]:
+    return {**active("request_id", "user"), "other": other.get()}
 
 
 app = FastAPI()
@@ -59,19 +59,19 @@ app.add_middleware(ContextMiddleware)
 
 @app.get("/sync/{user}")
 def sync_endpoint(user: str) -> list[object]:
-    before = seen()
+    before = all_active()
     bind(user=user)
-    return [before, seen()]
+    return [before, all_active()]
 
 
 @app.get("/async/{user}")
 async def async_endpoint(user: str) -> list[object]:
-    before = seen()
+    before = all_active()
     bind(user=user)
     other.set(user)
     for _ in range(5):
         await asyncio.sleep(0.005)
-    return [before, seen()]
+    return [before, all_active()]
 
 
 @app.get("/fail")
@@ -121,12 +121,12 @@ async def test_requests_at_the_same_time_do_not_mix(lines: Lines) -> None:
         assert response.headers["x-request-id"] == f"r-{n}"
 
     async with (
-        serving(app) as address,
+        on_uvicorn(app) as address,
         httpx.AsyncClient(base_url=f"http://{address}", timeout=30) as client,
     ):
         for start in (0, 50):  # the second fifty come on connections of the first
             await asyncio.gather(*(one(client, n) for n in range(start, start + 50)))
-        await until(lines, 100)
+        await until_lines(lines, 100)
     pairs = {(context["request_id"], context["user"]) for context in lines.contexts}
     assert pairs == {(f"r-{n}", f"u-{n}") for n in range(100)}
 
@@ -135,7 +135,7 @@ async def test_requests_at_the_same_time_do_not_mix(lines: Lines) -> None:
 async def test_the_next_request_of_a_connection_starts_anew() -> None:
     limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
     async with (
-        serving(app) as address,
+        on_uvicorn(app) as address,
         httpx.AsyncClient(base_url=f"http://{address}", limits=limits) as client,
     ):
         for n, path in enumerate(("/async/ada", "/fail", "/parts/ada")):
@@ -174,7 +174,7 @@ def test_the_next_request_of_a_connection_starts_anew_pipelined_and_after_large_
     http: str, loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
     async def send_them() -> None:
-        async with serving(requests, http=http, lifespan="off") as address, asyncio.timeout(30):
+        async with on_uvicorn(requests, http=http, lifespan="off") as address, asyncio.timeout(30):
             reader, writer = await asyncio.open_connection(*address.split(":"))
             writer.write(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n" * 2)
             for _ in range(2):
@@ -193,7 +193,7 @@ def test_the_next_request_of_a_connection_starts_anew_pipelined_and_after_large_
 @pytest.mark.asyncio
 async def test_an_exception_has_its_line_and_the_servers_page(lines: Lines) -> None:
     async with (
-        serving(app) as address,
+        on_uvicorn(app) as address,
         httpx.AsyncClient(base_url=f"http://{address}") as client,
     ):
         response = await client.get("/fail", headers={"X-Request-Id": "r-1"})
@@ -206,7 +206,7 @@ async def test_an_exception_has_its_line_and_the_servers_page(lines: Lines) -> N
 @pytest.mark.asyncio
 async def test_a_stream_is_made_inside_the_context() -> None:
     async with (
-        serving(app) as address,
+        on_uvicorn(app) as address,
         httpx.AsyncClient(base_url=f"http://{address}") as client,
     ):
         response = await client.get("/parts/ada", headers={"X-Request-Id": "r-1"})
@@ -215,11 +215,14 @@ async def test_a_stream_is_made_inside_the_context() -> None:
 
 @pytest.mark.asyncio
 async def test_a_client_that_leaves_is_noted_in_its_context(lines: Lines) -> None:
-    async with serving(app) as address, httpx.AsyncClient(base_url=f"http://{address}") as client:
+    async with (
+        on_uvicorn(app) as address,
+        httpx.AsyncClient(base_url=f"http://{address}") as client,
+    ):
         async with client.stream("GET", "/endless/ada") as response:
             async for _ in response.aiter_bytes():
                 break
-        await until(lines, 1)
+        await until_lines(lines, 1)
     assert lines.texts == ["request completed: GET /endless/ada 200 (client disconnected)"]
     assert lines.contexts[0]["user"] == "ada"
 
@@ -235,9 +238,9 @@ async def test_websockets_have_one_context_each(lines: Lines) -> None:
                 await socket.send(said)
                 assert await socket.recv() == f"{said} r-{n} u-{n}"
 
-    async with serving(app) as address:
+    async with on_uvicorn(app) as address:
         await asyncio.gather(*(one(address, n) for n in range(10)))
-        await until(lines, 10)
+        await until_lines(lines, 10)
     assert sorted(lines.texts) == [f"websocket closed: GET /live/u-{n} 1000" for n in range(10)]
     pairs = {(context["request_id"], context["user"]) for context in lines.contexts}
     assert pairs == {(f"r-{n}", f"u-{n}") for n in range(10)}

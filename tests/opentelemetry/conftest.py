@@ -16,10 +16,11 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from mqctx import configure
 from mqctx._opentelemetry_runtime import RuntimeContext
 from mqctx.opentelemetry import MqctxTextMapPropagator
+from tests.http_clients.conftest import server
 from tests.integration.conftest import amqp_url, broker, queue, queue_name
 from tests.opentelemetry.messages import FORMATS
 
-__all__ = ["amqp_url", "broker", "queue", "queue_name"]
+__all__ = ["amqp_url", "broker", "queue", "queue_name", "server"]
 
 
 @pytest.fixture(autouse=True)

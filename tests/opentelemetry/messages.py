@@ -18,7 +18,7 @@ FORMATS: dict[str, Any] = {
 
 
 @dataclass
-class Seen:
+class SeenMessage:
     """What a handler saw: the headers of its message, and what was active."""
 
     headers: dict[str, Any]
@@ -26,7 +26,7 @@ class Seen:
     span: SpanContext = field(default_factory=lambda: trace.get_current_span().get_span_context())
 
 
-class Publisher:
+class SpanPublisher:
     """Publishes a message in each of CONTEXTS, in a span of its own."""
 
     def __init__(self, provider: TracerProvider) -> None:
@@ -42,7 +42,7 @@ class Publisher:
                 yield headers
 
 
-def check(context: dict[str, Any], span: SpanContext, seen: Seen, formats: str) -> None:
+def check_seen(context: dict[str, Any], span: SpanContext, seen: SeenMessage, formats: str) -> None:
     """Check what became of a message that was published in a context and a span."""
     expected = {"kind", "mqctx"} if context else {"kind"}
     if span.is_valid or formats == "trace":

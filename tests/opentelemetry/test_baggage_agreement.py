@@ -17,7 +17,7 @@ names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,12}", fullmatch=True)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
-def ours() -> Propagator:
+def strict_propagator() -> Propagator:
     """Return a propagator that fails where it would reject anything."""
 
     def fail(rejection: object) -> None:
@@ -42,7 +42,7 @@ def written_by_them(values: dict[str, str]) -> dict[str, str]:
 @given(st.dictionaries(names, texts, max_size=8))
 def test_they_read_our_text(values: dict[str, str]) -> None:
     """They strip white space from a value after decoding it, too."""
-    headers = Context(values).run(ours().inject)
+    headers = Context(values).run(strict_propagator().inject)
     assert read_by_them(headers) == {name: value.strip() for name, value in values.items()}
 
 
@@ -51,7 +51,7 @@ def test_they_read_our_text(values: dict[str, str]) -> None:
 def test_we_read_their_text(values: dict[str, str]) -> None:
     """They write a space as a plus sign, which in W3C Baggage is a plus sign."""
     expected = {name: value.replace(" ", "+") for name, value in values.items()}
-    assert ours().extract(written_by_them(values)) == expected
+    assert strict_propagator().extract(written_by_them(values)) == expected
 
 
 @settings(max_examples=100)
@@ -61,8 +61,11 @@ def test_we_read_their_text(values: dict[str, str]) -> None:
     )
 )
 def test_text_that_passes_through_them_arrives(values: dict[str, str]) -> None:
-    passed = read_by_them(Context(values).run(ours().inject))
-    assert ours().extract(written_by_them({n: str(v) for n, v in passed.items()})) == values
+    passed = read_by_them(Context(values).run(strict_propagator().inject))
+    assert (
+        strict_propagator().extract(written_by_them({n: str(v) for n, v in passed.items()}))
+        == values
+    )
 
 
 @settings(max_examples=100)
@@ -74,8 +77,8 @@ def test_text_that_passes_through_them_arrives(values: dict[str, str]) -> None:
     )
 )
 def test_types_survive_a_service_that_knows_only_them(values: dict[str, Any]) -> None:
-    passed = read_by_them(Context(values).run(ours().inject))
-    arrived = ours().extract(written_by_them({n: str(v) for n, v in passed.items()}))
+    passed = read_by_them(Context(values).run(strict_propagator().inject))
+    arrived = strict_propagator().extract(written_by_them({n: str(v) for n, v in passed.items()}))
     assert repr(dict(arrived)) == repr(values)
 
 
@@ -83,7 +86,7 @@ def test_what_they_wrote_fits_declared_numbers() -> None:
     for name, kind in (("attempt", int), ("ratio", float), ("dry_run", bool)):
         Variable(name, kind)
     headers = written_by_them({"attempt": "2", "ratio": "0.5", "dry_run": "true", "user": "2"})
-    assert ours().extract(headers) == {
+    assert strict_propagator().extract(headers) == {
         "attempt": 2,
         "ratio": 0.5,
         "dry_run": True,

@@ -16,7 +16,7 @@ from opentelemetry.trace import TracerProvider
 from mqctx.adapters import celery as adapter
 from tests.drivers.handling import SECONDS
 from tests.drivers.on_pika import pika_channel
-from tests.opentelemetry.messages import CONTEXTS, Publisher, Seen, check
+from tests.opentelemetry.messages import CONTEXTS, SeenMessage, SpanPublisher, check_seen
 
 
 class LoopingWorker(TestWorkController):
@@ -37,19 +37,19 @@ class Tasks:
             worker_enable_remote_control=False,
             broker_connection_retry_on_startup=True,
         )
-        self.seen: list[Seen] = []
+        self.seen: list[SeenMessage] = []
         self.came = threading.Semaphore(0)
         # Workers of earlier tests may have left some in this process.
         self._left = len(state.reserved_requests)
 
         @self.app.task(bind=True, name=name)
         def look(task: Any) -> None:
-            self.seen.append(Seen(dict(task.request.headers or {})))
+            self.seen.append(SeenMessage(dict(task.request.headers or {})))
             self.came.release()
 
         self.look: Any = look
 
-    def worked_off(self, count: int) -> list[Seen]:
+    def worked_off(self, count: int) -> list[SeenMessage]:
         """Wait until that many tasks are over, what follows them included."""
         for _ in range(count):
             assert self.came.acquire(timeout=SECONDS)
@@ -75,7 +75,9 @@ def tasks(amqp_url: str) -> Iterator[Tasks]:
 @pytest.fixture(
     params=["theirs alone", "ours first", "theirs first", "ours first, both propagating"]
 )
-def way(request: pytest.FixtureRequest, either: TracerProvider, tasks: Tasks) -> Iterator[str]:
+def order_of_hooks(
+    request: pytest.FixtureRequest, either: TracerProvider, tasks: Tasks
+) -> Iterator[str]:
     """Instrument in an order, and undo it."""
     way: str = request.param
     if way in ("theirs alone", "ours first, both propagating"):
@@ -91,14 +93,14 @@ def way(request: pytest.FixtureRequest, either: TracerProvider, tasks: Tasks) ->
     instrumentor.uninstrument()
 
 
-@pytest.mark.usefixtures("way")
+@pytest.mark.usefixtures("order_of_hooks")
 def test_a_task_has_both_contexts_and_no_header_is_lost(
     tasks: Tasks, either: TracerProvider, formats: str
 ) -> None:
-    publisher = Publisher(either)
+    publisher = SpanPublisher(either)
     for headers in publisher:
         tasks.look.apply_async(headers=headers)
     seen = tasks.worked_off(len(CONTEXTS))
     for context, span, each in zip(CONTEXTS, publisher.spans, seen, strict=True):
-        check(context, span, each, formats)
+        check_seen(context, span, each, formats)
     assert publisher.headers == [{"kind": "order"}] * len(CONTEXTS)

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("activated")
 
 
 @pytest.fixture
-def seen() -> Seen:
+def handled() -> Seen:
     """What each request's handler saw: its context, and its trace."""
     return []
 
@@ -103,12 +103,12 @@ def listening(app: Any) -> Iterator[str]:
 
 
 def test_a_context_reaches_a_wsgi_application_from_requests(
-    either: trace.TracerProvider, seen: Seen
+    either: trace.TracerProvider, handled: Seen
 ) -> None:
     instrumentor = RequestsInstrumentor()
     instrumentor.instrument(tracer_provider=either)
     try:
-        with listening(wsgi(either, seen)) as url:
+        with listening(wsgi(either, handled)) as url:
             for context in (CARRIED, {}):
                 with (
                     scope(context),
@@ -116,18 +116,18 @@ def test_a_context_reaches_a_wsgi_application_from_requests(
                 ):
                     assert requests.get(url, timeout=30).ok
                     assert current() == context
-                assert seen[-1] == (context, span.get_span_context().trace_id)
+                assert handled[-1] == (context, span.get_span_context().trace_id)
     finally:
         instrumentor.uninstrument()
 
 
 def test_a_context_reaches_an_asgi_application_from_httpx(
-    either: trace.TracerProvider, seen: Seen
+    either: trace.TracerProvider, handled: Seen
 ) -> None:
     async def app(request: Any, receive: Any, send: Any) -> None:
         with served(either, request, ScopeHeaders()):
             await asyncio.sleep(0)
-            handle(seen)
+            handle(handled)
         assert current() == {}
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
@@ -146,6 +146,6 @@ def test_a_context_reaches_an_asgi_application_from_httpx(
                 ):
                     assert (await client.get("http://shop/")).is_success
                     assert current() == context
-                assert seen[-1] == (context, span.get_span_context().trace_id)
+                assert handled[-1] == (context, span.get_span_context().trace_id)
 
     asyncio.run(main())

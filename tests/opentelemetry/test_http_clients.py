@@ -20,7 +20,7 @@ from tests.http_clients.clients import (
     httpx_client,
     requests_session,
 )
-from tests.http_clients.server import Seen, Server, serving
+from tests.http_clients.server import Seen, Server
 
 IN_TRACE = {"request_id": "r-1", "trace_id": "1" * 32, "span_id": "2" * 16, "trace_flags": "01"}
 
@@ -46,12 +46,6 @@ def traceparent(span: ReadableSpan) -> str:
 @pytest.fixture
 def spans() -> Spans:
     return Spans()
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture
@@ -89,7 +83,7 @@ def by_requests(url: str, before: Callable[[], None]) -> None:
         session.get(url)
 
 
-def nothing() -> None:
+def do_nothing() -> None:
     """Do nothing."""
 
 
@@ -102,7 +96,7 @@ def run_in_order(
 ) -> None:
     if first == "OpenTelemetry":
         instrument()
-    call(url, nothing if first == "OpenTelemetry" else instrument)
+    call(url, do_nothing if first == "OpenTelemetry" else instrument)
 
 
 @each_client
@@ -150,7 +144,7 @@ def test_an_instrumented_httpx_client_sends_the_span_of_the_call(
 def test_a_library_that_is_not_instrumented_sends_the_current_span(
     call: Callable[..., object], spans: Spans, server: Server
 ) -> None:
-    options = {"hosts": OURS} if call is aiohttp_get else {"before": nothing}
+    options = {"hosts": OURS} if call is aiohttp_get else {"before": do_nothing}
     tracer = spans.provider.get_tracer("test")
     with scope(IN_TRACE), tracer.start_as_current_span("handler"):
         call(server.url(), **options)

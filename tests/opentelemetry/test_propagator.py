@@ -26,7 +26,7 @@ ADA = '{"user":"ada"}'
 propagator = MqctxTextMapPropagator()
 
 
-def written(context: OtelContext | None = None) -> dict[str, str]:
+def injected_headers(context: OtelContext | None = None) -> dict[str, str]:
     """Return what is injected."""
     carrier: dict[str, str] = {}
     propagator.inject(carrier, context)
@@ -36,12 +36,12 @@ def written(context: OtelContext | None = None) -> dict[str, str]:
 class TestInject:
     def test_writes_what_the_default_propagator_of_the_moment_writes(self) -> None:
         with scope(user="ada", tenant="acme"):
-            assert written() == {"mqctx": '{"user":"ada","tenant":"acme"}'}
+            assert injected_headers() == {"mqctx": '{"user":"ada","tenant":"acme"}'}
             configure(send=["user"], formats=[JsonFormat(header="app-context")])
-            assert written() == {"app-context": ADA}
+            assert injected_headers() == {"app-context": ADA}
 
     def test_writes_nothing_where_no_context_is_active(self) -> None:
-        assert written() == {}
+        assert injected_headers() == {}
 
     def test_writes_through_any_setter(self) -> None:
         class Lines(Setter[list[str]]):
@@ -58,17 +58,17 @@ class TestInject:
         otel = propagator.extract({"mqctx": ADA})
         token = attach(otel)
         with restored(), scope(tenant="acme"):
-            assert written(otel if attached else None) == {
+            assert injected_headers(otel if attached else None) == {
                 "mqctx": '{"user":"ada","tenant":"acme"}'
             }
         with Context().scope():
-            assert written(set_value("any", 1)) == {}
+            assert injected_headers(set_value("any", 1)) == {}
         detach(token)
 
     def test_writes_what_a_context_brought_that_is_not_the_current_one(self) -> None:
         otel = propagator.extract({"mqctx": ADA})
         with scope(user="eve"):
-            assert written(otel) == {"mqctx": ADA}
+            assert injected_headers(otel) == {"mqctx": ADA}
             assert current() == {"user": "eve"}
 
     @pytest.mark.parametrize("of_current", [True, False])
@@ -81,17 +81,17 @@ class TestInject:
         with scope(user="ada"):
             if of_current:
                 with trace.use_span(span):
-                    assert written() == {"mqctx": ADA}
+                    assert injected_headers() == {"mqctx": ADA}
             else:
-                assert written(otel) == {"mqctx": ADA}
-            assert set(written()) == {"mqctx", "traceparent"}
+                assert injected_headers(otel) == {"mqctx": ADA}
+            assert set(injected_headers()) == {"mqctx", "traceparent"}
         span.end()
 
     def test_leaves_the_baggage_to_opentelemetry_where_it_has_entries(self) -> None:
         configure(formats=[JsonFormat(header="baggage")])
         with scope(user="ada"):
-            assert written() == {"baggage": ADA}
-            assert written(baggage.set_baggage("tenant", "acme")) == {}
+            assert injected_headers() == {"baggage": ADA}
+            assert injected_headers(baggage.set_baggage("tenant", "acme")) == {}
 
     def test_joins_the_baggage_that_opentelemetry_has_written(self) -> None:
         configure(formats=[BaggageFormat()])
@@ -109,7 +109,7 @@ class TestInject:
     def test_writes_headers_only(self) -> None:
         configure(formats=[WithProperty()])
         with scope(user="ada"):
-            assert written() == {"plain": "ada"}
+            assert injected_headers() == {"plain": "ada"}
 
     @pytest.mark.parametrize(
         ("settings", "reason"),
@@ -124,7 +124,7 @@ class TestInject:
             {"unfit": object()} if reason == "illegal-value" else {"a": 1}
         )
         with caplog.at_level(logging.WARNING, "mqctx"):
-            assert unfit.run(written) == {}
+            assert unfit.run(injected_headers) == {}
         assert [f"({reason})" in line for line in caplog.messages] == [True]
 
 

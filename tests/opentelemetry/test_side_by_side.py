@@ -20,16 +20,18 @@ from mqctx.adapters import aio_pika as aio_pika_adapter
 from mqctx.adapters import pika as pika_adapter
 from tests.drivers.handling import SECONDS
 from tests.drivers.on_pika import pika_channel
-from tests.opentelemetry.messages import CONTEXTS, Publisher, Seen, check
+from tests.opentelemetry.messages import CONTEXTS, SeenMessage, SpanPublisher, check_seen
 
 
-class Client(Protocol):
+class InstrumentedClient(Protocol):
     """A client, our adapter for it, and OpenTelemetry's instrumentation."""
 
     adapter: Any
     instrumentor: Any
 
-    def messages(self, url: str, queue: str, publisher: Publisher, explicit: bool) -> list[Seen]:
+    def messages(
+        self, url: str, queue: str, publisher: SpanPublisher, explicit: bool
+    ) -> list[SeenMessage]:
         """Let messages be published and consumed, with the adapter's calls or the client's own."""
         ...
 
@@ -38,11 +40,13 @@ class Pika:
     adapter = pika_adapter
     instrumentor = PikaInstrumentor()
 
-    def messages(self, url: str, queue: str, publisher: Publisher, explicit: bool) -> list[Seen]:
-        seen: list[Seen] = []
+    def messages(
+        self, url: str, queue: str, publisher: SpanPublisher, explicit: bool
+    ) -> list[SeenMessage]:
+        seen: list[SeenMessage] = []
 
         def on_message(channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            seen.append(Seen(dict(properties.headers)))
+            seen.append(SeenMessage(dict(properties.headers)))
             channel.basic_ack(method.delivery_tag)
             if len(seen) == len(CONTEXTS):
                 channel.stop_consuming()
@@ -65,18 +69,20 @@ class AioPika:
     adapter = aio_pika_adapter
     instrumentor = AioPikaInstrumentor()
 
-    def messages(self, url: str, queue: str, publisher: Publisher, explicit: bool) -> list[Seen]:
+    def messages(
+        self, url: str, queue: str, publisher: SpanPublisher, explicit: bool
+    ) -> list[SeenMessage]:
         return asyncio.run(self._messages(url, queue, publisher, explicit))
 
     async def _messages(
-        self, url: str, queue: str, publisher: Publisher, explicit: bool
-    ) -> list[Seen]:
-        seen: list[Seen] = []
+        self, url: str, queue: str, publisher: SpanPublisher, explicit: bool
+    ) -> list[SeenMessage]:
+        seen: list[SeenMessage] = []
         finished = asyncio.Event()
 
         async def on_message(message: Any) -> None:
             await asyncio.sleep(0)
-            seen.append(Seen(dict(message.headers)))
+            seen.append(SeenMessage(dict(message.headers)))
             await message.ack()
             if len(seen) == len(CONTEXTS):
                 finished.set()
@@ -104,7 +110,7 @@ CLIENTS: dict[str, Any] = {"pika": Pika(), "aio-pika": AioPika()}
 
 
 @pytest.fixture(params=CLIENTS)
-def client(request: pytest.FixtureRequest) -> Iterator[Client]:
+def instrumented_client(request: pytest.FixtureRequest) -> Iterator[InstrumentedClient]:
     """A client that is as it was afterwards, whatever was instrumented."""
     client = CLIENTS[request.param]
     wrapped = {aio_pika.Exchange: "publish", aio_pika.Queue: "consume"}
@@ -119,7 +125,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[Client]:
         setattr(owner, name, before[owner])
 
 
-def install(client: Client, way: str, provider: TracerProvider) -> None:
+def instrument_in_order(client: InstrumentedClient, way: str, provider: TracerProvider) -> None:
     """Instrument in an order; theirs only, where the application calls us, or does not."""
     for each in ordered(client, way):
         if each is client.instrumentor:
@@ -128,7 +134,7 @@ def install(client: Client, way: str, provider: TracerProvider) -> None:
             each.instrument()
 
 
-def ordered(client: Client, way: str) -> list[Any]:
+def ordered(client: InstrumentedClient, way: str) -> list[Any]:
     both = [client.adapter, client.instrumentor]
     return both[::-1] if way == "theirs first" else both
 
@@ -138,30 +144,35 @@ WAYS = pytest.mark.parametrize("way", ["ours first", "theirs first", "explicit"]
 
 @WAYS
 def test_a_handler_has_both_contexts_and_no_header_is_lost(
-    client: Client, way: str, either: TracerProvider, formats: str, amqp_url: str, queue: str
+    instrumented_client: InstrumentedClient,
+    way: str,
+    either: TracerProvider,
+    formats: str,
+    amqp_url: str,
+    queue: str,
 ) -> None:
-    install(client, way, either)
-    publisher = Publisher(either)
+    instrument_in_order(instrumented_client, way, either)
+    publisher = SpanPublisher(either)
     with scope(user="ambient"):
-        seen = client.messages(amqp_url, queue, publisher, way == "explicit")
+        seen = instrumented_client.messages(amqp_url, queue, publisher, way == "explicit")
         assert current() == {"user": "ambient"}
     if way == "explicit":
         assert publisher.headers == [{"kind": "order"}] * len(CONTEXTS)
     for context, span, each in zip(CONTEXTS, publisher.spans, seen, strict=True):
-        check(context, span, each, formats)
+        check_seen(context, span, each, formats)
 
 
 def test_the_spans_of_a_message_follow_each_other(
-    client: Client,
+    instrumented_client: InstrumentedClient,
     provider: Any,
     exporter: InMemorySpanExporter,
     formats: str,
     amqp_url: str,
     queue: str,
 ) -> None:
-    install(client, "ours first", provider)
-    publisher = Publisher(provider)
-    seen = client.messages(amqp_url, queue, publisher, explicit=False)
+    instrument_in_order(instrumented_client, "ours first", provider)
+    publisher = SpanPublisher(provider)
+    seen = instrumented_client.messages(amqp_url, queue, publisher, explicit=False)
     parents = {
         span.context.span_id: span.parent.span_id
         for span in exporter.get_finished_spans()
@@ -178,26 +189,34 @@ def test_the_spans_of_a_message_follow_each_other(
 @pytest.mark.usefixtures("activated")
 @pytest.mark.parametrize("way", ["theirs alone", "ours first", "theirs first", "explicit"])
 def test_opentelemetrys_propagation_brings_the_context_with_ours_and_alone(
-    client: Client, way: str, provider: TracerProvider, amqp_url: str, queue: str
+    instrumented_client: InstrumentedClient,
+    way: str,
+    provider: TracerProvider,
+    amqp_url: str,
+    queue: str,
 ) -> None:
-    install(client, way, provider)
-    publisher = Publisher(provider)
-    seen = client.messages(amqp_url, queue, publisher, way == "explicit")
+    instrument_in_order(instrumented_client, way, provider)
+    publisher = SpanPublisher(provider)
+    seen = instrumented_client.messages(amqp_url, queue, publisher, way == "explicit")
     for context, span, each in zip(CONTEXTS, publisher.spans, seen, strict=True):
-        check(context, span, each, "json")
+        check_seen(context, span, each, "json")
 
 
 @pytest.mark.usefixtures("activated")
 @pytest.mark.parametrize("header", ["nonsense", 5, ["a"], {"a": 1}, "[" * 2000, "x" * 5000])
 def test_no_header_of_ours_keeps_a_message_from_its_handler(
-    client: Client, header: object, provider: TracerProvider, amqp_url: str, queue: str
+    instrumented_client: InstrumentedClient,
+    header: object,
+    provider: TracerProvider,
+    amqp_url: str,
+    queue: str,
 ) -> None:
     rejections = configure(on_rejected=lambda _: None).rejections
-    install(client, "theirs alone", provider)
-    publisher = Publisher(provider)
+    instrument_in_order(instrumented_client, "theirs alone", provider)
+    publisher = SpanPublisher(provider)
     for headers in publisher.headers:
         headers["mqctx"] = header  # which stays only where no context takes its place
-    seen = client.messages(amqp_url, queue, publisher, explicit=False)
+    seen = instrumented_client.messages(amqp_url, queue, publisher, explicit=False)
     assert [each.context for each in seen] == CONTEXTS
     assert rejections.total() == 1
 
@@ -205,27 +224,34 @@ def test_no_header_of_ours_keeps_a_message_from_its_handler(
 @pytest.mark.parametrize("removed", ["ours first", "theirs first"])
 @pytest.mark.parametrize("installed", ["ours first", "theirs first"])
 def test_both_can_be_removed_and_installed_again_in_any_order(
-    client: Client, installed: str, removed: str, provider: Any, amqp_url: str, queue: str
+    instrumented_client: InstrumentedClient,
+    installed: str,
+    removed: str,
+    provider: Any,
+    amqp_url: str,
+    queue: str,
 ) -> None:
-    install(client, installed, provider)
-    for each in ordered(client, removed):
+    instrument_in_order(instrumented_client, installed, provider)
+    for each in ordered(instrumented_client, removed):
         each.uninstrument()
-    for each in client.messages(amqp_url, queue, Publisher(provider), explicit=False):
+    for each in instrumented_client.messages(
+        amqp_url, queue, SpanPublisher(provider), explicit=False
+    ):
         assert "mqctx" not in each.headers
-    install(client, installed, provider)
-    publisher = Publisher(provider)
-    seen = client.messages(amqp_url, queue, publisher, explicit=False)
+    instrument_in_order(instrumented_client, installed, provider)
+    publisher = SpanPublisher(provider)
+    seen = instrumented_client.messages(amqp_url, queue, publisher, explicit=False)
     for context, span, each in zip(CONTEXTS, publisher.spans, seen, strict=True):
-        check(context, span, each, "json")
+        check_seen(context, span, each, "json")
 
 
-@pytest.mark.parametrize("client", ["pika"], indirect=True)
+@pytest.mark.parametrize("instrumented_client", ["pika"], indirect=True)
 def test_the_body_of_pikas_generator_has_both_contexts(
-    client: Client, provider: Any, amqp_url: str, queue: str
+    instrumented_client: InstrumentedClient, provider: Any, amqp_url: str, queue: str
 ) -> None:
-    install(client, "explicit", provider)
-    publisher = Publisher(provider)
-    seen: list[Seen] = []
+    instrument_in_order(instrumented_client, "explicit", provider)
+    publisher = SpanPublisher(provider)
+    seen: list[SeenMessage] = []
 
     def consume() -> None:
         with pika_channel(amqp_url) as channel:
@@ -234,37 +260,37 @@ def test_the_body_of_pikas_generator_has_both_contexts(
                 pika_adapter.publish(channel, "", queue, b"42", properties)
             for _, properties, _ in channel.consume(queue, auto_ack=True):
                 with pika_adapter.restored(properties):
-                    seen.append(Seen(dict(properties.headers)))
+                    seen.append(SeenMessage(dict(properties.headers)))
                 if len(seen) == len(CONTEXTS):
                     break
 
     # In a snapshot of its own: OpenTelemetry leaves the last message's trace behind.
     contextvars.copy_context().run(consume)
     for context, span, each in zip(CONTEXTS, publisher.spans, seen, strict=True):
-        check(context, span, each, "json")
+        check_seen(context, span, each, "json")
 
 
 @WAYS
-@pytest.mark.parametrize("client", ["aio-pika"], indirect=True)
+@pytest.mark.parametrize("instrumented_client", ["aio-pika"], indirect=True)
 def test_the_body_of_aio_pikas_iterator_has_our_context(
-    client: Client, way: str, provider: Any, amqp_url: str, queue: str
+    instrumented_client: InstrumentedClient, way: str, provider: Any, amqp_url: str, queue: str
 ) -> None:
     """OpenTelemetry does not reach it: it traces how messages are put into the iterator."""
-    install(client, way, provider)
+    instrument_in_order(instrumented_client, way, provider)
     restored: Any = aio_pika_adapter.restored if way == "explicit" else nullcontext
-    seen: list[Seen] = []
+    seen: list[SeenMessage] = []
 
     async def consume() -> None:
         async with await aio_pika.connect_robust(amqp_url) as connection:
             channel = await connection.channel()
-            for headers in Publisher(provider):
+            for headers in SpanPublisher(provider):
                 message = aio_pika.Message(b"42", headers=headers)
                 await aio_pika_adapter.publish(channel.default_exchange, message, queue)
             source = await channel.get_queue(queue)
             async with source.iterator(timeout=SECONDS, no_ack=True) as messages:
                 async for incoming in messages:
                     with restored(incoming):
-                        seen.append(Seen(dict(incoming.headers)))
+                        seen.append(SeenMessage(dict(incoming.headers)))
                     if len(seen) == len(CONTEXTS):
                         break
 

@@ -15,7 +15,7 @@ from mqctx.opentelemetry import ContextSpanProcessor
 
 
 @dataclass
-class Order:
+class Numbered:
     number: int
 
 
@@ -24,7 +24,7 @@ class Odd:
         return "odd"
 
 
-class Hostile:
+class Unprintable:
     def __str__(self) -> str:
         raise ZeroDivisionError
 
@@ -98,13 +98,13 @@ def test_the_first_span_of_a_request_has_what_the_request_brought(attributes: An
         (2**63, str(2**63)),
         ([1, 2**63], f"[1,{2**63}]"),
         (UUID(int=7), str(UUID(int=7))),
-        (Order(5), '{"number":5}'),
+        (Numbered(5), '{"number":5}'),
     ],
 )
 def test_an_attribute_is_of_a_type_that_opentelemetry_takes(
     value: object, attribute: object, attributes: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if isinstance(value, UUID | Order):
+    if isinstance(value, UUID | Numbered):
         Variable("value", type(value))
     with scope(value=value):
         assert attributes(ContextSpanProcessor()) == {"mqctx.value": attribute}
@@ -112,8 +112,8 @@ def test_an_attribute_is_of_a_type_that_opentelemetry_takes(
 
 
 def test_a_value_whose_own_code_fails_keeps_no_span_from_starting(attributes: Any) -> None:
-    Variable("hostile", Hostile, local=True)
-    with scope(hostile=Hostile(), tenant="acme"):
+    Variable("hostile", Unprintable, local=True)
+    with scope(hostile=Unprintable(), tenant="acme"):
         assert attributes(ContextSpanProcessor(["*"])) == {"mqctx.tenant": "acme"}
 
 

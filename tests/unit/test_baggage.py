@@ -25,11 +25,6 @@ from mqctx.formats.baggage import BaggageFormat
 
 
 @pytest.fixture
-def rejected() -> list[Rejection]:
-    return []
-
-
-@pytest.fixture
 def propagator(rejected: list[Rejection]) -> Propagator:
     return Propagator(formats=[BaggageFormat()], on_rejected=rejected.append)
 

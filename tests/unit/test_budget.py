@@ -20,11 +20,6 @@ from mqctx.formats import (
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-@pytest.fixture
-def rejected() -> list[Rejection]:
-    return []
-
-
 def size_of(headers: Mapping[str, Any]) -> int:
     return sum(header_size(*each) for each in headers.items())
 

@@ -26,11 +26,6 @@ IDS = {"request_id": CORRELATION_ID, "tenant": "Tenant-Id", "user": "user"}
 
 
 @pytest.fixture
-def rejected() -> list[Rejection]:
-    return []
-
-
-@pytest.fixture
 def prefixed(rejected: list[Rejection]) -> Propagator:
     return Propagator(formats=[FlatFormat()], on_rejected=rejected.append)
 

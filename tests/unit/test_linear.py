@@ -14,7 +14,7 @@ MOST = 60
 """How much longer 16 times the text may take. With two nested loops it would be 256 times."""
 
 
-def filled(before: str, part: str, after: str = "") -> Callable[[int], str]:
+def repeated(before: str, part: str, after: str = "") -> Callable[[int], str]:
     """Return what makes a text of so many bytes."""
     return lambda size: before + part * ((size - len(before) - len(after)) // len(part)) + after
 
@@ -27,7 +27,7 @@ def json(text: str) -> tuple[Format, dict[str, str]]:
     return JsonFormat(), {"mqctx": text}
 
 
-def flat(text: str) -> tuple[Format, dict[str, str]]:
+def flat_header(text: str) -> tuple[Format, dict[str, str]]:
     return FlatFormat(), {"mqctx-a": text}
 
 
@@ -48,36 +48,36 @@ def state(text: str) -> tuple[Format, dict[str, str]]:
 
 
 WORST = {
-    "baggage: white space before a value": (baggage, filled("a=", " ", '"')),
-    "baggage: white space around a key": (baggage, filled("", "\t", "=")),
-    "baggage: a key": (baggage, filled("", "a")),
-    "baggage: a value": (baggage, filled("a=", "=", '"')),
-    "baggage: properties of a member": (baggage, filled("a=1", ";p")),
-    "baggage: properties": (baggage, filled("a=1", ";p = ", '"')),
-    "baggage: members": (baggage, filled("", "a=1,")),
-    "baggage: percent signs": (baggage, filled("a=", "%ff")),
-    "baggage: JSON": (baggage, filled("a=", "[", ";mqctx=json")),
+    "baggage: white space before a value": (baggage, repeated("a=", " ", '"')),
+    "baggage: white space around a key": (baggage, repeated("", "\t", "=")),
+    "baggage: a key": (baggage, repeated("", "a")),
+    "baggage: a value": (baggage, repeated("a=", "=", '"')),
+    "baggage: properties of a member": (baggage, repeated("a=1", ";p")),
+    "baggage: properties": (baggage, repeated("a=1", ";p = ", '"')),
+    "baggage: members": (baggage, repeated("", "a=1,")),
+    "baggage: percent signs": (baggage, repeated("a=", "%ff")),
+    "baggage: JSON": (baggage, repeated("a=", "[", ";mqctx=json")),
     "json: names": (json, lambda size: "{" + ",".join(f'"a{n}":1' for n in range(size // 9)) + "}"),
-    "json: one name": (json, filled("{", '"a":1,', '"a":1}')),
-    "json: open lists": (json, filled('{"a":', "[")),
-    "json: digits": (json, filled('{"a":', "9", "}")),
-    "json: digits of a fraction": (json, filled('{"a":0.', "9", "}")),
-    "json: escapes": (json, filled('{"a":"', "\\u0000", '"}')),
-    "json: a list": (json, filled('{"a":[', "1,", "1]}")),
-    "json: members for baggage": (json, filled('{"baggage.others":"', "a=1;p,", '"}')),
-    "flat: percent signs": (flat, filled("", "%")),
-    "flat: JSON": (flat, filled("json:", "[")),
-    "flat: headers": (many_flat, filled("", "a")),
-    "signed: a key": (signed, filled("", "a")),
-    "signed: a signature": (signed, filled("k.1.", "a")),
-    "signed: text": (signed, filled(f"k.1.{'a' * 42}A:", ":")),
-    "trace: dashes": (trace, filled(PARENT, "-")),
-    "trace: zeros": (trace, filled("", "0")),
-    "state: a key": (state, filled("", "a")),
-    "state: white space": (state, filled("a=", " ")),
-    "state: members": (state, filled("", "a=1,")),
-    "state: our own member": (state, filled("mqctx=", "0")),
-    "state: commas": (state, filled("", ",")),
+    "json: one name": (json, repeated("{", '"a":1,', '"a":1}')),
+    "json: open lists": (json, repeated('{"a":', "[")),
+    "json: digits": (json, repeated('{"a":', "9", "}")),
+    "json: digits of a fraction": (json, repeated('{"a":0.', "9", "}")),
+    "json: escapes": (json, repeated('{"a":"', "\\u0000", '"}')),
+    "json: a list": (json, repeated('{"a":[', "1,", "1]}")),
+    "json: members for baggage": (json, repeated('{"baggage.others":"', "a=1;p,", '"}')),
+    "flat: percent signs": (flat_header, repeated("", "%")),
+    "flat: JSON": (flat_header, repeated("json:", "[")),
+    "flat: headers": (many_flat, repeated("", "a")),
+    "signed: a key": (signed, repeated("", "a")),
+    "signed: a signature": (signed, repeated("k.1.", "a")),
+    "signed: text": (signed, repeated(f"k.1.{'a' * 42}A:", ":")),
+    "trace: dashes": (trace, repeated(PARENT, "-")),
+    "trace: zeros": (trace, repeated("", "0")),
+    "state: a key": (state, repeated("", "a")),
+    "state: white space": (state, repeated("a=", " ")),
+    "state: members": (state, repeated("", "a=1,")),
+    "state: our own member": (state, repeated("mqctx=", "0")),
+    "state: commas": (state, repeated("", ",")),
 }
 
 

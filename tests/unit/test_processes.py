@@ -26,7 +26,7 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
 
 
-def handle(item: int) -> tuple[int, Context]:
+def handle_item(item: int) -> tuple[int, Context]:
     bind(item=item)
     return item, current()
 
@@ -56,7 +56,7 @@ def test_a_pool_calls_a_wrapped_function_in_its_context_each_time_anew(method: s
     with ProcessPoolExecutor(1, mp_context=get_context(method)) as pool:
         for number in range(2):
             with scope(request_id=number):
-                answers = list(pool.map(wrap(handle), range(3), timeout=SECONDS))
+                answers = list(pool.map(wrap(handle_item), range(3), timeout=SECONDS))
             expected = [Context(request_id=number, item=item) for item in range(3)]
             assert answers == list(enumerate(expected))
 
@@ -87,7 +87,7 @@ def test_local_values_stay_behind_in_a_pool(method: str) -> None:
 
 def test_a_pool_of_multiprocessing_takes_a_wrapped_function() -> None:
     with get_context("spawn").Pool(1) as pool:
-        answers = pool.map(Context(request_id="r-1").wrap(handle), range(2))
+        answers = pool.map(Context(request_id="r-1").wrap(handle_item), range(2))
     assert [context for _, context in answers] == [
         {"request_id": "r-1", "item": item} for item in range(2)
     ]

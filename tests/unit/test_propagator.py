@@ -21,18 +21,7 @@ from mqctx._core.values import JSONValue
 from mqctx._propagation.propagator import registry
 from mqctx.formats import CORRELATION_ID, FlatFormat, Format, TraceContextFormat, header_size
 from mqctx.formats._format import FRAMING
-
-
-class Rejections(list[Rejection]):
-    """Collects what a propagator rejects."""
-
-    def propagator(self, **settings: Any) -> Propagator:
-        return Propagator(on_rejected=self.append, **settings)
-
-
-@pytest.fixture
-def rejected() -> Rejections:
-    return Rejections()
+from tests.unit.conftest import Rejections
 
 
 def wire(**values: object) -> dict[str, str]:
@@ -95,7 +84,7 @@ class TestInject:
             assert propagator.inject() == wire_of("ada")
 
     def test_encodes_a_context_once(self) -> None:
-        layout = CountingFormat()
+        layout = WriteCountingFormat()
         propagator = Propagator(formats=[layout])
         with scope(user="ada"):
             for _ in range(1000):
@@ -382,7 +371,7 @@ class TestRejected:
             assert len(caplog.records) == lines
 
 
-class CountingFormat(JsonFormat):
+class WriteCountingFormat(JsonFormat):
     """Counts how often it encodes."""
 
     encoded = 0

@@ -30,7 +30,7 @@ async def tenant_later(*, rounds: int = 3) -> object:
     return tenant()
 
 
-class Worker:
+class TenantWorker:
     def sync_method(self) -> object:
         return tenant()
 
@@ -50,7 +50,7 @@ def test_current_is_empty_outside() -> None:
 
 @pytest.mark.parametrize(
     "function",
-    [tenant, functools.partial(tenant), Worker().sync_method, lambda: tenant()],
+    [tenant, functools.partial(tenant), TenantWorker().sync_method, lambda: tenant()],
     ids=["function", "partial", "method", "lambda"],
 )
 def test_run_takes_sync_callables(function: Callable[[], object]) -> None:
@@ -65,7 +65,7 @@ def test_run_takes_sync_callables(function: Callable[[], object]) -> None:
     [
         tenant_later,
         functools.partial(tenant_later, rounds=1),
-        Worker().async_method,
+        TenantWorker().async_method,
         AsyncCallable(),
         functools.partial(AsyncCallable()),
         lambda: tenant_later(),
@@ -106,14 +106,14 @@ def test_no_context_variable_that_a_function_sets_reaches_its_caller() -> None:
 
 
 def test_a_local_value_that_refers_to_its_own_run_is_freed() -> None:
-    mqctx.Variable("worker", Worker, local=True)
+    mqctx.Variable("worker", TenantWorker, local=True)
 
-    def refer_to_run() -> weakref.ref[Worker]:
+    def refer_to_run() -> weakref.ref[TenantWorker]:
         worker = current()["worker"]
         worker.variables = contextvars.copy_context()
         return weakref.ref(worker)
 
-    reference = run({"worker": Worker()}, refer_to_run)
+    reference = run({"worker": TenantWorker()}, refer_to_run)
     gc.collect()
     assert reference() is None
 

@@ -54,11 +54,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def rejected() -> list[Rejection]:
-    return []
-
-
-@pytest.fixture
 def signing(rejected: list[Rejection]) -> Callable[..., Propagator]:
     """Give a function that makes a propagator of one signed format."""
 

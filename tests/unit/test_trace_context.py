@@ -16,12 +16,7 @@ BOTH = (JsonFormat(), TraceContextFormat())
 
 
 @pytest.fixture
-def rejected() -> list[Rejection]:
-    return []
-
-
-@pytest.fixture
-def propagator(rejected: list[Rejection]) -> Propagator:
+def both(rejected: list[Rejection]) -> Propagator:
     return Propagator(formats=BOTH, on_rejected=rejected.append)
 
 
@@ -30,15 +25,13 @@ def fields(headers: dict[str, Any]) -> list[str]:
 
 
 class TestWrite:
-    def test_each_message_is_a_span_whose_parent_is_the_active_one(
-        self, propagator: Propagator
-    ) -> None:
+    def test_each_message_is_a_span_whose_parent_is_the_active_one(self, both: Propagator) -> None:
         with scope(trace_id=TRACE, span_id=SPAN, trace_flags="00"):
-            first, second = propagator.inject(), propagator.inject()
+            first, second = both.inject(), both.inject()
         assert fields(first)[:2] == fields(second)[:2] == ["00", TRACE]
         assert len({SPAN, fields(first)[2], fields(second)[2]}) == 3
         assert fields(first)[3] == "00"
-        received = propagator.extract(first)
+        received = both.extract(first)
         assert received == {
             "trace_id": TRACE,
             "span_id": fields(first)[2],
@@ -46,26 +39,26 @@ class TestWrite:
             "trace_flags": "00",
         }
 
-    def test_no_other_format_writes_the_trace(self, propagator: Propagator) -> None:
+    def test_no_other_format_writes_the_trace(self, both: Propagator) -> None:
         with scope(start_trace(), user="ada"):
-            assert propagator.inject()["mqctx"] == '{"user":"ada"}'
+            assert both.inject()["mqctx"] == '{"user":"ada"}'
 
-    def test_messages_of_one_context_start_one_trace(self, propagator: Propagator) -> None:
+    def test_messages_of_one_context_start_one_trace(self, both: Propagator) -> None:
         with scope(user="ada"):
-            traces = {fields(propagator.inject())[1] for _ in range(3)}
+            traces = {fields(both.inject())[1] for _ in range(3)}
         assert len(traces) == 1
         with scope(user="eve"):
-            assert fields(propagator.inject())[1] not in traces
+            assert fields(both.inject())[1] not in traces
 
-    def test_messages_without_context_start_a_trace_each(self, propagator: Propagator) -> None:
-        assert len({fields(propagator.inject())[1] for _ in range(3)}) == 3
+    def test_messages_without_context_start_a_trace_each(self, both: Propagator) -> None:
+        assert len({fields(both.inject())[1] for _ in range(3)}) == 3
 
-    def test_a_started_trace_has_no_parent(self, propagator: Propagator) -> None:
+    def test_a_started_trace_has_no_parent(self, both: Propagator) -> None:
         with scope(user="ada"):
-            headers = propagator.inject()
+            headers = both.inject()
         assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-01", headers["traceparent"])
         assert "tracestate" not in headers
-        assert "parent_span_id" not in propagator.extract(headers)
+        assert "parent_span_id" not in both.extract(headers)
 
     @pytest.mark.parametrize(("sampled", "flags"), [(True, "01"), (False, "00")])
     def test_a_started_trace_says_whether_it_is_sampled(self, sampled: bool, flags: str) -> None:
@@ -83,31 +76,29 @@ class TestWrite:
         ],
     )
     def test_what_is_no_trace_is_not_written(
-        self, values: dict[str, object], propagator: Propagator
+        self, values: dict[str, object], both: Propagator
     ) -> None:
-        headers = run(values, propagator.inject)
-        assert propagator.extract(headers)["trace_id"] not in values.values()
+        headers = run(values, both.inject)
+        assert both.extract(headers)["trace_id"] not in values.values()
 
     @pytest.mark.parametrize("span_id", [None, "0" * 16, TRACE, "x"])
-    def test_a_trace_without_span_has_no_parent(
-        self, span_id: object, propagator: Propagator
-    ) -> None:
+    def test_a_trace_without_span_has_no_parent(self, span_id: object, both: Propagator) -> None:
         with scope(trace_id=TRACE, span_id=span_id, trace_flags="zz"):
-            headers = propagator.inject()
+            headers = both.inject()
         assert fields(headers)[1::2] == [TRACE, "01"]
         assert "tracestate" not in headers
 
-    def test_a_stale_trace_is_replaced(self, propagator: Propagator) -> None:
+    def test_a_stale_trace_is_replaced(self, both: Propagator) -> None:
         stale = {"traceparent": PARENT, "tracestate": "a=1", "kept": 1}
         with Context().scope():
-            headers = propagator.inject(stale)
+            headers = both.inject(stale)
         assert fields(headers)[1] != TRACE
         assert "tracestate" not in headers
         assert headers["kept"] == 1
 
-    def test_a_started_trace_can_be_the_scope_of_a_request(self, propagator: Propagator) -> None:
+    def test_a_started_trace_can_be_the_scope_of_a_request(self, both: Propagator) -> None:
         with scope(start_trace()) as active:
-            assert fields(propagator.inject())[1] == active["trace_id"]
+            assert fields(both.inject())[1] == active["trace_id"]
 
     def test_what_cannot_fit_is_left_out(self, rejected: list[Rejection]) -> None:
         propagator = Propagator(
@@ -156,9 +147,9 @@ class TestRead:
             PARENT.replace("00-", "cc-", 1) + "-what-the-future-will-be-like",
         ],
     )
-    def test_restores_the_trace(self, text: object, propagator: Propagator) -> None:
+    def test_restores_the_trace(self, text: object, both: Propagator) -> None:
         expected = {"trace_id": TRACE, "span_id": SPAN, "trace_flags": "01"}
-        assert propagator.extract({"traceparent": text}) == expected
+        assert both.extract({"traceparent": text}) == expected
 
     @pytest.mark.parametrize(
         "text",
@@ -173,33 +164,31 @@ class TestRead:
         ],
     )
     def test_rejects_what_is_malformed_and_ignores_its_state(
-        self, text: str, propagator: Propagator, rejected: list[Rejection]
+        self, text: str, both: Propagator, rejected: list[Rejection]
     ) -> None:
         headers = {"traceparent": text, "tracestate": "a=1", "mqctx": '{"user":"ada"}'}
-        assert propagator.extract(headers) == {"user": "ada"}
+        assert both.extract(headers) == {"user": "ada"}
         assert [(each.header, each.reason) for each in rejected] == [("traceparent", "malformed")]
 
     @pytest.mark.parametrize("raw", [5, None, ["a"], {"a": 1}, "x" * 5000])
     def test_rejects_what_is_no_text_or_too_long(
-        self, raw: object, propagator: Propagator, rejected: list[Rejection]
+        self, raw: object, both: Propagator, rejected: list[Rejection]
     ) -> None:
-        assert propagator.extract({"traceparent": raw}) == {}
+        assert both.extract({"traceparent": raw}) == {}
         assert len(rejected) == 1
 
     @pytest.mark.parametrize(
         ("flags", "kept"), [("00", "00"), ("01", "01"), ("03", "03"), ("fe", "02"), ("ff", "03")]
     )
     def test_keeps_the_flags_that_are_defined(
-        self, flags: str, kept: str, propagator: Propagator
+        self, flags: str, kept: str, both: Propagator
     ) -> None:
-        received = propagator.extract({"traceparent": f"00-{TRACE}-{SPAN}-{flags}"})
+        received = both.extract({"traceparent": f"00-{TRACE}-{SPAN}-{flags}"})
         assert received["trace_flags"] == kept
 
-    def test_the_header_counts_before_what_another_format_brings(
-        self, propagator: Propagator
-    ) -> None:
+    def test_the_header_counts_before_what_another_format_brings(self, both: Propagator) -> None:
         headers = {"mqctx": '{"trace_id":"other","user":"ada"}', "traceparent": PARENT}
-        assert propagator.extract(headers)["trace_id"] == TRACE
+        assert both.extract(headers)["trace_id"] == TRACE
 
     def test_can_be_all_that_is_accepted(self) -> None:
         propagator = Propagator(
@@ -215,25 +204,25 @@ class TestRead:
 
 
 class TestState:
-    def test_of_others_travels_on_behind_ours(self, propagator: Propagator) -> None:
-        received = propagator.extract({"traceparent": PARENT, "tracestate": "a=1,b@c= x y"})
+    def test_of_others_travels_on_behind_ours(self, both: Propagator) -> None:
+        received = both.extract({"traceparent": PARENT, "tracestate": "a=1,b@c= x y"})
         assert received["tracestate"] == "a=1,b@c= x y"
-        sent = received.run(propagator.inject)
+        sent = received.run(both.inject)
         assert sent["tracestate"] == f"mqctx={SPAN}-{fields(sent)[2]},a=1,b@c= x y"
-        assert propagator.extract(sent)["parent_span_id"] == SPAN
-        assert propagator.extract(sent)["tracestate"] == "a=1,b@c= x y"
+        assert both.extract(sent)["parent_span_id"] == SPAN
+        assert both.extract(sent)["tracestate"] == "a=1,b@c= x y"
 
-    def test_of_ours_does_not_grow(self, propagator: Propagator) -> None:
+    def test_of_ours_does_not_grow(self, both: Propagator) -> None:
         headers: dict[str, Any] = {"traceparent": PARENT, "tracestate": "a=1"}
         for _ in range(3):
-            headers = propagator.extract(headers).run(propagator.inject)
+            headers = both.extract(headers).run(both.inject)
         assert headers["tracestate"].count("mqctx=") == 1
 
     @pytest.mark.parametrize("ours", ["x", "", f"{SPAN}-{'1' * 16}", f"{'0' * 16}-{SPAN}"])
-    def test_of_ours_counts_only_for_its_own_span(self, ours: str, propagator: Propagator) -> None:
+    def test_of_ours_counts_only_for_its_own_span(self, ours: str, both: Propagator) -> None:
         headers = {"traceparent": PARENT, "tracestate": f"mqctx={ours},a=1"}
-        assert set(propagator.extract(headers)) >= {"trace_id"}
-        assert "parent_span_id" not in propagator.extract(headers)
+        assert set(both.extract(headers)) >= {"trace_id"}
+        assert "parent_span_id" not in both.extract(headers)
 
     @pytest.mark.parametrize(
         "text",
@@ -244,49 +233,49 @@ class TestState:
         ],
     )
     def test_that_is_malformed_does_not_affect_the_trace(
-        self, text: str, propagator: Propagator, rejected: list[Rejection]
+        self, text: str, both: Propagator, rejected: list[Rejection]
     ) -> None:
-        received = propagator.extract({"traceparent": PARENT, "tracestate": text})
+        received = both.extract({"traceparent": PARENT, "tracestate": text})
         assert received == {"trace_id": TRACE, "span_id": SPAN, "trace_flags": "01"}
         assert [(each.header, each.reason) for each in rejected] == [("tracestate", "malformed")]
 
     @pytest.mark.parametrize("text", ["foo@=1,bar=2", "foo@@bar=1", "0@a/b*-_=1"])
-    def test_may_have_an_at_sign_anywhere_in_a_key(self, text: str, propagator: Propagator) -> None:
-        received = propagator.extract({"traceparent": PARENT, "tracestate": text})
+    def test_may_have_an_at_sign_anywhere_in_a_key(self, text: str, both: Propagator) -> None:
+        received = both.extract({"traceparent": PARENT, "tracestate": text})
         assert received["tracestate"] == text
 
     def test_of_a_key_that_comes_twice_keeps_the_newest_and_the_rest(
-        self, propagator: Propagator
+        self, both: Propagator
     ) -> None:
         headers = {"traceparent": PARENT, "tracestate": "foo=1,bar=3,foo=2"}
-        assert propagator.extract(headers)["tracestate"] == "foo=1,bar=3"
+        assert both.extract(headers)["tracestate"] == "foo=1,bar=3"
 
     def test_that_is_no_text_does_not_affect_the_trace(
-        self, propagator: Propagator, rejected: list[Rejection]
+        self, both: Propagator, rejected: list[Rejection]
     ) -> None:
-        received = propagator.extract({"traceparent": PARENT, "tracestate": 5})
+        received = both.extract({"traceparent": PARENT, "tracestate": 5})
         assert received["trace_id"] == TRACE
         assert [(each.header, each.reason) for each in rejected] == [("tracestate", "wrong-type")]
 
-    def test_may_have_white_space_and_empty_members(self, propagator: Propagator) -> None:
+    def test_may_have_white_space_and_empty_members(self, both: Propagator) -> None:
         headers = {"traceparent": PARENT, "tracestate": "a=1 \t, ,\tb=2,"}
-        assert propagator.extract(headers)["tracestate"] == "a=1,b=2"
+        assert both.extract(headers)["tracestate"] == "a=1,b=2"
 
-    def test_keeps_at_most_32_members(self, propagator: Propagator) -> None:
+    def test_keeps_at_most_32_members(self, both: Propagator) -> None:
         state = ",".join(f"k{n}=1" for n in range(32))
-        received = propagator.extract({"traceparent": PARENT, "tracestate": state})
+        received = both.extract({"traceparent": PARENT, "tracestate": state})
         assert received["tracestate"] == state
-        members = received.run(propagator.inject)["tracestate"].split(",")
+        members = received.run(both.inject)["tracestate"].split(",")
         assert len(members) == 32
         assert members[0].startswith("mqctx=")
         assert members[-1] == "k30=1"
 
     def test_over_512_characters_drops_long_members_first_then_the_last(
-        self, propagator: Propagator
+        self, both: Propagator
     ) -> None:
         state = f"a=1,long={'x' * 200},b={'y' * 120},c={'z' * 120},d={'w' * 120},e={'v' * 120}"
-        received = propagator.extract({"traceparent": PARENT, "tracestate": state})
-        written = received.run(propagator.inject)["tracestate"]
+        received = both.extract({"traceparent": PARENT, "tracestate": state})
+        written = received.run(both.inject)["tracestate"]
         assert [member.split("=")[0] for member in written.split(",")] == ["mqctx", *"abcd"]
         assert len(written) <= 512
 

@@ -109,12 +109,7 @@ def layout(request: pytest.FixtureRequest) -> Format:
 
 
 @pytest.fixture
-def rejected() -> list[Rejection]:
-    return []
-
-
-@pytest.fixture
-def propagator(layout: Format, rejected: list[Rejection]) -> Propagator:
+def of_layout(layout: Format, rejected: list[Rejection]) -> Propagator:
     return Propagator(formats=[layout], on_rejected=rejected.append)
 
 
@@ -125,10 +120,10 @@ def _declared() -> None:
 
 
 def test_all_arrive_equal_in_value_and_type(
-    propagator: Propagator, rejected: list[Rejection]
+    of_layout: Propagator, rejected: list[Rejection]
 ) -> None:
     sent = Context({name: value for name, (_, value, _) in TYPED.items()})
-    arrived = propagator.extract(sent.run(propagator.inject))
+    arrived = of_layout.extract(sent.run(of_layout.inject))
     assert rejected == []
     assert arrived == sent
     for name, (_, value, _) in TYPED.items():
@@ -143,10 +138,10 @@ def unfit_headers(layout: Format) -> Iterator[tuple[str, Any]]:
 
 
 def test_what_fits_not_is_rejected_by_key_and_the_rest_restored(
-    layout: Format, propagator: Propagator, rejected: list[Rejection]
+    layout: Format, of_layout: Propagator, rejected: list[Rejection]
 ) -> None:
     for name, headers in unfit_headers(layout):
-        arrived = propagator.extract(headers)
+        arrived = of_layout.extract(headers)
         assert name not in arrived
         if not isinstance(layout, FlatFormat) or not layout.headers:
             assert arrived == {"user": "ada"}
@@ -155,7 +150,7 @@ def test_what_fits_not_is_rejected_by_key_and_the_rest_restored(
 
 
 @pytest.mark.parametrize("layout", [BaggageFormat(), FlatFormat()], indirect=True)
-def test_text_of_others_fits_a_declared_number(layout: Format, propagator: Propagator) -> None:
+def test_text_of_others_fits_a_declared_number(layout: Format, of_layout: Propagator) -> None:
     headers = {
         "mqctx-number": "-7",
         "mqctx-fraction": "2",
@@ -165,7 +160,7 @@ def test_text_of_others_fits_a_declared_number(layout: Format, propagator: Propa
         "baggage": "number=-7,fraction=2,flag=true,maybe=5,text=5",
     }
     expected = {"number": -7, "fraction": 2.0, "flag": True, "maybe": 5, "text": "5"}
-    arrived = propagator.extract(headers)
+    arrived = of_layout.extract(headers)
     assert arrived == expected
     for name, value in expected.items():
         assert type(arrived[name]) is type(value)

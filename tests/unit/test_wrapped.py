@@ -43,7 +43,7 @@ def now(first: object = None) -> Context:
     return current()
 
 
-class Worker:
+class LaterWorker:
     async def later(self, first: object = None) -> Context:
         return current()
 
@@ -68,9 +68,9 @@ def mark_for_asyncio(function: Any) -> Any:
 
 ASYNC: dict[str, Any] = {
     "function": later,
-    "method": Worker().later,
+    "method": LaterWorker().later,
     "partial": functools.partial(later, None),
-    "object": Worker(),
+    "object": LaterWorker(),
     "mock": unittest.mock.AsyncMock(side_effect=later),
     "marked function": marked(),
     "wrapped": Context(user="eve").wrap(later),

@@ -227,7 +227,7 @@ class TestAnExchangeOfOnesOwn:
         uninstrument()
 
     @pytest.mark.asyncio
-    async def test_completes_what_is_sent_and_not_what_the_caller_has(
+    async def test_an_exchange_of_ones_own_completes_what_is_sent_and_not_what_the_caller_has(
         self, own: Any, channel: RecordingAiormqChannel
     ) -> None:
         message = aio_pika.Message(b"42", headers={"kind": "order"}, type="order")
@@ -241,7 +241,9 @@ class TestAnExchangeOfOnesOwn:
         assert message.message_id is None
 
     @pytest.mark.asyncio
-    async def test_has_a_message_like_the_clients_own(self, own: Any) -> None:
+    async def test_an_exchange_of_ones_own_has_a_message_like_the_clients_own(
+        self, own: Any
+    ) -> None:
         message = aio_pika.Message(b"42", content_type="text/plain")
         with scope(user="ada"):
             await publish(own, message, "orders")
@@ -257,7 +259,9 @@ class TestAnExchangeOfOnesOwn:
             given.type = "order"
 
     @pytest.mark.asyncio
-    async def test_has_the_applications_own_kind_of_message(self, own: Any) -> None:
+    async def test_an_exchange_of_ones_own_has_the_applications_own_kind_of_message(
+        self, own: Any
+    ) -> None:
         task = Task("bill")
         await publish(own, task, "orders")
         (given,) = own.given
@@ -266,7 +270,7 @@ class TestAnExchangeOfOnesOwn:
         assert given is not task
 
     @pytest.mark.asyncio
-    async def test_may_send_on_a_message_that_arrived(
+    async def test_an_exchange_of_ones_own_may_send_on_a_message_that_arrived(
         self, channel: RecordingAiormqChannel
     ) -> None:
         exchange = ExchangeOfOnesOwn(channel)
@@ -280,7 +284,9 @@ class TestAnExchangeOfOnesOwn:
         assert arrived.headers == {"mqctx": '{"old":1}', "kind": "order"}
 
     @pytest.mark.asyncio
-    async def test_gets_the_properties_that_a_format_writes(self, own: Any) -> None:
+    async def test_an_exchange_of_ones_own_gets_the_properties_that_a_format_writes(
+        self, own: Any
+    ) -> None:
         message, locked = aio_pika.Message(b"42"), aio_pika.Message(b"42", correlation_id="c-1")
         propagator = Propagator(formats=[FlatFormat({"request_id": CORRELATION_ID})])
         with scope(request_id="r-1"):
@@ -290,7 +296,9 @@ class TestAnExchangeOfOnesOwn:
         assert message.correlation_id is None
 
     @pytest.mark.asyncio
-    async def test_is_given_the_options_that_the_caller_gave(self, own: Any) -> None:
+    async def test_an_exchange_of_ones_own_is_given_the_options_that_the_caller_gave(
+        self, own: Any
+    ) -> None:
         send = own.publish = mock.AsyncMock()
         await publish(own, aio_pika.Message(b"42"), "orders")
         await publish(own, aio_pika.Message(b"42"), "orders", timeout=5)
@@ -347,7 +355,9 @@ class TestStrangeMessages:
         uninstrument()
 
     @pytest.mark.asyncio
-    async def test_that_cannot_be_copied_are_sent_with_the_context_all_the_same(self) -> None:
+    async def test_strange_messages_that_cannot_be_copied_are_sent_with_the_context_all_the_same(
+        self,
+    ) -> None:
         channel = RecordingAiormqChannel()
         message = cast("Any", Bare)()
         await exchange(channel).publish(message, "orders")
@@ -356,14 +366,16 @@ class TestStrangeMessages:
             assert sent["properties"].headers == {"kind": "bare", **CARRIED}
 
     @pytest.mark.asyncio
-    async def test_that_cannot_be_copied_can_be_looked_at_by_an_exchange_of_ones_own(self) -> None:
+    async def test_strange_messages_that_cannot_be_copied_can_be_looked_at_by_ones_own_exchange(
+        self,
+    ) -> None:
         own: Any = mock.Mock(publish=mock.AsyncMock())
         await publish(own, cast("Any", Bare)(), "orders")
         (given, _) = own.publish.await_args.args
         assert (given.headers, given.body_size) == ({"kind": "bare", **CARRIED}, 2)
 
     @pytest.mark.asyncio
-    async def test_without_headers_have_no_context(self) -> None:
+    async def test_strange_messages_without_headers_have_no_context(self) -> None:
         channel = RecordingAiormqChannel()
         message = cast("Any", WithoutHeaders)()
         await exchange(channel).publish(message, "orders")
@@ -372,7 +384,7 @@ class TestStrangeMessages:
 
     @pytest.mark.asyncio
     @pytest.mark.parametrize("headers", [[("kind", "order")], "kind", 5])
-    async def test_with_headers_that_are_no_mapping_reach_the_client_as_they_are(
+    async def test_strange_messages_with_headers_that_are_no_mapping_reach_the_client_as_they_are(
         self, headers: Any
     ) -> None:
         channel = RecordingAiormqChannel()
@@ -381,20 +393,24 @@ class TestStrangeMessages:
 
     @pytest.mark.asyncio
     @pytest.mark.parametrize("message", [None, "text", {"headers": {}}, b"42", 5])
-    async def test_that_are_none_are_the_clients_to_refuse(self, message: Any) -> None:
+    async def test_strange_messages_that_are_none_are_the_clients_to_refuse(
+        self, message: Any
+    ) -> None:
         with pytest.raises(AttributeError, match="body"):
             await exchange(RecordingAiormqChannel()).publish(message, "orders")
         with pytest.raises(AttributeError, match="body"):
             await publish(exchange(RecordingAiormqChannel()), message, "orders")
 
     @pytest.mark.parametrize("message", [None, "text", SimpleNamespace(headers=5)])
-    def test_have_no_context_where_they_arrive(self, message: Any) -> None:
+    def test_strange_messages_have_no_context_where_they_arrive(self, message: Any) -> None:
         with restored(message):
             assert current() == {}
 
     @pytest.mark.asyncio
     @pytest.mark.parametrize("channel", [None, SimpleNamespace(is_closed=True)])
-    async def test_that_came_through_no_open_channel_are_processed(self, channel: Any) -> None:
+    async def test_strange_messages_that_came_through_no_open_channel_are_processed(
+        self, channel: Any
+    ) -> None:
         instrumented: Any = aio_pika.Channel(mock.Mock(), 1)
         instrument(instrumented)
         message: Any = incoming({"mqctx": '{"user":"grace"}'})
@@ -416,7 +432,7 @@ class TestReply:
 
     @pytest.mark.asyncio
     @pytest.mark.parametrize("kind", ["result", "error"])
-    async def test_is_sent_with_what_fits(self, kind: str) -> None:
+    async def test_a_reply_is_sent_with_what_fits(self, kind: str) -> None:
         channel = RecordingAiormqChannel()
         message = aio_pika.Message(b"42", type=kind, correlation_id="c-1")
         with scope(user="ada", note="x" * 200):
@@ -424,7 +440,7 @@ class TestReply:
         assert channel.published[0]["properties"].headers == CARRIED
 
     @pytest.mark.asyncio
-    async def test_is_not_what_the_application_sends(self) -> None:
+    async def test_a_reply_is_not_what_the_application_sends(self) -> None:
         with scope(note="x" * 200), pytest.raises(OversizeError):
             await exchange(RecordingAiormqChannel()).publish(aio_pika.Message(b"42"), "orders")
 

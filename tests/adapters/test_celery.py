@@ -151,13 +151,15 @@ WAYS_TO_SEND: dict[str, Callable[[Any, Any], object]] = {
 
 @pytest.mark.parametrize("way", WAYS_TO_SEND)
 class TestSending:
-    def test_carries_the_context_of_the_moment(self, way: str, app: Any, note: Any) -> None:
+    def test_sending_a_task_carries_the_context_of_the_moment(
+        self, way: str, app: Any, note: Any
+    ) -> None:
         with scope(user="ada"):
             WAYS_TO_SEND[way](app, note)
         WAYS_TO_SEND[way](app, note)
         assert contexts(app) == [CARRIED["mqctx"], None]
 
-    def test_raises_where_the_context_does_not_fit_and_sends_nothing(
+    def test_sending_a_task_raises_where_the_context_does_not_fit_and_sends_nothing(
         self, way: str, app: Any, note: Any
     ) -> None:
         """A receiver of `before_task_publish` could not: Celery logs its errors, and sends."""
@@ -167,7 +169,9 @@ class TestSending:
 
 
 class TestHeaders:
-    def test_of_the_caller_are_kept_and_never_written_into(self, app: Any, note: Any) -> None:
+    def test_headers_of_the_caller_are_kept_and_never_written_into(
+        self, app: Any, note: Any
+    ) -> None:
         given = {"kind": "order"}
         options = {"headers": given, "priority": 3}
         with scope(user="ada"):
@@ -177,20 +181,20 @@ class TestHeaders:
         assert given == {"kind": "order"}
         assert options == {"headers": given, "priority": 3}
 
-    def test_may_be_pairs_as_celery_lets_them(self, app: Any, note: Any) -> None:
+    def test_headers_may_be_pairs_as_celery_lets_them(self, app: Any, note: Any) -> None:
         with scope(user="ada"):
             note.apply_async(headers=[("kind", "order")])
         (message,) = sent_messages(app)
         assert message.headers.items() >= {"kind": "order", **CARRIED}.items()
 
-    def test_that_a_route_adds_are_kept(self, app: Any, note: Any) -> None:
+    def test_headers_that_a_route_adds_are_kept(self, app: Any, note: Any) -> None:
         app.conf.task_routes = {"note": {"headers": {"kind": "order"}}}
         with scope(user="ada"):
             note.delay()
         (message,) = sent_messages(app)
         assert message.headers.items() >= {"kind": "order", **CARRIED}.items()
 
-    def test_that_are_stale_are_replaced_or_removed(self, app: Any, note: Any) -> None:
+    def test_headers_that_are_stale_are_replaced_or_removed(self, app: Any, note: Any) -> None:
         stale = {"mqctx": '{"user":"eve","old":1}'}
         with scope(user="ada"):
             note.apply_async(headers=stale)
@@ -198,13 +202,13 @@ class TestHeaders:
             note.apply_async(headers=stale)
         assert contexts(app) == [CARRIED["mqctx"], None]
 
-    def test_that_bring_a_context_of_their_own_stay_outside_every_run(
+    def test_headers_that_bring_a_context_of_their_own_stay_outside_every_run(
         self, app: Any, note: Any
     ) -> None:
         note.apply_async(headers={"mqctx": '{"job":"nightly"}'})  # as beat does with an entry
         assert contexts(app) == ['{"job":"nightly"}']
 
-    def test_reach_the_task_beside_the_context(self, app: Any, note: Any) -> None:
+    def test_headers_reach_the_task_beside_the_context(self, app: Any, note: Any) -> None:
         headers: list[dict[str, Any]] = []
 
         @app.task(bind=True)
@@ -216,7 +220,7 @@ class TestHeaders:
         work(app)
         assert [{"kind": "order", **CARRIED}.items() <= each.items() for each in headers] == [True]
 
-    def test_nested_in_headers_as_sentry_does_hide_nothing(
+    def test_headers_nested_in_headers_as_sentry_does_hide_nothing(
         self, app: Any, note: Any, seen: list[Context]
     ) -> None:
         with scope(user="ada"):
@@ -224,7 +228,7 @@ class TestHeaders:
         work(app)
         assert seen == [{"user": "ada"}]
 
-    def test_of_a_message_as_short_as_protocol_1_allows_are_read(
+    def test_headers_of_a_message_as_short_as_protocol_1_allows_are_read(
         self, app: Any, note: Any, seen: list[Context]
     ) -> None:
         with scope(user="ada"), app.connection() as connection:
@@ -234,7 +238,7 @@ class TestHeaders:
         assert seen == [{"user": "ada"}]
 
     @pytest.mark.parametrize("raw", ["nonsense", "[1]", 5, None, {"a": 1}, b"\xff"], ids=repr)
-    def test_that_cannot_be_read_never_keep_a_task_from_running(
+    def test_headers_that_cannot_be_read_never_keep_a_task_from_running(
         self, app: Any, note: Any, seen: list[Context], raw: object
     ) -> None:
         rejections = configure(on_rejected=lambda _: None).rejections
@@ -247,7 +251,7 @@ class TestHeaders:
 
 
 class TestRunning:
-    def test_restores_exactly_what_was_sent_and_then_what_was_before(
+    def test_running_a_task_restores_exactly_what_was_sent_and_then_what_was_before(
         self, app: Any, note: Any, seen: list[Context]
     ) -> None:
         for user in ("ada", None, "eve"):
@@ -258,7 +262,9 @@ class TestRunning:
             assert current() == {"user": "ambient"}
         assert seen == [{"user": "ada"}, {}, {"user": "eve"}]
 
-    def test_keeps_what_a_task_sets_to_itself(self, app: Any, seen: list[Context]) -> None:
+    def test_running_a_task_keeps_what_a_task_sets_to_itself(
+        self, app: Any, seen: list[Context]
+    ) -> None:
         others: list[str] = []
 
         @app.task
@@ -276,7 +282,7 @@ class TestRunning:
         assert seen == [{}, {}]
         assert other.get() == "outside"
 
-    def test_covers_what_surrounds_the_body(
+    def test_running_a_task_covers_what_surrounds_the_body(
         self, app: Any, seen: list[Context], caplog: pytest.LogCaptureFixture
     ) -> None:
         """Handlers of the task, receivers of signals, and Celery's line of success or failure."""
@@ -307,7 +313,7 @@ class TestRunning:
         log.removeHandler(handler)
         assert seen == [{"user": "ada"}] * (7 + 6)
 
-    def test_mixes_nothing_where_two_runs_of_one_id_overlap(self, app: Any) -> None:
+    def test_running_a_task_mixes_nothing_where_two_runs_of_one_id_overlap(self, app: Any) -> None:
         """As with a retry in another thread, or a message that is delivered again meanwhile."""
         together = threading.Barrier(2, timeout=10)
         seen: list[tuple[str, Context]] = []
@@ -333,7 +339,9 @@ class TestRunning:
         assert sorted(user for user, _ in seen) == ["ADA", "EVE", "ada", "eve"]
         assert all(context == {"user": user} for user, context in seen)
 
-    def test_knows_a_run_without_request(self, app: Any, note: Any, seen: list[Context]) -> None:
+    def test_running_a_task_knows_a_run_without_request(
+        self, app: Any, note: Any, seen: list[Context]
+    ) -> None:
         with scope(user="ambient"):
             trace_task(note, "id", (), {}, app=app)
             note.__trace__("id", (), {})
@@ -343,7 +351,9 @@ class TestRunning:
 class TestFollowing:
     """Tasks that follow from a task: they carry its context, and what it bound."""
 
-    def test_steps_of_a_chain(self, app: Any, note: Any, seen: list[Context]) -> None:
+    def test_steps_of_a_chain_have_the_context_and_what_earlier_ones_bound(
+        self, app: Any, note: Any, seen: list[Context]
+    ) -> None:
         with scope(user="ada"):
             chain(note.s(1, step="pick"), note.s(step="pack"), note.s(), app=app).delay()
         work(app)
@@ -353,13 +363,17 @@ class TestFollowing:
             {"user": "ada", "step": "pack"},
         ]
 
-    def test_members_of_a_group(self, app: Any, note: Any, seen: list[Context]) -> None:
+    def test_members_of_a_group_have_the_context(
+        self, app: Any, note: Any, seen: list[Context]
+    ) -> None:
         with scope(user="ada"):
             group([note.s(1, step="a"), note.s(2, step="b")], app=app).delay()
         work(app)
         assert seen == [{"user": "ada"}] * 2
 
-    def test_header_and_body_of_a_chord(self, app: Any, note: Any, seen: list[Context]) -> None:
+    def test_header_and_body_of_a_chord_have_the_context(
+        self, app: Any, note: Any, seen: list[Context]
+    ) -> None:
         """Also the task that waits for the header, and sends the body when it is complete."""
         with scope(user="ada"):
             result: Any = chord([note.s(1), note.s(2)], note.s(), app=app).delay()
@@ -367,20 +381,24 @@ class TestFollowing:
         assert sorted(result.get()) == [1, 2]
         assert seen == [{"user": "ada"}] * 3
 
-    def test_starmap(self, app: Any, note: Any, seen: list[Context]) -> None:
+    def test_the_task_of_a_starmap_has_the_context(
+        self, app: Any, note: Any, seen: list[Context]
+    ) -> None:
         with scope(user="ada"):
             note.starmap([(1,), (2,)]).delay()
         work(app)
         assert seen == [{"user": "ada"}] * 2
 
-    def test_link(self, app: Any, note: Any, seen: list[Context]) -> None:
+    def test_a_linked_task_has_the_context(self, app: Any, note: Any, seen: list[Context]) -> None:
         with scope(user="ada"):
             note.apply_async((1, "pay"), link=note.s())
         work(app)
         assert seen == [{"user": "ada"}, {"user": "ada", "step": "pay"}]
 
     @pytest.mark.parametrize("inline", [False, True])
-    def test_link_error(self, app: Any, errback: Any, seen: list[Context], inline: bool) -> None:
+    def test_an_errback_has_the_context(
+        self, app: Any, errback: Any, seen: list[Context], inline: bool
+    ) -> None:
         @app.task
         def called(request: Any, error: Exception, traceback: str) -> None:
             seen.append(current())
@@ -395,7 +413,9 @@ class TestFollowing:
         work(app)
         assert seen == [{"user": "ada", "step": "pay"}]
 
-    def test_tasks_that_it_sends(self, app: Any, note: Any, seen: list[Context]) -> None:
+    def test_tasks_that_a_task_sends_have_its_context(
+        self, app: Any, note: Any, seen: list[Context]
+    ) -> None:
         @app.task
         def send() -> None:
             with scope(tenant="acme"):
@@ -407,7 +427,7 @@ class TestFollowing:
         work(app)
         assert seen == [{"user": "ada", "tenant": "acme"}, {"user": "ada"}]
 
-    def test_the_task_that_it_is_replaced_by(
+    def test_the_task_that_replaces_one_has_its_context(
         self, app: Any, note: Any, seen: list[Context]
     ) -> None:
         @app.task(bind=True)
@@ -437,7 +457,7 @@ class TestRetry:
         retry.seen_headers = headers
         return retry
 
-    def test_carries_the_context_and_what_was_bound(
+    def test_a_retry_carries_the_context_and_what_was_bound(
         self, app: Any, retry: Any, seen: list[Context]
     ) -> None:
         with scope(user="ada"):
@@ -445,7 +465,7 @@ class TestRetry:
         work(app)
         assert seen == [{"user": "ada"}, *({"user": "ada", "attempt": n} for n in range(4))]
 
-    def test_neither_loses_headers_nor_lets_them_grow(self, app: Any, retry: Any) -> None:
+    def test_a_retry_neither_loses_headers_nor_lets_them_grow(self, app: Any, retry: Any) -> None:
         with scope(user="ada"):
             retry.apply_async(headers={"kind": "order"})
         work(app)
@@ -453,7 +473,7 @@ class TestRetry:
         assert len({len(headers) for headers in retry.seen_headers}) == 1
         assert {len(headers["mqctx"]) for headers in retry.seen_headers[1:]} == {26}
 
-    def test_of_a_task_without_context_carries_none(
+    def test_a_retry_of_a_task_without_context_carries_none(
         self, app: Any, note: Any, seen: list[Context]
     ) -> None:
         @app.task(bind=True, autoretry_for=(LookupError,), max_retries=1)
@@ -485,7 +505,9 @@ class TestContextThatGrewTooLarge:
 
         return grow
 
-    def test_loses_no_retry(self, app: Any, grow: Any, seen: list[Context]) -> None:
+    def test_a_context_that_grew_too_large_loses_no_retry(
+        self, app: Any, grow: Any, seen: list[Context]
+    ) -> None:
         rejections = configure(on_rejected=lambda _: None).rejections
         with scope(user="ada"):
             grow.delay("retry")
@@ -494,7 +516,7 @@ class TestContextThatGrewTooLarge:
         assert rejections == {"too-large": 1}
 
     @pytest.mark.parametrize("follows", ["link", "chain", "link_error", "chord"])
-    def test_loses_nothing_that_follows(
+    def test_a_context_that_grew_too_large_loses_nothing_that_follows(
         self, app: Any, grow: Any, note: Any, errback: Any, seen: list[Context], follows: str
     ) -> None:
         configure(on_rejected=lambda _: None)
@@ -514,7 +536,7 @@ class TestContextThatGrewTooLarge:
 class TestBatch:
     """Work that a message gives rise to, and that is not its own: celery-batches' flush is such."""
 
-    def test_in_the_solo_pool_is_in_none_of_its_messages_contexts(
+    def test_a_batch_in_the_solo_pool_is_in_none_of_its_messages_contexts(
         self, app: Any, seen: list[Context]
     ) -> None:
         kombu_adapter.instrument()
@@ -539,7 +561,7 @@ class TestBatch:
                 connection.drain_events(timeout=1)
         assert seen == [{"user": "ada"}, {}, {"user": "ada"}, {}, {}, {}]
 
-    def test_has_the_context_of_each_request(self, app: Any, note: Any) -> None:
+    def test_a_batch_has_the_context_of_each_request(self, app: Any, note: Any) -> None:
         """As celery-batches hands them over: with the fields of the worker's request."""
         requests: list[Any] = []
         for user in ("ada", None):
@@ -588,7 +610,7 @@ class TestInTheMainProcess:
 
         return request_of
 
-    def test_an_errback_of_a_task_whose_process_was_lost(
+    def test_an_errback_of_a_task_whose_process_was_lost_has_its_context(
         self, app: Any, request_of: Any, errback: Any, seen: list[Context]
     ) -> None:
         request = request_of(link_error=errback.s())
@@ -599,14 +621,14 @@ class TestInTheMainProcess:
         work(app)
         assert seen == [{"user": "ada"}]
 
-    def test_an_errback_of_a_task_whose_time_was_over(
+    def test_an_errback_of_a_task_whose_time_was_over_has_its_context(
         self, app: Any, request_of: Any, errback: Any, seen: list[Context]
     ) -> None:
         request_of(link_error=errback.s()).on_timeout(soft=False, timeout=1)
         work(app)
         assert seen == [{"user": "ada"}]
 
-    def test_receivers_of_the_signal_that_a_task_was_revoked(
+    def test_receivers_of_the_signal_that_a_task_was_revoked_are_in_its_context(
         self, request_of: Any, note: Any, seen: list[Context]
     ) -> None:
         def receive(**_: object) -> None:
@@ -624,7 +646,7 @@ class TestEager:
     """A task that is called, not sent, is part of its caller's run."""
 
     @pytest.mark.parametrize("always", [False, True])
-    def test_stays_in_its_callers_context(
+    def test_an_eager_task_stays_in_its_callers_context(
         self, app: Any, note: Any, seen: list[Context], always: bool
     ) -> None:
         app.conf.task_always_eager = always
@@ -637,7 +659,7 @@ class TestEager:
             assert current() == {"user": "ada"}
         assert seen == [{"user": "ada"}] * 2
 
-    def test_in_a_task_leaves_that_tasks_context_alone(
+    def test_an_eager_task_in_a_task_leaves_that_tasks_context_alone(
         self, app: Any, note: Any, seen: list[Context]
     ) -> None:
         @app.task
@@ -650,7 +672,7 @@ class TestEager:
         work(app)
         assert seen == [{"user": "ada"}] * 2
 
-    def test_retried_stays_there_too(self, app: Any, seen: list[Context]) -> None:
+    def test_an_eager_task_retried_stays_there_too(self, app: Any, seen: list[Context]) -> None:
         @app.task(bind=True, max_retries=2)
         def retry(self: Any) -> None:
             seen.append(current())
@@ -671,7 +693,9 @@ UNTOUCHED = class_attributes()
 
 
 class TestInstrument:
-    def test_is_idempotent_and_uninstrument_leaves_no_trace(self, app: Any, note: Any) -> None:
+    def test_instrument_is_idempotent_and_uninstrument_leaves_no_trace(
+        self, app: Any, note: Any
+    ) -> None:
         hooked = class_attributes()
         celery_adapter.instrument(app)
         celery_adapter.instrument()
@@ -692,11 +716,11 @@ class TestInstrument:
             (Request, "_announce_revoked"),
         }
 
-    def test_refuses_what_is_no_app(self) -> None:
+    def test_instrument_refuses_what_is_no_app(self) -> None:
         with pytest.raises(mqctx.ConfigurationError, match="give one of: celery.app.base.Celery"):
             celery_adapter.instrument(cast("Any", object()))
 
-    def test_hooks_one_app_only(self, app: Any, note: Any, seen: list[Context]) -> None:
+    def test_instrument_hooks_one_app_only(self, app: Any, note: Any, seen: list[Context]) -> None:
         celery_adapter.uninstrument()
         celery_adapter.instrument(app)
         with scope(user="ada"):
@@ -707,7 +731,7 @@ class TestInstrument:
         work(app)
         assert seen == [{"user": "ada"}]
 
-    def test_leaves_the_tasks_of_another_app_where_they_run(
+    def test_instrument_leaves_the_tasks_of_another_app_where_they_run(
         self, app: Any, note: Any, seen: list[Context]
     ) -> None:
         celery_adapter.uninstrument()
@@ -719,7 +743,7 @@ class TestInstrument:
         assert seen == [{"user": "ambient"}]
         celery_adapter.uninstrument(instrumented)
 
-    def test_takes_the_proxy_of_the_current_app(self, app: Any, note: Any) -> None:
+    def test_instrument_takes_the_proxy_of_the_current_app(self, app: Any, note: Any) -> None:
         celery_adapter.uninstrument()
         celery_adapter.instrument(celery.current_app)
         with scope(user="ada"):
@@ -728,7 +752,7 @@ class TestInstrument:
             note.delay()
         assert contexts(app) == [CARRIED["mqctx"], None]
 
-    def test_holds_at_once_for_an_app_that_was_at_work_before(
+    def test_instrument_holds_at_once_for_an_app_that_was_at_work_before(
         self, app: Any, note: Any, seen: list[Context]
     ) -> None:
         celery_adapter.uninstrument()
@@ -744,7 +768,9 @@ class TestInstrument:
         assert seen == [{"user": "ada"}, {"user": "ada"}, {}]
 
     @pytest.mark.parametrize("known", [True, False])
-    def test_lets_a_test_replace_what_sends(self, app: Any, note: Any, known: bool) -> None:
+    def test_instrument_lets_a_test_replace_what_sends(
+        self, app: Any, note: Any, known: bool
+    ) -> None:
         """It sees what would be sent; afterwards, tasks are sent with their context as ever."""
         if known:
             assert app.amqp.send_task_message.__name__ == "send_task_message"
@@ -757,7 +783,9 @@ class TestInstrument:
             note.delay()
         assert contexts(app) == [CARRIED["mqctx"]]
 
-    def test_lets_anything_else_that_sends_be_read_and_deleted(self, app: Any, note: Any) -> None:
+    def test_instrument_lets_anything_else_that_sends_be_read_and_deleted(
+        self, app: Any, note: Any
+    ) -> None:
         app.amqp.send_task_message = other = MagicMock()
         assert app.amqp.send_task_message is other
         celery_adapter.uninstrument()
@@ -771,11 +799,11 @@ class TestInstrument:
             note.delay()
         assert contexts(app) == [CARRIED["mqctx"]]
 
-    def test_leaves_a_message_of_no_known_kind_to_celery(self, app: Any) -> None:
+    def test_instrument_leaves_a_message_of_no_known_kind_to_celery(self, app: Any) -> None:
         with pytest.raises(TypeError, match="NoneType"), scope(user="ada"):
             app.amqp.send_task_message(None, "note", None)
 
-    def test_lets_a_test_replace_what_traces(
+    def test_instrument_lets_a_test_replace_what_traces(
         self, app: Any, note: Any, seen: list[Context]
     ) -> None:
         def tracer(owner: Any = note) -> Any:
@@ -802,7 +830,7 @@ class TestInstrument:
         assert tracer() is None
         assert seen == [{"user": "ada"}, {}]
 
-    def test_asks_for_the_default_propagator_at_each_call(
+    def test_instrument_asks_for_the_default_propagator_at_each_call(
         self, app: Any, note: Any, seen: list[Context]
     ) -> None:
         with scope(user="ada", secret="s"):
@@ -814,7 +842,7 @@ class TestInstrument:
         work(app)
         assert seen == [{}, {}]
 
-    def test_takes_a_propagator_for_each_app(
+    def test_instrument_takes_a_propagator_for_each_app(
         self, app: Any, note: Any, seen: list[Context]
     ) -> None:
         celery_adapter.instrument(app, propagator=Propagator(send=["user", "secret"]))
@@ -830,7 +858,7 @@ class TestInstrument:
 class TestWithKombu:
     """kombu's hooks see Celery's messages too, on which Celery's propagator counts."""
 
-    def test_instrumented_too_tasks_have_the_right_context(
+    def test_with_kombu_instrumented_too_tasks_have_the_right_context(
         self, app: Any, note: Any, seen: list[Context]
     ) -> None:
         kombu_adapter.instrument()
@@ -840,7 +868,9 @@ class TestWithKombu:
         work(app)
         assert seen == [{"user": "ada"}, {}, {"user": "ada", "step": "pick"}]
 
-    def test_a_message_is_injected_once(self, app: Any, note: Any) -> None:
+    def test_with_kombu_instrumented_too_a_message_is_injected_once(
+        self, app: Any, note: Any
+    ) -> None:
         celery_adapter.instrument(propagator=Propagator(send=["user"]))
         kombu_adapter.instrument(propagator=Propagator(send=["secret"]))
         with scope(user="ada", secret="s"):

@@ -51,11 +51,13 @@ def test_all_adapters_have_the_same_names() -> None:
 
 
 class TestPublish:
-    def test_writes_the_active_context_into_the_headers(self, client: AdapterClient) -> None:
+    def test_publish_writes_the_active_context_into_the_headers(
+        self, client: AdapterClient
+    ) -> None:
         with scope(user="Zo\u00eb"):
             assert client.publish() == {"mqctx": '{"user":"Zo\\u00eb"}'}
 
-    def test_keeps_the_callers_headers_and_never_writes_into_them(
+    def test_publish_keeps_the_callers_headers_and_never_writes_into_them(
         self, client: AdapterClient
     ) -> None:
         given = {"kind": "order"}
@@ -63,7 +65,7 @@ class TestPublish:
             assert client.publish(given) == {"kind": "order", **CARRIED}
         assert given == {"kind": "order"}
 
-    def test_replaces_the_stale_context_of_a_message_published_on(
+    def test_publish_replaces_the_stale_context_of_a_message_published_on(
         self, client: AdapterClient
     ) -> None:
         stale = {"mqctx": '{"user":"eve","old":1}', "kind": "order"}
@@ -71,18 +73,20 @@ class TestPublish:
             assert client.publish(stale) == {"kind": "order", **CARRIED}
         assert stale["mqctx"] == '{"user":"eve","old":1}'
 
-    def test_removes_a_stale_context_in_an_empty_run(self, client: AdapterClient) -> None:
+    def test_publish_removes_a_stale_context_in_an_empty_run(self, client: AdapterClient) -> None:
         with Context().scope():
             assert client.publish({"mqctx": '{"user":"eve"}', "kind": "order"}) == {"kind": "order"}
 
-    def test_outside_every_run_leaves_a_context_as_it_is(self, client: AdapterClient) -> None:
+    def test_publish_outside_every_run_leaves_a_context_as_it_is(
+        self, client: AdapterClient
+    ) -> None:
         given = {"mqctx": '{"user":"eve"}', "kind": "order"}
         assert client.publish(given) == given
 
-    def test_writes_nothing_when_none_is_active(self, client: AdapterClient) -> None:
+    def test_publish_writes_nothing_when_none_is_active(self, client: AdapterClient) -> None:
         assert not client.publish()
 
-    def test_does_not_grow_however_often_a_message_is_published_on(
+    def test_publish_does_not_grow_however_often_a_message_is_published_on(
         self, client: AdapterClient
     ) -> None:
         headers: Headers | None = {"kind": "order"}
@@ -91,16 +95,18 @@ class TestPublish:
                 headers = client.publish(headers)
         assert headers == {"kind": "order", **CARRIED}
 
-    def test_with_a_propagator_of_its_own_uses_that_one(self, client: AdapterClient) -> None:
+    def test_publish_with_a_propagator_of_its_own_uses_that_one(
+        self, client: AdapterClient
+    ) -> None:
         with scope(user="ada", secret="s"):
             assert client.publish(propagator=Propagator(send=["user"])) == CARRIED
 
-    def test_uses_the_default_propagator_of_the_moment(self, client: AdapterClient) -> None:
+    def test_publish_uses_the_default_propagator_of_the_moment(self, client: AdapterClient) -> None:
         configure(send=["user"])
         with scope(user="ada", secret="s"):
             assert client.publish() == CARRIED
 
-    def test_refuses_an_oversized_context_before_the_client_is_touched(
+    def test_publish_refuses_an_oversized_context_before_the_client_is_touched(
         self, client: AdapterClient
     ) -> None:
         with scope(basket="x" * 5000), pytest.raises(mqctx.OversizeError, match="basket"):
@@ -108,12 +114,14 @@ class TestPublish:
 
 
 class TestHandler:
-    def test_runs_in_the_context_that_its_message_brought(self, client: AdapterClient) -> None:
+    def test_a_handler_runs_in_the_context_that_its_message_brought(
+        self, client: AdapterClient
+    ) -> None:
         assert seen_by_handler(client, CARRIED) == {"user": "ada"}
         assert current() == {}
 
     @pytest.mark.parametrize("headers", [None, {}, {"kind": "order"}])
-    def test_runs_in_the_empty_context_when_it_brought_none(
+    def test_a_handler_runs_in_the_empty_context_when_it_brought_none(
         self, client: AdapterClient, headers: Headers | None
     ) -> None:
         with scope(user="ambient"):
@@ -121,20 +129,22 @@ class TestHandler:
             assert current() == {"user": "ambient"}
 
     @pytest.mark.parametrize("raw", [5, ["a"], {"a": 1}, b"\xff", None, "nonsense", True])
-    def test_runs_when_the_header_cannot_be_read(self, client: AdapterClient, raw: object) -> None:
-        propagator = Propagator(on_rejected=lambda _: None)
-        assert seen_by_handler(client, {"mqctx": raw}, propagator=propagator) == {}
-        assert propagator.rejections.total() == 1
-
-    @given(raw=malformed())
-    def test_runs_with_the_empty_context_and_one_rejection_for_every_malformed_header(
+    def test_a_handler_runs_when_the_header_cannot_be_read(
         self, client: AdapterClient, raw: object
     ) -> None:
         propagator = Propagator(on_rejected=lambda _: None)
         assert seen_by_handler(client, {"mqctx": raw}, propagator=propagator) == {}
         assert propagator.rejections.total() == 1
 
-    def test_asks_the_default_propagator_when_it_runs_not_when_it_is_decorated(
+    @given(raw=malformed())
+    def test_a_handler_runs_with_the_empty_context_and_one_rejection_for_every_malformed_header(
+        self, client: AdapterClient, raw: object
+    ) -> None:
+        propagator = Propagator(on_rejected=lambda _: None)
+        assert seen_by_handler(client, {"mqctx": raw}, propagator=propagator) == {}
+        assert propagator.rejections.total() == 1
+
+    def test_a_handler_asks_the_default_propagator_when_it_runs_not_when_it_is_decorated(
         self, client: AdapterClient
     ) -> None:
         handler = client.adapter.consume_with_context(lambda *_: current())
@@ -143,16 +153,20 @@ class TestHandler:
             "tenant": "a"
         }
 
-    def test_obeys_a_propagator_of_its_own(self, client: AdapterClient) -> None:
+    def test_a_handler_obeys_a_propagator_of_its_own(self, client: AdapterClient) -> None:
         configure(accept=[], on_rejected=lambda _: None)
         assert seen_by_handler(client, CARRIED, propagator=Propagator()) == {"user": "ada"}
 
-    def test_gets_its_arguments_and_gives_its_result_unchanged(self, client: AdapterClient) -> None:
+    def test_a_handler_gets_its_arguments_and_gives_its_result_unchanged(
+        self, client: AdapterClient
+    ) -> None:
         delivery = client.delivery(CARRIED)
         returned = client.adapter.consume_with_context(lambda *got: got)(*delivery)
         assert all(a is b for a, b in zip(returned, delivery, strict=True))
 
-    def test_lets_exceptions_pass_and_leaves_nothing_active(self, client: AdapterClient) -> None:
+    def test_a_handler_lets_exceptions_pass_and_leaves_nothing_active(
+        self, client: AdapterClient
+    ) -> None:
         def fail(*_: object) -> None:
             raise LookupError(current()["user"])
 
@@ -161,7 +175,9 @@ class TestHandler:
                 client.adapter.consume_with_context(fail)(*client.delivery(CARRIED))
             assert current() == {"user": "ambient"}
 
-    def test_leaks_no_context_variable_to_the_next_message(self, client: AdapterClient) -> None:
+    def test_a_handler_leaks_no_context_variable_to_the_next_message(
+        self, client: AdapterClient
+    ) -> None:
         def leak(*_: object) -> None:
             other.set("inside")
             mqctx.bind(step="pay")
@@ -171,7 +187,7 @@ class TestHandler:
         assert other.get() == "outside"
         assert current() == {}
 
-    def test_binds_for_its_own_message_only(self, client: AdapterClient) -> None:
+    def test_a_handler_binds_for_its_own_message_only(self, client: AdapterClient) -> None:
         @client.adapter.consume_with_context
         def bind_step(*_: object) -> Context:
             before = current()
@@ -181,7 +197,9 @@ class TestHandler:
         for _ in range(2):
             assert bind_step(*client.delivery(CARRIED)) == {"user": "ada"}
 
-    def test_stays_sync_with_name_docstring_and_signature(self, client: AdapterClient) -> None:
+    def test_a_handler_stays_sync_with_name_docstring_and_signature(
+        self, client: AdapterClient
+    ) -> None:
         def on_order(first: int, message: str, properties: None = None) -> None:
             """Bill the order."""
 
@@ -191,13 +209,15 @@ class TestHandler:
         assert inspect.signature(decorated) == inspect.signature(on_order)
         assert not inspect.iscoroutinefunction(decorated)
 
-    def test_decorated_twice_is_decorated_once(self, client: AdapterClient) -> None:
+    def test_a_handler_decorated_twice_is_decorated_once(self, client: AdapterClient) -> None:
         consume = client.adapter.consume_with_context
         once = consume(lambda *_: None)
         assert consume(once) is once
         assert consume(propagator=Propagator())(once) is once
 
-    def test_inside_another_decorator_is_decorated_again(self, client: AdapterClient) -> None:
+    def test_a_handler_inside_another_decorator_is_decorated_again(
+        self, client: AdapterClient
+    ) -> None:
         consume = client.adapter.consume_with_context
         inner = consume(lambda *_: current())
 
@@ -207,7 +227,7 @@ class TestHandler:
 
         assert consume(outer)(*client.delivery(CARRIED)) == ({"user": "ada"}, {"user": "ada"})
 
-    def test_may_be_a_method_a_partial_or_an_object(self, client: AdapterClient) -> None:
+    def test_a_handler_may_be_a_method_a_partial_or_an_object(self, client: AdapterClient) -> None:
         consume = client.adapter.consume_with_context
 
         class Worker:
@@ -230,7 +250,7 @@ class TestHandler:
         for handler in handlers:
             assert handler(*client.delivery(CARRIED)) == {"user": "ada"}
 
-    def test_that_is_a_generator_function_is_refused_when_decorated(
+    def test_a_handler_that_is_a_generator_function_is_refused_when_decorated(
         self, client: AdapterClient
     ) -> None:
         def generate(*_: object) -> Any:
@@ -239,20 +259,20 @@ class TestHandler:
         with pytest.raises(mqctx.HandlerError, match="generator function"):
             client.adapter.consume_with_context(generate)
 
-    def test_publishes_on_in_its_own_context(self, client: AdapterClient) -> None:
+    def test_a_handler_publishes_on_in_its_own_context(self, client: AdapterClient) -> None:
         handler = client.adapter.consume_with_context(lambda *_: client.publish({"kind": "bill"}))
         assert handler(*client.delivery(CARRIED)) == {"kind": "bill", **CARRIED}
 
 
 class TestRestored:
-    def test_is_exactly_the_messages_context(self, client: AdapterClient) -> None:
+    def test_restored_is_exactly_the_messages_context(self, client: AdapterClient) -> None:
         with scope(user="ambient", tenant="acme"):
             with client.adapter.restored(client.restored_from(CARRIED)) as context:
                 assert context == current() == {"user": "ada"}
             assert current() == {"user": "ambient", "tenant": "acme"}
 
     @pytest.mark.parametrize("headers", [None, {}, {"mqctx": 5}])
-    def test_is_empty_for_a_message_without(
+    def test_restored_is_empty_for_a_message_without(
         self, client: AdapterClient, headers: Headers | None
     ) -> None:
         configure(on_rejected=lambda _: None)
@@ -262,13 +282,13 @@ class TestRestored:
         ):
             assert current() == {}
 
-    def test_ends_when_the_loop_is_left(self, client: AdapterClient) -> None:
+    def test_restored_ends_when_the_loop_is_left(self, client: AdapterClient) -> None:
         for _ in range(3):
             with client.adapter.restored(client.restored_from(CARRIED)):
                 break
         assert current() == {}
 
-    def test_takes_a_propagator_of_its_own(self, client: AdapterClient) -> None:
+    def test_restored_takes_a_propagator_of_its_own(self, client: AdapterClient) -> None:
         propagator = Propagator(accept=["user"], on_rejected=lambda _: None)
         carried = {"mqctx": json.dumps({"user": "ada", "role": "admin"})}
         message = client.restored_from(carried)

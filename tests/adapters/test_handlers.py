@@ -35,7 +35,7 @@ class TestSync:
         return CLIENTS[request.param]
 
     @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
-    def test_that_raises_leaves_what_was_active(
+    def test_a_sync_handler_that_raises_leaves_what_was_active(
         self, client: AdapterClient, kind: type[BaseException]
     ) -> None:
         @client.adapter.consume_with_context
@@ -49,7 +49,7 @@ class TestSync:
         assert current() == {"user": "ambient"}
         assert other.get() == "outside"
 
-    def test_that_returns_a_generator_gives_it_to_the_caller_who_iterates_it(
+    def test_a_sync_handler_that_returns_a_generator_gives_it_to_the_caller_who_iterates_it(
         self, client: AdapterClient
     ) -> None:
         @client.adapter.consume_with_context
@@ -58,7 +58,7 @@ class TestSync:
 
         assert list(handler(*client.delivery(ADA))) == [{"user": "ambient"}]
 
-    def test_that_hides_a_generator_function_in_a_partial_is_refused(
+    def test_a_sync_handler_that_hides_a_generator_function_in_a_partial_is_refused(
         self, client: AdapterClient
     ) -> None:
         def generate(*_: object) -> Iterator[None]:
@@ -68,7 +68,9 @@ class TestSync:
             with pytest.raises(mqctx.HandlerError, match="generator function"):
                 client.adapter.consume_with_context(hidden)
 
-    def test_that_starts_a_thread_which_outlives_it(self, client: AdapterClient) -> None:
+    def test_a_sync_handler_that_starts_a_thread_which_outlives_it_keeps_its_context(
+        self, client: AdapterClient
+    ) -> None:
         handled, seen = threading.Event(), list[Context]()
 
         def work() -> None:
@@ -88,7 +90,9 @@ class TestSync:
             thread.join(SECONDS)
         assert sorted(seen, key=len) == [{"by": ""}, {"user": "ada", "by": "ada"}]
 
-    def test_that_gives_work_to_a_pool_and_a_timer(self, client: AdapterClient) -> None:
+    def test_a_sync_handler_that_gives_work_to_a_pool_and_a_timer_keeps_its_context(
+        self, client: AdapterClient
+    ) -> None:
         timed: Future[Context] = Future()
 
         def note() -> None:
@@ -105,7 +109,7 @@ class TestSync:
             assert pool.submit(current).result(SECONDS) == {}
         assert timed.result(SECONDS) == {"user": "ada"}
 
-    def test_that_copies_its_context_variables_shares_what_it_binds_later(
+    def test_a_sync_handler_that_copies_its_context_variables_shares_what_it_binds_later(
         self, client: AdapterClient
     ) -> None:
         copies: list[contextvars.Context] = []
@@ -118,7 +122,7 @@ class TestSync:
         handler(*client.delivery(ADA))
         assert copies[0].run(current) == {"user": "ada", "step": "pay"}
 
-    def test_finds_in_another_librarys_linked_variable_what_its_message_brought(
+    def test_a_sync_handler_finds_in_another_librarys_linked_variable_what_its_message_brought(
         self, client: AdapterClient
     ) -> None:
         order: contextvars.ContextVar[str] = contextvars.ContextVar("order", default="none")
@@ -134,7 +138,7 @@ class TestSync:
         assert seen == ["7", "none", "8"]
         assert order.get() == "none"
 
-    def test_that_binds_does_not_change_the_next_message_of_the_same_context(
+    def test_a_sync_handler_that_binds_does_not_change_the_next_message_of_the_same_context(
         self, client: AdapterClient
     ) -> None:
         seen: list[dict[str, Any]] = []
@@ -148,7 +152,7 @@ class TestSync:
             handler(*client.delivery(dict(ADA)))
         assert seen == [{"user": "ada"}] * 3
 
-    def test_that_sets_other_context_variables_keeps_them_to_itself(
+    def test_a_sync_handler_that_sets_other_context_variables_keeps_them_to_itself(
         self, client: AdapterClient
     ) -> None:
         @client.adapter.consume_with_context
@@ -164,7 +168,9 @@ class TestSync:
         finally:
             other.reset(other_before)
 
-    def test_that_calls_another_one_directly(self, client: AdapterClient) -> None:
+    def test_a_sync_handler_that_calls_another_one_directly_keeps_its_context(
+        self, client: AdapterClient
+    ) -> None:
         @client.adapter.consume_with_context
         def inner(*_: object) -> Context:
             bind(step="inner")
@@ -178,7 +184,9 @@ class TestSync:
         ada, eve = {"user": "ada", "step": "outer"}, {"user": "eve", "step": "inner"}
         assert outer(*client.delivery(ADA)) == [ada, eve, ada]
 
-    def test_that_calls_itself_with_other_messages(self, client: AdapterClient) -> None:
+    def test_a_sync_handler_that_calls_itself_with_other_messages_keeps_its_context(
+        self, client: AdapterClient
+    ) -> None:
         @client.adapter.consume_with_context
         def handler(*delivery: Any) -> list[Context]:
             message = deliveries.pop() if deliveries else None
@@ -189,7 +197,9 @@ class TestSync:
         ada, eve = {"user": "ada"}, {"user": "eve"}
         assert handler(*client.delivery(ADA)) == [ada, ada, eve, {}, {}, eve, ada, ada]
 
-    def test_that_uses_context_managers_which_set_and_reset(self, client: AdapterClient) -> None:
+    def test_a_sync_handler_that_uses_context_managers_which_set_and_reset_keeps_its_context(
+        self, client: AdapterClient
+    ) -> None:
         @contextmanager
         def step(name: str) -> Iterator[None]:
             with scope(step=name):
@@ -203,7 +213,9 @@ class TestSync:
 
         assert handler(*client.delivery(ADA)) == [{"user": "ada", "step": "pay"}, {"user": "ada"}]
 
-    def test_that_runs_coroutines_itself(self, client: AdapterClient) -> None:
+    def test_a_sync_handler_that_runs_coroutines_itself_keeps_its_context(
+        self, client: AdapterClient
+    ) -> None:
         async def work() -> tuple[Context, Context]:
             await asyncio.sleep(0)
             return current(), await asyncio.create_task(seen_later())
@@ -214,7 +226,9 @@ class TestSync:
 
         assert handler(*client.delivery(ADA)) == ({"user": "ada"}, {"user": "ada"})
 
-    def test_that_gives_coroutines_to_the_running_loop(self, client: AdapterClient) -> None:
+    def test_a_sync_handler_that_gives_coroutines_to_the_running_loop_keeps_its_context(
+        self, client: AdapterClient
+    ) -> None:
         @client.adapter.consume_with_context
         def handler(*_: object) -> asyncio.Task[Context]:
             return asyncio.get_running_loop().create_task(seen_later())
@@ -245,7 +259,7 @@ def consumed(handler: Handler, headers: Headers | None = ADA) -> Any:
 
 
 class TestAsync:
-    def test_that_raises_after_it_waited(self) -> None:
+    def test_an_async_handler_that_raises_after_it_waited_keeps_its_context(self) -> None:
         @consume_with_context
         async def handler(message: object) -> None:
             try:
@@ -260,7 +274,9 @@ class TestAsync:
             consumed(handler)
         assert seen == [{"user": "ada"}]
 
-    def test_that_is_awaited_in_the_callers_task_leaves_what_was_active(self) -> None:
+    def test_an_async_handler_that_is_awaited_in_the_callers_task_leaves_what_was_active(
+        self,
+    ) -> None:
         @consume_with_context
         async def handler(message: object) -> object:
             other.set("inside")
@@ -275,7 +291,7 @@ class TestAsync:
 
         asyncio.run(consume())
 
-    def test_that_is_cancelled_cleans_up_in_its_context(self) -> None:
+    def test_an_async_handler_that_is_cancelled_cleans_up_in_its_context(self) -> None:
         @consume_with_context
         async def handler(message: object) -> None:
             try:
@@ -299,7 +315,7 @@ class TestAsync:
         asyncio.run(consume())
         assert seen == [({"user": "ada"}, ("closing",))]
 
-    def test_that_is_cancelled_before_it_starts(self) -> None:
+    def test_an_async_handler_that_is_cancelled_before_it_starts_keeps_its_context(self) -> None:
         @consume_with_context
         async def handler(message: object) -> None:
             seen.append(current())
@@ -314,7 +330,7 @@ class TestAsync:
         asyncio.run(consume())
         assert seen == []
 
-    def test_that_goes_on_after_it_was_cancelled(self) -> None:
+    def test_an_async_handler_that_goes_on_after_it_was_cancelled_keeps_its_context(self) -> None:
         @consume_with_context
         async def handler(message: object) -> tuple[Context, int]:
             task: Any = asyncio.current_task()
@@ -328,7 +344,7 @@ class TestAsync:
 
         assert consumed(handler) == ({"user": "ada"}, 0)
 
-    def test_that_times_out_inside(self) -> None:
+    def test_an_async_handler_that_times_out_inside_keeps_its_context(self) -> None:
         @consume_with_context
         async def handler(message: object) -> list[Context]:
             seen: list[Context] = []
@@ -341,7 +357,9 @@ class TestAsync:
         assert consumed(handler) == [{"user": "ada"}] * 4
 
     @pytest.mark.parametrize("around", ["timeout", "wait_for"])
-    def test_that_times_out_from_outside(self, around: str) -> None:
+    def test_an_async_handler_that_times_out_from_outside_keeps_its_context(
+        self, around: str
+    ) -> None:
         @consume_with_context
         async def handler(message: object) -> None:
             bind(step="pay")
@@ -356,7 +374,7 @@ class TestAsync:
         asyncio.run(consume())
         assert seen == [{"user": "ada", "step": "pay"}]
 
-    def test_that_starts_tasks_which_outlive_it(self) -> None:
+    def test_an_async_handler_that_starts_tasks_which_outlive_it_keeps_its_context(self) -> None:
         async def work() -> Context:
             await handled.wait()
             return await seen_later()
@@ -377,7 +395,9 @@ class TestAsync:
         pay = {"step": "pay"}
         assert asyncio.run(consume()) == [{"user": "ada"} | pay, pay, {"user": "eve"} | pay]
 
-    def test_that_shields_work_from_its_own_cancellation(self) -> None:
+    def test_an_async_handler_that_shields_work_from_its_own_cancellation_keeps_its_context(
+        self,
+    ) -> None:
         @consume_with_context
         async def handler(message: object) -> None:
             tasks.append(asyncio.create_task(seen_later()))
@@ -393,7 +413,7 @@ class TestAsync:
         tasks: list[asyncio.Task[Context]] = []
         assert asyncio.run(consume()) == {"user": "ada"}
 
-    def test_that_starts_threads(self) -> None:
+    def test_an_async_handler_that_starts_threads_keeps_its_context(self) -> None:
         @consume_with_context
         async def handler(message: object) -> list[Context]:
             loop = asyncio.get_running_loop()
@@ -405,7 +425,7 @@ class TestAsync:
 
         assert consumed(handler) == [{"user": "ada"}, {"user": "ada"}, {}]
 
-    def test_that_leaves_callbacks_with_the_loop(self) -> None:
+    def test_an_async_handler_that_leaves_callbacks_with_the_loop_keeps_its_context(self) -> None:
         @consume_with_context
         async def handler(message: object) -> asyncio.Future[Context]:
             loop = asyncio.get_running_loop()
@@ -418,7 +438,7 @@ class TestAsync:
 
         assert asyncio.run(consume()) == {"user": "ada"}
 
-    def test_that_runs_a_task_group_whose_children_see_what_it_binds(self) -> None:
+    def test_an_async_handler_that_runs_a_task_group_whose_children_see_what_it_binds(self) -> None:
         @consume_with_context
         async def handler(message: object) -> list[Context]:
             async with asyncio.TaskGroup() as group:
@@ -431,7 +451,7 @@ class TestAsync:
         ada = {"user": "ada", "step": "pay"}
         assert consumed(handler) == [{"user": "ada", "child": 1}, ada, ada]
 
-    def test_that_runs_a_task_group_which_fails(self) -> None:
+    def test_an_async_handler_that_runs_a_task_group_which_fails_keeps_its_context(self) -> None:
         async def fail() -> None:
             await asyncio.sleep(0)
             raise LookupError(current()["user"])
@@ -452,7 +472,9 @@ class TestAsync:
         assert consumed(handler) == [{"user": "ada"}] * 2
         assert [error.args for error in raised] == [("ada",)]
 
-    def test_that_runs_in_a_task_group_beside_others(self) -> None:
+    def test_an_async_handler_that_runs_in_a_task_group_beside_others_keeps_its_context(
+        self,
+    ) -> None:
         @consume_with_context
         async def handler(message: Any) -> Context:
             for step in range(10):
@@ -469,7 +491,7 @@ class TestAsync:
         tasks = asyncio.run(consume())
         assert [task.result() for task in tasks] == [{"n": n, "step": 9} for n in range(100)]
 
-    def test_that_uses_async_context_managers(self) -> None:
+    def test_an_async_handler_that_uses_async_context_managers_keeps_its_context(self) -> None:
         @asynccontextmanager
         async def step(name: str) -> AsyncIterator[Context]:
             with scope(step=name) as context:
@@ -490,7 +512,9 @@ class TestAsync:
         ada, pay = {"user": "ada"}, {"user": "ada", "step": "pay"}
         assert consumed(handler) == [pay, pay, pay | {"left": True}, ada]
 
-    def test_that_iterates_an_async_generator_of_its_own(self) -> None:
+    def test_an_async_handler_that_iterates_an_async_generator_of_its_own_keeps_its_context(
+        self,
+    ) -> None:
         async def contexts() -> AsyncIterator[Context]:
             while True:
                 await asyncio.sleep(0)
@@ -505,7 +529,9 @@ class TestAsync:
 
         assert consumed(handler) == [{"user": "ada", "step": "pay"}, {"user": "ada"}]
 
-    def test_that_calls_another_one_directly_and_itself(self) -> None:
+    def test_an_async_handler_that_calls_another_one_directly_and_itself_keeps_its_context(
+        self,
+    ) -> None:
         @consume_with_context
         async def handler(message: object, depth: int = 0) -> list[Context]:
             bind(depth=depth)
@@ -516,7 +542,7 @@ class TestAsync:
         levels = [{"user": user, "depth": n} for n, user in enumerate(["ada", "eve", "eve"])]
         assert consumed(lambda message: by_name(handler, message)) == [*levels, *reversed(levels)]
 
-    def test_that_is_an_async_generator_is_refused_with_the_way_out(self) -> None:
+    def test_an_async_handler_that_is_an_async_generator_is_refused_with_the_way_out(self) -> None:
         async def generate(message: object) -> AsyncIterator[None]:
             yield
 
@@ -529,7 +555,9 @@ class TestAsync:
                 consume_with_context(refused)
 
     @pytest.mark.parametrize("cancelled", [False, True])
-    def test_that_fails_or_is_cancelled_frees_its_message_at_once(self, cancelled: bool) -> None:
+    def test_an_async_handler_that_fails_or_is_cancelled_frees_its_message_at_once(
+        self, cancelled: bool
+    ) -> None:
         @consume_with_context
         async def handler(message: object) -> None:
             await (asyncio.sleep(SECONDS) if cancelled else asyncio.to_thread(int, "no number"))
@@ -550,7 +578,7 @@ class TestAsync:
         finally:
             gc.enable()
 
-    def test_that_never_runs_can_be_closed(self) -> None:
+    def test_an_async_handler_that_never_runs_can_be_closed(self) -> None:
         @consume_with_context
         async def handler(message: object) -> None:
             raise AssertionError

@@ -70,7 +70,9 @@ def adapter(request: pytest.FixtureRequest) -> Any:
 
 
 class TestInstrument:
-    def test_changes_the_library_and_uninstrument_leaves_no_trace(self, adapter: Any) -> None:
+    def test_instrument_changes_the_library_and_uninstrument_leaves_no_trace(
+        self, adapter: Any
+    ) -> None:
         package = adapter.__name__.rsplit(".", 1)[1]
         before = attributes_of(package)
         adapter.instrument()
@@ -78,7 +80,7 @@ class TestInstrument:
         adapter.uninstrument()
         assert attributes_of(package) == before
 
-    def test_is_idempotent_both_ways(self, adapter: Any) -> None:
+    def test_instrument_is_idempotent_both_ways(self, adapter: Any) -> None:
         package = adapter.__name__.rsplit(".", 1)[1]
         before = attributes_of(package)
         adapter.uninstrument()
@@ -90,17 +92,17 @@ class TestInstrument:
         adapter.uninstrument()
         assert attributes_of(package) == before
 
-    def test_refuses_what_it_cannot_instrument(self, adapter: Any) -> None:
+    def test_instrument_refuses_what_it_cannot_instrument(self, adapter: Any) -> None:
         with pytest.raises(mqctx.ConfigurationError, match="cannot be instrumented; give one of"):
             adapter.instrument(object())
 
-    def test_keeps_the_names_and_docstrings_of_the_clients_methods(self) -> None:
+    def test_instrument_keeps_the_names_and_docstrings_of_the_clients_methods(self) -> None:
         documented = kombu.Producer.publish.__doc__
         kombu_adapter.instrument()
         assert kombu.Producer.publish.__name__ == "publish"
         assert kombu.Producer.publish.__doc__ == documented
 
-    def test_stays_quiet_where_another_wrapped_the_hook(
+    def test_instrument_stays_quiet_where_another_wrapped_the_hook(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As when OpenTelemetry instruments after us, and we leave before it does."""
@@ -113,7 +115,7 @@ class TestInstrument:
             assert published_by_pika() == CARRIED
         pika_adapter.uninstrument()
 
-    def test_calls_what_another_made_of_a_method_before_as_a_method(
+    def test_instrument_calls_what_another_made_of_a_method_before_as_a_method(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As when OpenTelemetry instruments before us: it does so with wrapt."""
@@ -166,27 +168,31 @@ def published_by_pika(channel: RecordingChannel | None = None, headers: Any = No
 
 
 class TestPika:
-    def test_publishes_the_context_and_never_changes_what_it_was_given(self) -> None:
+    def test_instrumented_pika_publishes_the_context_and_never_changes_what_it_was_given(
+        self,
+    ) -> None:
         pika_adapter.instrument()
         headers = {"kind": "order"}
         assert published_by_pika(headers=headers) == {"kind": "order", **CARRIED}
         assert headers == {"kind": "order"}
 
-    def test_publishes_nothing_when_there_is_no_context(self) -> None:
+    def test_instrumented_pika_publishes_nothing_when_there_is_no_context(self) -> None:
         pika_adapter.instrument()
         channel = RecordingChannel()
         properties = properties_of(None)
         channel.basic_publish("", "orders", b"42", properties)
         assert vars(channel.published[0][1]) == vars(properties)
 
-    def test_injects_once_with_explicit_publish_whose_propagator_counts(self) -> None:
+    def test_instrumented_pika_injects_once_with_explicit_publish_whose_propagator_counts(
+        self,
+    ) -> None:
         pika_adapter.instrument(propagator=Propagator(send=[]))
         channel = RecordingChannel()
         with scope(user="ada", secret="s"):
             pika_adapter.publish(channel, "", "orders", b"42", propagator=Propagator(send=["user"]))
         assert channel.published[0][1].headers == CARRIED
 
-    def test_hooks_one_channel_only(self) -> None:
+    def test_instrumented_pika_hooks_one_channel_only(self) -> None:
         chosen, other = RecordingChannel(), RecordingChannel()
         pika_adapter.instrument(chosen)
         assert published_by_pika(chosen) == CARRIED
@@ -194,14 +200,16 @@ class TestPika:
         pika_adapter.uninstrument(chosen)
         assert published_by_pika(chosen) is None
 
-    def test_forgets_a_target_that_is_gone(self) -> None:
+    def test_instrumented_pika_forgets_a_target_that_is_gone(self) -> None:
         channel = RecordingChannel()
         pika_adapter.instrument(channel)
         del channel
         gc.collect()
         pika_adapter.uninstrument(RecordingChannel())
 
-    def test_runs_handlers_in_their_messages_context_while_it_is_instrumented(self) -> None:
+    def test_instrumented_pika_runs_handlers_in_their_messages_context_while_it_is_instrumented(
+        self,
+    ) -> None:
         pika_adapter.instrument()
         channel: Any = RecordingChannel()
         seen: list[Context] = []
@@ -212,7 +220,7 @@ class TestPika:
         handler(channel, None, properties_of(CARRIED), b"42")
         assert seen == [{"user": "ada"}, {}]
 
-    def test_runs_a_get_callback_in_its_messages_context(self) -> None:
+    def test_instrumented_pika_runs_a_get_callback_in_its_messages_context(self) -> None:
         pika_adapter.instrument()
         channel: Any = RecordingChannel()
         seen: list[Context] = []
@@ -221,7 +229,7 @@ class TestPika:
         channel._on_getok_callback(channel, cast("Any", None), properties_of(CARRIED), b"42")
         assert seen == [{"user": "ada"}]
 
-    def test_leaves_a_decorated_handler_and_one_that_cannot_keep_the_context_alone(self) -> None:
+    def test_instrumented_pika_leaves_decorated_and_unfit_handlers_alone(self) -> None:
         async def never_awaited(*_: object) -> None: ...
 
         def generate(*_: object) -> Iterator[None]:
@@ -234,18 +242,20 @@ class TestPika:
             assert list(channel._consumers.values()) == [handler]
 
     @pytest.mark.parametrize("headers", [["a"], "text", 5])
-    def test_lets_the_client_refuse_headers_that_are_no_mapping(self, headers: Any) -> None:
+    def test_instrumented_pika_lets_the_client_refuse_headers_that_are_no_mapping(
+        self, headers: Any
+    ) -> None:
         pika_adapter.instrument()
         assert published_by_pika(headers=headers) == headers
 
-    def test_lets_the_client_refuse_what_are_no_properties(self) -> None:
+    def test_instrumented_pika_lets_the_client_refuse_what_are_no_properties(self) -> None:
         pika_adapter.instrument()
         channel, properties = RecordingChannel(), cast("Any", SimpleNamespace())
         with scope(user="ada"):
             channel.basic_publish("", "orders", b"42", properties)
         assert channel.published[-1][1] is properties
 
-    def test_lets_the_client_refuse_what_is_no_handler(self) -> None:
+    def test_instrumented_pika_lets_the_client_refuse_what_is_no_handler(self) -> None:
         pika_adapter.instrument()
         with pytest.raises(TypeError, match="must be callable"):
             RecordingChannel().basic_consume("orders", cast("Any", "no handler"))
@@ -271,7 +281,7 @@ class TestKombu:
         return seen[0]
 
     @pytest.mark.parametrize("consumer", [{}, {"on_message": None}])
-    def test_carries_the_context_into_callbacks_and_on_message(
+    def test_instrumented_kombu_carries_the_context_into_callbacks_and_on_message(
         self, connection: Any, consumer: Any
     ) -> None:
         assert self.publish_and_consume(connection, **consumer) == {}
@@ -288,7 +298,9 @@ class TestKombu:
         connection.drain_events(timeout=5)
         queue.cancel("tag")
 
-    def test_carries_the_context_into_the_callback_of_a_queue(self, connection: Any) -> None:
+    def test_instrumented_kombu_carries_the_context_into_the_callback_of_a_queue(
+        self, connection: Any
+    ) -> None:
         kombu_adapter.instrument()
         seen: list[Context] = []
         self.consume_from_queue(connection, lambda message: seen.append(current()))
@@ -297,7 +309,7 @@ class TestKombu:
     @pytest.mark.parametrize(
         ("target", "context"), [("connection", {"user": "ada"}), ("other", {})]
     )
-    def test_hooks_the_callback_of_a_queue_of_an_instrumented_connection_only(
+    def test_instrumented_kombu_hooks_the_callback_of_a_queue_of_an_instrumented_connection_only(
         self, connection: Any, target: str, context: Any
     ) -> None:
         seen: list[Context] = []
@@ -308,7 +320,7 @@ class TestKombu:
             kombu_adapter.uninstrument(targets[target])
         assert seen == [context]
 
-    def test_hooks_the_callback_of_a_queue_of_an_instrumented_channel(
+    def test_instrumented_kombu_hooks_the_callback_of_a_queue_of_an_instrumented_channel(
         self, connection: Any
     ) -> None:
         seen: list[Context] = []
@@ -317,14 +329,14 @@ class TestKombu:
         kombu_adapter.uninstrument(connection.default_channel)
         assert seen == [{"user": "ada"}]
 
-    def test_gives_a_mock_of_a_channel_the_callback_itself(self) -> None:
+    def test_instrumented_kombu_gives_a_mock_of_a_channel_the_callback_itself(self) -> None:
         kombu_adapter.instrument()
         channel, callback = Mock(), Mock()
         kombu.Queue("direct", channel=channel).consume("tag", callback)
         assert channel.basic_consume.call_args.kwargs["callback"] is callback
 
     @pytest.mark.parametrize("message", [{}, {"headers": CARRIED}, b"42", None, object()])
-    def test_gives_a_message_of_any_shape_to_the_client(
+    def test_instrumented_kombu_gives_a_message_of_any_shape_to_the_client(
         self, connection: Any, message: Any
     ) -> None:
         kombu_adapter.instrument()
@@ -342,7 +354,7 @@ class TestKombu:
         assert seen == [(message, {})]
 
     @pytest.mark.parametrize("headers", [["a"], "text"])
-    def test_sends_headers_that_are_no_mapping_as_the_client_does(
+    def test_instrumented_kombu_sends_headers_that_are_no_mapping_as_the_client_does(
         self, connection: Any, headers: Any
     ) -> None:
         kombu_adapter.instrument()
@@ -398,7 +410,9 @@ class TestKombu:
                     connection.Producer().publish("42", routing_key="answers", **properties)
         assert rejections.total() == trimmed
 
-    def test_gives_the_context_to_the_handler_of_decode_errors(self, connection: Any) -> None:
+    def test_instrumented_kombu_gives_the_context_to_the_handler_of_decode_errors(
+        self, connection: Any
+    ) -> None:
         kombu_adapter.instrument()
         seen: list[Context] = []
         queue = kombu.Queue("undecodable")
@@ -416,7 +430,9 @@ class TestKombu:
             connection.drain_events(timeout=5)
         assert seen == [{"user": "ada"}]
 
-    def test_hooks_one_connection_and_its_clones_only(self, connection: Any) -> None:
+    def test_instrumented_kombu_hooks_one_connection_and_its_clones_only(
+        self, connection: Any
+    ) -> None:
         kombu_adapter.instrument(connection)
         assert self.publish_and_consume(connection) == {"user": "ada"}
         with connection.clone() as clone, kombu.Connection("memory://") as other:
@@ -427,7 +443,7 @@ class TestKombu:
             kombu_adapter.uninstrument(clone)
         kombu_adapter.uninstrument(connection)
 
-    def test_injects_once_with_explicit_publish_whose_propagator_counts(
+    def test_instrumented_kombu_injects_once_with_explicit_publish_whose_propagator_counts(
         self, connection: Any
     ) -> None:
         kombu_adapter.instrument(propagator=Propagator(send=[]))
@@ -441,7 +457,9 @@ class TestKombu:
         assert headers == CARRIED
         assert type(headers) is dict
 
-    def test_extracts_once_for_a_decorated_handler(self, connection: Any) -> None:
+    def test_instrumented_kombu_extracts_once_for_a_decorated_handler(
+        self, connection: Any
+    ) -> None:
         rejections = configure(on_rejected=lambda _: None).rejections
         kombu_adapter.instrument()
         queue = kombu.Queue("once")
@@ -462,7 +480,9 @@ class TestKombu:
 
 class TestAioPika:
     @pytest.mark.asyncio
-    async def test_publishes_the_context_and_never_changes_what_it_was_given(self) -> None:
+    async def test_instrumented_aio_pika_publishes_the_context_and_never_changes_what_it_was_given(
+        self,
+    ) -> None:
         aio_pika_adapter.instrument()
         channel = RecordingAiormqChannel()
         message = aio_pika.Message(b"42", headers={"kind": "order"})
@@ -473,7 +493,9 @@ class TestAioPika:
         assert message.headers == {"kind": "order"}
 
     @pytest.mark.asyncio
-    async def test_injects_once_with_explicit_publish_whose_propagator_counts(self) -> None:
+    async def test_instrumented_aio_pika_injects_once_with_explicit_publish_whose_propagator_counts(
+        self,
+    ) -> None:
         aio_pika_adapter.instrument(propagator=Propagator(send=[]))
         channel = RecordingAiormqChannel()
         with scope(user="ada", secret="s"):
@@ -486,7 +508,7 @@ class TestAioPika:
         assert channel.published[0]["properties"].headers == CARRIED
 
     @pytest.mark.asyncio
-    async def test_lets_the_client_refuse_what_is_no_message(self) -> None:
+    async def test_instrumented_aio_pika_lets_the_client_refuse_what_is_no_message(self) -> None:
         aio_pika_adapter.instrument()
         with pytest.raises(AttributeError):
             await exchange(RecordingAiormqChannel()).publish(cast("Any", "no message"), "orders")

@@ -62,18 +62,20 @@ def sent_by_kombu(properties: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("send", [sent_by_pika, by_aio_pika, sent_by_kombu])
 class TestPublish:
-    def test_writes_values_into_properties_and_the_rest_into_headers(self, send: Any) -> None:
+    def test_publish_writes_values_into_properties_and_the_rest_into_headers(
+        self, send: Any
+    ) -> None:
         with scope(ALL):
             sent = send({})
         assert (sent["correlation_id"], sent["message_id"]) == ("r-1", "j-1")
         assert sent["headers"] == {"tenant": "acme"}
 
-    def test_leaves_a_property_that_the_caller_set(self, send: Any) -> None:
+    def test_publish_leaves_a_property_that_the_caller_set(self, send: Any) -> None:
         with scope(ALL):
             sent = send({"correlation_id": "reply-to-this"})
         assert (sent["correlation_id"], sent["message_id"]) == ("reply-to-this", "j-1")
 
-    def test_sets_no_property_without_a_value(self, send: Any) -> None:
+    def test_publish_sets_no_property_without_a_value(self, send: Any) -> None:
         with scope(tenant="acme"):
             assert send({}).get("correlation_id") is None
 
@@ -118,14 +120,14 @@ def in_kombu(headers: Any, properties: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize("receive", [in_pika, in_aio_pika, in_kombu])
 class TestConsume:
-    def test_restores_values_from_properties_and_headers(self, receive: Any) -> None:
+    def test_a_consumer_restores_values_from_properties_and_headers(self, receive: Any) -> None:
         given = {"correlation_id": "r-1", "message_id": "j-1"}
         assert receive({"tenant": "acme", "other": 1}, given) == ALL
 
-    def test_restores_values_from_properties_alone(self, receive: Any) -> None:
+    def test_a_consumer_restores_values_from_properties_alone(self, receive: Any) -> None:
         assert receive({}, {"correlation_id": "r-1"}) == {"request_id": "r-1"}
 
-    def test_restores_nothing_where_there_is_nothing(self, receive: Any) -> None:
+    def test_a_consumer_restores_nothing_where_there_is_nothing(self, receive: Any) -> None:
         assert receive({}, {}) == {}
 
 

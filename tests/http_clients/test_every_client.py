@@ -26,12 +26,14 @@ def our_headers(seen: Seen) -> set[str]:
 
 
 class TestSent:
-    def test_the_request_id_of_the_context(self, client: HttpClient, server: Server) -> None:
+    def test_the_request_id_of_the_context_is_sent(
+        self, client: HttpClient, server: Server
+    ) -> None:
         with scope(request_id="r-1"):
             assert client.get(server.url(), hosts=OURS) == 200
         assert server.seen[0].headers.get_all("X-Request-Id") == ["r-1"]
 
-    def test_the_names_that_were_given_headers_and_no_others(
+    def test_the_names_that_were_given_headers_are_sent_and_no_others(
         self, client: HttpClient, server: Server
     ) -> None:
         with scope(request_id="r-1", tenant="acme", user="ada"):
@@ -54,16 +56,18 @@ class TestSent:
             assert (received["trace_id"], received["parent_span_id"]) == (TRACE, SPAN)
             assert received["tracestate"] == "vendor=7"
 
-    def test_no_trace_where_none_is_active(self, client: HttpClient, server: Server) -> None:
+    def test_no_trace_is_sent_where_none_is_active(
+        self, client: HttpClient, server: Server
+    ) -> None:
         with scope(request_id="r-1"):
             client.get(server.url(), hosts=OURS)
         assert our_headers(server.seen[0]) == {"x-request-id"}
 
-    def test_nothing_outside_of_a_run(self, client: HttpClient, server: Server) -> None:
+    def test_nothing_is_sent_outside_of_a_run(self, client: HttpClient, server: Server) -> None:
         client.get(server.url(), hosts=["*"])
         assert our_headers(server.seen[0]) == set()
 
-    def test_nothing_to_a_host_that_is_not_allowed(
+    def test_nothing_is_sent_to_a_host_that_is_not_allowed(
         self, client: HttpClient, server: Server
     ) -> None:
         with scope(IN_TRACE):
@@ -73,7 +77,7 @@ class TestSent:
     @pytest.mark.parametrize(
         "value", ["a\r\nX-Admin: yes", "a\nX-Admin: yes", "a\rb", "Zoë", "a\0b", " a", "a\t"]
     )
-    def test_no_value_that_a_header_cannot_hold(
+    def test_no_value_is_sent_that_a_header_cannot_hold(
         self, client: HttpClient, server: Server, value: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         with scope(request_id=value, tenant="acme"):
@@ -86,7 +90,9 @@ class TestSent:
         ]
         assert "request_id in X-Request-Id: not sent" in caplog.text
 
-    def test_no_trace_id_that_breaks_the_line(self, client: HttpClient, server: Server) -> None:
+    def test_no_trace_id_is_sent_that_breaks_the_line(
+        self, client: HttpClient, server: Server
+    ) -> None:
         with scope(trace_id=f"{TRACE}\r\nX-Admin: yes", span_id=f"{SPAN}\n", tracestate="a=1\r\nb"):
             assert client.get(server.url(), hosts=OURS) == 200
         assert server.seen[0].headers["X-Admin"] is None
@@ -94,13 +100,15 @@ class TestSent:
 
 
 class TestTheCallersOwn:
-    def test_header_stays_whatever_its_case(self, client: HttpClient, server: Server) -> None:
+    def test_the_callers_own_header_stays_whatever_its_case(
+        self, client: HttpClient, server: Server
+    ) -> None:
         with scope(IN_TRACE):
             client.get(server.url(), {"x-request-ID": "mine"}, hosts=OURS)
         assert server.seen[0].headers.get_all("X-Request-Id") == ["mine"]
 
     @pytest.mark.parametrize("own", ["traceparent", "tracestate"])
-    def test_trace_stays_and_nothing_of_ours_joins_it(
+    def test_the_callers_own_trace_stays_and_nothing_of_ours_joins_it(
         self, client: HttpClient, server: Server, own: str
     ) -> None:
         with scope(IN_TRACE):
@@ -108,7 +116,9 @@ class TestTheCallersOwn:
         assert our_headers(server.seen[0]) == {"x-request-id", own}
         assert server.seen[0].headers[own] == "mine"
 
-    def test_headers_are_not_written_into(self, client: HttpClient, server: Server) -> None:
+    def test_the_callers_own_headers_are_not_written_into(
+        self, client: HttpClient, server: Server
+    ) -> None:
         headers = {"X-Own": "1"}
         for request_id in ("r-1", "r-2"):
             with scope(request_id=request_id):
@@ -118,7 +128,7 @@ class TestTheCallersOwn:
 
 
 class TestRedirect:
-    def test_to_a_host_that_is_not_allowed_carries_nothing(
+    def test_a_redirect_to_a_host_that_is_not_allowed_carries_nothing(
         self, client: HttpClient, server: Server
     ) -> None:
         with scope(IN_TRACE):
@@ -128,7 +138,7 @@ class TestRedirect:
             (THEIRS, set()),
         ]
 
-    def test_to_an_allowed_host_carries_the_context(
+    def test_a_redirect_to_an_allowed_host_carries_the_context(
         self, client: HttpClient, server: Server
     ) -> None:
         with scope(IN_TRACE):
@@ -138,7 +148,7 @@ class TestRedirect:
             (OURS[0], ALL),
         ]
 
-    def test_there_and_back_is_decided_at_each_hop(
+    def test_a_redirect_there_and_back_is_decided_at_each_hop(
         self, client: HttpClient, server: Server
     ) -> None:
         back = server.redirecting(server.url(), host=THEIRS, status=307)
@@ -146,7 +156,7 @@ class TestRedirect:
             assert client.get(server.redirecting(back, status=307), hosts=OURS) == 200
         assert [our_headers(seen) for seen in server.seen] == [ALL, set(), ALL]
 
-    def test_between_allowed_hosts_is_a_span_for_each_hop(
+    def test_a_redirect_between_allowed_hosts_is_a_span_for_each_hop(
         self, client: HttpClient, server: Server
     ) -> None:
         with scope(IN_TRACE):
@@ -156,7 +166,7 @@ class TestRedirect:
         assert parents[0] != parents[1]
         assert [seen.headers.get_all("X-Request-Id") for seen in server.seen] == [["r-1"], ["r-1"]]
 
-    def test_to_another_port_that_is_not_allowed_carries_nothing(
+    def test_a_redirect_to_another_port_that_is_not_allowed_carries_nothing(
         self, client: HttpClient, server: Server, other: Server
     ) -> None:
         with scope(IN_TRACE):
@@ -171,7 +181,7 @@ class TestLogged:
     def _info(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO, "mqctx.calls")
 
-    def test_method_host_path_status_and_milliseconds_and_no_secret(
+    def test_a_line_has_method_host_path_status_and_milliseconds_and_no_secret(
         self, client: HttpClient, server: Server, caplog: pytest.LogCaptureFixture
     ) -> None:
         url = server.url("/orders/7?token=secret").replace("//", "//ada:secret@")
@@ -191,7 +201,7 @@ class TestLogged:
         assert "error.type" not in vars(record)
         assert "secret" not in str(vars(record))
 
-    def test_each_hop_of_a_redirect(
+    def test_each_hop_of_a_redirect_is_logged(
         self, client: HttpClient, server: Server, caplog: pytest.LogCaptureFixture
     ) -> None:
         client.get(server.redirecting(server.url(host=THEIRS)), hosts=[], log=True)
@@ -201,7 +211,7 @@ class TestLogged:
         ]
         assert hops == [("127.0.0.1", 302), (THEIRS, 200)]
 
-    def test_an_error_by_its_type(
+    def test_an_error_is_logged_by_its_type(
         self, client: HttpClient, nobody: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         with pytest.raises(client.refused):
@@ -211,7 +221,7 @@ class TestLogged:
         assert "http.response.status_code" not in vars(record)
         assert record.getMessage().startswith(f"GET 127.0.0.1/: {client.refused.__name__} in ")
 
-    def test_nothing_unless_asked_for(
+    def test_nothing_is_logged_unless_asked_for(
         self, client: HttpClient, server: Server, caplog: pytest.LogCaptureFixture
     ) -> None:
         client.get(server.url(), hosts=OURS)

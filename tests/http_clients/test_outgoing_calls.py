@@ -49,7 +49,7 @@ class TestHosts:
             ("*:8443", "https://anyone.org:8443/"),
         ],
     )
-    def test_that_are_allowed(self, host: str, url: str) -> None:
+    def test_hosts_that_are_allowed_get_the_headers(self, host: str, url: str) -> None:
         with scope(request_id="r-1"):
             assert headers_sent(url, hosts=["other.org", host])["X-Request-Id"] == "r-1"
 
@@ -74,15 +74,15 @@ class TestHosts:
             ("*:8443", "https://anyone.org/"),
         ],
     )
-    def test_that_are_not(self, host: str, url: str) -> None:
+    def test_hosts_that_are_not_allowed_get_no_header(self, host: str, url: str) -> None:
         with scope(request_id="r-1"):
             assert "X-Request-Id" not in headers_sent(url, hosts=[host])
 
-    def test_may_be_none_at_all(self) -> None:
+    def test_hosts_may_be_none_at_all(self) -> None:
         with scope(request_id="r-1"):
             assert "X-Request-Id" not in headers_sent(hosts=[])
 
-    def test_have_to_be_named(self) -> None:
+    def test_hosts_have_to_be_named(self) -> None:
         with pytest.raises(TypeError, match="hosts"):
             ContextTransport(httpx.MockTransport(echo_headers))  # type: ignore[call-arg]
 
@@ -94,19 +94,19 @@ class TestHosts:
             *("api.internal\n", "api internal", "a:0", "a:65536", "a:123456"),
         ],
     )
-    def test_that_are_none_are_refused(self, host: str) -> None:
+    def test_hosts_that_are_none_are_refused(self, host: str) -> None:
         with pytest.raises(ConfigurationError, match="hosts: .* is no host; give its name"):
             headers_sent(hosts=[host])
 
     @pytest.mark.parametrize("hosts", ["api.internal", b"api.internal", None, [5], 5])
-    def test_that_are_no_list_of_texts_are_refused(self, hosts: Any) -> None:
+    def test_hosts_that_are_no_list_of_texts_are_refused(self, hosts: Any) -> None:
         with pytest.raises(ConfigurationError, match=r"hosts: .*\['api.internal'"):
             headers_sent(hosts=hosts)
 
 
 class TestHeaders:
     @pytest.mark.parametrize("header", ["", "X Tenant", "X-Tenant:", "X-Ténant", "X\r\nY"])
-    def test_that_are_none_are_refused(self, header: str) -> None:
+    def test_headers_that_are_none_are_refused(self, header: str) -> None:
         with pytest.raises(
             ConfigurationError, match="headers: .* cannot be the name of an HTTP header"
         ):
@@ -115,7 +115,7 @@ class TestHeaders:
     @pytest.mark.parametrize(
         "headers", [{"a": "X-Id", "b": "x-id"}, {"a": "Traceparent"}, {"a": "tracestate"}]
     )
-    def test_that_are_written_already_are_refused(self, headers: dict[str, str]) -> None:
+    def test_headers_that_are_written_already_are_refused(self, headers: dict[str, str]) -> None:
         with pytest.raises(ConfigurationError, match="headers: .* is written already"):
             headers_sent(hosts=[], headers=headers)
 
@@ -134,22 +134,22 @@ class TestHeaders:
             (["X-Tenant-Id"], "headers: expected a mapping of names to headers"),
         ],
     )
-    def test_that_cannot_be_meant_are_refused(self, headers: Any, said: str) -> None:
+    def test_headers_that_cannot_be_meant_are_refused(self, headers: Any, said: str) -> None:
         with pytest.raises(ConfigurationError, match=said):
             headers_sent(hosts=[], headers=headers)
 
     @pytest.mark.parametrize("header", ["X-Tenant", "x-tenant", "Tenant", "X-Id"])
-    def test_of_a_name_that_begins_as_headers_do_are_sent(self, header: str) -> None:
+    def test_headers_of_a_name_that_begins_as_headers_do_are_sent(self, header: str) -> None:
         with scope({"x-tenant": "acme"}):
             assert headers_sent(hosts=["*"], headers={"x-tenant": header})[header] == "acme"
 
     @pytest.mark.parametrize(
         "headers", [{"tenant": "Tenant"}, {"tenant-id": "X-Tenant"}, {"userId": "user"}]
     )
-    def test_of_unusual_names_are_taken(self, headers: dict[str, str]) -> None:
+    def test_headers_of_unusual_names_are_taken(self, headers: dict[str, str]) -> None:
         headers_sent(hosts=[], headers=headers)
 
-    def test_given_are_copied(self) -> None:
+    def test_headers_given_are_copied(self) -> None:
         headers = {"value": "X-Value"}
         transport = ContextTransport(
             httpx.MockTransport(echo_headers), hosts=["*"], headers=headers
@@ -177,7 +177,7 @@ class TestValues:
             *((7, "7"), (1.5, "1.5"), (True, "true"), (["é", 1], '["\\u00e9",1]'), ({}, "{}")),
         ],
     )
-    def test_go_as_text_or_as_json(self, value: object, text: str) -> None:
+    def test_values_go_as_text_or_as_json(self, value: object, text: str) -> None:
         with scope(value=value):
             assert headers_sent(hosts=["*"], headers=MANY)["X-Value"] == text
 
@@ -185,28 +185,28 @@ class TestValues:
         with scope(value=None):
             assert not {"X-Value", "X-Other"} & headers_sent(hosts=["*"], headers=MANY).keys()
 
-    def test_of_a_declared_type_go_as_what_they_are_in_json(self) -> None:
+    def test_values_of_a_declared_type_go_as_what_they_are_in_json(self) -> None:
         value, other = Variable("value", uuid.UUID), Variable("other", Colour)
         number = uuid.UUID(int=7)
         with value.scope(number), other.scope(Colour.RED):
             headers = headers_sent(hosts=["*"], headers=MANY)
         assert (headers["X-Value"], headers["X-Other"]) == (str(number), "red")
 
-    def test_that_are_local_stay(self) -> None:
+    def test_values_that_are_local_stay(self) -> None:
         secret = Variable("value", str, local=True)
         with secret.scope("secret"), scope(other="1"):
             headers = headers_sent(hosts=["*"], headers=MANY)
         assert "X-Value" not in headers
         assert headers["X-Other"] == "1"
 
-    def test_of_a_linked_contextvar_are_the_current_ones(self) -> None:
+    def test_values_of_a_linked_contextvar_are_the_current_ones(self) -> None:
         other = ContextVar("other", default="")
         Variable("value", str, contextvar=other)
         with scope(value="before"):
             other.set("now")
             assert headers_sent(hosts=["*"], headers=MANY)["X-Value"] == "now"
 
-    def test_that_cannot_travel_are_left_out_with_a_warning(
+    def test_values_that_cannot_travel_are_left_out_with_a_warning(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         linked: ContextVar[object] = ContextVar("linked", default=None)
@@ -221,7 +221,7 @@ class TestValues:
         assert headers["X-Other"] == "1"
         assert "value in X-Value: not sent" in caplog.text
 
-    def test_are_those_of_the_moment_of_the_call(self) -> None:
+    def test_values_are_those_of_the_moment_of_the_call(self) -> None:
         with scope(request_id="r-1"):
             assert current() == {"request_id": "r-1"}
             transport = ContextTransport(httpx.MockTransport(echo_headers), hosts=["*"])
@@ -234,7 +234,7 @@ class TestLine:
     def _info(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO, "mqctx.calls")
 
-    def test_is_one_printable_bounded_line(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_line_is_one_printable_bounded_line(self, caplog: pytest.LogCaptureFixture) -> None:
         policy = OutgoingCallPolicy(hosts=[], log=True)
         with policy.logged("GET\n\x1b[2J", f"https://api\u202e/\n{'x' * 9999}") as answer:
             answer.status = 200
@@ -243,7 +243,7 @@ class TestLine:
         assert record.getMessage().isprintable()
         assert len(record.getMessage()) < 3000
 
-    def test_of_a_call_that_a_log_handler_makes_is_not_written(
+    def test_a_line_of_a_call_that_a_log_handler_makes_is_not_written(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         policy = OutgoingCallPolicy(hosts=[], log=True)

@@ -57,7 +57,7 @@ async def processed_messages(queue: Any) -> AsyncIterator[Any]:
 
 class TestWorkersThatShareAnIterator:
     @pytest.mark.asyncio
-    async def test_have_each_its_own_messages_context_and_none_after_the_loop(
+    async def test_workers_on_one_iterator_have_each_their_messages_context_and_none_afterwards(
         self, amqp_url: str, connect: Connect
     ) -> None:
         async def work(messages: Any) -> None:
@@ -74,7 +74,7 @@ class TestWorkersThatShareAnIterator:
             await asyncio.gather(work(messages), work(messages))
 
     @pytest.mark.asyncio
-    async def test_are_outside_when_they_break_out_of_the_loop(
+    async def test_workers_on_one_iterator_are_outside_when_they_break_out_of_the_loop(
         self, amqp_url: str, connect: Connect
     ) -> None:
         async def work(messages: Any) -> None:
@@ -87,7 +87,7 @@ class TestWorkersThatShareAnIterator:
             await asyncio.gather(work(messages), work(messages))
 
     @pytest.mark.asyncio
-    async def test_finish_the_message_in_its_context_when_the_iterator_was_left(
+    async def test_workers_on_one_iterator_finish_their_message_in_its_context_when_it_was_left(
         self, amqp_url: str, connect: Connect
     ) -> None:
         entered, left = asyncio.Event(), asyncio.Event()
@@ -110,7 +110,7 @@ class TestWorkersThatShareAnIterator:
 
 class TestGenerator:
     @pytest.mark.asyncio
-    async def test_that_is_left_early_leaves_nothing_active(
+    async def test_a_generator_that_is_left_early_leaves_nothing_active(
         self, amqp_url: str, connect: Connect
     ) -> None:
         async def first(queue: Any) -> Any:
@@ -126,7 +126,7 @@ class TestGenerator:
             assert current() == AMBIENT
 
     @pytest.mark.asyncio
-    async def test_that_is_left_early_leaves_its_owner_where_it_was_for_bind(
+    async def test_a_generator_that_is_left_early_leaves_its_owner_where_it_was_for_bind(
         self, amqp_url: str, connect: Connect
     ) -> None:
         async def bind_after(queue: Any) -> None:
@@ -143,7 +143,7 @@ class TestGenerator:
                 await asyncio.create_task(bind_after(queue), context=contextvars.Context())
 
     @pytest.mark.asyncio
-    async def test_that_takes_each_message_by_itself_leaves_nothing_active(
+    async def test_a_generator_that_takes_each_message_by_itself_leaves_nothing_active(
         self, amqp_url: str, connect: Connect
     ) -> None:
         async def one_by_one(queue: Any) -> AsyncIterator[Any]:
@@ -159,7 +159,7 @@ class TestGenerator:
             assert current() == AMBIENT
 
     @pytest.mark.asyncio
-    async def test_that_another_task_closes_gives_linked_variables_back(
+    async def test_a_generator_that_another_task_closes_gives_linked_variables_back(
         self, amqp_url: str, connect: Connect
     ) -> None:
         number: ContextVar[int] = ContextVar("number", default=-1)
@@ -183,7 +183,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 class TestNext:
     @pytest.mark.asyncio
-    async def test_that_another_task_awaits_is_in_the_callers_body_all_the_same(
+    async def test_anext_that_another_task_awaits_is_in_the_callers_body_all_the_same(
         self, amqp_url: str, connect: Connect
     ) -> None:
         async with queue_of_count(amqp_url, connect, 3) as queue:
@@ -196,7 +196,7 @@ class TestNext:
             assert current() == AMBIENT
 
     @pytest.mark.asyncio
-    async def test_that_times_out_leaves_nothing_active(
+    async def test_anext_that_times_out_leaves_nothing_active(
         self, amqp_url: str, connect: Connect
     ) -> None:
         async with queue_of_count(amqp_url, connect, 0) as queue, queue.iterator() as messages:
@@ -205,7 +205,9 @@ class TestNext:
             assert current() == AMBIENT
 
     @pytest.mark.asyncio
-    async def test_of_several_at_once_is_left_alone(self, amqp_url: str, connect: Connect) -> None:
+    async def test_anext_of_several_at_once_is_left_alone(
+        self, amqp_url: str, connect: Connect
+    ) -> None:
         async with (
             queue_of_count(amqp_url, connect, 3) as queue,
             queue_of_count(amqp_url, connect, 3) as other,
@@ -220,7 +222,7 @@ class TestNext:
             assert current() == of(message)
 
     @pytest.mark.asyncio
-    async def test_that_another_task_awaits_is_left_alone_where_variables_are_linked(
+    async def test_anext_that_another_task_awaits_is_left_alone_where_variables_are_linked(
         self, amqp_url: str, connect: Connect
     ) -> None:
         number: ContextVar[int] = ContextVar("number", default=-1)
@@ -237,7 +239,7 @@ class TestNext:
         assert number.get() == -1
 
     @pytest.mark.asyncio
-    async def test_on_what_aiter_returned_ends_with_the_block(
+    async def test_anext_on_what_aiter_returned_ends_with_the_block(
         self, amqp_url: str, connect: Connect
     ) -> None:
         async with queue_of_count(amqp_url, connect, 1) as queue:
@@ -252,7 +254,9 @@ class TestNext:
 
 class TestBlocks:
     @pytest.mark.asyncio
-    async def test_that_overlap_leave_nothing_active(self, amqp_url: str, connect: Connect) -> None:
+    async def test_blocks_that_overlap_leave_nothing_active(
+        self, amqp_url: str, connect: Connect
+    ) -> None:
         async with queue_of_count(amqp_url, connect, 2) as queue:
             first, second = await queue.get(), await queue.get()
             one, two = first.process(), second.process()
@@ -264,7 +268,7 @@ class TestBlocks:
             assert current() == AMBIENT
 
     @pytest.mark.asyncio
-    async def test_that_overlap_all_the_time_take_no_more_memory(
+    async def test_blocks_that_overlap_all_the_time_take_no_more_memory(
         self, amqp_url: str, connect: Connect
     ) -> None:
         count = 8
@@ -284,7 +288,7 @@ class TestBlocks:
             assert current() == AMBIENT
 
     @pytest.mark.asyncio
-    async def test_that_overlap_give_linked_variables_back(
+    async def test_blocks_that_overlap_give_linked_variables_back(
         self, amqp_url: str, connect: Connect
     ) -> None:
         number: ContextVar[int] = ContextVar("number", default=-1)
@@ -302,7 +306,7 @@ class TestBlocks:
             assert number.get() == -1
 
     @pytest.mark.asyncio
-    async def test_keep_the_context_for_what_was_started_in_them(
+    async def test_blocks_keep_the_context_for_what_was_started_in_them(
         self, amqp_url: str, connect: Connect
     ) -> None:
         over = asyncio.Event()
@@ -329,7 +333,7 @@ class TestBlocks:
         assert sorted(context["n"] for context in seen) == [0, 0, 1, 1]
 
     @pytest.mark.asyncio
-    async def test_of_tasks_that_each_start_the_next_take_no_more_memory(
+    async def test_blocks_of_tasks_that_each_start_the_next_take_no_more_memory(
         self, amqp_url: str, connect: Connect
     ) -> None:
         depths: list[int] = []
@@ -347,7 +351,7 @@ class TestBlocks:
         assert max(depths) == 1
 
     @pytest.mark.asyncio
-    async def test_that_are_open_when_the_hooks_go_are_ended_all_the_same(
+    async def test_blocks_that_are_open_when_the_hooks_go_are_ended_all_the_same(
         self, amqp_url: str, connect: Connect
     ) -> None:
         async with queue_of_count(amqp_url, connect, 2) as queue:

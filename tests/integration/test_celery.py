@@ -220,19 +220,19 @@ def test_an_errback_carries_the_context_of_the_task_that_failed(worker: Worker) 
 class TestInTheMainProcess:
     """What the worker does for a task whose process is gone."""
 
-    def test_an_errback_of_a_task_that_took_too_long(self, worker: Worker) -> None:
+    def test_an_errback_of_a_task_that_took_too_long_has_its_context(self, worker: Worker) -> None:
         errback = worker.task("errback")
         failed = worker.task("sleep").apply_async(time_limit=1, link_error=errback)
         assert worker.reported(failed.id) == ADA
 
-    def test_an_errback_of_a_task_whose_process_died(self, worker: Worker) -> None:
+    def test_an_errback_of_a_task_whose_process_died_has_its_context(self, worker: Worker) -> None:
         failed = worker.task("die").apply_async(link_error=worker.task("errback"))
         assert worker.reported(failed.id) == ADA
 
     @pytest.mark.skipif(
         not hasattr(celery.Task, "retry_on_worker_lost"), reason="newer than this Celery"
     )
-    def test_the_retry_of_a_task_whose_process_died(self, worker: Worker) -> None:
+    def test_the_retry_of_a_task_whose_process_died_has_its_context(self, worker: Worker) -> None:
         assert awaited_result(worker.task("die_once").delay()) == [ADA]
 
 

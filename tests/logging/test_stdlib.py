@@ -246,7 +246,7 @@ class TestLater:
         return put
 
     @pytest.mark.parametrize("view", VIEWS, ids=lambda view: str(view[0]))
-    def test_shows_the_context_in_which_it_was_made_as_the_last_handler_has_it(
+    def test_a_late_record_shows_the_context_in_which_it_was_made_as_the_last_handler_has_it(
         self,
         shop_logger: logging.Logger,
         behind: Behind,
@@ -261,7 +261,7 @@ class TestLater:
             write()
         assert target.noted == [expected]
 
-    def test_shows_nothing_of_who_writes_where_it_was_made_in_no_run(
+    def test_a_late_record_shows_nothing_of_who_writes_where_it_was_made_in_no_run(
         self, shop_logger: logging.Logger, behind: Behind
     ) -> None:
         target = Fields()
@@ -271,7 +271,7 @@ class TestLater:
             write()
         assert target.noted == [{}]
 
-    def test_belongs_to_a_context_from_the_filter_of_any_handler_on(
+    def test_a_late_record_belongs_to_a_context_from_the_filter_of_any_handler_on(
         self, shop_logger: logging.Logger, behind: Behind
     ) -> None:
         shop_logger.addHandler(Fields(names=[]))
@@ -283,7 +283,7 @@ class TestLater:
             write()
         assert target.noted == [{"user": "ada"}]
 
-    def test_can_be_asked_for_its_context(self, shop_logger: logging.Logger) -> None:
+    def test_a_late_record_can_be_asked_for_its_context(self, shop_logger: logging.Logger) -> None:
         handler = Records(ContextFilter(names=[]))
         shop_logger.addHandler(handler)
         with scope(user="ada"):
@@ -352,7 +352,7 @@ def brought(**values: object) -> mqctx.Context:
 
 
 class TestNamesThatStrangersChose:
-    def test_are_shown_in_a_place_of_their_own(self) -> None:
+    def test_names_that_strangers_chose_are_shown_in_a_place_of_their_own(self) -> None:
         with brought(request_id="r-1", service="theirs", level="DEBUG").scope():
             assert added(ContextFilter()) == {
                 "request_id": "r-1",
@@ -360,7 +360,9 @@ class TestNamesThatStrangersChose:
                 "context.level": "DEBUG",
             }
 
-    def test_are_fields_where_this_process_declares_or_sets_them(self) -> None:
+    def test_names_that_strangers_chose_are_fields_where_this_process_declares_or_sets_them(
+        self,
+    ) -> None:
         mqctx.Variable("tenant", str)
         with brought(tenant="acme", user="eve", unchosen=7).scope(), scope(user="ada"):
             assert added(ContextFilter()) == {
@@ -369,12 +371,12 @@ class TestNamesThatStrangersChose:
                 "context.unchosen": 7,
             }
 
-    def test_are_fields_where_a_setting_has_them(self) -> None:
+    def test_names_that_strangers_chose_are_fields_where_a_setting_has_them(self) -> None:
         FlatFormat({"tenant": "Tenant"})
         with brought(tenant="acme").scope():
             assert added(ContextFilter()) == {"tenant": "acme"}
 
-    def test_are_fields_where_the_signature_counts(self) -> None:
+    def test_names_that_strangers_chose_are_fields_where_the_signature_counts(self) -> None:
         signed = mqctx.Propagator(
             formats=[SignedFormat(mqctx.JsonFormat(), {"k1": "0123456789abcdefghijklmnopqrstuv"})]
         )
@@ -391,13 +393,15 @@ class TestNamesThatStrangersChose:
             ({"attribute": "context"}, {"context": {"service": "theirs"}}),
         ],
     )
-    def test_are_shown_as_the_filter_is_told(
+    def test_names_that_strangers_chose_are_shown_as_the_filter_is_told(
         self, settings: dict[str, Any], expected: dict[str, Any]
     ) -> None:
         with brought(service="theirs").scope():
             assert added(ContextFilter(**settings)) == expected
 
-    def test_never_take_the_place_of_a_value_that_was_set_here(self) -> None:
+    def test_names_that_strangers_chose_never_take_the_place_of_a_value_that_was_set_here(
+        self,
+    ) -> None:
         with brought(service="theirs").scope(), scope({"context.service": "ours"}):
             assert added(ContextFilter()) == {"context.service": "ours"}
 
@@ -531,14 +535,16 @@ class Handle:
 
 
 class TestInOneAttribute:
-    def test_is_a_mapping(self) -> None:
+    def test_the_one_attribute_is_a_mapping(self) -> None:
         with scope(request_id="r-1", user="ada", password="s3cret"):
             one = ContextFilter(
                 ["user", "password"], prefix="c.", redact=["password"], attribute="context"
             )
             assert added(one) == {"context": {"c.user": "ada", "c.password": "***"}}
 
-    def test_is_text_that_never_lacks_in_a_format(self, shop_logger: logging.Logger) -> None:
+    def test_the_one_attribute_is_text_that_never_lacks_in_a_format(
+        self, shop_logger: logging.Logger
+    ) -> None:
         written, handler = text(
             logging.Formatter("%(message)s [%(context)s]"), ContextFilter(attribute="context")
         )
@@ -565,11 +571,13 @@ class TestInOneAttribute:
             ("x" * 5000, "x" * 4096 + "..."),
         ],
     )
-    def test_is_one_line_whatever_the_values(self, value: object, shown: str) -> None:
+    def test_the_one_attribute_is_one_line_whatever_the_values(
+        self, value: object, shown: str
+    ) -> None:
         with scope(a=value, b=1):
             assert str(added(IN_ONE)["context"]) == f"a={shown} b=1"
 
-    def test_shows_a_declared_type_as_its_text(self) -> None:
+    def test_the_one_attribute_shows_a_declared_type_as_its_text(self) -> None:
         mqctx.Variable("order", UUID)
         with scope(order=(order := uuid4())):
             assert str(added(IN_ONE)["context"]) == f"order={order}"
@@ -578,7 +586,7 @@ class TestInOneAttribute:
         ("shown", "expected"),
         [("raw\n\x1b[2J", r"'raw\n\x1b[2J'"), (None, "<tests.logging.test_stdlib.Handle>")],
     )
-    def test_is_one_line_whatever_a_local_value_says_of_itself(
+    def test_the_one_attribute_is_one_line_whatever_a_local_value_says_of_itself(
         self, shown: str | None, expected: str
     ) -> None:
         mqctx.Variable("handle", Handle, local=True)
@@ -586,16 +594,18 @@ class TestInOneAttribute:
             in_one = added(ContextFilter(["handle"], attribute="context"))["context"]
         assert str(in_one) == f"handle={expected}"
 
-    def test_holds_names_that_a_record_has_of_its_own(self) -> None:
+    def test_the_one_attribute_holds_names_that_a_record_has_of_its_own(self) -> None:
         with scope(name="ada"):
             assert added(ContextFilter(attribute="context")) == {"context": {"name": "ada"}}
 
-    def test_leaves_what_the_caller_gave_with_extra(self) -> None:
+    def test_the_one_attribute_leaves_what_the_caller_gave_with_extra(self) -> None:
         with scope(name="ada"):
             given = added(ContextFilter(attribute="context"), context=None)
         assert given == {"context": None}
 
-    def test_is_chosen_by_each_handler_anew(self, shop_logger: logging.Logger) -> None:
+    def test_the_one_attribute_is_chosen_by_each_handler_anew(
+        self, shop_logger: logging.Logger
+    ) -> None:
         first, handler = text(logging.Formatter("%(context)s"), ContextFilter(attribute="context"))
         second, other = text(
             logging.Formatter("%(context)s"), ContextFilter(redact=["user"], attribute="context")
@@ -607,7 +617,9 @@ class TestInOneAttribute:
         assert (first.getvalue(), second.getvalue()) == ("user=ada\n", "user=***\n")
 
     @pytest.mark.parametrize("name", ["name", "message", "asctime"])
-    def test_refuses_a_name_that_records_have_of_their_own(self, name: str) -> None:
+    def test_the_one_attribute_refuses_a_name_that_records_have_of_their_own(
+        self, name: str
+    ) -> None:
         with pytest.raises(mqctx.ConfigurationError, match=f"^attribute: a record has a '{name}'"):
             ContextFilter(attribute=name)
 

@@ -160,7 +160,9 @@ class TestBesideLogging:
         yield logger
         logger.handlers.clear()
 
-    def test_shows_it_in_records_of_either(self, shop: logging.Logger, written: StringIO) -> None:
+    def test_structlog_beside_logging_shows_the_context_in_records_of_either(
+        self, shop: logging.Logger, written: StringIO
+    ) -> None:
         wrap = structlog.stdlib.ProcessorFormatter.wrap_for_formatter
         logger = structlog.wrap_logger(shop, [ContextProcessor(), wrap])
         with scope(request_id="r-1"):
@@ -171,7 +173,7 @@ class TestBesideLogging:
             {"event": "3 books", "request_id": "r-1"},
         ]
 
-    def test_shows_a_record_that_is_written_later_as_it_was_logged(
+    def test_structlog_shows_a_record_that_is_written_later_as_it_was_logged(
         self, shop: logging.Logger, written: StringIO
     ) -> None:
         buffer = logging.handlers.MemoryHandler(100, target=shop.handlers[0])
@@ -188,7 +190,7 @@ class TestBesideLogging:
             {"event": "billing", "request_id": "r-1"},
         ]
 
-    def test_shows_nothing_of_who_writes_a_record_that_no_filter_has_seen(
+    def test_structlog_shows_nothing_of_who_writes_a_record_that_no_filter_has_seen(
         self, shop: logging.Logger, written: StringIO
     ) -> None:
         shop.handlers[0].filters.clear()
@@ -197,7 +199,7 @@ class TestBesideLogging:
         assert json.loads(written.getvalue()) == {"event": "3 books"}
 
     @pytest.mark.parametrize("position", [0, 1])
-    def test_has_its_own_view_beside_what_the_filter_gave_to_the_record(
+    def test_structlog_has_its_own_view_beside_what_the_filter_gave_to_the_record(
         self, shop: logging.Logger, written: StringIO, position: int
     ) -> None:
         formatter: Any = shop.handlers[0].formatter
@@ -209,7 +211,7 @@ class TestBesideLogging:
         line = json.loads(written.getvalue())
         assert line == {"event": "paid", "order": 7, "ctx.card": "***", "ctx.user": "ada"}
 
-    def test_leaves_the_record_and_its_context_to_the_processors_that_follow(
+    def test_structlog_leaves_the_record_and_its_context_to_the_processors_that_follow(
         self, shop: logging.Logger, written: StringIO
     ) -> None:
         formatter: Any = shop.handlers[0].formatter

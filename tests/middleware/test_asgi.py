@@ -175,7 +175,7 @@ async def test_trailers_and_hints_do_not_complete_the_response(
 
 class TestDisconnect:
     @pytest.mark.asyncio
-    async def test_before_any_response_is_a_499(self, lines: Lines) -> None:
+    async def test_a_disconnect_before_any_response_is_a_499(self, lines: Lines) -> None:
         async def app(_scope: Any, receive: Any, _send: Any) -> None:
             assert (await receive())["type"] == "http.request"
             assert await receive() == GONE
@@ -185,7 +185,9 @@ class TestDisconnect:
         assert lines.texts == ["request completed: GET /orders 499 (client disconnected)"]
 
     @pytest.mark.asyncio
-    async def test_that_the_application_raises_about_is_a_499(self, lines: Lines) -> None:
+    async def test_a_disconnect_that_the_application_raises_about_is_a_499(
+        self, lines: Lines
+    ) -> None:
         async def app(_scope: Any, receive: Any, _send: Any) -> None:
             await receive()
             raise ConnectionError
@@ -195,7 +197,7 @@ class TestDisconnect:
         assert lines.texts == ["request completed: GET /orders 499 (client disconnected)"]
 
     @pytest.mark.asyncio
-    async def test_in_the_middle_of_a_response_has_the_status_that_was_sent(
+    async def test_a_disconnect_in_the_middle_of_a_response_has_the_status_that_was_sent(
         self, lines: Lines
     ) -> None:
         async def app(_scope: Any, receive: Any, send: Any) -> None:
@@ -207,7 +209,9 @@ class TestDisconnect:
         assert lines.texts == ["request completed: GET /orders 200 (client disconnected)"]
 
     @pytest.mark.asyncio
-    async def test_that_the_application_does_not_mind_is_noted(self, lines: Lines) -> None:
+    async def test_a_disconnect_that_the_application_does_not_mind_is_noted(
+        self, lines: Lines
+    ) -> None:
         async def app(_scope: Any, receive: Any, send: Any) -> None:
             await receive()
             await send(START)
@@ -217,7 +221,7 @@ class TestDisconnect:
         assert lines.texts == ["request completed: GET /orders 200 (client disconnected)"]
 
     @pytest.mark.asyncio
-    async def test_that_only_sending_tells_is_noted(
+    async def test_a_disconnect_that_only_sending_tells_is_noted(
         self, asgi_server: FakeServer, lines: Lines
     ) -> None:
         async def app(_scope: Any, _receive: Any, send: Any) -> None:
@@ -230,7 +234,7 @@ class TestDisconnect:
         assert lines.texts == ["request completed: GET /orders 200 (client disconnected)"]
 
     @pytest.mark.asyncio
-    async def test_after_the_response_is_none(self, lines: Lines) -> None:
+    async def test_a_disconnect_after_the_response_is_none(self, lines: Lines) -> None:
         async def app(_scope: Any, receive: Any, send: Any) -> None:
             await send(FAILED)
             await send(LAST)
@@ -345,7 +349,7 @@ class TestServer:
     """Its `receive` and `send` are awaited in context variables of its own."""
 
     @pytest.mark.asyncio
-    async def test_sees_its_own_context_variables_and_the_lent_context(self) -> None:
+    async def test_the_server_sees_its_own_context_variables_and_the_lent_context(self) -> None:
         async def receive() -> dict[str, Any]:
             seen.append((other.get(), current()["request_id"]))
             await asyncio.sleep(0)
@@ -368,7 +372,9 @@ class TestServer:
 
     @pytest.mark.asyncio
     @pytest.mark.parametrize("around", [{}, {"service": "shop"}])
-    async def test_leaves_nothing_to_what_it_starts_meanwhile(self, around: dict[str, str]) -> None:
+    async def test_the_server_leaves_nothing_to_what_it_starts_meanwhile(
+        self, around: dict[str, str]
+    ) -> None:
         async def receive() -> dict[str, Any]:
             asyncio.get_running_loop().call_later(0, reader_is_called)
             tasks.append(asyncio.create_task(next_request()))
@@ -405,7 +411,7 @@ class TestServer:
         assert seen == [(around, "outside")] * 2
 
     @pytest.mark.asyncio
-    async def test_leaves_nothing_of_linked_context_variables(self) -> None:
+    async def test_the_server_leaves_nothing_of_linked_context_variables(self) -> None:
         async def receive() -> dict[str, Any]:
             variables.append(copy_context())
             seen.append((linked.get(), current().get("user")))
@@ -426,7 +432,7 @@ class TestServer:
         assert variables[0].run(current) == {}
 
     @pytest.mark.asyncio
-    async def test_may_be_awaited_by_several_tasks_at_once(self) -> None:
+    async def test_the_server_may_be_awaited_by_several_tasks_at_once(self) -> None:
         async def receive() -> dict[str, Any]:
             await sent.wait()
             assert current()["request_id"] == "r-1"
@@ -449,7 +455,7 @@ class TestServer:
         await ContextMiddleware(app)(given, receive, send)
 
     @pytest.mark.asyncio
-    async def test_may_give_something_else_to_await(self) -> None:
+    async def test_the_server_may_give_something_else_to_await(self) -> None:
         def receive() -> asyncio.Future[dict[str, Any]]:
             future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
             future.set_result({"type": "http.request"})
@@ -470,7 +476,7 @@ class TestWebSocket:
         return server
 
     @pytest.mark.asyncio
-    async def test_has_one_context_and_shows_its_id(self, lines: Lines) -> None:
+    async def test_a_websocket_has_one_context_and_shows_its_id(self, lines: Lines) -> None:
         async def app(_scope: Any, receive: Any, send: Any) -> None:
             await receive()
             await send(ACCEPT)
@@ -489,7 +495,9 @@ class TestWebSocket:
         assert "http.request.duration_ms" in lines.fields[0]
 
     @pytest.mark.asyncio
-    async def test_closed_by_the_client_has_the_clients_code(self, lines: Lines) -> None:
+    async def test_a_websocket_closed_by_the_client_has_the_clients_code(
+        self, lines: Lines
+    ) -> None:
         async def app(_scope: Any, receive: Any, send: Any) -> None:
             await receive()
             await send(ACCEPT)
@@ -500,7 +508,7 @@ class TestWebSocket:
         assert lines.texts == ["websocket closed: GET /live 1001"]
 
     @pytest.mark.asyncio
-    async def test_that_ends_with_an_exception_names_it(self, lines: Lines) -> None:
+    async def test_a_websocket_that_ends_with_an_exception_names_it(self, lines: Lines) -> None:
         async def app(_scope: Any, _receive: Any, send: Any) -> None:
             await send(ACCEPT)
             raise LookupError
@@ -510,7 +518,7 @@ class TestWebSocket:
         assert lines.texts == ["websocket closed: GET /live 1011 (LookupError)"]
 
     @pytest.mark.asyncio
-    async def test_that_the_application_leaves_open_is_closed_by_the_server(
+    async def test_a_websocket_that_the_application_leaves_open_is_closed_by_the_server(
         self, lines: Lines
     ) -> None:
         async def app(_scope: Any, _receive: Any, send: Any) -> None:
@@ -520,7 +528,7 @@ class TestWebSocket:
         assert lines.texts == ["websocket closed: GET /live 1000"]
 
     @pytest.mark.asyncio
-    async def test_that_is_refused_is_a_403(self, lines: Lines) -> None:
+    async def test_a_websocket_that_is_refused_is_a_403(self, lines: Lines) -> None:
         async def app(_scope: Any, _receive: Any, send: Any) -> None:
             await send({"type": "websocket.close"})
 
@@ -528,7 +536,9 @@ class TestWebSocket:
         assert lines.texts == ["request completed: GET /live 403"]
 
     @pytest.mark.asyncio
-    async def test_that_is_refused_with_a_response_has_its_status(self, lines: Lines) -> None:
+    async def test_a_websocket_that_is_refused_with_a_response_has_its_status(
+        self, lines: Lines
+    ) -> None:
         async def app(_scope: Any, _receive: Any, send: Any) -> None:
             await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
             await send({"type": "websocket.http.response.body", "body": b""})
@@ -538,7 +548,9 @@ class TestWebSocket:
         assert lines.texts == ["request completed: GET /live 401"]
 
     @pytest.mark.asyncio
-    async def test_whose_client_leaves_before_it_is_open_is_a_499(self, lines: Lines) -> None:
+    async def test_a_websocket_whose_client_leaves_before_it_is_open_is_a_499(
+        self, lines: Lines
+    ) -> None:
         async def app(_scope: Any, receive: Any, _send: Any) -> None:
             await receive()
             await receive()
@@ -547,7 +559,7 @@ class TestWebSocket:
         assert lines.texts == ["request completed: GET /live 499"]
 
     @pytest.mark.asyncio
-    async def test_whose_handshake_fails_is_a_500(self, lines: Lines) -> None:
+    async def test_a_websocket_whose_handshake_fails_is_a_500(self, lines: Lines) -> None:
         async def app(_scope: Any, _receive: Any, _send: Any) -> None:
             raise LookupError
 

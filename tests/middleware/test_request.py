@@ -45,14 +45,16 @@ class TestRequestId:
     @pytest.mark.parametrize(
         "given", ["r-1", "a" * 128, "Root=1-67891233-abcdef012345678912345678", "JKJa+m/Lv=:~.@_"]
     )
-    def test_of_the_client_is_taken_and_shown_on_the_response(
+    def test_the_request_id_of_the_client_is_taken_and_shown_on_the_response(
         self, ask: Ask, inside: CallInside, given: str
     ) -> None:
         answer = ask(inside, [("X-Request-Id", given)])
         assert inside[0]["request_id"] == answer["x-request-id"] == given
         assert (answer.status, answer.body) == (200, b"ok")
 
-    def test_is_new_for_each_request_that_brings_none(self, ask: Ask, inside: CallInside) -> None:
+    def test_the_request_id_is_new_for_each_request_that_brings_none(
+        self, ask: Ask, inside: CallInside
+    ) -> None:
         shown = [ask(inside)["x-request-id"], ask(inside, [("X-Request-Id", "")])["x-request-id"]]
         assert [context["request_id"] for context in inside] == shown
         assert len({str(UUID(text)) for text in shown}) == 2
@@ -60,7 +62,7 @@ class TestRequestId:
     @pytest.mark.parametrize(
         "given", ["a" * 129, "two words", "a,b", "r\n", "\r\nSet-Cookie: a=b", "ü", "<b>", "${x}"]
     )
-    def test_is_new_where_the_clients_could_be_taken_for_more_than_an_id(
+    def test_the_request_id_is_new_where_the_clients_could_be_taken_for_more_than_an_id(
         self, ask: Ask, inside: CallInside, caplog: pytest.LogCaptureFixture, given: str
     ) -> None:
         answer = ask(inside, [("X-Request-Id", given)])
@@ -69,11 +71,15 @@ class TestRequestId:
         assert "request_id in X-Request-Id" in caplog.text
         assert "(malformed)" in caplog.text
 
-    def test_is_new_where_the_client_sends_two(self, ask: Ask, inside: CallInside) -> None:
+    def test_the_request_id_is_new_where_the_client_sends_two(
+        self, ask: Ask, inside: CallInside
+    ) -> None:
         ask(inside, [("X-Request-Id", "r-1"), ("X-Request-Id", "r-2")])
         assert UUID(inside[0]["request_id"])
 
-    def test_is_new_where_the_client_is_not_trusted(self, ask: Ask, inside: CallInside) -> None:
+    def test_the_request_id_is_new_where_the_client_is_not_trusted(
+        self, ask: Ask, inside: CallInside
+    ) -> None:
         headers = [("X-Request-Id", "r-1"), ("traceparent", PARENT)]
         named_too = {"id": "X-Request-Id", "parent": "traceparent"}
         answer = ask(inside, headers, trust_client=False, headers=named_too)
@@ -81,20 +87,26 @@ class TestRequestId:
         assert inside[0]["trace_id"] != TRACE
         assert (inside[0]["id"], inside[0]["parent"]) == ("r-1", PARENT)
 
-    def test_may_have_a_header_of_another_name(self, ask: Ask, inside: CallInside) -> None:
+    def test_the_request_id_may_have_a_header_of_another_name(
+        self, ask: Ask, inside: CallInside
+    ) -> None:
         headers = [("X-Correlation-Id", "c-1"), ("X-Request-Id", "r-1")]
         answer = ask(inside, headers, request_id_header="X-Correlation-Id")
         assert inside[0]["request_id"] == answer["x-correlation-id"] == "c-1"
         assert len(answer.headers) == 1
 
-    def test_that_the_application_shows_by_itself_stays(self, ask: Ask, inside: CallInside) -> None:
+    def test_the_request_id_that_the_application_shows_by_itself_stays(
+        self, ask: Ask, inside: CallInside
+    ) -> None:
         assert ask(inside, answered=[("X-REQUEST-ID", "own")])["x-request-id"] == "own"
 
-    def test_joins_what_the_application_answers(self, ask: Ask, inside: CallInside) -> None:
+    def test_the_request_id_joins_what_the_application_answers(
+        self, ask: Ask, inside: CallInside
+    ) -> None:
         answer = ask(inside, answered=[("Content-Type", "text/plain")])
         assert [name.lower() for name, _ in answer.headers] == ["content-type", "x-request-id"]
 
-    def test_is_of_the_declared_type(self, ask: Ask, inside: CallInside) -> None:
+    def test_the_request_id_is_of_the_declared_type(self, ask: Ask, inside: CallInside) -> None:
         mqctx.Variable("request_id", UUID)
         given = "12345678-1234-5678-1234-567812345678"
         shown = [
@@ -105,7 +117,7 @@ class TestRequestId:
         assert shown[0] == given
 
     @pytest.mark.parametrize(("given", "taken"), [("42", 42), ("r-1", None), ("", None)])
-    def test_of_a_declared_number_never_fails_a_request(
+    def test_the_request_id_of_a_declared_number_never_fails_a_request(
         self, ask: Ask, inside: CallInside, given: str, taken: int | None
     ) -> None:
         mqctx.Variable("request_id", int)
@@ -114,7 +126,7 @@ class TestRequestId:
         assert taken is None or inside[0]["request_id"] == taken
         assert 0 <= inside[0]["request_id"] < 2**63
 
-    def test_of_a_type_that_no_new_id_fits_is_left_out(
+    def test_the_request_id_of_a_type_that_no_new_id_fits_is_left_out(
         self, ask: Ask, inside: CallInside, caplog: pytest.LogCaptureFixture
     ) -> None:
         mqctx.Variable("request_id", Literal["a", "b"])
@@ -131,7 +143,7 @@ class TestRequestId:
             "|a1b2.c3d4_1.",
         ],
     )
-    def test_of_another_shape_is_taken_by_a_validator(
+    def test_the_request_id_of_another_shape_is_taken_by_a_validator(
         self, ask: Ask, inside: CallInside, given: str
     ) -> None:
         validator = re.compile(r"[A-Za-z0-9=/;|._-]+").fullmatch
@@ -139,7 +151,7 @@ class TestRequestId:
         assert inside[0]["request_id"] == answer["x-request-id"] == given
 
     @pytest.mark.parametrize("given", ["a\r\nSet-Cookie: a=b", "ü", " a", "a" * 513, "a\x7fb"])
-    def test_that_no_response_can_show_is_taken_by_no_validator(
+    def test_the_request_id_that_no_response_can_show_is_taken_by_no_validator(
         self, ask: Ask, inside: CallInside, given: str
     ) -> None:
         answer = ask(
@@ -147,7 +159,7 @@ class TestRequestId:
         )
         assert UUID(answer["x-request-id"])
 
-    def test_is_new_where_the_validator_refuses_or_fails(
+    def test_the_request_id_is_new_where_the_validator_refuses_or_fails(
         self, ask: Ask, inside: CallInside
     ) -> None:
         for validator in (lambda _: False, lambda _: 1 / 0):
@@ -157,7 +169,7 @@ class TestRequestId:
     @pytest.mark.parametrize(
         "brought", [[], [("X-Request-Id", "<b>")], [("X-Request-Id", "a"), ("X-Request-Id", "b")]]
     )
-    def test_that_is_new_is_in_the_headers_that_the_application_sees(
+    def test_the_request_id_that_is_new_is_in_the_headers_that_the_application_sees(
         self, ask: Ask, brought: list[tuple[str, str]]
     ) -> None:
         def inside(headers: list[tuple[str, str]]) -> None:
@@ -168,14 +180,14 @@ class TestRequestId:
         answer = ask(lambda: None, [*brought, ("X-Other", "kept")], with_headers=inside)
         assert seen == [answer["x-request-id"]]
 
-    def test_that_the_client_brought_stays_in_the_headers(self, ask: Ask) -> None:
+    def test_the_request_id_that_the_client_brought_stays_in_the_headers(self, ask: Ask) -> None:
         seen: list[tuple[str, str]] = []
         ask(lambda: None, [("X-Request-Id", "r-1")], with_headers=seen.extend)
         assert seen.count(("x-request-id", "r-1")) == 1
 
 
 class TestTrace:
-    def test_of_the_client_is_taken(self, ask: Ask, inside: CallInside) -> None:
+    def test_the_trace_of_the_client_is_taken(self, ask: Ask, inside: CallInside) -> None:
         headers = [("traceparent", PARENT), ("tracestate", "a=1"), ("tracestate", "b=2")]
         ask(inside, headers)
         trace = {name: inside[0][name] for name in ("trace_id", "span_id", "trace_flags")}
@@ -187,7 +199,7 @@ class TestTrace:
         [[], [("traceparent", "00-1-2-3")], [("traceparent", PARENT), ("traceparent", PARENT)]],
         ids=["none", "malformed", "two"],
     )
-    def test_starts_where_the_client_has_none(
+    def test_the_trace_starts_where_the_client_has_none(
         self, ask: Ask, inside: CallInside, headers: list[tuple[str, str]]
     ) -> None:
         ask(inside, headers)
@@ -195,30 +207,30 @@ class TestTrace:
         assert int(inside[0]["span_id"], 16)
         assert "tracestate" not in inside[0]
 
-    def test_state_that_is_huge_is_left_out(self, ask: Ask, inside: CallInside) -> None:
+    def test_the_trace_state_that_is_huge_is_left_out(self, ask: Ask, inside: CallInside) -> None:
         state = ",".join(f"k{n}={'v' * 200}" for n in range(25))
         ask(inside, [("traceparent", PARENT), ("tracestate", state)])
         assert inside[0]["trace_id"] == TRACE
         assert "tracestate" not in inside[0]
 
-    def test_is_of_the_declared_types(self, ask: Ask, inside: CallInside) -> None:
+    def test_the_trace_is_of_the_declared_types(self, ask: Ask, inside: CallInside) -> None:
         mqctx.Variable("trace_id", UUID)
         mqctx.Variable("span_id", datetime)
         ask(inside, [("traceparent", PARENT)])
         assert inside[0]["trace_id"] == UUID(TRACE)
         assert "span_id" not in inside[0]
 
-    def test_can_be_left_out(self, ask: Ask, inside: CallInside) -> None:
+    def test_the_trace_can_be_left_out(self, ask: Ask, inside: CallInside) -> None:
         ask(inside, [("traceparent", PARENT)], trace=False)
         assert inside[0].keys().isdisjoint(("trace_id", "span_id", "trace_flags", "tracestate"))
 
 
 class TestHeaders:
-    def test_that_are_not_chosen_are_not_taken(self, ask: Ask, inside: CallInside) -> None:
+    def test_headers_that_are_not_chosen_are_not_taken(self, ask: Ask, inside: CallInside) -> None:
         ask(inside, [("X-Tenant-Id", "acme"), ("mqctx", '{"user":"eve"}')])
         assert not {"tenant", "user"} & set(inside[0])
 
-    def test_that_are_chosen_are_text(self, ask: Ask, inside: CallInside) -> None:
+    def test_headers_that_are_chosen_are_text(self, ask: Ask, inside: CallInside) -> None:
         chosen = {"tenant": "X-Tenant-Id", "again": "x-tenant-id", "kind": "Content-Type"}
         headers = [("x-tenant-ID", "acme"), ("Content-Type", "text/plain")]
         ask(inside, headers, headers={**chosen, "absent": "X-Absent"})
@@ -229,11 +241,11 @@ class TestHeaders:
             "absent": None,
         }
 
-    def test_that_come_twice_are_joined(self, ask: Ask, inside: CallInside) -> None:
+    def test_headers_that_come_twice_are_joined(self, ask: Ask, inside: CallInside) -> None:
         ask(inside, [("X-Tag", "a"), ("X-Tag", "b")], headers={"tags": "X-Tag"})
         assert inside[0]["tags"] == "a,b"
 
-    def test_are_utf_8(self, ask: Ask, inside: CallInside) -> None:
+    def test_headers_are_utf_8(self, ask: Ask, inside: CallInside) -> None:
         ask(inside, [("X-Tenant", "Müller".encode().decode("latin-1"))], headers={"t": "X-Tenant"})
         assert inside[0]["t"] == "Müller"
 
@@ -247,7 +259,7 @@ class TestHeaders:
             (str, "42", "42"),
         ],
     )
-    def test_are_of_the_declared_type(
+    def test_headers_are_of_the_declared_type(
         self, ask: Ask, inside: CallInside, kind: Any, text: str, value: object
     ) -> None:
         mqctx.Variable("order", kind)
@@ -259,7 +271,7 @@ class TestHeaders:
         ("text", "reason"),
         [("many", "illegal-value"), ("\xff", "illegal-value"), ("1" * 513, "too-large")],
     )
-    def test_that_do_not_fit_are_left_out_with_a_warning(
+    def test_headers_that_do_not_fit_are_left_out_with_a_warning(
         self, ask: Ask, inside: CallInside, caplog: pytest.LogCaptureFixture, text: str, reason: str
     ) -> None:
         mqctx.Variable("order", int)
@@ -272,11 +284,13 @@ class TestHeaders:
         assert [(r.levelname, r.name) for r in caplog.records] == [("WARNING", "mqctx")]
         assert f"order in X-Order: not restored from the headers ({reason})" in caplog.text
 
-    def test_that_are_no_text_are_left_out(self, ask: Ask, inside: CallInside) -> None:
+    def test_headers_that_are_no_text_are_left_out(self, ask: Ask, inside: CallInside) -> None:
         ask(inside, [("X-Tenant", "\xff")], headers={"tenant": "X-Tenant"})
         assert "tenant" not in inside[0]
 
-    def test_whose_types_code_raises_are_left_out(self, ask: Ask, inside: CallInside) -> None:
+    def test_headers_whose_types_code_raises_are_left_out(
+        self, ask: Ask, inside: CallInside
+    ) -> None:
         class SilentError(Exception):
             def __str__(self) -> str:
                 raise ZeroDivisionError
@@ -294,7 +308,7 @@ class TestHeaders:
 
 
 class TestLinkedContextVar:
-    def test_that_a_middleware_further_out_has_set_is_in_the_context(
+    def test_a_linked_contextvar_that_a_middleware_further_out_has_set_is_in_the_context(
         self, ask: Ask, inside: CallInside
     ) -> None:
         correlation_id: ContextVar[str | None] = ContextVar("correlation_id", default=None)
@@ -306,7 +320,9 @@ class TestLinkedContextVar:
             correlation_id.reset(token)
         assert inside[0]["correlation_id"] == "c-1"
 
-    def test_with_the_request_id_is_the_request_id(self, ask: Ask, inside: CallInside) -> None:
+    def test_a_linked_contextvar_with_the_request_id_is_the_request_id(
+        self, ask: Ask, inside: CallInside
+    ) -> None:
         request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
         mqctx.Variable("request_id", str, contextvar=request_id)
         token = request_id.set("r-1")
@@ -319,7 +335,7 @@ class TestLinkedContextVar:
 
 
 class TestOrigin:
-    def test_of_what_a_header_brought_is_unsigned_unless_it_is_trusted(
+    def test_the_origin_of_what_a_header_brought_is_unsigned_unless_it_is_trusted(
         self, ask: Ask, inside: CallInside
     ) -> None:
         headers = [("X-Tenant", "acme"), ("X-User", "ada"), ("X-Request-Id", "r-1")]
@@ -331,12 +347,14 @@ class TestOrigin:
             **dict.fromkeys(("tenant", "tracestate"), "unsigned"),
         }
 
-    def test_of_a_tracestate_that_is_trusted_is_here(self, ask: Ask, inside: CallInside) -> None:
+    def test_the_origin_of_a_tracestate_that_is_trusted_is_here(
+        self, ask: Ask, inside: CallInside
+    ) -> None:
         brought = [("traceparent", PARENT), ("tracestate", "a=1")]
         ask(inside, brought, trusted=["tracestate"])
         assert inside[0].origin("tracestate") == "here"
 
-    def test_of_what_is_unsigned_is_never_signed_onward(self, ask: Ask) -> None:
+    def test_the_origin_of_what_is_unsigned_is_never_signed_onward(self, ask: Ask) -> None:
         def inside() -> None:
             sent.append(propagator.extract(propagator.inject()))
 
@@ -351,7 +369,7 @@ class TestOrigin:
         )
         assert sent == [{"request_id": "r-1"}]
 
-    def test_of_a_linked_context_variable_is_that_of_what_is_active_further_out(
+    def test_the_origin_of_a_linked_context_variable_is_that_of_what_is_active_further_out(
         self, ask: Ask, inside: CallInside
     ) -> None:
         linked: ContextVar[str | None] = ContextVar("linked", default=None)
@@ -366,18 +384,18 @@ class TestOrigin:
 
 
 class TestValues:
-    def test_are_in_each_request(self, ask: Ask, inside: CallInside) -> None:
+    def test_values_are_in_each_request(self, ask: Ask, inside: CallInside) -> None:
         ask(inside, values={"service": "shop", "region": "eu"}, times=2)
         assert [(each["service"], each["region"]) for each in inside] == [("shop", "eu")] * 2
 
-    def test_are_of_the_declared_type(self, ask: Ask, inside: CallInside) -> None:
+    def test_values_are_of_the_declared_type(self, ask: Ask, inside: CallInside) -> None:
         mqctx.Variable("cell", UUID)
         ask(inside, values={"cell": UUID(int=7)})
         assert inside[0]["cell"] == UUID(int=7)
 
 
 class TestLocalValues:
-    def test_say_what_the_request_is(self, ask: Ask) -> None:
+    def test_local_values_say_what_the_request_is(self, ask: Ask) -> None:
         def inside() -> None:
             assert request_method.get() == "GET"
             assert url_path.get() == "/orders/7"
@@ -396,13 +414,13 @@ class TestLocalValues:
             ("/50%/a:b,c", "/50%25/a:b,c"),
         ],
     )
-    def test_have_the_path_as_in_the_url(
+    def test_local_values_have_the_path_as_in_the_url(
         self, ask: Ask, inside: CallInside, path: str, shown: str
     ) -> None:
         ask(inside, path=path)
         assert inside[0]["url.path"] == shown
 
-    def test_are_bounded_and_printable_whatever_is_sent(
+    def test_local_values_are_bounded_and_printable_whatever_is_sent(
         self, ask: Ask, inside: CallInside, lines: Lines
     ) -> None:
         path = "/" + "\n" * 100_000
@@ -418,11 +436,13 @@ class TestLocalValues:
         assert lines.records[0].getMessage().isprintable()
         assert len(lines.records[0].getMessage()) < 4000
 
-    def test_have_no_client_where_the_server_knows_none(self, ask: Ask, inside: CallInside) -> None:
+    def test_local_values_have_no_client_where_the_server_knows_none(
+        self, ask: Ask, inside: CallInside
+    ) -> None:
         ask(inside, client=None)
         assert "client.address" not in inside[0]
 
-    def test_never_leave_the_process(self, ask: Ask) -> None:
+    def test_local_values_never_leave_the_process(self, ask: Ask) -> None:
         def inside() -> None:
             sent.append(registry.propagator.extract(registry.propagator.inject()))
 
@@ -432,13 +452,13 @@ class TestLocalValues:
 
 
 class TestRun:
-    def test_is_exactly_the_requests_context(self, ask: Ask, inside: CallInside) -> None:
+    def test_the_run_is_exactly_the_requests_context(self, ask: Ask, inside: CallInside) -> None:
         with scope(user="ada"):
             ask(inside)
             assert current() == {"user": "ada"}
         assert "user" not in inside[0]
 
-    def test_ends_with_an_exception_too(self, ask: Ask) -> None:
+    def test_the_run_ends_with_an_exception_too(self, ask: Ask) -> None:
         def inside() -> None:
             bind(user="ada")
             raise LookupError("no such order")
@@ -448,11 +468,11 @@ class TestRun:
                 ask(inside)
             assert current() == {"request_id": "before"}
 
-    def test_keeps_all_context_variables_to_itself(self, ask: Ask) -> None:
+    def test_the_run_keeps_all_context_variables_to_itself(self, ask: Ask) -> None:
         ask(lambda: other.set("inside"))
         assert other.get() == "outside"
 
-    def test_sees_what_bind_adds_and_the_next_one_does_not(self, ask: Ask) -> None:
+    def test_the_run_sees_what_bind_adds_and_the_next_one_does_not(self, ask: Ask) -> None:
         def inside() -> None:
             assert "user" not in current()
             bind(user="ada")
@@ -463,14 +483,14 @@ class TestRun:
 
 
 class TestMountedTwice:
-    def test_makes_one_context_one_id_and_one_line(
+    def test_a_middleware_mounted_twice_makes_one_context_one_id_and_one_line(
         self, ask: Ask, inside: CallInside, lines: Lines
     ) -> None:
         answer = ask(inside, layers=3)
         assert inside[0]["request_id"] == answer["x-request-id"]
         assert len(lines.records) == 1
 
-    def test_serves_a_request_anew_that_is_sent_again(
+    def test_a_middleware_mounted_twice_serves_a_request_anew_that_is_sent_again(
         self, ask: Ask, inside: CallInside, lines: Lines
     ) -> None:
         ask(inside, layers=2, times=2)
@@ -480,7 +500,7 @@ class TestMountedTwice:
 
 
 class TestAccessLog:
-    def test_has_one_line_with_method_path_status_and_duration(
+    def test_the_access_log_has_one_line_with_method_path_status_and_duration(
         self, ask: Ask, inside: CallInside, lines: Lines
     ) -> None:
         ask(inside)
@@ -492,7 +512,9 @@ class TestAccessLog:
         assert unit == "ms"
         assert (record.levelname, record.name) == ("INFO", "mqctx.access")
 
-    def test_has_fields_beside_the_text(self, ask: Ask, inside: CallInside, lines: Lines) -> None:
+    def test_the_access_log_has_fields_beside_the_text(
+        self, ask: Ask, inside: CallInside, lines: Lines
+    ) -> None:
         ask(inside)
         (fields,) = lines.fields
         assert float(str(fields.pop("http.request.duration_ms"))) > 0
@@ -503,7 +525,7 @@ class TestAccessLog:
             "http.response.status_code": 200,
         }
 
-    def test_is_written_inside_the_context_with_what_bind_added(
+    def test_the_access_log_is_written_inside_the_context_with_what_bind_added(
         self, ask: Ask, lines: Lines
     ) -> None:
         ask(lambda: bind(user="ada", status="gold"), [("X-Request-Id", "r-1")])
@@ -511,7 +533,7 @@ class TestAccessLog:
         values = [context[name] for name in ("request_id", "user", "status", "url.path")]
         assert values == ["r-1", "ada", "gold", "/orders"]
 
-    def test_shows_the_context_through_the_filter_and_keeps_its_own_fields(
+    def test_the_access_log_shows_the_context_through_the_filter_and_keeps_its_own_fields(
         self, ask: Ask, lines: Lines
     ) -> None:
         lines.addFilter(ContextFilter())
@@ -525,7 +547,7 @@ class TestAccessLog:
         }
         assert shown == {"request_id": "r-1", "user": "ada", "http.response.status_code": 200}
 
-    def test_names_an_exception_which_goes_on(self, ask: Ask, lines: Lines) -> None:
+    def test_the_access_log_names_an_exception_which_goes_on(self, ask: Ask, lines: Lines) -> None:
         def inside() -> None:
             bind(user="ada")
             raise LookupError("no such order")
@@ -539,18 +561,18 @@ class TestAccessLog:
     @pytest.mark.parametrize(
         ("path", "expected"), [("/health", 0), ("/healthy", 1), ("/static/app.css", 0), ("/", 1)]
     )
-    def test_leaves_out_quiet_paths(
+    def test_the_access_log_leaves_out_quiet_paths(
         self, ask: Ask, inside: CallInside, lines: Lines, path: str, expected: int
     ) -> None:
         ask(inside, path=path, quiet_paths=["/health", "/static/*"])
         assert len(lines.records) == expected
         assert len(inside) == 1
 
-    def test_can_be_off(self, ask: Ask, inside: CallInside, lines: Lines) -> None:
+    def test_the_access_log_can_be_off(self, ask: Ask, inside: CallInside, lines: Lines) -> None:
         ask(inside, access_log=False)
         assert lines.records == []
 
-    def test_obeys_the_level_of_its_logger(
+    def test_the_access_log_obeys_the_level_of_its_logger(
         self, ask: Ask, inside: CallInside, lines: Lines
     ) -> None:
         logging.getLogger("mqctx.access").setLevel(logging.WARNING)

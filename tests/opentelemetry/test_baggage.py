@@ -31,13 +31,13 @@ VALUES = [
 
 
 class TestMirror:
-    def test_shows_the_chosen_values_inside_the_block(self) -> None:
+    def test_the_mirror_shows_the_chosen_values_inside_the_block(self) -> None:
         with scope({"tenant": "acme", "order.id": 5, "user": "ada"}):
             with mirrored_to_baggage(["tenant", "order.*"]):
                 assert baggage.get_all() == {"tenant": "acme", "order.id": "5"}
             assert baggage.get_all() == {}
 
-    def test_restores_what_was_there_after_an_error_too(self) -> None:
+    def test_the_mirror_restores_what_was_there_after_an_error_too(self) -> None:
         token = attach(baggage.set_baggage("tenant", "initech"))
         before = get_current()
 
@@ -52,35 +52,35 @@ class TestMirror:
         assert get_current() is before
         detach(token)
 
-    def test_keeps_the_other_entries(self) -> None:
+    def test_the_mirror_keeps_the_other_entries(self) -> None:
         token = attach(baggage.set_baggage("region", "eu"))
         with scope(tenant="acme"), mirrored_to_baggage(["tenant"]):
             assert baggage.get_all() == {"region": "eu", "tenant": "acme"}
         detach(token)
 
-    def test_keeps_local_values_in_the_process(self) -> None:
+    def test_the_mirror_keeps_local_values_in_the_process(self) -> None:
         Variable("secret", str, local=True)
         with scope(secret="s", tenant="acme"), mirrored_to_baggage(["*"]):
             assert baggage.get_all() == {"tenant": "acme"}
 
-    def test_refuses_text_for_the_names(self) -> None:
+    def test_the_mirror_refuses_text_for_the_names(self) -> None:
         with pytest.raises(ConfigurationError, match="names: expected names or prefixes"):
             mirrored_to_baggage("tenant").__enter__()
 
 
 class TestFromBaggage:
-    def test_gives_the_chosen_entries_as_a_context(self) -> None:
+    def test_from_baggage_gives_the_chosen_entries_as_a_context(self) -> None:
         context = baggage.set_baggage("tenant", "acme", baggage.set_baggage("user", "ada"))
         with scope(from_baggage(["tenant"], context)):
             assert current() == {"tenant": "acme"}
 
-    def test_gives_those_of_the_current_context(self) -> None:
+    def test_from_baggage_gives_those_of_the_current_context(self) -> None:
         token = attach(baggage.set_baggage("tenant", "acme"))
         assert from_baggage(["tenant"]) == {"tenant": "acme"}
         detach(token)
         assert from_baggage(["tenant"]) == {}
 
-    def test_refuses_text_for_the_names(self) -> None:
+    def test_from_baggage_refuses_text_for_the_names(self) -> None:
         with pytest.raises(ConfigurationError, match="names: expected names or prefixes"):
             from_baggage("tenant")
 
@@ -95,7 +95,7 @@ class TestFromBaggage:
         ],
         ids=["no number", "a fraction", "too deep", "local", "no name"],
     )
-    def test_leaves_out_and_logs_what_does_not_fit(
+    def test_from_baggage_leaves_out_and_logs_what_does_not_fit(
         self, name: str, text: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         Variable("count", int)
@@ -107,7 +107,7 @@ class TestFromBaggage:
             line.startswith(f"{name} in baggage: not restored") for line in caplog.messages
         ] == [True]
 
-    def test_takes_what_another_set_there_as_text(self) -> None:
+    def test_from_baggage_takes_what_another_set_there_as_text(self) -> None:
         assert from_baggage(["*"], baggage.set_baggage("tenant", 5)) == {"tenant": "5"}
 
 

@@ -34,16 +34,16 @@ def injected_headers(context: OtelContext | None = None) -> dict[str, str]:
 
 
 class TestInject:
-    def test_writes_what_the_default_propagator_of_the_moment_writes(self) -> None:
+    def test_inject_writes_what_the_default_propagator_of_the_moment_writes(self) -> None:
         with scope(user="ada", tenant="acme"):
             assert injected_headers() == {"mqctx": '{"user":"ada","tenant":"acme"}'}
             configure(send=["user"], formats=[JsonFormat(header="app-context")])
             assert injected_headers() == {"app-context": ADA}
 
-    def test_writes_nothing_where_no_context_is_active(self) -> None:
+    def test_inject_writes_nothing_where_no_context_is_active(self) -> None:
         assert injected_headers() == {}
 
-    def test_writes_through_any_setter(self) -> None:
+    def test_inject_writes_through_any_setter(self) -> None:
         class Lines(Setter[list[str]]):
             def set(self, carrier: list[str], key: str, value: str) -> None:
                 carrier.append(f"{key}: {value}")
@@ -54,7 +54,9 @@ class TestInject:
         assert lines == [f"mqctx: {ADA}"]
 
     @pytest.mark.parametrize("attached", [True, False])
-    def test_writes_the_active_context_not_what_was_once_brought(self, attached: bool) -> None:
+    def test_inject_writes_the_active_context_not_what_was_once_brought(
+        self, attached: bool
+    ) -> None:
         otel = propagator.extract({"mqctx": ADA})
         token = attach(otel)
         with restored(), scope(tenant="acme"):
@@ -65,14 +67,14 @@ class TestInject:
             assert injected_headers(set_value("any", 1)) == {}
         detach(token)
 
-    def test_writes_what_a_context_brought_that_is_not_the_current_one(self) -> None:
+    def test_inject_writes_what_a_context_brought_that_is_not_the_current_one(self) -> None:
         otel = propagator.extract({"mqctx": ADA})
         with scope(user="eve"):
             assert injected_headers(otel) == {"mqctx": ADA}
             assert current() == {"user": "eve"}
 
     @pytest.mark.parametrize("of_current", [True, False])
-    def test_leaves_the_trace_to_opentelemetry_where_it_has_a_span(
+    def test_inject_leaves_the_trace_to_opentelemetry_where_it_has_a_span(
         self, of_current: bool, tracer: Tracer
     ) -> None:
         configure(formats=[JsonFormat(), TraceContextFormat()])
@@ -87,26 +89,26 @@ class TestInject:
             assert set(injected_headers()) == {"mqctx", "traceparent"}
         span.end()
 
-    def test_leaves_the_baggage_to_opentelemetry_where_it_has_entries(self) -> None:
+    def test_inject_leaves_the_baggage_to_opentelemetry_where_it_has_entries(self) -> None:
         configure(formats=[JsonFormat(header="baggage")])
         with scope(user="ada"):
             assert injected_headers() == {"baggage": ADA}
             assert injected_headers(baggage.set_baggage("tenant", "acme")) == {}
 
-    def test_joins_the_baggage_that_opentelemetry_has_written(self) -> None:
+    def test_inject_joins_the_baggage_that_opentelemetry_has_written(self) -> None:
         configure(formats=[BaggageFormat()])
         carrier = {"baggage": "tenant=acme", "kept": "1"}
         with scope(user="ada"):
             propagator.inject(carrier, baggage.set_baggage("tenant", "acme"))
         assert carrier == {"baggage": "user=ada,tenant=acme", "kept": "1"}
 
-    def test_outside_every_run_leaves_a_context_as_it_is(self) -> None:
+    def test_inject_outside_every_run_leaves_a_context_as_it_is(self) -> None:
         configure(formats=[JsonFormat(), TraceContextFormat()])
         carrier = {"mqctx": ADA}
         propagator.inject(carrier)
         assert carrier == {"mqctx": ADA}
 
-    def test_writes_headers_only(self) -> None:
+    def test_inject_writes_headers_only(self) -> None:
         configure(formats=[WithProperty()])
         with scope(user="ada"):
             assert injected_headers() == {"plain": "ada"}
@@ -115,7 +117,7 @@ class TestInject:
         ("settings", "reason"),
         [({"max_bytes": 4}, "too-large"), ({}, "illegal-value")],
     )
-    def test_never_raises_but_logs_what_was_not_sent(
+    def test_inject_never_raises_but_logs_what_was_not_sent(
         self, settings: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         configure(**settings)
@@ -164,19 +166,19 @@ class Given(Getter[object]):
 
 
 class TestExtract:
-    def test_gives_the_context_to_restore(self) -> None:
+    def test_extract_gives_the_context_to_restore(self) -> None:
         otel = propagator.extract({"mqctx": ADA})
         assert current() == {}
         with restored(otel):
             assert current() == {"user": "ada"}
         assert current() == {}
 
-    def test_keeps_what_the_given_context_has(self) -> None:
+    def test_extract_keeps_what_the_given_context_has(self) -> None:
         otel = propagator.extract({"mqctx": ADA}, baggage.set_baggage("tenant", "acme"))
         assert baggage.get_baggage("tenant", otel) == "acme"
 
     @pytest.mark.parametrize("carrier", [{}, {"mqctx": ""}, {"mqctx": "{}"}, {"mqctx": "[]"}])
-    def test_of_nothing_gives_inside_a_run_the_given_context_itself(
+    def test_extract_of_nothing_gives_inside_a_run_the_given_context_itself(
         self, carrier: dict[str, str]
     ) -> None:
         configure(on_rejected=lambda _: None)
@@ -185,12 +187,12 @@ class TestExtract:
             assert propagator.extract(carrier, otel) is otel
             assert propagator.extract(carrier) == {}
 
-    def test_of_nothing_outside_every_run_says_so(self) -> None:
+    def test_extract_of_nothing_outside_every_run_says_so(self) -> None:
         otel = propagator.extract({}, OtelContext(a=1))
         assert otel["a"] == 1
         assert get_from_context(otel) == Context()
 
-    def test_accepts_what_the_default_propagator_of_the_moment_accepts(self) -> None:
+    def test_extract_accepts_what_the_default_propagator_of_the_moment_accepts(self) -> None:
         configure(accept=["tenant"], on_rejected=lambda _: None)
         assert get_from_context(propagator.extract({"mqctx": ADA})) == Context()
 
@@ -198,7 +200,7 @@ class TestExtract:
         "found",
         [[ADA], ADA, ADA.encode(), bytearray(ADA.encode()), [ADA.encode()], (ADA,)],
     )
-    def test_takes_text_in_any_form(self, found: object) -> None:
+    def test_extract_takes_text_in_any_form(self, found: object) -> None:
         otel = propagator.extract(object(), getter=Given({"mqctx": found}.get))
         with restored(otel):
             assert current() == {"user": "ada"}
@@ -207,7 +209,7 @@ class TestExtract:
         "found",
         [5, [5], [None], {"a": 1}, [["a"]], [1, 2], ["{}", 5], [ADA, ADA], object()],
     )
-    def test_never_raises_whatever_a_getter_gives(self, found: object) -> None:
+    def test_extract_never_raises_whatever_a_getter_gives(self, found: object) -> None:
         rejected: list[Rejection] = []
         configure(on_rejected=rejected.append)
         otel = propagator.extract(object(), getter=Given({"mqctx": found}.get))
@@ -215,28 +217,28 @@ class TestExtract:
         assert len(rejected) == 1
 
     @pytest.mark.parametrize("found", [None, [], ()])
-    def test_takes_nothing_for_nothing(self, found: object) -> None:
+    def test_extract_takes_nothing_for_nothing(self, found: object) -> None:
         rejected: list[Rejection] = []
         configure(on_rejected=rejected.append)
         otel = propagator.extract(object(), getter=Given({"mqctx": found}.get))
         assert get_from_context(otel) == Context()
         assert rejected == []
 
-    def test_never_raises_what_a_getter_raises(self) -> None:
+    def test_extract_never_raises_what_a_getter_raises(self) -> None:
         rejected: list[Rejection] = []
         configure(on_rejected=rejected.append)
         otel = propagator.extract(None, getter=Given(lambda _: 1 / 0))
         assert get_from_context(otel) == Context()
         assert [each.reason for each in rejected] == ["error"]
 
-    def test_joins_the_lines_of_one_header(self) -> None:
+    def test_extract_joins_the_lines_of_one_header(self) -> None:
         configure(formats=[TraceContextFormat()])
         parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
         lines = {"traceparent": [parent], "tracestate": ["a=1", "b=2"]}
         with restored(propagator.extract(lines)):
             assert current()["tracestate"] == "a=1,b=2"
 
-    def test_lets_a_format_look_for_its_headers(self) -> None:
+    def test_extract_lets_a_format_look_for_its_headers(self) -> None:
         class Prefixed(JsonFormat):
             def decode(
                 self, headers: Mapping[str, Any], max_bytes: int, report: Report
@@ -249,7 +251,7 @@ class TestExtract:
         with restored(propagator.extract(carrier)):
             assert current() == {"user": "ada"}
 
-    def test_takes_what_an_adapter_restored_with_a_propagator_of_its_own(self) -> None:
+    def test_extract_takes_what_an_adapter_restored_with_a_propagator_of_its_own(self) -> None:
         headers = {"mqctx": '{"user":"ada","role":"admin"}'}
         strict = Propagator(accept=["user"], on_rejected=lambda _: None)
         with scope_from(headers, strict):
@@ -259,11 +261,11 @@ class TestExtract:
 
 
 class TestRestored:
-    def test_is_empty_where_nothing_was_brought(self) -> None:
+    def test_restored_is_empty_where_nothing_was_brought(self) -> None:
         with scope(user="eve"), restored():
             assert current() == {}
 
-    def test_is_of_the_current_context_if_none_is_given(self) -> None:
+    def test_restored_is_of_the_current_context_if_none_is_given(self) -> None:
         token = attach(propagator.extract({"mqctx": ADA}))
         with scope(tenant="acme"), restored():
             assert current() == {"user": "ada"}

@@ -69,7 +69,7 @@ class TestW3C:
             ),
         ],
     )
-    def test_is_read(
+    def test_w3c_baggage_is_read(
         self, header: str, values: dict[str, str], propagator: Propagator, rejected: list[Any]
     ) -> None:
         received = dict(propagator.extract({"baggage": header}))
@@ -250,7 +250,7 @@ class TestOthers:
         header = f"1a! = b;p , user=ada,{long}=1, 1a!=c,x%20y=%FF"
         assert passed_on(propagator, header) == f"user=ada,1a! = b;p,{long}=1,1a!=c,x%20y=%FF"
 
-    def test_they_are_one_value_in_the_context_only_where_there_are_any(
+    def test_members_of_others_are_one_value_in_the_context_only_where_there_are_any(
         self, propagator: Propagator
     ) -> None:
         assert propagator.extract({"baggage": "user=ada;p=1,1=2"}) == {
@@ -315,18 +315,20 @@ class TestOthers:
         values = {"user": "ada", "baggage.others": others}
         assert run(values, propagator.inject) == {"baggage": "user=ada"}
 
-    def test_no_other_format_writes_them(self) -> None:
+    def test_no_other_format_writes_members_of_others(self) -> None:
         propagator = Propagator(formats=[JsonFormat(), BaggageFormat()])
         sent = propagator.extract({"baggage": "user=ada,1=2"}).run(propagator.inject)
         assert sent == {"mqctx": '{"user":"ada"}', "baggage": "user=ada,1=2"}
 
-    def test_a_member_that_bears_their_name_is_one_of_them(self, propagator: Propagator) -> None:
+    def test_a_member_that_bears_the_name_of_others_is_one_of_them(
+        self, propagator: Propagator
+    ) -> None:
         header = "baggage.others=user%3Deve%3Bp,user=ada"
         received = propagator.extract({"baggage": header})
         assert received["baggage.others"] == "baggage.others=user%3Deve%3Bp"
         assert passed_on(propagator, header) == "user=ada,baggage.others=user%3Deve%3Bp"
 
-    def test_are_accepted_and_sent_only_where_the_lists_say_so(self) -> None:
+    def test_members_of_others_are_accepted_and_sent_only_where_the_lists_say_so(self) -> None:
         for setting in ("accept", "send"):
             for allowed, written in ((["user"], "user=ada"), (["user", "baggage"], "user=ada,1=2")):
                 rules: dict[str, Any] = {setting: allowed}
@@ -346,7 +348,7 @@ class TestLimits:
         ):
             propagator.inject()
 
-    def test_or_the_largest_values_are_dropped_each_reported(
+    def test_over_64_members_the_largest_values_can_be_dropped_each_reported(
         self, rejected: list[Rejection]
     ) -> None:
         propagator = Propagator(
@@ -410,7 +412,7 @@ class TestThroughOpenTelemetry:
     """OpenTelemetry for Python takes properties for a part of the value, and sends that on."""
 
     @pytest.mark.parametrize("value", [2, None, ["a"], "x;mqctx=json"])
-    def test_types_survive(self, value: object, propagator: Propagator) -> None:
+    def test_types_survive_opentelemetry(self, value: object, propagator: Propagator) -> None:
         member = run({"a": value}, propagator.inject)["baggage"]
         text = member.removeprefix("a=").replace(";", "%3B")
         assert propagator.extract({"baggage": f"a={text}"}) == {"a": value}
@@ -441,7 +443,9 @@ class TestBesideOthers:
         assert sent["baggage"] == f"user=ada,{SENTRY},{SENTRY}x"
         assert str(given["baggage"]).startswith(SENTRY)
 
-    def test_they_stay_where_there_are_none_of_ours(self, propagator: Propagator) -> None:
+    def test_members_of_others_stay_where_there_are_none_of_ours(
+        self, propagator: Propagator
+    ) -> None:
         with Context().scope():
             assert propagator.inject({"baggage": SENTRY}) == {"baggage": SENTRY}
             assert propagator.inject({"baggage": SENTRY.encode()}) == {"baggage": SENTRY}
@@ -456,7 +460,7 @@ class TestBesideOthers:
             assert not propagator.inject({"baggage": raw})
 
     @pytest.mark.parametrize("copied", [False, True], ids=["the very headers", "equal text"])
-    def test_those_of_the_message_that_is_handled_are_old(
+    def test_members_of_the_message_that_is_handled_are_old(
         self, copied: bool, propagator: Propagator
     ) -> None:
         headers = {"baggage": "tenant=acme,user=eve"}
@@ -473,7 +477,7 @@ class TestBesideOthers:
         ],
         ids=["run", "wrap", "scope"],
     )
-    def test_those_of_the_message_are_old_in_a_run_of_another_context_too(
+    def test_members_of_the_message_are_old_in_a_run_of_another_context_too(
         self, call: Callable[..., dict[str, Any]], propagator: Propagator
     ) -> None:
         headers = {"baggage": "tenant=acme,user=eve"}
@@ -503,7 +507,7 @@ class TestBesideOthers:
         ]
 
     @pytest.mark.parametrize("others", [[f"m{n}=1" for n in range(70)], ["m=" + "x" * 8180, "n=1"]])
-    def test_as_many_stay_as_there_is_room_for(
+    def test_as_many_members_of_others_stay_as_there_is_room_for(
         self, others: list[str], propagator: Propagator, rejected: list[Rejection]
     ) -> None:
         with scope(user="ada"):

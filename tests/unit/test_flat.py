@@ -46,7 +46,7 @@ class TestText:
             *((["a", {}], 'json:["a",{}]'), ({"\u00e9": "%"}, 'json:{"\\u00e9":"%"}')),
         ],
     )
-    def test_is_as_it_is_and_other_types_are_json(
+    def test_text_is_as_it_is_and_other_types_are_json(
         self, value: Any, text: str, prefixed: Propagator
     ) -> None:
         written = run({"a": value}, prefixed.inject)
@@ -62,13 +62,13 @@ class TestText:
             *((b"a\xff", "a\ufffd"), (bytearray(b"a"), "a"), ("5", "5"), ("json", "json")),
         ],
     )
-    def test_of_others_is_read_as_text(
+    def test_text_of_others_is_read_as_text(
         self, raw: object, value: str, prefixed: Propagator, rejected: list[Rejection]
     ) -> None:
         assert prefixed.extract({"mqctx-a": raw}) == {"a": value}
         assert rejected == []
 
-    def test_of_others_may_be_meant_as_a_number(self) -> None:
+    def test_text_of_others_may_be_meant_as_a_number(self) -> None:
         values = FlatFormat().decode({"mqctx-a": "5", "mqctx-b": "json:5"}, 4096, print)
         assert [type(value) for value in values.values()] == [UntypedText, int]
 
@@ -81,7 +81,7 @@ class TestText:
             ("json:" + "[" * 40 + "]" * 40, "illegal-value"),
         ],
     )
-    def test_that_cannot_be_read_is_rejected_by_key_and_the_rest_restored(
+    def test_text_that_cannot_be_read_is_rejected_by_key_and_the_rest_restored(
         self, raw: object, reason: str, rejected: list[Rejection]
     ) -> None:
         max_bytes = 100_000 if reason == "malformed" else 4096
@@ -93,7 +93,7 @@ class TestText:
 
 
 class TestPrefix:
-    def test_each_value_has_a_header(self, prefixed: Propagator) -> None:
+    def test_with_a_prefix_each_value_has_a_header(self, prefixed: Propagator) -> None:
         with scope({"user": "ada", "order.id": 5}):
             assert prefixed.inject({"kept": 1}) == {
                 "kept": 1,
@@ -101,7 +101,7 @@ class TestPrefix:
                 "mqctx-order.id": "json:5",
             }
 
-    def test_can_be_another(self) -> None:
+    def test_the_prefix_can_be_another(self) -> None:
         propagator = Propagator(formats=[FlatFormat(prefix="app.")])
         with scope(user="ada"):
             assert propagator.inject({"mqctx-user": "eve"}) == {
@@ -109,7 +109,7 @@ class TestPrefix:
                 "app.user": "ada",
             }
 
-    def test_what_is_stale_is_removed(self, prefixed: Propagator) -> None:
+    def test_with_a_prefix_what_is_stale_is_removed(self, prefixed: Propagator) -> None:
         headers = {"mqctx-user": "eve", "mqctx-": "x", "mqctx": "kept", "Mqctx-a": "kept"}
         with scope(tenant="acme"):
             assert prefixed.inject(headers) == {
@@ -119,13 +119,13 @@ class TestPrefix:
             }
 
     @pytest.mark.parametrize("name", ["", "a b", "9", "\u00e9", "a" * 65, "-"])
-    def test_a_header_whose_rest_is_no_name_is_rejected(
+    def test_a_header_that_is_no_name_behind_the_prefix_is_rejected(
         self, name: str, prefixed: Propagator, rejected: list[Rejection]
     ) -> None:
         assert prefixed.extract({f"mqctx-{name}": "x", "mqctx-user": "ada"}) == {"user": "ada"}
         assert [(r.header, r.reason) for r in rejected] == [("mqctx-*", "illegal-name")]
 
-    def test_headers_that_are_no_text_are_none_of_it(self, prefixed: Propagator) -> None:
+    def test_headers_that_are_no_text_have_no_prefix(self, prefixed: Propagator) -> None:
         headers: dict[Any, Any] = {5: "x", None: "y", b"mqctx-a": "z", "mqctx-b": "1"}
         assert prefixed.extract(headers) == {"b": "1"}
 
@@ -158,15 +158,15 @@ class TestPrefix:
 
 
 class TestNames:
-    def test_only_they_are_written_each_in_its_header(self, named: Propagator) -> None:
+    def test_only_names_with_a_header_are_written_each_in_its_own(self, named: Propagator) -> None:
         with scope(request_id="r-1", tenant="acme", attempt=2):
             assert named.inject() == {"property:correlation_id": "r-1", "Tenant-Id": "acme"}
 
-    def test_only_their_headers_are_read(self, named: Propagator) -> None:
+    def test_only_the_headers_of_names_are_read(self, named: Propagator) -> None:
         headers = {"Tenant-Id": "acme", "tenant": "eve", CORRELATION_ID: "r-1", "x": "y"}
         assert named.extract(headers) == {"tenant": "acme", "request_id": "r-1"}
 
-    def test_only_their_headers_are_removed(self, named: Propagator) -> None:
+    def test_only_the_headers_of_names_are_removed(self, named: Propagator) -> None:
         headers = {"Tenant-Id": "eve", "tenant": "kept", "user": "eve"}
         with Context().scope():
             assert named.inject(headers) == {"tenant": "kept"}
@@ -181,21 +181,25 @@ class TestNames:
 
 
 class TestProperties:
-    def test_are_said_to_the_adapters(self, named: Propagator, prefixed: Propagator) -> None:
+    def test_properties_are_said_to_the_adapters(
+        self, named: Propagator, prefixed: Propagator
+    ) -> None:
         assert named.properties == {"property:correlation_id"}
         assert FlatFormat({"a": MESSAGE_ID}).properties == ("property:message_id",)
         assert prefixed.properties == frozenset()
 
-    def test_of_the_caller_are_not_touched_where_there_is_no_value(self, named: Propagator) -> None:
+    def test_properties_of_the_caller_are_not_touched_where_there_is_no_value(
+        self, named: Propagator
+    ) -> None:
         with scope(tenant="acme"):
             assert CORRELATION_ID not in named.inject({"kept": 1})
 
-    def test_hold_the_value_of_a_name_that_looks_like_a_header(self) -> None:
+    def test_properties_hold_the_value_of_a_name_that_looks_like_a_header(self) -> None:
         propagator = Propagator(formats=[FlatFormat({"x-request-id": CORRELATION_ID})])
         with scope({"x-request-id": "r-1"}):
             assert propagator.inject() == {CORRELATION_ID: "r-1"}
 
-    def test_hold_255_bytes(self, named: Propagator) -> None:
+    def test_properties_hold_255_bytes(self, named: Propagator) -> None:
         assert run({"request_id": "x" * 255}, named.inject)
         with (
             scope(request_id="\u00e9" * 43),
@@ -228,7 +232,7 @@ class TestDeclaredTypes:
             (int | None, "json:null", None),
         ],
     )
-    def test_take_the_text_of_others(
+    def test_declared_types_take_the_text_of_others(
         self, declared: Any, text: str, value: object, prefixed: Propagator
     ) -> None:
         Variable("a", declared)
@@ -237,7 +241,7 @@ class TestDeclaredTypes:
         assert type(arrived) is type(value)
 
     @pytest.mark.parametrize("text", ["x", "", "2.5", 'json:"2"', "json:true"])
-    def test_that_do_not_fit_are_rejected(
+    def test_declared_types_that_do_not_fit_are_rejected(
         self, text: str, prefixed: Propagator, rejected: list[Rejection]
     ) -> None:
         Variable("a", int)
@@ -251,7 +255,7 @@ class TestBesideBaggage:
         propagator = Propagator(formats=[BaggageFormat(), FlatFormat()])
         assert propagator.extract(headers) == {"user": "ada", "tenant": "acme"}
 
-    def test_the_limits_of_both_hold(self, rejected: list[Rejection]) -> None:
+    def test_the_limits_of_flat_and_baggage_both_hold(self, rejected: list[Rejection]) -> None:
         propagator = Propagator(
             formats=[BaggageFormat(), FlatFormat(IDS)],
             on_oversize="drop",

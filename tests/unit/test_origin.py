@@ -85,7 +85,7 @@ class TestTheMarkSurvives:
         after = step(received)
         assert {name: after.origin(name) for name in received} == origins(received)
 
-    def test_scope_and_bind(self, received: Context) -> None:
+    def test_the_mark_survives_scope_and_bind(self, received: Context) -> None:
         with scope(other=1), scope(received):
             assert origins(current()) == {**origins(received), "other": "here"}
         with scope(other=1):
@@ -107,7 +107,9 @@ class TestAPlainValueIsThisProcesssOwnWord:
     def test(self, step: Callable[[Context], Context], received: Context) -> None:
         assert set(origins(step(received)).values()) == {"here"}
 
-    def test_bound_or_scoped(self, received: Context) -> None:
+    def test_a_plain_value_is_this_processs_own_word_bound_or_scoped(
+        self, received: Context
+    ) -> None:
         with received.scope():
             bind(is_admin=False)
             with scope(tenant="acme"):
@@ -115,17 +117,21 @@ class TestAPlainValueIsThisProcesssOwnWord:
 
 
 class TestUnsigned:
-    def test_is_not_signed_onward_but_travels_on_unsigned(self, received: Context) -> None:
+    def test_an_unsigned_value_is_not_signed_onward_but_travels_on_unsigned(
+        self, received: Context
+    ) -> None:
         onward = received.run(both.inject)
         assert strict.extract(onward) == {"tenant": "acme", "user": "ada"}
         assert both.extract(onward) == received
 
-    def test_is_left_out_where_no_format_can_carry_it(self, received: Context) -> None:
+    def test_an_unsigned_value_is_left_out_where_no_format_can_carry_it(
+        self, received: Context
+    ) -> None:
         assert set(received.run(strict.inject)) == {"mqctx-signed"}
         assert Context(received, tenant="acme").run(strict.inject) != {}
         assert both.extract({"mqctx": '{"is_admin":true}'}).run(strict.inject) == {}
 
-    def test_stays_so_in_a_context_that_is_extracted_again(self) -> None:
+    def test_an_unsigned_value_stays_so_in_a_context_that_is_extracted_again(self) -> None:
         headers = {"mqctx": '{"tenant":"acme"}'}
         propagator = Propagator()
         for _ in range(2):
@@ -163,7 +169,7 @@ class TestPriority:
 
 
 class TestAcceptForEachFormat:
-    def test_is_a_list_for_that_format_alone(self) -> None:
+    def test_accept_is_a_list_for_that_format_alone(self) -> None:
         rejected: list[Any] = []
         careful = Propagator(
             formats=[signed, plain], accept={plain: ["request_id"]}, on_rejected=rejected.append
@@ -174,10 +180,10 @@ class TestAcceptForEachFormat:
         assert careful.extract(headers) == {"request_id": "r-1"}
         assert [(each.key, each.reason) for each in rejected] == [("tenant", "not-accepted")]
 
-    def test_none_is_every_name(self) -> None:
+    def test_accept_of_none_is_every_name(self) -> None:
         assert Propagator(accept={}).extract({"mqctx": '{"a":1}'}) == {"a": 1}
 
-    def test_a_format_that_is_not_among_them_is_refused(self) -> None:
+    def test_accept_for_a_format_that_is_not_among_them_is_refused(self) -> None:
         with pytest.raises(ConfigurationError, match="accept: 'request_id' is none of the formats"):
             Propagator(accept={"request_id": ["*"]})
 

@@ -95,16 +95,16 @@ def test_a_pool_of_multiprocessing_takes_a_wrapped_function() -> None:
 
 @pytest.mark.skipif("fork" not in METHODS, reason="this platform cannot fork")
 class TestFork:
-    def test_takes_the_active_context_along_as_all_memory(self) -> None:
+    def test_a_fork_takes_the_active_context_along_as_all_memory(self) -> None:
         with scope(request_id="r-1"):
             assert context_in_process("fork", send_context) == {"request_id": "r-1"}
 
-    def test_takes_the_local_values_of_a_wrapped_function_along_too(self) -> None:
+    def test_a_fork_takes_the_local_values_of_a_wrapped_function_along_too(self) -> None:
         Variable("handle", object, local=True)
         wrapped = Context(handle="local", user="ada").wrap(send_context)
         assert context_in_process("fork", wrapped) == {"handle": "local", "user": "ada"}
 
-    def test_leaves_a_pool_in_the_context_of_its_first_request_unless_each_call_is_wrapped(
+    def test_a_fork_leaves_a_pool_in_the_context_of_its_first_request_unless_each_call_is_wrapped(
         self,
     ) -> None:
         with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:

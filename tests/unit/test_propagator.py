@@ -29,31 +29,31 @@ def wire(**values: object) -> dict[str, str]:
 
 
 class TestInject:
-    def test_writes_one_compact_ascii_header(self) -> None:
+    def test_inject_writes_one_compact_ascii_header(self) -> None:
         with scope(request_id="r-1", user="Zo\u00eb", n=1):
             injected = Propagator().inject()
         assert injected == {"mqctx": '{"request_id":"r-1","user":"Zo\\u00eb","n":1}'}
 
-    def test_keeps_the_callers_headers_in_a_new_dict(self) -> None:
+    def test_inject_keeps_the_callers_headers_in_a_new_dict(self) -> None:
         given = {"x-retry": 1, "tags": ["a"]}
         with scope(user="ada"):
             injected = Propagator().inject(given)
         assert injected == {**given, "mqctx": '{"user":"ada"}'}
         assert given == {"x-retry": 1, "tags": ["a"]}
 
-    def test_takes_any_mapping(self) -> None:
+    def test_inject_takes_any_mapping(self) -> None:
         with scope(user="ada"):
             assert Propagator().inject(MappingProxyType({"a": 1})) == {"a": 1, **wire_of("ada")}
 
-    def test_replaces_a_stale_context(self) -> None:
+    def test_inject_replaces_a_stale_context(self) -> None:
         with scope(user="ada"):
             assert Propagator().inject({"mqctx": '{"user":"eve","old":1}'}) == wire_of("ada")
 
-    def test_removes_a_stale_context_in_an_empty_run(self) -> None:
+    def test_inject_removes_a_stale_context_in_an_empty_run(self) -> None:
         with Context().scope():
             assert Propagator().inject({"mqctx": '{"user":"eve"}', "a": 1}) == {"a": 1}
 
-    def test_outside_every_run_leaves_a_context_as_it_is(self) -> None:
+    def test_inject_outside_every_run_leaves_a_context_as_it_is(self) -> None:
         trace_too = Propagator(formats=[JsonFormat(), TraceContextFormat()])
         headers = MappingProxyType({"mqctx": '{"user":"eve"}', "a": 1})
         for propagator in (Propagator(), trace_too):
@@ -61,7 +61,7 @@ class TestInject:
             assert injected == headers
             assert isinstance(injected, dict)  # of its own
 
-    def test_outside_every_run_writes_linked_variables_and_a_trace_where_there_is_no_context(
+    def test_inject_outside_every_run_writes_linked_variables_and_a_trace_where_there_is_no_context(
         self,
     ) -> None:
         linked: ContextVar[str] = ContextVar("linked")
@@ -77,13 +77,13 @@ class TestInject:
         assert injected["mqctx"] == '{"linked":"x"}'
         assert kept == {"mqctx": "{}"}
 
-    def test_gives_each_publish_a_dict_of_its_own(self) -> None:
+    def test_inject_gives_each_publish_a_dict_of_its_own(self) -> None:
         propagator = Propagator()
         with scope(user="ada"):
             propagator.inject()["mqctx"] = "changed"
             assert propagator.inject() == wire_of("ada")
 
-    def test_encodes_a_context_once(self) -> None:
+    def test_inject_encodes_a_context_once(self) -> None:
         layout = WriteCountingFormat()
         propagator = Propagator(formats=[layout])
         with scope(user="ada"):
@@ -94,12 +94,12 @@ class TestInject:
             propagator.inject()
             assert layout.encoded == 2
 
-    def test_is_not_misled_by_what_another_propagator_encoded(self) -> None:
+    def test_inject_is_not_misled_by_what_another_propagator_encoded(self) -> None:
         with scope(user="ada", tenant="acme"):
             Propagator().inject()
             assert Propagator(send=["user"]).inject() == wire_of("ada")
 
-    def test_refuses_headers_that_are_no_mapping(self) -> None:
+    def test_inject_refuses_headers_that_are_no_mapping(self) -> None:
         with pytest.raises(mqctx.HeadersError, match="expected a mapping, got list"):
             Propagator().inject(cast("Any", ["a"]))
 
@@ -113,28 +113,30 @@ class TestInject:
             (["*"], {"user", "order.id", "order.total"}),
         ],
     )
-    def test_sends_only_what_may_leave(self, send: Any, sent: set[str]) -> None:
+    def test_inject_sends_only_what_may_leave(self, send: Any, sent: set[str]) -> None:
         propagator = Propagator(send=send)
         with scope({"user": "ada", "order.id": 1, "order.total": 2}):
             assert set(propagator.extract(propagator.inject())) == sent
 
 
 class TestOversize:
-    def test_raises_before_anything_is_sent_naming_limit_key_and_remedy(self) -> None:
+    def test_the_limit_raises_before_anything_is_sent_naming_limit_key_and_remedy(self) -> None:
         with (
             scope(user="ada", basket="x" * 5000),
             pytest.raises(mqctx.OversizeError, match=r"max_bytes is 3584.*'basket'.*local=True"),
         ):
             Propagator().inject()
 
-    def test_counts_names_and_values_of_all_headers(self) -> None:
+    def test_the_limit_counts_names_and_values_of_all_headers(self) -> None:
         with scope(a="x"):
             size = len('mqctx{"a":"x"}') + FRAMING
             assert Propagator(max_bytes=size).inject()
             with pytest.raises(mqctx.OversizeError):
                 Propagator(max_bytes=size - 1).inject()
 
-    def test_drops_whole_values_the_largest_first_each_reported(self, rejected: Rejections) -> None:
+    def test_the_limit_drops_whole_values_the_largest_first_each_reported(
+        self, rejected: Rejections
+    ) -> None:
         propagator = rejected.propagator(max_bytes=60, on_oversize="drop")
         with scope(user="ada", big="x" * 100, bigger="y" * 200, tenant="acme"):
             injected = propagator.inject()
@@ -145,7 +147,7 @@ class TestOversize:
         ]
         assert "bigger in mqctx: not sent in the headers (too-large)" in str(rejected[0])
 
-    def test_drops_everything_when_nothing_fits(self, rejected: Rejections) -> None:
+    def test_the_limit_drops_everything_when_nothing_fits(self, rejected: Rejections) -> None:
         propagator = rejected.propagator(max_bytes=3, on_oversize="drop")
         with scope(a=1, b=2):
             assert propagator.inject({"kept": 1}) == {"kept": 1}
@@ -184,17 +186,19 @@ class TestOversize:
 
 
 class TestExtract:
-    def test_restores_what_inject_wrote(self) -> None:
+    def test_extract_restores_what_inject_wrote(self) -> None:
         values = {"a": "\u00e9", "b": "", "c": 2**70, "d": 0.1, "e": [None, {"f": True}]}
         assert Propagator().extract(Context(values).run(Propagator().inject)) == values
 
-    def test_shares_nothing_that_can_change_with_the_next_message_of_the_same_text(self) -> None:
+    def test_extract_shares_nothing_that_can_change_with_the_next_message_of_the_same_text(
+        self,
+    ) -> None:
         headers = {"mqctx": '{"tags":["a"],"user":"ada"}'}
         first, second = Propagator().extract(headers), Propagator().extract(headers)
         first["tags"].append("b")
         assert second == {"tags": ["a"], "user": "ada"}
 
-    def test_encodes_once_what_is_sent_on_from_many_messages_of_the_same_text(
+    def test_extract_encodes_once_what_is_sent_on_from_many_messages_of_the_same_text(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         encoded: list[Mapping[str, JSONValue]] = []
@@ -211,19 +215,19 @@ class TestExtract:
             assert json.loads(sent_on["mqctx"]) == {"user": user}
         assert encoded == [{"user": "ada"}, {"user": "eve"}]
 
-    def test_asks_no_declared_type_whether_two_of_its_values_are_equal(self) -> None:
+    def test_extract_asks_no_declared_type_whether_two_of_its_values_are_equal(self) -> None:
         Variable("user", Incomparable)
         propagator = Propagator()
         for _ in range(2):
             assert propagator.extract(wire(user="ada"))["user"].text == "ada"
 
-    def test_reads_a_bytearray_anew_that_has_changed(self) -> None:
+    def test_extract_reads_a_bytearray_anew_that_has_changed(self) -> None:
         raw = bytearray(b'{"user":"ada"}')
         assert Propagator().extract({"mqctx": raw}) == {"user": "ada"}
         raw[9:12] = b"eve"
         assert Propagator().extract({"mqctx": raw}) == {"user": "eve"}
 
-    def test_heeds_a_variable_that_was_declared_since_the_same_text_came(
+    def test_extract_heeds_a_variable_that_was_declared_since_the_same_text_came(
         self, rejected: Rejections
     ) -> None:
         headers, propagator = wire(user="ada"), rejected.propagator()
@@ -233,12 +237,12 @@ class TestExtract:
         assert [each.reason for each in rejected] == ["illegal-value"]
 
     @pytest.mark.parametrize("headers", [None, {}, {"other": 1}])
-    def test_gives_the_empty_context_where_there_is_none(self, headers: Any) -> None:
+    def test_extract_gives_the_empty_context_where_there_is_none(self, headers: Any) -> None:
         with scope(user="ambient"):
             assert Propagator().extract(headers) == {}
 
     @pytest.mark.parametrize("kind", [str, str.encode, lambda text: bytearray(text.encode())])
-    def test_reads_text_bytes_and_bytearray(self, kind: Any) -> None:
+    def test_extract_reads_text_bytes_and_bytearray(self, kind: Any) -> None:
         assert Propagator().extract({"mqctx": kind('{"user":"Zo\u00eb"}')}) == {"user": "Zo\u00eb"}
 
     @pytest.mark.parametrize(
@@ -253,7 +257,7 @@ class TestExtract:
             ('{"a":"' + "x" * 5000 + '"}', "too-large"),
         ],
     )
-    def test_rejects_a_header_that_cannot_be_read(
+    def test_extract_rejects_a_header_that_cannot_be_read(
         self, raw: object, reason: str, rejected: Rejections
     ) -> None:
         propagator = rejected.propagator()
@@ -262,7 +266,9 @@ class TestExtract:
         assert propagator.rejections == {reason: 1}
 
     @pytest.mark.parametrize("depth", [33, 1000, 60_000])
-    def test_rejects_what_is_nested_too_deep(self, depth: int, rejected: Rejections) -> None:
+    def test_extract_rejects_what_is_nested_too_deep(
+        self, depth: int, rejected: Rejections
+    ) -> None:
         """How deep msgspec goes before it gives up depends on the interpreter's version."""
         raw = '{"a":' + "[" * depth + "]" * depth + "}"
         assert rejected.propagator(max_bytes=130_000).extract({"mqctx": raw}) == {}
@@ -277,7 +283,7 @@ class TestExtract:
             *(("order", "no uuid", "illegal-value"), ("order", 5, "illegal-value")),
         ],
     )
-    def test_rejects_one_key_and_restores_the_rest(
+    def test_extract_rejects_one_key_and_restores_the_rest(
         self, name: str, value: object, reason: str, rejected: Rejections
     ) -> None:
         Variable("order", UUID)
@@ -285,7 +291,7 @@ class TestExtract:
         assert extracted == {"user": "ada"}
         assert [(r.header, r.reason) for r in rejected] == [("mqctx", reason)]
 
-    def test_rejects_what_a_declared_types_own_code_refuses_however(
+    def test_extract_rejects_what_a_declared_types_own_code_refuses_however(
         self, rejected: Rejections
     ) -> None:
         Variable("fraction", Fraction)
@@ -293,7 +299,7 @@ class TestExtract:
         assert [r.reason for r in rejected] == ["illegal-value"]
 
     @pytest.mark.parametrize("total", ["NaN", "sNaN"])
-    def test_restores_nothing_that_could_not_have_been_set(
+    def test_extract_restores_nothing_that_could_not_have_been_set(
         self, total: str, rejected: Rejections
     ) -> None:
         Variable("totals", list[Decimal])
@@ -301,16 +307,16 @@ class TestExtract:
         assert extracted == {"user": "ada"}
         assert [r.reason for r in rejected] == ["illegal-value"]
 
-    def test_restores_only_what_is_accepted(self, rejected: Rejections) -> None:
+    def test_extract_restores_only_what_is_accepted(self, rejected: Rejections) -> None:
         propagator = rejected.propagator(accept=["order.*"])
         assert propagator.extract(wire(**{"order.id": "o-1"}, user="eve")) == {"order.id": "o-1"}
         assert [(r.key, r.reason) for r in rejected] == [("user", "not-accepted")]
 
-    def test_rejects_headers_that_are_no_mapping(self, rejected: Rejections) -> None:
+    def test_extract_rejects_headers_that_are_no_mapping(self, rejected: Rejections) -> None:
         assert rejected.propagator().extract(cast("Any", ["mqctx"])) == {}
         assert [r.reason for r in rejected] == ["wrong-type"]
 
-    def test_shows_of_a_hostile_header_only_what_is_fit_for_a_log(
+    def test_extract_shows_of_a_hostile_header_only_what_is_fit_for_a_log(
         self, rejected: Rejections
     ) -> None:
         rejected.propagator().extract({"mqctx": json.dumps({"a\r\nX\x1b[31m" + "b" * 999: 1})})
@@ -329,7 +335,7 @@ class TestExtract:
             ).map(json.dumps),
         )
     )
-    def test_never_raises_and_counts_what_it_leaves_out(self, raw: object) -> None:
+    def test_extract_never_raises_and_counts_what_it_leaves_out(self, raw: object) -> None:
         Variable("a", int)
         propagator = Propagator(on_rejected=lambda _: None)
         extracted = propagator.extract({"mqctx": raw})
@@ -359,7 +365,7 @@ class TestRejected:
         assert [(r.levelno, r.name) for r in caplog.records] == [(logging.WARNING, "mqctx")] * 2
         assert "mqctx: not restored from the headers (wrong-type)" in caplog.text
 
-    def test_is_logged_again_after_a_minute(
+    def test_a_rejection_is_logged_again_after_a_minute(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = 1000.0
@@ -436,17 +442,17 @@ class Incomparable:
 class TestFormats:
     two: tuple[Format, Format] = (JsonFormat(), JsonFormat("app-context"))
 
-    def test_all_are_written(self) -> None:
+    def test_all_formats_are_written(self) -> None:
         with scope(user="ada"):
             injected = Propagator(formats=self.two).inject()
         assert injected == {"mqctx": '{"user":"ada"}', "app-context": '{"user":"ada"}'}
 
-    def test_all_are_read_and_the_first_that_has_a_name_counts(self) -> None:
+    def test_all_formats_are_read_and_the_first_that_has_a_name_counts(self) -> None:
         headers = {"app-context": '{"user":"eve","tenant":"acme"}', "mqctx": '{"user":"ada"}'}
         extracted = Propagator(formats=self.two).extract(headers)
         assert extracted == {"user": "ada", "tenant": "acme"}
 
-    def test_one_that_fails_is_a_rejection_and_the_others_are_read(
+    def test_a_format_that_fails_is_a_rejection_and_the_others_are_read(
         self, rejected: Rejections
     ) -> None:
         propagator = rejected.propagator(formats=[BrokenFormat(), JsonFormat("app-context")])
@@ -457,7 +463,7 @@ class TestFormats:
     @pytest.mark.parametrize(
         ("decoded", "reason"), [(None, "error"), (5, "error"), ({5: 1}, "illegal-name")]
     )
-    def test_one_that_gives_what_it_should_not_is_a_rejection(
+    def test_a_format_that_gives_what_it_should_not_is_a_rejection(
         self, decoded: object, reason: str, rejected: Rejections
     ) -> None:
         propagator = rejected.propagator(formats=[StrangeFormat(decoded), JsonFormat()])

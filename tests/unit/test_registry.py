@@ -64,7 +64,7 @@ def traced(tracer: Any, function: Callable[[], Any]) -> Any:
 
 
 class TestSnapshot:
-    def test_is_what_restore_brings_back_any_number_of_times(self) -> None:
+    def test_a_snapshot_is_what_restore_brings_back_any_number_of_times(self) -> None:
         linked: ContextVar[str | None] = ContextVar("linked", default=None)
         saved = registry.snapshot()
         for _ in range(2):
@@ -93,7 +93,7 @@ class TestDeclaredWhileMessagesFlow:
         assert "is_admin" in registry.declarations
         assert propagator.extract({"mqctx": '{"is_admin":"later"}'}) == {}
 
-    def test_of_two_that_contradict_one_is_refused(self) -> None:
+    def test_of_two_declarations_that_contradict_one_is_refused(self) -> None:
         class Raced(dict[str, values.Declaration]):
             """Another thread declares at the worst moment that there is."""
 
@@ -147,7 +147,7 @@ class TestLocalFromTheDeclarationOn:
 
 
 class TestBind:
-    def test_of_many_threads_loses_nothing(self) -> None:
+    def test_bind_of_many_threads_loses_nothing(self) -> None:
         def add(number: int) -> None:
             for step in range(50):
                 bind({f"n{number}_{step}": step})
@@ -167,7 +167,7 @@ class TestBind:
         finally:
             sys.setswitchinterval(interval)
 
-    def test_in_what_interrupts_it_loses_neither(self) -> None:
+    def test_bind_in_what_interrupts_it_loses_neither(self) -> None:
         def nested() -> Context:
             bind(outer=1)
             return current()
@@ -176,7 +176,7 @@ class TestBind:
             tracer = at_line(Store.bind, "first = vars", lambda: bind(inner=2))
             assert traced(tracer, nested) == {"a": 0, "outer": 1, "inner": 2}
 
-    def test_in_the_values_that_are_bound_loses_neither(self) -> None:
+    def test_bind_in_the_values_that_are_bound_loses_neither(self) -> None:
         class Interrupting(Mapping[str, object]):
             def __getitem__(self, name: str) -> object:
                 return 1
@@ -194,7 +194,7 @@ class TestBind:
             active_store().bind(values)
             assert current() == {"a": 0, "outer": 1, "inner": 2}
 
-    def test_often_keeps_no_more_than_the_last_version(self) -> None:
+    def test_bind_often_keeps_no_more_than_the_last_version(self) -> None:
         with scope():
             before = sys.getallocatedblocks()
             for number in range(2_000):
@@ -202,7 +202,7 @@ class TestBind:
             assert sys.getallocatedblocks() - before < 1_000
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-    def test_in_a_forked_child_never_waits_for_a_thread_that_is_not_there(self) -> None:
+    def test_bind_in_a_forked_child_never_waits_for_a_thread_that_is_not_there(self) -> None:
         inside, go = threading.Event(), threading.Event()
 
         def hold() -> None:
@@ -230,7 +230,7 @@ class TestBind:
 
 
 class TestInstrument:
-    def test_in_a_forked_child_never_waits_for_a_thread_that_is_not_there(self) -> None:
+    def test_instrument_in_a_forked_child_never_waits_for_a_thread_that_is_not_there(self) -> None:
         instrumentation = Instrumentation()
         inside, go = threading.Event(), threading.Event()
 
@@ -252,14 +252,16 @@ class TestInstrument:
         thread.join(10)
         assert status == 0
 
-    def test_in_what_interrupts_it_never_waits(self) -> None:
+    def test_instrument_in_what_interrupts_it_never_waits(self) -> None:
         instrumentation = Instrumentation()
         with instrumentation._placing:
             instrumentation.instrument()
         assert instrumentation.propagator_for(()) is registry.propagator
 
     @pytest.mark.parametrize("ends_in_use", [False, True])
-    def test_in_what_interrupts_the_removal_of_hooks_decides(self, ends_in_use: bool) -> None:
+    def test_instrument_in_what_interrupts_the_removal_of_hooks_decides(
+        self, ends_in_use: bool
+    ) -> None:
         class Interrupted(type):
             def __setattr__(cls, name: str, value: object) -> None:
                 super().__setattr__(name, value)
@@ -291,7 +293,7 @@ class TestInstrument:
 
 
 class TestStore:
-    def test_shows_another_one_without_what_was_bound_to_it(self) -> None:
+    def test_a_store_shows_another_one_without_what_was_bound_to_it(self) -> None:
         around = Store(Context(a=1), None, EMPTY)
         around.bind(Context(b=2))
         lent = Store(Context(c=3), None, EMPTY)
@@ -308,7 +310,7 @@ class TestStore:
 
 
 class TestCountsAndLines:
-    def test_of_many_threads_lose_nothing(self) -> None:
+    def test_counts_of_many_threads_lose_nothing(self) -> None:
         tally = Tally()
 
         def count(_: int) -> None:
@@ -334,7 +336,7 @@ class TestCountsAndLines:
         assert len(caplog.records) == 3
 
     @pytest.mark.parametrize("others", [1, 2])
-    def test_of_those_who_see_that_the_minute_is_over_one_logs(
+    def test_of_threads_that_see_that_the_minute_is_over_one_logs(
         self,
         others: int,
         monkeypatch: pytest.MonkeyPatch,
@@ -373,14 +375,14 @@ class TestLinkedVariable:
         Variable("user", str, contextvar=contextvar)
         return contextvar
 
-    def test_counts_as_bound_where_its_own_snapshot_did_not_see_it(self) -> None:
+    def test_a_linked_var_counts_as_bound_where_its_own_snapshot_did_not_see_it(self) -> None:
         self.link()
         with scope(user="ada"):
             copy_context().run(bind, user="eve")
             assert current() == {"user": "eve"}
             assert Propagator().inject() == {"mqctx": '{"user":"eve"}'}
 
-    def test_bound_here_and_later_elsewhere_is_as_bound_last(self) -> None:
+    def test_a_linked_var_bound_here_and_later_elsewhere_is_as_bound_last(self) -> None:
         self.link()
         with scope():
             bind(user="ada")
@@ -388,7 +390,7 @@ class TestLinkedVariable:
             assert current() == {"user": "eve"}
 
     @pytest.mark.parametrize("given", ["ada", None])
-    def test_counts_as_bound_elsewhere_in_place_of_what_its_library_set_here(
+    def test_a_linked_var_counts_as_bound_elsewhere_in_place_of_what_its_library_set_here(
         self, given: str | None
     ) -> None:
         """As where a middleware sets it, and a sync dependency or a task binds."""
@@ -406,7 +408,9 @@ class TestLinkedVariable:
             {"user": "eve", "step": "paid"},
         ]
 
-    def test_set_here_by_its_library_counts_over_other_names_that_are_bound_elsewhere(self) -> None:
+    def test_a_linked_var_set_here_by_its_library_counts_over_other_names_that_are_bound_elsewhere(
+        self,
+    ) -> None:
         contextvar = self.link()
 
         def request() -> Context:
@@ -416,7 +420,7 @@ class TestLinkedVariable:
 
         assert run({"user": "bob"}, request) == {"user": "ada", "step": "pay"}
 
-    def test_set_here_by_its_library_counts_over_what_was_bound_before(self) -> None:
+    def test_a_linked_var_set_here_by_its_library_counts_over_what_was_bound_before(self) -> None:
         contextvar = self.link()
 
         def request() -> list[Context]:
@@ -431,7 +435,7 @@ class TestLinkedVariable:
 
         assert run({"user": "bob"}, request) == [{"user": "liz"}, {"user": "ada"}]
 
-    def test_removed_here_by_its_library_is_no_value(self) -> None:
+    def test_a_linked_var_removed_here_by_its_library_is_no_value(self) -> None:
         contextvar = self.link()
 
         def request() -> Context:
@@ -440,7 +444,7 @@ class TestLinkedVariable:
 
         assert run({"user": "bob", "a": 1}, request) == {"a": 1}
 
-    def test_is_this_processs_word_once_it_is_set_here(self) -> None:
+    def test_a_linked_var_is_this_processs_word_once_it_is_set_here(self) -> None:
         contextvar = self.link()
 
         def request() -> list[str]:
@@ -473,28 +477,28 @@ class TestVariableThatCannotBeMeant:
             ("int", r"Type '(ForwardRef\()?'int'\)?' is not supported"),
         ],
     )
-    def test_of_a_type_that_cannot_travel_is_refused(self, kind: Any, said: str) -> None:
+    def test_a_variable_of_a_type_that_cannot_travel_is_refused(self, kind: Any, said: str) -> None:
         with pytest.raises(ConfigurationError, match=f"^odd: {said}.*local=True"):
             Variable("odd", kind)
         Variable("odd", kind, local=True)
 
     @pytest.mark.parametrize("setting", [{"local": "no"}, {"contextvar": "user_id"}])
-    def test_with_a_setting_that_cannot_be_meant_is_refused(self, setting: Any) -> None:
+    def test_a_variable_with_a_setting_that_cannot_be_meant_is_refused(self, setting: Any) -> None:
         with pytest.raises(ConfigurationError, match=f"^{next(iter(setting))}: expected"):
             Variable("odd", int, **setting)
         assert "odd" not in registry.declarations
 
-    def test_of_a_type_that_is_not_yet_complete_is_taken(self) -> None:
+    def test_a_variable_of_a_type_that_is_not_yet_complete_is_taken(self) -> None:
         later = type("Later", (msgspec.Struct,), {"__annotations__": {"next": "NotYetDefined"}})
         assert Variable("later", later).name == "later"
 
-    def test_with_a_default_of_another_type_is_refused(self) -> None:
+    def test_a_variable_with_a_default_of_another_type_is_refused(self) -> None:
         with pytest.raises(ConfigurationError, match="default: count: expected int"):
             Variable("count", int, default="a")
         assert "count" not in registry.declarations
         assert Variable("count", int, default=None).get() is None
 
-    def test_but_a_value_of_its_type_sets_as_ever(self) -> None:
+    def test_a_value_of_the_type_of_a_refused_variable_sets_as_ever(self) -> None:
         count = Variable("count", int, default=1)
         with pytest.raises(InvalidValueError), count.scope("a"):  # type: ignore[arg-type]  # refused
             pass

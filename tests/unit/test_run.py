@@ -238,36 +238,36 @@ def test_a_function_may_return_a_generator_that_it_did_not_make_by_itself() -> N
 
 
 class TestScope:
-    def test_adds_to_what_is_active_and_ends_with_the_block(self) -> None:
+    def test_a_scope_adds_to_what_is_active_and_ends_with_the_block(self) -> None:
         with scope(user="ada"), scope({"order.id": 7}) as inner:
             assert inner == current() == {"user": "ada", "order.id": 7}
         assert current() == {}
 
-    def test_of_a_context_is_exactly_that(self) -> None:
+    def test_a_scope_of_a_context_is_exactly_that(self) -> None:
         with scope(user="ada"), Context(tenant="acme").scope():
             assert current() == {"tenant": "acme"}
 
-    def test_ends_with_an_exception_too(self) -> None:
+    def test_a_scope_ends_with_an_exception_too(self) -> None:
         with pytest.raises(ZeroDivisionError), scope(user="ada"):
             _ = 1 / 0
         assert current() == {}
 
-    def test_can_be_entered_again_once_it_was_left(self) -> None:
+    def test_a_scope_can_be_entered_again_once_it_was_left(self) -> None:
         again = scope(user="ada")
         for _ in range(2):
             with again:
                 assert current() == {"user": "ada"}
 
-    def test_in_use_refuses_a_second_use(self) -> None:
+    def test_a_scope_in_use_refuses_a_second_use(self) -> None:
         shared = scope(user="ada")
         with shared, pytest.raises(mqctx.ScopeError, match="anew"):
             shared.__enter__()
 
-    def test_checks_values_before_the_block_begins(self) -> None:
+    def test_a_scope_checks_values_before_the_block_begins(self) -> None:
         with pytest.raises(mqctx.InvalidValueError, match="price"):
             scope(price=object())
 
-    def test_decorates_a_sync_function_which_keeps_its_kind_and_name(self) -> None:
+    def test_a_scope_decorates_a_sync_function_which_keeps_its_kind_and_name(self) -> None:
         @scope(tenant="acme")
         def job(*, extra: str) -> tuple[object, str]:
             """Do it."""
@@ -279,7 +279,7 @@ class TestScope:
         assert current() == {}
 
     @pytest.mark.asyncio
-    async def test_decorates_an_async_def_which_stays_one(self) -> None:
+    async def test_a_scope_decorates_an_async_def_which_stays_one(self) -> None:
         @scope(tenant="acme")
         async def job() -> object:
             return await tenant_later()
@@ -287,19 +287,19 @@ class TestScope:
         assert inspect.iscoroutinefunction(job)
         assert await job() == "acme"
 
-    def test_decorator_adds_to_what_is_active_at_the_call(self) -> None:
+    def test_a_scope_decorator_adds_to_what_is_active_at_the_call(self) -> None:
         job = scope(tenant="acme")(current)
         with scope(user="ada"):
             assert job() == {"user": "ada", "tenant": "acme"}
 
-    def test_left_in_another_snapshot_than_entered_does_not_raise(self) -> None:
+    def test_a_scope_left_in_another_snapshot_than_entered_does_not_raise(self) -> None:
         late = scope(user="late")
         contextvars.copy_context().run(late.__enter__)
         with scope(user="ada"):
             late.__exit__(None, None, None)
             assert current() == {"user": "ada"}
 
-    def test_left_in_a_copy_of_the_snapshot_it_was_entered_in_ends_there(self) -> None:
+    def test_a_scope_left_in_a_copy_of_the_snapshot_it_was_entered_in_ends_there(self) -> None:
         def enter_and_copy() -> contextvars.Context:
             block.__enter__()
             return contextvars.copy_context()
@@ -310,7 +310,7 @@ class TestScope:
         copied.run(block.__exit__, None, None, None)
         assert copied.run(current) == {"tenant": "acme"}
 
-    def test_left_in_a_copy_with_nothing_before_is_empty_there(self) -> None:
+    def test_a_scope_left_in_a_copy_with_nothing_before_is_empty_there(self) -> None:
         def enter_and_copy() -> contextvars.Context:
             block.__enter__()
             return contextvars.copy_context()
@@ -322,7 +322,7 @@ class TestScope:
 
 
 class TestBind:
-    def test_adds_to_the_run_under_way(self) -> None:
+    def test_bind_adds_to_the_run_under_way(self) -> None:
         def request() -> Context:
             authenticate()
             return current()
@@ -333,22 +333,22 @@ class TestBind:
         assert run({"request_id": "r-1"}, request) == {"request_id": "r-1", "user": "ada"}
         assert current() == {}
 
-    def test_outside_a_run_is_an_error(self) -> None:
+    def test_bind_outside_a_run_is_an_error(self) -> None:
         with pytest.raises(mqctx.InactiveError, match=r"bind\(user\) outside a run"):
             bind(user="ada")
 
-    def test_checks_its_values(self) -> None:
+    def test_bind_checks_its_values(self) -> None:
         with scope(), pytest.raises(mqctx.InvalidValueError, match="user"):
             bind(user=object())
 
-    def test_ends_with_the_innermost_scope(self) -> None:
+    def test_bind_ends_with_the_innermost_scope(self) -> None:
         with scope(user="ada"):
             with scope():
                 bind(step="pay")
                 assert current() == {"user": "ada", "step": "pay"}
             assert current() == {"user": "ada"}
 
-    def test_is_seen_by_threads_and_tasks_that_run_in_copies(self) -> None:
+    def test_bind_is_seen_by_threads_and_tasks_that_run_in_copies(self) -> None:
         with scope(request_id="r-1"):
             copied = contextvars.copy_context()
             bind(user="ada")
@@ -356,12 +356,12 @@ class TestBind:
                 seen = pool.submit(copied.run, current).result()
         assert seen == {"request_id": "r-1", "user": "ada"}
 
-    def test_from_a_copy_reaches_the_run(self) -> None:
+    def test_bind_from_a_copy_reaches_the_run(self) -> None:
         with scope(request_id="r-1"):
             contextvars.copy_context().run(bind, {"user": "ada"})
             assert current()["user"] == "ada"
 
-    def test_loses_nothing_when_threads_bind_at_the_same_time(self) -> None:
+    def test_bind_loses_nothing_when_threads_bind_at_the_same_time(self) -> None:
         names = [f"name_{n}" for n in range(200)]
         barrier = threading.Barrier(4)
 
@@ -379,17 +379,17 @@ class TestBind:
 
 
 class TestWrap:
-    def test_carries_the_active_context_into_a_thread(self) -> None:
+    def test_a_wrapped_function_carries_the_active_context_into_a_thread(self) -> None:
         with ThreadPoolExecutor(1) as pool, scope(tenant="acme"):
             assert pool.submit(wrap(tenant)).result() == "acme"
 
-    def test_leaves_nothing_active_in_the_thread(self) -> None:
+    def test_a_wrapped_function_leaves_nothing_active_in_the_thread(self) -> None:
         with ThreadPoolExecutor(1) as pool:
             pool.submit(Context(tenant="acme").wrap(other.set), "inside").result()
             assert pool.submit(tenant).result() is None
             assert pool.submit(other.get).result() == "outside"
 
-    def test_carries_the_context_into_a_timer(self) -> None:
+    def test_a_wrapped_function_carries_the_context_into_a_timer(self) -> None:
         seen: list[object] = []
 
         def note() -> None:
@@ -400,24 +400,24 @@ class TestWrap:
         timer.join(10)
         assert seen == ["acme"]
 
-    def test_can_be_pickled(self) -> None:
+    def test_a_wrapped_function_can_be_pickled(self) -> None:
         wrapped = pickle.loads(pickle.dumps(Context(tenant="acme").wrap(tenant)))  # noqa: S301 - our own bytes
         assert wrapped() == "acme"
 
-    def test_of_an_async_def_can_be_pickled_too(self) -> None:
+    def test_a_wrapped_async_def_can_be_pickled_too(self) -> None:
         wrapped = pickle.loads(pickle.dumps(Context(tenant="acme").wrap(tenant_later)))  # noqa: S301 - our own bytes
         assert asyncio.run(wrapped(rounds=1)) == "acme"
 
-    def test_keeps_name_docstring_and_signature(self) -> None:
+    def test_a_wrapped_function_keeps_name_docstring_and_signature(self) -> None:
         wrapped = Context().wrap(tenant_later)
         assert wrapped.__name__ == "tenant_later"
         assert inspect.signature(wrapped) == inspect.signature(tenant_later)
 
-    def test_of_an_async_def_is_awaited_like_one(self) -> None:
+    def test_a_wrapped_async_def_is_awaited_like_one(self) -> None:
         wrapped: Any = Context(tenant="acme").wrap(tenant_later)
         assert inspect.iscoroutinefunction(wrapped.__call__)
         assert asyncio.run(wrapped(rounds=1)) == "acme"
 
-    def test_shows_what_it_wraps_and_in_which_context(self) -> None:
+    def test_a_wrapped_function_shows_what_it_wraps_and_in_which_context(self) -> None:
         assert "function tenant" in repr(Context(tenant="acme").wrap(tenant))
         assert "tenant='acme'" in repr(Context(tenant="acme").wrap(tenant))

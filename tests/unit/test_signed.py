@@ -130,14 +130,14 @@ class TestDoesNotCount:
             *("a b.1.x:{}", "a.1x.x:{}", "a.1\u0661.x:{}", "a.1.x", "a" * 65 + ".1.x:{}"),
         ],
     )
-    def test_what_is_not_signed(
+    def test_what_is_not_signed_does_not_count(
         self, text: str, signing: Signing, rejected: list[Rejection]
     ) -> None:
         assert signing().extract({"mqctx": text}) == {}
         expected = "unknown-key" if text == "a.1.:" else "unsigned"
         assert [(r.header, r.key, r.reason) for r in rejected] == [("mqctx", None, expected)]
 
-    def test_what_was_signed_with_a_key_that_is_not_known_here(
+    def test_what_was_signed_with_a_key_that_is_not_known_here_does_not_count(
         self, signing: Signing, rejected: list[Rejection]
     ) -> None:
         with scope(user="eve"):
@@ -146,7 +146,7 @@ class TestDoesNotCount:
         assert [r.reason for r in rejected] == ["unknown-key"]
         assert "'other'" in rejected[0].detail
 
-    def test_what_was_signed_with_another_secret_of_the_same_name(
+    def test_what_was_signed_with_another_secret_of_the_same_name_does_not_count(
         self, signing: Signing, rejected: list[Rejection]
     ) -> None:
         with scope(user="eve"):
@@ -154,7 +154,7 @@ class TestDoesNotCount:
         assert signing().extract(written) == {}
         assert [r.reason for r in rejected] == ["forged"]
 
-    def test_what_was_signed_for_another_header(
+    def test_what_was_signed_for_another_header_does_not_count(
         self, signing: Signing, rejected: list[Rejection]
     ) -> None:
         with scope(user="ada"):
@@ -171,7 +171,7 @@ class TestDoesNotCount:
             ("2026-11", "2026-10"),
         ],
     )
-    def test_what_was_changed(
+    def test_what_was_changed_does_not_count(
         self, part: str, by: str, signing: Signing, rejected: list[Rejection]
     ) -> None:
         with scope(user="ada"):
@@ -179,7 +179,7 @@ class TestDoesNotCount:
         assert signing().extract({"mqctx": written.replace(part, by)}) == {}
         assert [r.reason for r in rejected] == ["forged"]
 
-    def test_another_spelling_of_the_same_signature(
+    def test_another_spelling_of_the_same_signature_does_not_count(
         self, signing: Signing, rejected: list[Rejection]
     ) -> None:
         """In base64 the last character of 32 bytes has two bits that say nothing."""
@@ -192,7 +192,7 @@ class TestDoesNotCount:
         for padded in (f"{start}=", f"{start}A", f"{start[:-1]}", f" {start}", f"{start}\n"):
             assert signing().extract({"mqctx": f"{padded}:{end}"}) == {}
 
-    def test_a_lone_surrogate_in_place_of_what_it_would_be_encoded_to(
+    def test_a_lone_surrogate_in_place_of_what_it_would_be_encoded_to_does_not_count(
         self, signing: Signing, rejected: list[Rejection]
     ) -> None:
         with scope(user="?"):
@@ -201,13 +201,13 @@ class TestDoesNotCount:
             assert signing().extract({"mqctx": written.replace("?", other)}) == {}
         assert {r.reason for r in rejected} == {"forged"}
 
-    def test_is_not_even_verified_over_max_bytes(
+    def test_a_header_over_max_bytes_is_not_even_verified(
         self, signing: Signing, rejected: list[Rejection]
     ) -> None:
         assert signing().extract({"mqctx": f"2026-11.{NOW}.{'A' * 43}:" + "x" * 5000}) == {}
         assert [r.reason for r in rejected] == ["too-large"]
 
-    def test_a_signed_text_that_is_malformed_is_so(
+    def test_a_signed_text_that_is_malformed_is_rejected_as_malformed(
         self, signing: Signing, rejected: list[Rejection]
     ) -> None:
         signed = signature(SECRET.encode(), "mqctx", f"2026-11.{NOW}:nonsense")
@@ -239,7 +239,7 @@ class TestAge:
         assert (signing(max_age=max_age).extract(written) != {}) == counts
         assert [r.reason for r in rejected] == ([] if counts else ["expired"])
 
-    def test_it_is_30_days_by_default(self, clock: Clock, signing: Signing) -> None:
+    def test_max_age_is_30_days_by_default(self, clock: Clock, signing: Signing) -> None:
         with scope(user="ada"):
             written = signing().inject()
         clock.now += 30 * DAY
@@ -277,7 +277,7 @@ class TestAge:
 
 
 class TestKeys:
-    def test_the_first_one_signs_and_all_verify(self, signing: Signing) -> None:
+    def test_the_first_key_signs_and_all_verify(self, signing: Signing) -> None:
         with scope(user="ada"):
             new, old = signing().inject(), signing(sign_with="2026-10").inject()
         assert new["mqctx"].startswith("2026-11.")
@@ -285,7 +285,7 @@ class TestKeys:
         for written in (new, old):
             assert signing().extract(written) == {"user": "ada"}
 
-    def test_can_be_changed_with_no_message_lost(self, signing: Signing) -> None:
+    def test_keys_can_be_changed_with_no_message_lost(self, signing: Signing) -> None:
         old: dict[str, str] = {"a": A_SECRET}
         both = old | {"b": B_SECRET}
         steps: list[dict[str, Any]] = [
@@ -327,7 +327,7 @@ class TestKeys:
             ({"k" * 65: SECRET}, "keys: the name of key 1"),
         ],
     )
-    def test_that_cannot_work_are_refused(self, keys: Any, said: str) -> None:
+    def test_keys_that_cannot_work_are_refused(self, keys: Any, said: str) -> None:
         with pytest.raises(ConfigurationError, match=said) as refused:
             SignedFormat(JsonFormat(), keys)
         assert not shows_secret(refused.value)
@@ -375,7 +375,7 @@ def shows_secret(shown: object) -> bool:
 
 
 class TestSecrets:
-    def test_show_nowhere(
+    def test_secrets_show_nowhere(
         self, signing: Signing, rejected: list[Rejection], caplog: pytest.LogCaptureFixture
     ) -> None:
         propagator = signing()
@@ -393,18 +393,20 @@ class TestSecrets:
         assert shows_secret(SECRET), "the test itself works"
 
     @pytest.mark.parametrize("leak", [pickle.dumps, copy.copy, copy.deepcopy])
-    def test_are_not_pickled_nor_copied(self, leak: Callable[[object], object]) -> None:
+    def test_secrets_are_not_pickled_nor_copied(self, leak: Callable[[object], object]) -> None:
         with pytest.raises(MqctxError, match="never pickled") as refused:
             leak(SignedFormat(JsonFormat(), KEYS))
         assert not shows_secret(refused.value)
 
-    def test_do_not_leave_with_a_context_for_another_process(self, signing: Signing) -> None:
+    def test_secrets_do_not_leave_with_a_context_for_another_process(
+        self, signing: Signing
+    ) -> None:
         with scope(user="ada") as active:
             signing().inject()
             pickled = pickle.dumps(active.wrap(print))
         assert not shows_secret(pickled.decode("latin-1"))
 
-    def test_shows_the_names_of_the_keys(self) -> None:
+    def test_the_repr_shows_the_names_of_the_keys(self) -> None:
         assert repr(SignedFormat(JsonFormat(), KEYS, max_age=60)) == (
             "SignedFormat(JsonFormat(header='mqctx'), keys=['2026-11', '2026-10'], max_age=60)"
         )

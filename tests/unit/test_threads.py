@@ -129,7 +129,7 @@ def test_a_thread_starts_without_context_unless_python_lets_it_inherit() -> None
 
 
 class TestBind:
-    def test_reaches_a_thread_that_runs_in_a_copy_of_the_context_variables(self) -> None:
+    def test_bind_reaches_a_thread_that_runs_in_a_copy_of_the_context_variables(self) -> None:
         bound, seen = threading.Event(), list[Context]()
 
         def look() -> None:
@@ -147,7 +147,7 @@ class TestBind:
             assert seen == [{"request_id": "r-1", "user": "ada"}]
             assert current()["by"] == "thread"
 
-    def test_after_wrap_does_not_reach_the_wrapped_function_nor_the_other_way(self) -> None:
+    def test_bind_after_wrap_does_not_reach_the_wrapped_function_nor_the_other_way(self) -> None:
         bound, seen = threading.Event(), list[Context]()
 
         def look() -> None:

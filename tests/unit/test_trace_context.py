@@ -147,7 +147,7 @@ class TestRead:
             PARENT.replace("00-", "cc-", 1) + "-what-the-future-will-be-like",
         ],
     )
-    def test_restores_the_trace(self, text: object, both: Propagator) -> None:
+    def test_the_format_restores_the_trace(self, text: object, both: Propagator) -> None:
         expected = {"trace_id": TRACE, "span_id": SPAN, "trace_flags": "01"}
         assert both.extract({"traceparent": text}) == expected
 
@@ -163,7 +163,7 @@ class TestRead:
             PARENT.replace("4", "\u0664"),
         ],
     )
-    def test_rejects_what_is_malformed_and_ignores_its_state(
+    def test_the_format_rejects_what_is_malformed_and_ignores_its_state(
         self, text: str, both: Propagator, rejected: list[Rejection]
     ) -> None:
         headers = {"traceparent": text, "tracestate": "a=1", "mqctx": '{"user":"ada"}'}
@@ -171,7 +171,7 @@ class TestRead:
         assert [(each.header, each.reason) for each in rejected] == [("traceparent", "malformed")]
 
     @pytest.mark.parametrize("raw", [5, None, ["a"], {"a": 1}, "x" * 5000])
-    def test_rejects_what_is_no_text_or_too_long(
+    def test_the_format_rejects_what_is_no_text_or_too_long(
         self, raw: object, both: Propagator, rejected: list[Rejection]
     ) -> None:
         assert both.extract({"traceparent": raw}) == {}
@@ -180,7 +180,7 @@ class TestRead:
     @pytest.mark.parametrize(
         ("flags", "kept"), [("00", "00"), ("01", "01"), ("03", "03"), ("fe", "02"), ("ff", "03")]
     )
-    def test_keeps_the_flags_that_are_defined(
+    def test_the_format_keeps_the_flags_that_are_defined(
         self, flags: str, kept: str, both: Propagator
     ) -> None:
         received = both.extract({"traceparent": f"00-{TRACE}-{SPAN}-{flags}"})
@@ -190,7 +190,7 @@ class TestRead:
         headers = {"mqctx": '{"trace_id":"other","user":"ada"}', "traceparent": PARENT}
         assert both.extract(headers)["trace_id"] == TRACE
 
-    def test_can_be_all_that_is_accepted(self) -> None:
+    def test_the_trace_can_be_all_that_is_accepted(self) -> None:
         propagator = Propagator(
             formats=BOTH, accept=["traceparent"], send=["traceparent"], on_rejected=lambda _: None
         )
@@ -204,7 +204,7 @@ class TestRead:
 
 
 class TestState:
-    def test_of_others_travels_on_behind_ours(self, both: Propagator) -> None:
+    def test_a_tracestate_of_others_travels_on_behind_ours(self, both: Propagator) -> None:
         received = both.extract({"traceparent": PARENT, "tracestate": "a=1,b@c= x y"})
         assert received["tracestate"] == "a=1,b@c= x y"
         sent = received.run(both.inject)
@@ -212,14 +212,16 @@ class TestState:
         assert both.extract(sent)["parent_span_id"] == SPAN
         assert both.extract(sent)["tracestate"] == "a=1,b@c= x y"
 
-    def test_of_ours_does_not_grow(self, both: Propagator) -> None:
+    def test_a_tracestate_of_ours_does_not_grow(self, both: Propagator) -> None:
         headers: dict[str, Any] = {"traceparent": PARENT, "tracestate": "a=1"}
         for _ in range(3):
             headers = both.extract(headers).run(both.inject)
         assert headers["tracestate"].count("mqctx=") == 1
 
     @pytest.mark.parametrize("ours", ["x", "", f"{SPAN}-{'1' * 16}", f"{'0' * 16}-{SPAN}"])
-    def test_of_ours_counts_only_for_its_own_span(self, ours: str, both: Propagator) -> None:
+    def test_a_tracestate_of_ours_counts_only_for_its_own_span(
+        self, ours: str, both: Propagator
+    ) -> None:
         headers = {"traceparent": PARENT, "tracestate": f"mqctx={ours},a=1"}
         assert set(both.extract(headers)) >= {"trace_id"}
         assert "parent_span_id" not in both.extract(headers)
@@ -232,7 +234,7 @@ class TestState:
             ",".join(f"k{n}=1" for n in range(33)),
         ],
     )
-    def test_that_is_malformed_does_not_affect_the_trace(
+    def test_a_tracestate_that_is_malformed_does_not_affect_the_trace(
         self, text: str, both: Propagator, rejected: list[Rejection]
     ) -> None:
         received = both.extract({"traceparent": PARENT, "tracestate": text})
@@ -240,28 +242,30 @@ class TestState:
         assert [(each.header, each.reason) for each in rejected] == [("tracestate", "malformed")]
 
     @pytest.mark.parametrize("text", ["foo@=1,bar=2", "foo@@bar=1", "0@a/b*-_=1"])
-    def test_may_have_an_at_sign_anywhere_in_a_key(self, text: str, both: Propagator) -> None:
+    def test_a_tracestate_may_have_an_at_sign_anywhere_in_a_key(
+        self, text: str, both: Propagator
+    ) -> None:
         received = both.extract({"traceparent": PARENT, "tracestate": text})
         assert received["tracestate"] == text
 
-    def test_of_a_key_that_comes_twice_keeps_the_newest_and_the_rest(
+    def test_a_tracestate_of_a_key_that_comes_twice_keeps_the_newest_and_the_rest(
         self, both: Propagator
     ) -> None:
         headers = {"traceparent": PARENT, "tracestate": "foo=1,bar=3,foo=2"}
         assert both.extract(headers)["tracestate"] == "foo=1,bar=3"
 
-    def test_that_is_no_text_does_not_affect_the_trace(
+    def test_a_tracestate_that_is_no_text_does_not_affect_the_trace(
         self, both: Propagator, rejected: list[Rejection]
     ) -> None:
         received = both.extract({"traceparent": PARENT, "tracestate": 5})
         assert received["trace_id"] == TRACE
         assert [(each.header, each.reason) for each in rejected] == [("tracestate", "wrong-type")]
 
-    def test_may_have_white_space_and_empty_members(self, both: Propagator) -> None:
+    def test_a_tracestate_may_have_white_space_and_empty_members(self, both: Propagator) -> None:
         headers = {"traceparent": PARENT, "tracestate": "a=1 \t, ,\tb=2,"}
         assert both.extract(headers)["tracestate"] == "a=1,b=2"
 
-    def test_keeps_at_most_32_members(self, both: Propagator) -> None:
+    def test_a_tracestate_keeps_at_most_32_members(self, both: Propagator) -> None:
         state = ",".join(f"k{n}=1" for n in range(32))
         received = both.extract({"traceparent": PARENT, "tracestate": state})
         assert received["tracestate"] == state
@@ -270,7 +274,7 @@ class TestState:
         assert members[0].startswith("mqctx=")
         assert members[-1] == "k30=1"
 
-    def test_over_512_characters_drops_long_members_first_then_the_last(
+    def test_a_tracestate_over_512_characters_drops_long_members_first_then_the_last(
         self, both: Propagator
     ) -> None:
         state = f"a=1,long={'x' * 200},b={'y' * 120},c={'z' * 120},d={'w' * 120},e={'v' * 120}"

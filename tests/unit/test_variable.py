@@ -170,21 +170,21 @@ def test_another_declaration_of_the_same_name_is_an_error(again: Callable[[], ob
 
 
 class TestLocal:
-    def test_never_leaves_the_process_and_may_be_anything(self) -> None:
+    def test_a_local_value_never_leaves_the_process_and_may_be_anything(self) -> None:
         Variable("socket", object, local=True)
         with scope(socket=object(), tenant="acme"):
             assert Propagator().inject() == {"mqctx": '{"tenant":"acme"}'}
 
-    def test_is_checked_against_its_class_where_it_is_set(self) -> None:
+    def test_a_local_value_is_checked_against_its_class_where_it_is_set(self) -> None:
         Variable("started", float, local=True)
         with pytest.raises(mqctx.InvalidValueError, match="started: expected float, got str"):
             scope(started="now")
 
-    def test_of_a_type_that_is_no_class_is_not_checked(self) -> None:
+    def test_a_local_value_of_a_type_that_is_no_class_is_not_checked(self) -> None:
         Variable("callback", Callable[[], None], local=True)
         assert Context(callback=print)["callback"] is print
 
-    def test_cannot_be_set_by_a_message(self) -> None:
+    def test_a_local_value_cannot_be_set_by_a_message(self) -> None:
         Variable("is_admin", bool, local=True)
         propagator = Propagator(on_rejected=lambda _: None)
         assert propagator.extract({"mqctx": '{"is_admin":true,"user":"ada"}'}) == {"user": "ada"}
@@ -200,7 +200,7 @@ class TestJoinedContextVar:
         Variable("correlation_id", str, contextvar=contextvar)
         return contextvar
 
-    def test_is_read_when_the_context_is_captured(self) -> None:
+    def test_a_linked_contextvar_is_read_when_the_context_is_captured(self) -> None:
         contextvar = self.join(default=None)
         assert current() == {}
         token = contextvar.set("c-1")
@@ -211,13 +211,13 @@ class TestJoinedContextVar:
         contextvar.reset(token)
         assert current() == {}
 
-    def test_is_set_in_a_run_and_was_never_touched_outside(self) -> None:
+    def test_a_linked_contextvar_is_set_in_a_run_and_was_never_touched_outside(self) -> None:
         contextvar = self.join()
         assert run({"correlation_id": "c-1"}, contextvar.get) == "c-1"
         with pytest.raises(LookupError):
             contextvar.get()
 
-    def test_is_set_in_a_scope_and_what_it_was_after(self) -> None:
+    def test_a_linked_contextvar_is_set_in_a_scope_and_what_it_was_after(self) -> None:
         contextvar = self.join(default="-")
         token = contextvar.set("c-1")
         with scope(correlation_id="c-2"):
@@ -226,7 +226,9 @@ class TestJoinedContextVar:
         contextvar.reset(token)
         assert contextvar.get() == "-"
 
-    def test_holds_its_default_where_the_restored_context_has_no_value(self) -> None:
+    def test_a_linked_contextvar_holds_its_default_where_the_restored_context_has_no_value(
+        self,
+    ) -> None:
         contextvar = self.join(default="-")
         token = contextvar.set("ambient")
         assert run({}, contextvar.get) == "-"
@@ -235,10 +237,10 @@ class TestJoinedContextVar:
             assert current() == {}
         contextvar.reset(token)
 
-    def test_without_default_holds_none_where_there_is_no_value(self) -> None:
+    def test_a_linked_contextvar_without_default_holds_none_where_there_is_no_value(self) -> None:
         assert run({}, self.join().get) is None
 
-    def test_that_changed_inside_is_captured_as_changed(self) -> None:
+    def test_a_linked_contextvar_that_changed_inside_is_captured_as_changed(self) -> None:
         contextvar = self.join(default=None)
 
         def change() -> Context:
@@ -250,7 +252,7 @@ class TestJoinedContextVar:
             "tenant": "acme",
         }
 
-    def test_encodes_once_while_it_does_not_change(self) -> None:
+    def test_a_linked_contextvar_encodes_once_while_it_does_not_change(self) -> None:
         contextvar = self.join(default=None)
 
         def captured_twice() -> bool:
@@ -259,7 +261,7 @@ class TestJoinedContextVar:
 
         assert copy_context().run(captured_twice)
 
-    def test_is_set_by_bind(self) -> None:
+    def test_a_linked_contextvar_is_set_by_bind(self) -> None:
         contextvar = self.join(default=None)
         with scope():
             mqctx.bind(correlation_id="c-1", user="ada")
@@ -268,7 +270,9 @@ class TestJoinedContextVar:
             assert contextvar.get() == "c-1"
         assert contextvar.get() is None
 
-    def test_with_a_value_that_cannot_travel_is_an_error_at_publish(self) -> None:
+    def test_a_linked_contextvar_with_a_value_that_cannot_travel_is_an_error_at_publish(
+        self,
+    ) -> None:
         contextvar = self.join(default=None)
 
         def publish() -> object:
@@ -278,7 +282,9 @@ class TestJoinedContextVar:
         with pytest.raises(mqctx.InvalidValueError, match="^correlation_id: "):
             copy_context().run(publish)
 
-    def test_left_in_another_snapshot_is_set_back_as_far_as_it_reached(self) -> None:
+    def test_a_linked_contextvar_left_in_another_snapshot_is_set_back_as_far_as_it_reached(
+        self,
+    ) -> None:
         contextvar = self.join()
 
         def enter_and_copy() -> Any:

@@ -3,6 +3,7 @@
 import click
 
 from mqctx.cli.demo import demo
+from mqctx.cli.inspect import inspect
 
 
 @click.group()
@@ -12,3 +13,4 @@ def commands() -> None:
 
 
 commands.add_command(demo)
+commands.add_command(inspect)

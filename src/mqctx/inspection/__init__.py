@@ -1,1 +1,70 @@
-"""Read what is in a queue and leave it there: for scripts, and below the commands."""
+"""Read what is in a queue and leave it there: for scripts, and below the commands.
+
+::
+
+    with Inspector("amqp://guest:guest@127.0.0.1/") as inspector:
+        with inspector.look("orders.dead") as messages:
+            for message in messages:
+                print(message.context, message.deaths, message.failure)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from mqctx.inspection._broker import Broker
+    from mqctx.inspection._deaths import Death
+    from mqctx.inspection._errors import BrokerError
+    from mqctx.inspection._groups import Group, Grouping, Groups
+    from mqctx.inspection._look import Inspector, Look, RefusedError
+    from mqctx.inspection._management import Management, ManagementError
+    from mqctx.inspection._message import Message
+    from mqctx.inspection._safety import QueueFacts, Refusal
+    from mqctx.inspection._where import Where
+
+__all__ = [
+    "Broker",
+    "BrokerError",
+    "Death",
+    "Group",
+    "Grouping",
+    "Groups",
+    "Inspector",
+    "Look",
+    "Management",
+    "ManagementError",
+    "Message",
+    "QueueFacts",
+    "Refusal",
+    "RefusedError",
+    "Where",
+]
+
+# Help texts are shown without loading pika and httpx.
+_MODULES: Final = {
+    "Broker": "_broker",
+    "BrokerError": "_errors",
+    "Death": "_deaths",
+    "Group": "_groups",
+    "Grouping": "_groups",
+    "Groups": "_groups",
+    "Inspector": "_look",
+    "Look": "_look",
+    "Management": "_management",
+    "ManagementError": "_management",
+    "Message": "_message",
+    "QueueFacts": "_safety",
+    "Refusal": "_safety",
+    "RefusedError": "_look",
+    "Where": "_where",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

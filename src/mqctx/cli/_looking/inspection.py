@@ -1,0 +1,184 @@
+"""What `mqctx inspect` does: look at one queue after another, and make one answer of it."""
+
+import contextlib
+from collections.abc import Sequence
+from typing import Protocol
+
+from mqctx.cli._looking.connect import connected
+from mqctx.cli._looking.exits import (
+    COULD_NOT,
+    INTERRUPTED,
+    REFUSED,
+    Interruption,
+    exits,
+    leave,
+    say,
+)
+from mqctx.cli._looking.messages import body_of, message_block
+from mqctx.cli._looking.options import Options
+from mqctx.cli._looking.screen import Results, progress
+from mqctx.cli._looking.summary import Summary
+from mqctx.cli._looking.tables import groups_table
+from mqctx.inspection import (
+    BrokerError,
+    Grouping,
+    Groups,
+    Inspector,
+    Look,
+    Message,
+    RefusedError,
+)
+
+
+class _Answer(Protocol):
+    """What becomes of the messages that were chosen."""
+
+    def add(self, message: Message) -> None:
+        """Take a message."""
+        ...
+
+    def finish(self, summary: Summary) -> None:
+        """Complete the results, when all queues were read."""
+        ...
+
+
+class _Messages:
+    """The messages, one by one."""
+
+    def __init__(self, results: Results, *, as_json: bool, with_body: bool) -> None:
+        self._results = results
+        self._as_json = as_json
+        self._with_body = with_body
+
+    def add(self, message: Message) -> None:
+        """Print it."""
+        if not self._as_json:
+            self._results.print(message_block(message, with_body=self._with_body))
+            return
+        body = body_of(message) if self._with_body else {}
+        self._results.json({**message.as_json(), **body})
+
+    def finish(self, summary: Summary) -> None:
+        """Print the summary below the messages."""
+        if not self._as_json:
+            self._results.line(summary.line(), "bold")
+
+
+class _Grouped:
+    """The messages in groups."""
+
+    def __init__(self, results: Results, by: Sequence[str], *, as_json: bool) -> None:
+        self._results = results
+        self._groups = Grouping(by) if by else Groups()
+        self._as_json = as_json
+
+    def add(self, message: Message) -> None:
+        """Count it."""
+        self._groups.add(message)
+
+    def finish(self, summary: Summary) -> None:
+        """Print the groups below the summary."""
+        groups = self._groups
+        chosen = groups if isinstance(groups, Grouping) else groups.chosen
+        if self._as_json:
+            for group in chosen:
+                self._results.json(group.as_json(chosen.names))
+            return
+        results = self._results
+        results.line(summary.line(), "bold")
+        if len(chosen):
+            results.print(groups_table(results.width, chosen.names, list(chosen)))
+        if isinstance(groups, Groups) and groups.others:
+            results.line(summary.hint(groups.others), "dim")
+
+
+def inspect(
+    options: Options, queues: Sequence[str], by: Sequence[str], *, rescue: bool, with_body: bool
+) -> None:
+    """Look at queues, print what was found, and end the program where that is no success."""
+    results = Results(plain=options.is_plain)
+    with contextlib.closing(results), exits(), Interruption().watched() as interruption:
+        one_by_one = not by and (options.json or options.where or options.limit)
+        answer: _Answer
+        if one_by_one:
+            answer = _Messages(results, as_json=options.json, with_body=with_body)
+        else:
+            answer = _Grouped(results, by, as_json=options.json)
+        with connected(options) as inspector:
+            run = _Run(inspector, options, answer, interruption, rescue=rescue)
+            names = inspector.queues(*queues)
+            for name in names:
+                run.look_at(name)
+        if not names:
+            say(f"mqctx: no queue is called {' or '.join(queues)}")
+            leave(COULD_NOT)
+        run.finish(results)
+
+
+class _Run:
+    """One call of the command."""
+
+    def __init__(
+        self,
+        inspector: Inspector,
+        options: Options,
+        answer: _Answer,
+        interruption: Interruption,
+        *,
+        rescue: bool,
+    ) -> None:
+        self._inspector = inspector
+        self._options = options
+        self._answer = answer
+        self._interruption = interruption
+        self._rescue = rescue
+        self._summary = Summary()
+        self._code = 0
+
+    @property
+    def _is_enough(self) -> bool:
+        return self._summary.chosen == self._options.limit or self._interruption.happened
+
+    def look_at(self, queue: str) -> None:
+        """Look at a queue. One that is refused, or not there, is named, and left out."""
+        if self._is_enough:
+            return
+        try:
+            with self._inspector.look(queue, rescue=self._rescue) as look:
+                self._interruption.stop = look.stop
+                self._read(look)
+        except RefusedError as error:
+            say(str(error))
+            self._code = REFUSED
+        except BrokerError as error:
+            if self._inspector.is_lost:
+                raise
+            say(f"mqctx: {queue}: {error}")
+            self._code = self._code or COULD_NOT
+        else:
+            self._summary.add(look)
+        finally:
+            self._interruption.stop = None
+
+    def _read(self, look: Look) -> None:
+        with progress(look.queue, look.there, plain=self._options.is_plain) as advance:
+            for message in look:
+                advance()
+                if self._options.choose(message):
+                    self._summary.choose(message)
+                    self._answer.add(message)
+                    if self._is_enough:
+                        break
+
+    def finish(self, results: Results) -> None:
+        """Show what was found, and end the program if anything was not as it should be."""
+        for note in self._summary.notes:
+            say(note)
+        if self._interruption.happened:
+            say(f"interrupted after {self._summary.looked:,} messages; everything is in place")
+            leave(INTERRUPTED)
+        if self._summary.queues:
+            self._answer.finish(self._summary)
+        results.show()
+        if self._code:
+            leave(self._code)

@@ -1,0 +1,82 @@
+"""Single messages, each as a block of lines."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from mqctx.cli._looking.text import escaped, shown
+from mqctx.inspection import Death, Message
+
+__all__ = ["body_of", "message_block"]
+
+_MOST_OF_BODY: Final = 2_000
+_VERIFIED: Final = {True: "  (verified)", False: "  (not verified)", None: ""}
+
+
+def message_block(message: Message, *, with_body: bool) -> Table:
+    """Return whose a message is, where it came from, and why it died."""
+    title = Text(f"{escaped(message.queue)}  #{message.position:,}", style="bold")
+    title.append(f"  {shown(message.id)}  {message.at or ''}".rstrip(), style="not bold")
+    block = Table.grid()
+    block.add_row(title)
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True, style="dim")
+    grid.add_column(overflow="fold")
+    for label, text in _lines(message, with_body=with_body):
+        grid.add_row(f"  {label}", text)
+    block.add_row(grid)
+    return block
+
+
+def _lines(message: Message, *, with_body: bool) -> Iterator[tuple[str, str]]:
+    origin = shown(message.came_from)
+    yield "from", f"{origin}  exchange {shown(message.exchange)}  key {shown(message.routing_key)}"
+    values = "  ".join(f"{escaped(name)}={shown(value)}" for name, value in _context(message))
+    yield "context", (values or "none") + _VERIFIED[message.verified]
+    for rejection in message.rejections:
+        yield "refused", escaped(str(rejection))
+    if message.failure is not None:
+        yield from _failure(message.failure)
+    for death in message.deaths:
+        yield "died", _death(death)
+    if message.celery is not None:
+        told = message.celery
+        yield "task", f"{shown(told['task'])}  id {shown(told['id'])}" + _retries(told)
+    if with_body:
+        yield "body", escaped(str(body_of(message)["body"])[:_MOST_OF_BODY])
+
+
+def _context(message: Message) -> Iterator[tuple[str, Any]]:
+    yield from message.plain_context.items()
+
+
+def _retries(told: Mapping[str, Any]) -> str:
+    return f"  retries {shown(told['retries'])}" if "retries" in told else ""
+
+
+def _failure(failure: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    reason = [shown(failure[key]) for key in ("type", "message") if key in failure]
+    yield "failed", ": ".join(reason) or "-"
+    if "where" in failure:
+        yield "", shown(failure["where"])
+    told = ("service", "handler", "attempt", "failures", "at", "system")
+    details = [f"{key} {shown(failure[key])}" for key in told if key in failure]
+    if details:
+        yield "", "  ".join(details)
+    for name, value in failure.get("bound", {}).items():
+        yield "bound", f"{escaped(name)}={shown(value)}"
+
+
+def _death(death: Death) -> str:
+    times = "" if death.count == 1 else f", {death.count:,} times"
+    return f"{escaped(death.reason)} from {escaped(death.queue)}{times}  {death.at or ''}".rstrip()
+
+
+def body_of(message: Message) -> dict[str, Any]:
+    """Return the body for JSON: as text, or in base64 where it is none."""
+    try:
+        return {"body": message.body.decode()}
+    except UnicodeDecodeError:
+        return {"body": message.body, "body_encoding": "base64"}  # as msgspec writes bytes

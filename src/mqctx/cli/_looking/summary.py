@@ -1,0 +1,80 @@
+"""What a look came to, in one line, and what else is to be said."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from mqctx.cli._looking.text import clock, escaped
+from mqctx.inspection import Look, Message
+
+_MOST_NAMES: Final = 8
+
+
+class Summary:
+    """Counts over all queues that were read."""
+
+    def __init__(self) -> None:
+        self.queues: list[str] = []
+        self.there = 0
+        self.looked = 0
+        self.copied = 0
+        self.chosen = 0
+        """The messages for which all conditions hold."""
+        self._first: str | None = None
+        self._last: str | None = None
+        self.notes: list[str] = []
+        """Lines for stderr."""
+
+    def add(self, look: Look) -> None:
+        """Count a look that has ended."""
+        self.queues.append(look.queue)
+        self.there += look.there
+        self.looked += look.looked
+        self.notes += [f"{escaped(look.queue)}: {note}" for note in _notes(look)]
+        if look.rescue is not None:
+            self.copied += look.rescue.copied
+
+    def choose(self, message: Message) -> None:
+        """Count a message for which all conditions hold."""
+        self.chosen += 1
+        if (at := message.at) is not None:
+            self._first = min(self._first or at, at, key=_without_zone)
+            self._last = max(self._last or at, at, key=_without_zone)
+
+    def line(self) -> str:
+        """Return the line above a table."""
+        where = escaped(self.queues[0]) if len(self.queues) == 1 else f"{len(self.queues)} queues"
+        outcome = "all left in place"
+        if self.copied:
+            outcome = f"{self.copied:,} copied to the end, and taken off their place"
+        chosen = "" if self.chosen == self.looked else f"{self.chosen:,} of them chosen, "
+        text = f"{self.there:,} messages in {where}, looked at {self.looked:,}, {chosen}{outcome}"
+        return text + self._times()
+
+    def _times(self) -> str:
+        if self._first is None or self._last is None:
+            return ""
+        with_date = self._first[:10] != self._last[:10]
+        first, last = (clock(each, with_date=with_date) for each in (self._first, self._last))
+        return f"  {first} .. {last} UTC"
+
+    def hint(self, others: Sequence[str]) -> str:
+        """Return the line below a table that was grouped by a name of our choice."""
+        names = [escaped(name) for name in others[:_MOST_NAMES]]
+        return f"also: --by {', '.join(names)}{', ...' if len(others) > _MOST_NAMES else ''}"
+
+
+def _without_zone(moment: str) -> str:
+    return moment[:-1]
+
+
+def _notes(look: Look) -> list[str]:
+    notes: list[str] = []
+    if held := look.held_by_others:
+        notes.append(f"{held:,} more are held by other consumers")
+    if look.is_late:
+        notes.append("stopped before RabbitMQ would take the look for a consumer that is stuck")
+    elif look.missed:
+        notes.append(f"{look.missed:,} went to other consumers meanwhile")
+    if look.rescue is not None:
+        notes += look.rescue.reasons()
+    return notes

@@ -1,0 +1,29 @@
+"""The command `mqctx inspect`."""
+
+import click
+
+from mqctx.cli._looking.options import Options, common_options
+
+
+@click.command("inspect", short_help="See whose messages are in a queue, and why they died.")
+@click.argument("queues", metavar="QUEUE...", nargs=-1, required=True)
+@click.option("--by", metavar="NAME[,NAME]", help="Group by these names.")
+@click.option(
+    "--rescue",
+    is_flag=True,
+    help="Read by copies to the queue's end: for queues that a look would lose messages of.",
+)
+@click.option("--body", is_flag=True, help="Show the bodies of messages, too.")
+@common_options
+def inspect(
+    options: Options, queues: tuple[str, ...], by: str | None, *, rescue: bool, body: bool
+) -> None:
+    """Show whose messages are in QUEUE, and why they died, and leave all in place.
+
+    QUEUE may have a * for anything ('*.dead'), and there may be several. Without --where, --limit
+    or --json: a table of groups.
+    """
+    from mqctx.cli._looking import inspection  # noqa: PLC0415 - it loads pika and httpx
+
+    names = [name for name in (by or "").split(",") if name]
+    inspection.inspect(options, queues, names, rescue=rescue, with_body=body)

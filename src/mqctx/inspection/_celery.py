@@ -1,0 +1,39 @@
+"""The task that a message of Celery asks for."""
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+import msgspec
+
+__all__ = ["celery_task"]
+
+# Celery's message protocol 2 has them in the headers, protocol 1 in a JSON body
+# (docs.celeryq.dev, "Message Protocol").
+_KEYS: Final = ("task", "id", "retries", "eta", "root_id", "parent_id", "origin")
+_ONLY_CELERYS: Final = frozenset(("lang", "root_id", "argsrepr", "retries"))
+_LONGEST_BODY: Final = 65_536
+
+
+def celery_task(headers: Mapping[str, Any], body: bytes) -> dict[str, Any] | None:
+    """Return task, id, retries and the like of a message that Celery sent, None for any other."""
+    if _is_task(headers) and not _ONLY_CELERYS.isdisjoint(headers):
+        return _told(headers)
+    if not body.startswith(b"{") or b'"task"' not in body or len(body) > _LONGEST_BODY:
+        return None
+    try:
+        message = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return None
+    is_protocol_1 = _is_task(message) and {"args", "kwargs"} <= message.keys()
+    return _told(message) if is_protocol_1 else None
+
+
+def _is_task(table: Any) -> bool:
+    if not isinstance(table, Mapping):
+        return False
+    fields = cast("Mapping[str, Any]", table)
+    return isinstance(fields.get("task"), str) and isinstance(fields.get("id"), str)
+
+
+def _told(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: fields[key] for key in _KEYS if fields.get(key) is not None}

@@ -1,0 +1,211 @@
+"""Count messages by what they have in common, in memory that grows with the groups alone."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from mqctx.inspection._distinct import Distinct, Room, hash_of
+from mqctx.inspection._message import Message
+from mqctx.inspection._where import as_text, values_of
+from mqctx.inspection._why import why
+
+__all__ = ["Group", "Grouping", "Groups"]
+
+_ROOM: Final = 200_000  # hashes of request ids, in some 20 MB
+_MOST_GROUPS: Final = 500
+"""A name with more groups is no choice of ours: ids, and the like."""
+_MOST_CANDIDATES: Final = 20
+_MOST_NAMES: Final = 100
+_OTHERS: Final = "others"
+_NEVER_CHOSEN: Final = frozenset(("span_id", "trace_flags", "tracestate"))
+
+
+class _Counted(NamedTuple):
+    """What counts of a message, whichever group it is in."""
+
+    bytes: int
+    request: int | None
+    at: str | None
+    reason: str | None
+    origin: str | None
+    kind: str | None
+    why: str
+
+
+def _counted(message: Message) -> _Counted:
+    request = message.plain_context.get("request_id")
+    return _Counted(
+        len(message.body),
+        None if request is None else hash_of(as_text(request)),
+        message.at,
+        message.deaths[0].reason if message.deaths else None,
+        message.came_from,
+        *why(message),
+    )
+
+
+class Group:
+    """Messages that have the same values under the names of the grouping."""
+
+    __slots__ = (
+        *("bytes", "failures", "first", "last", "messages", "origins", "reasons", "requests"),
+        *("values", "whys"),
+    )
+
+    def __init__(self, values: tuple[Any, ...], requests: Distinct) -> None:
+        self.values = values
+        self.messages = 0
+        self.bytes = 0
+        self.requests = requests
+        """The number of distinct request ids."""
+        self.first: str | None = None
+        self.last: str | None = None
+        self.reasons: Counter[str] = Counter()
+        """How the broker says they died, the newest death of each."""
+        self.failures: Counter[str] = Counter()
+        """The types of the failures."""
+        self.whys: Counter[str] = Counter()
+        """Why they died, in a line for each way."""
+        self.origins: Counter[str] = Counter()
+        """The queues that they died in."""
+
+    def add(self, counted: _Counted, room: Room) -> None:
+        """Count a message."""
+        self.messages += 1
+        self.bytes += counted.bytes
+        if counted.request is not None:
+            room.add(self.requests, counted.request)
+        if (at := counted.at) is not None:
+            # Without the Z, which is more than a fraction of a second.
+            self.first = at if self.first is None or at[:-1] < self.first[:-1] else self.first
+            self.last = at if self.last is None or at[:-1] > self.last[:-1] else self.last
+        _count(self.reasons, counted.reason)
+        _count(self.origins, counted.origin)
+        _count(self.failures, counted.kind)
+        _count(self.whys, counted.why)
+
+    def copy(self, values: tuple[Any, ...], room: Room) -> "Group":
+        """Return a group that counts on from here, for other values."""
+        copy = Group(values, room.counter(self.requests))
+        copy.messages, copy.bytes = self.messages, self.bytes
+        copy.first, copy.last = self.first, self.last
+        for name in ("reasons", "failures", "whys", "origins"):
+            setattr(copy, name, getattr(self, name).copy())
+        return copy
+
+    def as_json(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the group as the object that `mqctx inspect --by NAME --json` prints."""
+        return {
+            "group": dict(zip(names, self.values, strict=True)),
+            "messages": self.messages,
+            "requests": self.requests.count(),
+            "bytes": self.bytes,
+            "first": self.first,
+            "last": self.last,
+            "reasons": dict(self.reasons.most_common()),
+            "failures": dict(self.failures.most_common()),
+        }
+
+
+def _count(counter: "Counter[str]", name: str | None) -> None:
+    """Count a name of which strangers may send any number."""
+    if name is not None:
+        counter[name if name in counter or len(counter) < _MOST_NAMES else _OTHERS] += 1
+
+
+class Grouping:
+    """Groups by the values under some names. A message without a name has None there."""
+
+    def __init__(self, names: Sequence[str], room: Room | None = None) -> None:
+        self.names = tuple(names)
+        self._room = Room(_ROOM) if room is None else room
+        self._groups: dict[tuple[str | None, ...], Group] = {}
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __iter__(self) -> Iterator[Group]:
+        """Yield the groups, the largest first."""
+        return iter(sorted(self._groups.values(), key=lambda group: -group.messages))
+
+    def add(self, message: Message, counted: "_Counted | None" = None) -> None:
+        """Count a message."""
+        values = tuple(next(values_of(message, name), None) for name in self.names)
+        key = tuple(None if value is None else as_text(value) for value in values)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = Group(values, self._room.counter())
+        group.add(_counted(message) if counted is None else counted, self._room)
+
+    def begin_with(self, earlier: Group) -> None:
+        """Count the messages of a group as those that lack the name."""
+        none = (None,) * len(self.names)
+        self._groups[none] = earlier.copy(none, self._room)
+
+    def drop(self) -> None:
+        """Give back the room of all groups."""
+        for group in self._groups.values():
+            self._room.drop(group.requests)
+
+
+class _Candidate(msgspec.Struct):
+    """A name of the context that messages may be grouped by."""
+
+    grouping: Grouping
+    present: int = 0
+    """How many messages have it."""
+
+
+class Groups:
+    """Groups by the name of the context that gives the fewest above one, found on the way.
+
+    A name counts that at least half of the messages have; where none divides them, one that all
+    share; without any context, the queue that they came from.
+    """
+
+    def __init__(self) -> None:
+        self._room = Room(_ROOM)
+        self._all = Group((), self._room.counter())
+        self._by_origin = Grouping(["from"], self._room)
+        self._candidates: dict[str, _Candidate | None] = {}
+
+    def add(self, message: Message) -> None:
+        """Count a message."""
+        counted = _counted(message)
+        for name in message.plain_context:
+            if name not in self._candidates and name not in _NEVER_CHOSEN:
+                self._begin(name)
+        for name, candidate in self._candidates.items():
+            if candidate is not None:
+                self._add(name, candidate, message, counted)
+        self._by_origin.add(message, counted)
+        self._all.add(counted, self._room)
+
+    def _begin(self, name: str) -> None:
+        if len(self._candidates) < _MOST_CANDIDATES:
+            grouping = Grouping([name], self._room)
+            if self._all.messages:
+                grouping.begin_with(self._all)
+            self._candidates[name] = _Candidate(grouping)
+
+    def _add(self, name: str, candidate: _Candidate, message: Message, counted: _Counted) -> None:
+        candidate.present += name in message.plain_context
+        candidate.grouping.add(message, counted)
+        if len(candidate.grouping) > _MOST_GROUPS:
+            candidate.grouping.drop()
+            self._candidates[name] = None
+
+    @property
+    def chosen(self) -> Grouping:
+        """The groups to show."""
+        least = self._all.messages / 2
+        sound = [c for c in self._candidates.values() if c is not None and c.present >= least]
+        sound.sort(key=lambda c: (len(c.grouping) == 1, len(c.grouping), -c.present))
+        return sound[0].grouping if sound else self._by_origin
+
+    @property
+    def others(self) -> list[str]:
+        """The other names that messages can be grouped by."""
+        return [name for name in self._candidates if name not in self.chosen.names]

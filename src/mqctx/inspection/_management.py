@@ -1,0 +1,235 @@
+"""RabbitMQ's management API: the kind of a queue, its policies, and which queues there are."""
+
+import re
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, cast
+from urllib.parse import quote, unquote, urlsplit
+
+import httpx
+import msgspec
+from httpx import codes
+
+from mqctx.inspection._broker import Broker
+from mqctx.inspection._safety import QueueFacts
+from mqctx.inspection._where import fits
+
+__all__ = ["Management", "ManagementError"]
+
+_SECONDS: Final = 10.0
+_PAGE: Final = 500
+# The usual ports, 15672 and 15671, are those of AMQP, 5672 and 5671, and this.
+_PORT_OFFSET: Final = 10_000
+
+
+class ManagementError(Exception):
+    """The management API cannot tell. The text is one line, without any password.
+
+    `status` is that of the HTTP response, if there was one.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Management:
+    """The management API of a broker. Close it, or use it in a `with` block.
+
+    Args:
+        broker: The broker, whose user and password are taken, too, unless `url` has others.
+        url: `http://HOST:15672` or the like. None: the broker's host, and its port plus 10,000.
+
+    Raises:
+        ManagementError: `url` is none.
+    """
+
+    def __init__(self, broker: Broker, url: str | None = None) -> None:
+        base, user, password = _parse(url) if url else (_derived(broker), None, None)
+        self.url: Final = base
+        """The URL, without user and password."""
+        self._broker = broker
+        self._user = broker.user if user is None else user
+        self._client = httpx.Client(
+            base_url=f"{base}/api/",
+            auth=(self._user, broker.password if password is None else password),
+            timeout=_SECONDS,
+            verify=_tls(broker) if base.startswith("https") else False,
+            trust_env=False,  # no proxy, and no .netrc, between us and a broker
+        )
+
+    def __enter__(self) -> "Management":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def get(self, *parts: str, **params: str | int) -> Any:
+        """Return what the API has at a path, such as `get("queues", "/", "orders")`.
+
+        Raises:
+            ManagementError: it cannot be had. `status` is 404 if there is no such thing.
+        """
+        path = "/".join(quote(part, safe="") for part in parts)
+        try:
+            response = self._client.get(path, params=params)
+        except httpx.HTTPError as error:
+            raise ManagementError(f"{self._at}: {_reason(error)}. {_ELSEWHERE}") from error
+        if response.status_code != int(codes.OK):
+            raise ManagementError(self._refused(response.status_code, path), response.status_code)
+        try:
+            return response.json()
+        except ValueError:
+            raise ManagementError(f"{self._at} answers with something else. {_ELSEWHERE}") from None
+
+    @property
+    def _at(self) -> str:
+        return f"the management API at {self.url}"
+
+    def _refused(self, status: int, path: str) -> str:
+        if status == int(codes.UNAUTHORIZED):
+            return (
+                f"{self._at} refused the user {self._user!r}: the password is wrong, "
+                "or the user lacks the tag 'management'"
+            )
+        if status == int(codes.NOT_FOUND):
+            return f"{self._at} has no {unquote(path)}"
+        return f"{self._at} answered {status} for {unquote(path)}"
+
+    def check(self, server: Mapping[str, Any]) -> None:
+        """Make sure that it speaks of the broker that told these properties when we connected.
+
+        Raises:
+            ManagementError: it speaks of another one.
+        """
+        overview = self.get("overview")
+        cluster = _as_text(server.get("cluster_name"))
+        if cluster is not None and overview.get("cluster_name") not in (None, cluster):
+            raise ManagementError(
+                f"{self._at} is that of {overview['cluster_name']}, but {self._broker.address} "
+                f"is {cluster}. {_ELSEWHERE}"
+            )
+
+    def queue_names(self, pattern: str) -> list[str]:
+        """Return the names of the queues that fit `pattern`, in which `*` is special.
+
+        Raises:
+            ManagementError: it cannot tell.
+        """
+        names = (str(each["name"]) for each in self._all("queues", self._broker.vhost))
+        return sorted(name for name in names if fits(pattern, name))
+
+    def _all(self, *parts: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the items of a list, which the API gives in pages."""
+        page = 1
+        while True:
+            answer = self.get(*parts, page=page, page_size=_PAGE, columns="name")
+            if isinstance(answer, list):  # a server that gives no pages
+                yield from cast("list[Mapping[str, Any]]", answer)
+                return
+            yield from answer["items"]
+            if page >= answer["page_count"]:
+                return
+            page += 1
+
+    def facts(self, queue: str, version: tuple[int, ...]) -> QueueFacts:
+        """Return what is known of a queue.
+
+        Raises:
+            ManagementError: it cannot tell. `status` is 404 if there is no such queue.
+        """
+        told = self.get("queues", self._broker.vhost, queue)
+        facts = QueueFacts(
+            name=queue,
+            vhost=self._broker.vhost,
+            version=version,
+            type=told.get("type", "classic"),
+            arguments=told.get("arguments") or {},
+            policy=told.get("effective_policy_definition") or {},
+            messages=told.get("messages"),
+            are_late=True,
+        )
+        return self._with_policies(facts)
+
+    def _with_policies(self, facts: QueueFacts) -> QueueFacts:
+        """Return the facts with the policies as they are now: the queue's own answer is late."""
+        try:
+            policies = self.get("policies", facts.vhost)
+            operators = self.get("operator-policies", facts.vhost)
+        except ManagementError as error:
+            if error.status not in _NO_RIGHT:
+                raise
+            return facts  # to see policies takes the tag 'policymaker'
+        policy = _applied(policies, facts)
+        operator = _applied(operators, facts)
+        return msgspec.structs.replace(
+            facts,
+            policy=policy.get("definition", {}),
+            priority=int(policy.get("priority", -1)),
+            operator_policy=operator.get("definition", {}),
+            are_late=False,
+        )
+
+
+_ELSEWHERE: Final = "Name another one with --management URL"
+_NO_RIGHT: Final = (int(codes.UNAUTHORIZED), int(codes.FORBIDDEN))
+_APPLY_TO: Final = ("all", "queues")
+
+
+def _applied(policies: Iterable[Mapping[str, Any]], queue: QueueFacts) -> Mapping[str, Any]:
+    """Return the policy that applies to a queue: of those that fit, the one that ranks highest."""
+    kinds = (*_APPLY_TO, f"{queue.type}_queues", f"{queue.type}s")
+    fitting = [
+        each for each in policies if each["apply-to"] in kinds and _fits(each["pattern"], queue)
+    ]
+    none: dict[str, Any] = {}
+    return max(fitting, key=lambda each: int(each["priority"]), default=none)
+
+
+def _fits(pattern: str, queue: QueueFacts) -> bool:
+    try:
+        return re.search(pattern, queue.name) is not None
+    except re.error:  # Erlang's syntax has a little more: then the policy counts as one that fits
+        return True
+
+
+def _derived(broker: Broker) -> str:
+    scheme = "https" if broker.tls else "http"
+    host = f"[{broker.host}]" if ":" in broker.host else broker.host
+    port = broker.port + _PORT_OFFSET
+    usual = 15_671 if broker.tls else 15_672
+    return f"{scheme}://{host}:{port if port < 65_536 else usual}"
+
+
+def _parse(url: str) -> tuple[str, str | None, str | None]:
+    """Return the URL, and the user and password in it."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        port, parts = None, urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ManagementError("the management URL is none: give it as http://HOST:15672")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    path = parts.path.rstrip("/").removesuffix("/api")
+    user, password = (None if text is None else unquote(text) for text in _login(parts))
+    return f"{parts.scheme}://{host}{f':{port}' if port else ''}{path}", user, password
+
+
+def _login(parts: Any) -> tuple[str | None, str | None]:
+    return parts.username, parts.password
+
+
+def _tls(broker: Broker) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=broker.ca)
+    if broker.cert:
+        context.load_cert_chain(broker.cert, broker.key)
+    return context
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _as_text(value: Any) -> str | None:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -1,0 +1,55 @@
+"""Times, in whatever unit they were written, as RFC 3339 in UTC."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any, Final
+
+__all__ = ["moment"]
+
+# Seconds since 1970 stay below this until the year 5138, milliseconds are above it since 1973.
+_MOST_SECONDS: Final = 100_000_000_000
+_NSERVICEBUS = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d):(\d{1,6}) Z")
+
+
+def moment(value: Any) -> str | None:
+    """Return a time as text such as `2026-01-31T06:43:48Z`, None if it is none.
+
+    A number counts as seconds, milliseconds, microseconds or nanoseconds since 1970, by its size.
+    """
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        if isinstance(value, str):
+            return _from_text(value.strip())
+        if isinstance(value, datetime):
+            return _written(value)
+        return _from_number(value)
+    except (ValueError, TypeError, OverflowError, OSError):
+        return None
+
+
+def _from_text(text: str) -> str | None:
+    if text.isascii() and text.isdigit():
+        return _from_number(int(text))
+    if match := _NSERVICEBUS.fullmatch(text):
+        text = f"{match[1]}T{match[2]}.{match[3]:0<6}+00:00"
+    return _written(datetime.fromisoformat(_shortened(text)))
+
+
+def _shortened(text: str) -> str:
+    """Cut a fraction to the six digits that Python reads: .NET writes seven."""
+    return re.sub(r"(\.\d{6})\d+", r"\1", text, count=1)
+
+
+def _from_number(number: float) -> str | None:
+    if number <= 0:
+        return None
+    while number >= _MOST_SECONDS:
+        number /= 1000
+    return _written(datetime.fromtimestamp(number, UTC))
+
+
+def _written(when: datetime) -> str:
+    when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    spec = "milliseconds" if when.microsecond else "seconds"
+    return when.isoformat(timespec=spec).replace("+00:00", "Z")

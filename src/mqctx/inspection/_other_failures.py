@@ -1,0 +1,144 @@
+"""Reasons that other libraries write into dead letters, by the keys of mqctx's own record."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from mqctx.inspection._moments import moment
+
+__all__ = ["failure_of_others"]
+
+_Read = Callable[[Any], Any]
+_MOST: Final = 8_192
+# "Caused by: java.io.IOException: disk full", " ---> System.TimeoutException: too late".
+_CAUSE = re.compile(r"(?:Caused by: |---> ?)([A-Za-z_][\w.$+]{0,200})(?:: ([^\r\n]{0,500}))?")
+_FIRST = re.compile(r"\s*([A-Za-z_][\w$+]*(?:\.[\w$+]+)+)(?:: ([^\r\n]{0,500}))?")
+
+
+def _text(value: Any) -> str | None:
+    """Return text of bounded length, None for what is none."""
+    return value[:_MOST] or None if isinstance(value, str) else None
+
+
+def _number(value: Any) -> int | None:
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _queue(value: Any) -> str | None:
+    """Return the queue in an address such as `rabbitmq://host/vhost/orders?durable=true`."""
+    text = _text(value)
+    if text is None:
+        return None
+    try:
+        path = urlsplit(text).path if "://" in text else text
+    except ValueError:
+        return None
+    return path.rstrip("/").rpartition("/")[2].partition("@")[0] or None
+
+
+class _Library(NamedTuple):
+    name: str
+    fields: Mapping[str, tuple[str, _Read]]
+    """The header of each key of a failure, and how it is read."""
+
+
+_LIBRARIES: Final = (
+    _Library(
+        "Spring AMQP",
+        {
+            "message": ("x-exception-message", _text),
+            "traceback": ("x-exception-stacktrace", _text),
+            "exchange": ("x-original-exchange", _text),
+            "routing_key": ("x-original-routingKey", _text),
+        },
+    ),
+    _Library(
+        "MassTransit",
+        {
+            "type": ("MT-Fault-ExceptionType", _text),
+            "message": ("MT-Fault-Message", _text),
+            "traceback": ("MT-Fault-StackTrace", _text),
+            "queue": ("MT-Fault-InputAddress", _queue),
+            "handler": ("MT-Fault-ConsumerType", _text),
+            "attempt": ("MT-Fault-RetryCount", _number),
+            "at": ("MT-Fault-Timestamp", moment),
+            "service": ("MT-Host-ProcessName", _text),
+        },
+    ),
+    _Library(
+        "NServiceBus",
+        {
+            "type": ("NServiceBus.ExceptionInfo.ExceptionType", _text),
+            "message": ("NServiceBus.ExceptionInfo.Message", _text),
+            "traceback": ("NServiceBus.ExceptionInfo.StackTrace", _text),
+            "queue": ("NServiceBus.FailedQ", _queue),
+            "attempt": ("NServiceBus.Retries", _number),
+            "at": ("NServiceBus.TimeOfFailure", moment),
+            "service": ("NServiceBus.ProcessingEndpoint", _text),
+        },
+    ),
+    _Library(
+        "Wolverine",
+        {
+            "type": ("exception-type", _text),
+            "message": ("exception-message", _text),
+            "traceback": ("exception-stack", _text),
+            "queue": ("original-destination", _queue),
+            "attempt": ("attempts", _number),
+            "at": ("failed-at", moment),
+        },
+    ),
+    _Library(
+        "Rebus",
+        {
+            "traceback": ("rbs2-error-details", _text),
+            "queue": ("rbs2-source-queue", _queue),
+            "attempt": ("rbs2-delivery-count", _number),
+        },
+    ),
+    _Library(
+        "Kafka Connect",  # and Redpanda Connect, whose dead letters have the same headers
+        {
+            "type": ("__connect.errors.exception.class.name", _text),
+            "message": ("__connect.errors.exception.message", _text),
+            "traceback": ("__connect.errors.exception.stacktrace", _text),
+            "handler": ("__connect.errors.connector.name", _text),
+            "queue": ("__connect.errors.topic", _queue),
+        },
+    ),
+    _Library(
+        "Azure Service Bus",
+        {
+            "type": ("DeadLetterReason", _text),
+            "message": ("DeadLetterErrorDescription", _text),
+        },
+    ),
+)
+_REASONS: Final = ("type", "message", "traceback")
+
+
+def failure_of_others(headers: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return why a message died, as another library tells it, None if none does.
+
+    The keys are those of mqctx's own record; `system` names the library.
+    """
+    for library in _LIBRARIES:
+        fields = library.fields
+        if any(fields[key][0] in headers for key in _REASONS if key in fields):
+            values = {key: read(headers.get(header)) for key, (header, read) in fields.items()}
+            known = {key: value for key, value in values.items() if value is not None}
+            return {"system": library.name, **_completed(known)}
+    return None
+
+
+def _completed(failure: dict[str, Any]) -> dict[str, Any]:
+    """Fill in type and message from the stack trace, where no header of their own tells them."""
+    trace = failure.get("traceback", "")
+    causes = list(_CAUSE.finditer(trace))
+    found = causes[-1] if causes else _FIRST.match(trace)
+    if found is None or "type" in failure:
+        return failure
+    told = {"type": found[1], "message": found[2]}
+    return {**{key: value for key, value in told.items() if value}, **failure}

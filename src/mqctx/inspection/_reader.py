@@ -1,0 +1,250 @@
+"""Take messages from a queue one after another, hold them, and give all back in the end.
+
+A consumer gets as many messages as its prefetch allows, and then nothing more, since nothing is
+acknowledged. So the next one takes its place, on the same channel: the broker counts a prefetch
+for each consumer. `basic.get` would take 30 times as long, and streams refuse it.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from pika import spec
+from pika.adapters.blocking_connection import BlockingConnection
+
+from mqctx.inspection._connection import Delivery, delivery_of
+from mqctx.inspection._errors import BrokerError
+
+__all__ = ["LIMIT_OF_PREFETCH", "QueueChannel", "Reader"]
+
+LIMIT_OF_PREFETCH: Final = 10_000
+_FIRST_PREFETCH: Final = 250
+_GROWTH: Final = 4
+_TICK: Final = 0.5
+"""The seconds within which `stop` is noticed."""
+_PATIENCE: Final = 3.0
+"""The seconds after which a queue that has messages and gives none is left."""
+
+
+class QueueChannel:
+    """A channel on one queue, for what a blocking one of pika does not do as it should here.
+
+    pika rejects what arrives for a consumer while it is being cancelled, which RabbitMQ counts as
+    a failed delivery.
+    """
+
+    def __init__(self, connection: BlockingConnection, queue: str) -> None:
+        self._connection: Any = connection
+        self._queue = queue
+        self._blocking: Any = connection.channel()
+        self._channel: Any = self._blocking._impl
+        self._closed: list[Exception] = []
+        self._settled = bytearray()
+        self._last_tags: list[int] = []  # of each consumer that has ended
+        self._channel.add_on_close_callback(self._on_close)
+        self._channel.add_on_cancel_callback(self._on_cancel)
+
+    def ready(self) -> tuple[int, int]:
+        """Return the number of messages that wait in the queue, and of its consumers.
+
+        Raises:
+            pika.exceptions.AMQPError: there is no such queue, or it is another connection's.
+        """
+        declare = self._channel.queue_declare
+        method = self._answer(lambda done: declare(self._queue, passive=True, callback=done)).method
+        return method.message_count, method.consumer_count
+
+    def consume(
+        self, prefetch: int, arguments: Mapping[str, Any], on_message: Callable[..., None]
+    ) -> str:
+        """Start a consumer that acknowledges nothing by itself, and return its tag."""
+        qos, consume = self._channel.basic_qos, self._channel.basic_consume
+        self._blocking._basic_consume_ok_result.reset()  # its own note of the last one, if any
+        self._answer(lambda done: qos(prefetch_count=prefetch, callback=done))
+        answer = self._answer(
+            lambda done: consume(self._queue, on_message, arguments=dict(arguments), callback=done)
+        )
+        return str(answer.method.consumer_tag)
+
+    def cancel(self, consumer: str, last_tag: int) -> None:
+        """End a consumer whose last delivery had this tag. What is under way still arrives."""
+        cancel: Any = spec.Basic.Cancel
+        method, replies = cancel(consumer_tag=consumer), [spec.Basic.CancelOk]
+        self._answer(lambda done: self._channel._rpc(method, done, replies))
+        self._last_tags.append(last_tag)
+
+    def acknowledge(self, tag: int) -> None:
+        """Take a message off the queue."""
+        self._channel.basic_ack(tag)
+        self._settled.extend(bytes(max(0, tag + 1 - len(self._settled))))
+        self._settled[tag] = 1
+
+    def give_back(self) -> None:
+        """Put all back that is held. The broker has done it when this returns.
+
+        Consumer by consumer, for RabbitMQ 4.0 does it in an order of its own if it gets those of
+        several at once.
+        """
+        before = 0
+        for last in self._last_tags:
+            if tag := self._last_held(before, last):
+                self._channel.basic_nack(tag, multiple=True, requeue=True)
+            before = last
+        self._channel.basic_nack(0, multiple=True, requeue=True)
+        self.ready()  # answered after what was sent before
+
+    def _last_held(self, before: int, last: int) -> int:
+        """Return the highest tag up to `last` that is not settled, 0 if none is above `before`."""
+        settled = self._settled
+        held = (tag for tag in range(last, before, -1) if tag >= len(settled) or not settled[tag])
+        return next(held, 0)
+
+    def close(self) -> None:
+        """Close the channel."""
+        if self._channel.is_open:
+            self._channel.close()
+            self._connection.process_data_events(0)
+
+    def wait(self, seconds: float = _TICK) -> None:
+        """Let the connection work until `wake` is called, or for so long.
+
+        Raises:
+            pika.exceptions.AMQPError: channel or connection is closed.
+        """
+        if self._closed:
+            raise self._closed[0]
+        self._connection.process_data_events(seconds)
+
+    def wake(self) -> None:
+        """End the wait that is under way."""
+        self._connection.call_later(0, _nothing)
+
+    def _answer(self, ask: Callable[[Callable[[Any], None]], object]) -> Any:
+        """Return the broker's answer to what `ask` asks."""
+        answers: list[Any] = []
+
+        def on_answer(frame: Any) -> None:
+            answers.append(frame)
+            self.wake()
+
+        ask(on_answer)
+        while not answers:
+            self.wait()
+        return answers[0]
+
+    def _on_cancel(self, _: object) -> None:
+        self._closed.append(BrokerError(f"{self._queue} was deleted, or moved, while it was read"))
+        self.wake()
+
+    def _on_close(self, _: object, reason: Exception) -> None:
+        self._closed.append(reason)
+        self.wake()
+
+
+def _nothing() -> None:
+    """Do nothing, but in a turn of pika's loop."""
+
+
+class Reader:
+    """The messages that are in a queue now, each once, in their order.
+
+    Args:
+        channel: On the queue.
+        stream: Whether the queue is a stream, which is read from its first message.
+        seconds: For so long messages may be held.
+    """
+
+    def __init__(self, channel: QueueChannel, *, stream: bool = False, seconds: float) -> None:
+        self.channel = channel
+        self._is_stream = stream
+        self._deadline = time.monotonic() + seconds
+        self._arrived: deque[Delivery] = deque()
+        self._consumer: str | None = None
+        self._last_tag = 0
+        self._offset: int | None = None
+        self._stopped = False
+        self.there, self.consumers = channel.ready()
+        """The messages that waited, and the consumers that were there, when the look began."""
+        self.taken = 0
+        """The messages that were given out so far."""
+        self.is_drained = False
+        """Whether messages were left because nothing more came: others got them."""
+        self.is_late = False
+        """Whether messages were left because time was up."""
+
+    def stop(self) -> None:
+        """Give out no more messages. May be called from a signal handler."""
+        self._stopped = True
+
+    def deliveries(self) -> Iterator[Delivery]:
+        """Yield the messages that were in the queue at the beginning, none of them settled.
+
+        Raises:
+            pika.exceptions.AMQPError: channel or connection is closed.
+            BrokerError: the queue is gone.
+        """
+        prefetch = _FIRST_PREFETCH
+        while self.taken < self.there and not self._is_over():
+            room = min(prefetch, self.there - self.taken)
+            before = self.taken
+            self._consumer = self.channel.consume(room, self._arguments(), self._on_message)
+            while self.taken - before < room and self._has_come():
+                self.taken += 1
+                yield self._taken(self._arrived.popleft())
+            if self.taken - before < room:
+                self.is_drained = not self._is_over()
+                return
+            self._cancel()
+            prefetch = min(prefetch * _GROWTH, LIMIT_OF_PREFETCH)
+
+    def _arguments(self) -> dict[str, Any]:
+        if not self._is_stream:
+            return {}
+        return {"x-stream-offset": "first" if self._offset is None else self._offset + 1}
+
+    def _taken(self, delivery: Delivery) -> Delivery:
+        self._last_tag = delivery.tag
+        if self._is_stream:
+            offset = delivery.header.headers.get("x-stream-offset")
+            self._offset = offset if isinstance(offset, int) else self._offset
+        return delivery
+
+    def _has_come(self) -> bool:
+        """Wait for a message; tell whether there is one to give out."""
+        since = time.monotonic()
+        while not self._arrived and not self._is_over():
+            self.channel.wait()
+            if not self._arrived and self._is_empty(since):
+                return False
+        return not self._is_over()
+
+    def _is_empty(self, since: float) -> bool:
+        """Tell whether nothing comes any more: others took the rest, or get it before us."""
+        ready, _ = self.channel.ready()
+        return not self._arrived and (not ready or time.monotonic() - since > _PATIENCE)
+
+    def _is_over(self) -> bool:
+        self.is_late = self.is_late or time.monotonic() > self._deadline
+        return self._stopped or self.is_late
+
+    def _on_message(self, _: object, method: Any, properties: object, body: bytes) -> None:
+        if not self._arrived:
+            self.channel.wake()
+        self._arrived.append(delivery_of(method, properties, body))
+
+    def _cancel(self) -> None:
+        if self._consumer is not None:
+            self.channel.cancel(self._consumer, self._last_tag)
+            self._consumer = None
+
+    def release(self) -> None:
+        """Put back all that is held, in its order, and close the channel.
+
+        Raises:
+            pika.exceptions.AMQPError: channel or connection is closed: the broker has put back all.
+        """
+        self._cancel()
+        if not self._is_stream:
+            self.channel.give_back()
+        self.channel.close()

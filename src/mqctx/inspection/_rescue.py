@@ -1,0 +1,85 @@
+"""Read a queue by copies: each message is taken off it once its copy is at the queue's end.
+
+For queues that count how often a message comes back: these copies were never given out.
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from mqctx.inspection._connection import Delivery
+from mqctx.inspection._publisher import Fate, Publisher
+from mqctx.inspection._reader import QueueChannel
+
+__all__ = ["Kept", "Rescue"]
+
+WINDOW: Final = 100
+"""The most copies that wait for their confirmation."""
+_BROKERS_OWN: Final = ("x-delivery-count", "x-acquired-count")
+_COPIES_TO_OTHERS: Final = ("CC", "BCC")
+
+
+class Kept(NamedTuple):
+    """A message that could not be copied: it is put back, which counts."""
+
+    tag: int
+    reason: str
+
+
+class Rescue:
+    """Copies to the end of one queue.
+
+    Args:
+        channel: The one that the messages were read on.
+        publisher: On the same connection.
+        queue: Its name.
+        user: The connection's: RabbitMQ takes no message of another one's (`user_id`).
+    """
+
+    def __init__(self, channel: QueueChannel, publisher: Publisher, queue: str, user: str) -> None:
+        self._channel = channel
+        self._publisher = publisher
+        self._queue = queue
+        self._user = user
+        self._tags: dict[int, int] = {}
+        self.copied = 0
+        self.kept: list[Kept] = []
+
+    def take(self, delivery: Delivery) -> None:
+        """Send a copy of a message, and take off the queue whatever was confirmed by now.
+
+        Raises:
+            pika.exceptions.AMQPError: channel or connection is closed.
+        """
+        owner = delivery.header.get("user_id")
+        if owner not in (None, self._user):
+            self.kept.append(Kept(delivery.tag, f"it was sent by the user {owner!r}"))
+            return
+        header = delivery.header.without_headers(_BROKERS_OWN + _COPIES_TO_OTHERS)
+        number = self._publisher.send("", self._queue, header, delivery.body)
+        self._tags[number] = delivery.tag
+        while len(self._tags) >= WINDOW:
+            self._settle()
+
+    def finish(self) -> None:
+        """Wait for all that is not confirmed yet.
+
+        Raises:
+            pika.exceptions.AMQPError: channel or connection is closed.
+        """
+        while self._tags:
+            self._settle()
+
+    def _settle(self) -> None:
+        for outcome in self._publisher.outcomes(1):
+            tag = self._tags.pop(outcome.number)
+            if outcome.fate is Fate.ARRIVED:
+                self._channel.acknowledge(tag)
+                self.copied += 1
+            else:
+                self.kept.append(Kept(tag, outcome.reason or outcome.fate.value))
+
+    def reasons(self) -> Iterator[str]:
+        """Yield a line for each reason why messages were kept, with their number."""
+        reasons = [kept.reason for kept in self.kept]
+        for reason in dict.fromkeys(reasons):
+            yield f"{reasons.count(reason)} could not be copied, and were put back: {reason}"

@@ -1,0 +1,135 @@
+"""Queues that lose messages to a look, and what makes it safe.
+
+A quorum queue counts how often it gives out a message that comes back, and drops it, or
+dead-letters it, beyond a limit: from RabbitMQ 4.0 on that is 20 where nothing else is set.
+"""
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from math import inf
+from typing import Any, Final
+
+import msgspec
+
+__all__ = ["MANY", "QueueFacts", "Refusal", "refusal_of"]
+
+MANY: Final = 1_000_000
+"""The delivery limit above which a queue counts as safe."""
+_DEFAULT_LIMIT: Final = 20
+_NO_DELAY: Final = (None, "disabled")
+
+
+class QueueFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue as far as its kind matters."""
+
+    name: str
+    vhost: str = "/"
+    version: tuple[int, ...] = (4, 0)
+    """The server's."""
+    type: str | None = None
+    """`classic`, `quorum` or `stream`; None if nobody could be asked."""
+    arguments: Mapping[str, Any] = {}
+    policy: Mapping[str, Any] = {}
+    """The definition of the policy that applies to it."""
+    priority: int = -1
+    """That policy's."""
+    operator_policy: Mapping[str, Any] = {}
+    messages: int | None = None
+    """All messages, also those that consumers hold, as of some seconds ago."""
+    are_late: bool = False
+    """Whether the policies are those of some seconds ago."""
+    unknown_because: str | None = None
+    """Why nobody could be asked."""
+
+    def setting(self, name: str) -> Any:
+        """Return an argument of the queue, or what its policies say, None if neither does."""
+        for source, key in (
+            (self.arguments, f"x-{name}"),
+            (self.operator_policy, name),
+            (self.policy, name),
+        ):
+            if key in source:
+                return source[key]
+        return None
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a queue is not looked at, and the one command after which it can be."""
+
+    reason: str
+    command: str
+    """For a shell. If it begins with `mqctx`, it takes the place of the call that was refused."""
+
+    def __str__(self) -> str:
+        return f"{self.reason}\n  {self.command}"
+
+
+def refusal_of(queue: QueueFacts, command: str = "mqctx inspect") -> Refusal | None:
+    """Return why a look could lose messages of this queue, None if it cannot."""
+    rescue = f"{command} {shlex.quote(queue.name)} --rescue"
+    if queue.type is None:
+        return Refusal(
+            f"{queue.name}: refused, since a look at some kinds of queues loses messages, and its "
+            f"kind cannot be asked: {queue.unknown_because}. Or read it by copies to its end:",
+            rescue,
+        )
+    if queue.type != "quorum":
+        return None
+    if queue.setting("delayed-retry-type") not in _NO_DELAY:
+        reason = "its messages would vanish for a while after each look (delayed retry)"
+    elif delivery_limit(queue) < MANY:
+        limit = max(0, int(delivery_limit(queue)))
+        reason = f"it drops messages that were given out more than {limit} times (delivery limit)"
+    else:
+        return None
+    by_policy = _policy_command(queue)
+    remedy = "A policy lifts that:" if by_policy else "Read it by copies to the queue's end:"
+    return Refusal(f"{queue.name}: refused, since {reason}. {remedy}", by_policy or rescue)
+
+
+def delivery_limit(queue: QueueFacts) -> float:
+    """Return how often a message may come back, infinity if there is no limit."""
+    combine = _lower if queue.version >= (4,) else _lowest
+    limit = combine(
+        combine(queue.policy.get("delivery-limit"), queue.operator_policy.get("delivery-limit")),
+        queue.arguments.get("x-delivery-limit"),
+    )
+    if queue.version < (4,):
+        return inf if limit is None else limit
+    return _DEFAULT_LIMIT if limit is None else limit if limit >= 0 else inf
+
+
+def _lower(one: int | None, other: int | None) -> int | None:
+    """Return the limit that counts of two; a negative one is none (RabbitMQ from 4.0 on)."""
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other) if one < 0 or other < 0 else min(one, other)
+
+
+def _lowest(one: int | None, other: int | None) -> int | None:
+    """Return the limit that counts of two (RabbitMQ before 4.0, where -1 allows nothing)."""
+    return min((each for each in (one, other) if each is not None), default=None)
+
+
+def _policy_command(queue: QueueFacts) -> str | None:
+    """Return the command that sets a policy, None if none could lift what another setting says."""
+    kept = {k: v for k, v in queue.policy.items() if not k.startswith("delayed-retry-")}
+    definition = {**kept, "delivery-limit": MANY}
+    lifted = msgspec.structs.replace(queue, policy=definition)
+    if refusal_would_stay(lifted):
+        return None
+    vhost = ["-p", queue.vhost] if queue.vhost != "/" else []
+    pattern = "^" + re.sub(r"([\\.^$*+?()\[\]{}|])", r"\\\1", queue.name) + "$"
+    words = [
+        *("rabbitmqctl", "set_policy", *vhost),
+        *("--apply-to", "queues", "--priority", str(queue.priority + 1)),
+        *(f"mqctx-look-{queue.name}", pattern, json.dumps(definition)),
+    ]
+    return shlex.join(words)
+
+
+def refusal_would_stay(queue: QueueFacts) -> bool:
+    """Tell whether a quorum queue with these settings is still no queue to look at."""
+    return queue.setting("delayed-retry-type") not in _NO_DELAY or delivery_limit(queue) < MANY

@@ -1,0 +1,131 @@
+"""Conditions on messages, and the values that a name stands for."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Protocol, cast
+
+import msgspec
+
+from mqctx.errors import ConfigurationError
+
+__all__ = ["Where", "as_text", "fits", "values_of"]
+
+
+_ROOTS: Final = frozenset(
+    (
+        *("queue", "position", "id", "exchange", "routing_key", "from", "bytes", "published_at"),
+        *("redelivered", "deliveries", "context", "verified", "rejections", "deaths", "failure"),
+        *("celery", "headers", "message", "death"),
+    )
+)
+
+
+class View(Protocol):
+    """A message as names see it."""
+
+    @property
+    def plain_context(self) -> Mapping[str, Any]:
+        """The context, as plain JSON."""
+        ...
+
+    @property
+    def failure(self) -> Mapping[str, Any] | None:
+        """The reason why it died, as a handler told it."""
+        ...
+
+    def as_json(self) -> dict[str, Any]:
+        """The message as one JSON object."""
+        ...
+
+
+class Where(msgspec.Struct, frozen=True):
+    """A condition: the value of `name` is `pattern`, in which only `*` is special.
+
+    Upper and lower case differ. A value that is no text is compared as JSON: `retries=3`,
+    `paid=true`. A message without the name never matches.
+    """
+
+    name: str
+    pattern: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Where":
+        """Read `NAME=VALUE`.
+
+        Raises:
+            ConfigurationError: it has no name, or no `=`.
+        """
+        name, equals, pattern = text.partition("=")
+        if not name or not equals:
+            raise ConfigurationError(f"{text!r}: write it as NAME=VALUE, such as tenant=acme")
+        return cls(name, pattern)
+
+    def matches(self, message: View) -> bool:
+        """Tell whether one of the values that the name stands for fits."""
+        return any(fits(self.pattern, as_text(value)) for value in values_of(message, self.name))
+
+
+def values_of(message: View, name: str) -> Iterator[Any]:
+    """Return the values that `name` stands for: of the context, the failure, or the JSON object.
+
+    Several only where a list is on the way, as in `deaths.reason`.
+    """
+    context = message.plain_context
+    if name in context:
+        return iter((context[name],))
+    bound = (message.failure or {}).get("bound")
+    if isinstance(bound, dict) and name in bound:
+        return iter((cast("dict[str, Any]", bound)[name],))
+    if name.partition(".")[0] not in _ROOTS:
+        return iter(())
+    return _below(_with_aliases(message.as_json()), name)
+
+
+def _with_aliases(whole: dict[str, Any]) -> dict[str, Any]:
+    """Add what reads well in a condition: `message.id`, `death.reason` of the newest death."""
+    deaths = whole["deaths"]
+    return {**whole, "message": whole, "death": deaths[0] if deaths else None}
+
+
+def _below(value: Any, path: str) -> Iterator[Any]:
+    """Return the values at `path`, whose parts may themselves have dots in their names."""
+    if isinstance(value, list):
+        for each in cast("list[object]", value):
+            yield from _below(each, path)
+    elif isinstance(value, dict):
+        table = cast("dict[str, Any]", value)
+        if path in table:
+            yield from _unfolded(table[path])
+            return
+        dots = (at for at, character in enumerate(path) if character == ".")
+        for at in dots:
+            if path[:at] in table:
+                yield from _below(table[path[:at]], path[at + 1 :])
+
+
+def _unfolded(value: Any) -> Iterator[Any]:
+    """Return a list's own items beside it, so that one of several routing keys can be named."""
+    yield value
+    if isinstance(value, list):
+        yield from cast("list[object]", value)
+
+
+def as_text(value: Any) -> str:
+    """Return the text that a condition is compared with: of all but text, its JSON."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def fits(pattern: str, text: str) -> bool:
+    """Tell whether `text` is the pattern, with anything for each `*`, in linear time."""
+    first, *middle = pattern.split("*")
+    if not middle:
+        return text == first
+    last = middle.pop()
+    start, end = len(first), len(text) - len(last)
+    if start > end or not (text.startswith(first) and text.endswith(last)):
+        return False
+    for part in middle:
+        at = text.find(part, start, end)
+        if at < 0:
+            return False
+        start = at + len(part)
+    return True

@@ -1,0 +1,37 @@
+"""Why a message died, in one line that is the same for all that died in the same way."""
+
+import re
+from typing import Final
+
+from mqctx.inspection._message import Message
+
+__all__ = ["why"]
+
+# Words with digits, and what stands in quotes: ids, dates, amounts.
+_PARTICULAR = re.compile(
+    r"""'[^']{0,200}'|"[^"]{0,200}"|[^\s,;:()'"]{0,100}\d[^\s,;:()'"]{0,100}"""
+)
+_DOTS = re.compile(r"(?:\.\.\.\s?){2,}")
+_MOST_READ: Final = 300
+_LONGEST: Final = 120
+
+
+def why(message: Message) -> tuple[str | None, str]:
+    """Return the type of the failure, None if no handler told one, and the line.
+
+    What is particular is left out of it: `card of order ... expired`.
+    """
+    failure = message.failure
+    if failure is None:
+        return None, _by_the_broker(message)
+    kind = str(failure.get("type") or "failed")
+    text = str(failure.get("message") or "").strip().partition("\n")[0][:_MOST_READ]
+    general = _DOTS.sub("... ", _PARTICULAR.sub("...", text)).strip()
+    return kind, f"{kind}: {general}"[:_LONGEST] if general else kind
+
+
+def _by_the_broker(message: Message) -> str:
+    if not message.deaths:
+        return "not known"
+    reason = message.deaths[0].reason
+    return "rejected, no reason given" if reason == "rejected" else reason

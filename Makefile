@@ -61,7 +61,7 @@ types: $(VENV)/.dev
 
 # With the versions in constraints.txt. What cannot be prepared here is no failure: the tests look for
 # another broker or Redis, and fail where there is none.
-tests: $(VENV)/.dev redis
+tests: $(VENV)/.dev redis browser
 	$(BIN)/coverage erase
 	$(IMAGES) $(BIN)/coverage run -m pytest $(AT_ONCE)
 	$(BIN)/coverage combine --quiet
@@ -73,14 +73,14 @@ tests-lowest: $(LOWEST)/.dev dist redis
 	$(IMAGES) $(LOWEST)/bin/pytest -q $(AT_ONCE) tests/unit tests/adapters tests/http_clients tests/integration $(addprefix tests/opentelemetry/test_,$(addsuffix .py,propagator runtime baggage spans trace_context))
 
 # Everything that takes long too: each cell of the conformance matrix, the cluster, the soak.
-test-full: $(VENV)/.full redis
+test-full: $(VENV)/.full redis browser
 	$(IMAGES) $(BIN)/pytest -m 'full or not full'
 
 test-peers: $(VENV)-peers/.ready
 	@docker/with-broker.sh $(VENV)-peers/bin/python tools/peers $(ONLY)
 
-# What cannot be prepared here is no failure: see `tests`. After Redis, as both may install.
-broker: redis
+# What cannot be prepared here is no failure: see `tests`. One after another, as each may install.
+broker: browser
 	@docker/prepare.sh >/dev/null || true
 
 # The second, whose differences from the first matter to some tests.
@@ -92,6 +92,13 @@ redis:
 	@[ -n "$$MQCTX_TEST_REDIS_URL" ] || command -v redis-server >/dev/null || [ "$$(id -u)" -ne 0 ] || \
 		{ timeout 300 apt-get update -qq; DEBIAN_FRONTEND=noninteractive timeout 600 \
 		apt-get install -qq --no-install-recommends redis-server; } || true
+
+# Installs Chromium, in which the tests open the pages, where it is missing and can be had.
+.PHONY: browser
+browser: redis
+	@{ command -v chromium && command -v chromedriver; } >/dev/null || [ "$$(id -u)" -ne 0 ] || \
+		{ timeout 300 apt-get update -qq; DEBIAN_FRONTEND=noninteractive timeout 600 \
+		apt-get install -qq --no-install-recommends chromium chromium-driver; } || true
 
 # The broker has the last CPU, the client whose throughput counts the first, if there are two.
 bench: ALONE = $(shell [ "$$(nproc)" -gt 1 ] && echo "$$(($$(nproc) - 1))")

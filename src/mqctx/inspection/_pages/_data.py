@@ -1,0 +1,48 @@
+"""JSON that may stand in an HTML page, whatever a stranger has put into it."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import cast
+
+# JSON.parse knows no NaN, and rounds whole numbers beyond 2**53. Strings are matched to be passed.
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|-?Infinity|NaN|(?<![\d.])-?\d{16,}(?![\d.e])')
+_HAS_TOKEN = re.compile(r"Infinity|NaN|\d{16}")
+
+
+def encoded(item: Mapping[str, object]) -> str:
+    """Return the object as ASCII JSON without `<`, in numbers that a browser keeps exactly.
+
+    Numbers that JavaScript cannot hold become strings. An object nested too deeply for JSON
+    keeps the parts that are not.
+    """
+    try:
+        text = _dumped(item)
+    except RecursionError:
+        text = _dumped({name: _shallow(value) for name, value in item.items()})
+    return text.replace("<", "\\u003c")
+
+
+def _dumped(value: object) -> str:
+    text = json.dumps(value, separators=(",", ":"), default=repr)
+    return _TOKEN.sub(_exact, text) if _HAS_TOKEN.search(text) else text
+
+
+def _exact(token: re.Match[str]) -> str:
+    text = token[0]
+    return text if text[0] == '"' else f'"{text}"'
+
+
+def _shallow(value: object) -> object:
+    if isinstance(value, Mapping):
+        table = cast("Mapping[str, object]", value)
+        return {name: _part(part) for name, part in table.items()}
+    return _part(value)
+
+
+def _part(value: object) -> object:
+    try:
+        _dumped(value)
+    except RecursionError:
+        return "(nested too deeply to show)"
+    return value

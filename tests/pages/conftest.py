@@ -1,0 +1,93 @@
+"""Chromium without a window and without a network, one for all tests of a module."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+_OPTIONS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+    "--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND",
+)  # fmt: skip
+
+
+class Browser:
+    """A page in the browser, and what a reader does with it."""
+
+    def __init__(self, driver: webdriver.Chrome) -> None:
+        self.driver = driver
+
+    def open(self, path: Path) -> float:
+        """Open a page; return how many milliseconds it took until it answered."""
+        self.driver.get(path.as_uri())
+        mark = "return performance.getEntriesByName('interactive')[0]?.startTime"
+        waiting = WebDriverWait(self.driver, 60, poll_frequency=0.02)
+        return float(str(waiting.until(lambda _: self.run(mark))))
+
+    def run(self, script: str, *arguments: object) -> object:
+        return self.driver.execute_script(script, *arguments)
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def one(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def texts(self, selector: str) -> list[str]:
+        return [each.text for each in self.all(selector)]
+
+    def text(self, selector: str) -> str:
+        return self.one(selector).text
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.driver.switch_to.active_element.send_keys(key)
+
+    def search(self, text: str, expected: str) -> None:
+        """Search, and wait until the count of what was found is the expected one."""
+        box = self.one("input[type=search]")
+        box.send_keys(Keys.CONTROL, "a")
+        box.send_keys(text)
+        WebDriverWait(self.driver, 20, poll_frequency=0.02).until(
+            lambda _: self.text(".count") == expected, f"{self.text('.count')} is not {expected}"
+        )
+
+    def complaints(self) -> list[str]:
+        return [str(entry["message"]) for entry in self.log("browser")]
+
+    def log(self, kind: str) -> list[dict[str, object]]:
+        """Return what the browser has noted since the last call."""
+        entries = self.driver.get_log(kind)  # type: ignore[no-untyped-call] # selenium has none
+        return cast("list[dict[str, object]]", entries)
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[webdriver.Chrome]:
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.fail("needs Chromium: apt-get install chromium chromium-driver", pytrace=False)
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for option in _OPTIONS:
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with webdriver.Chrome(options, webdriver.ChromeService(driver)) as chrome:
+        chrome.set_window_size(1280, 900)
+        yield chrome
+
+
+@pytest.fixture
+def browser(started: webdriver.Chrome) -> Iterator[Browser]:
+    """A browser whose console must stay silent: no error, nothing blocked."""
+    started.get("about:blank")
+    browser = Browser(started)
+    browser.complaints()
+    yield browser
+    assert browser.complaints() == []

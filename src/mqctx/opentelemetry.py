@@ -169,6 +169,7 @@ def mirrored_to_baggage(names: Iterable[str]) -> Generator[None]:
         detach(token)
 
 
+# Reads entries by the rules for a message; OpenTelemetry has limits of its own for their size.
 _from_baggage = Propagator(formats=[JsonFormat(header="baggage")], max_bytes=65_536)
 
 

@@ -506,6 +506,18 @@ class TestBesideOthers:
             *("n~1=2", "tenant=abc", "user=ada", "vendor-env=test", "vendor-trace=2", "x=2;p=2")
         ]
 
+    @pytest.mark.parametrize("ours", [{"user": "ada"}, {}])
+    def test_members_of_others_may_fill_the_header_to_its_last_byte(
+        self, ours: dict[str, str], propagator: Propagator, rejected: list[Rejection]
+    ) -> None:
+        room = 8192 - len("user=ada,") * len(ours) - len("m=")
+        with scope(ours):
+            sent = propagator.inject({"baggage": "m=" + "x" * room})["baggage"]
+            assert len(sent) == 8192
+            assert rejected == []
+            propagator.inject({"baggage": "m=" + "x" * (room + 1)})
+        assert [each.reason for each in rejected] == ["too-large"]
+
     @pytest.mark.parametrize("others", [[f"m{n}=1" for n in range(70)], ["m=" + "x" * 8180, "n=1"]])
     def test_as_many_members_of_others_stay_as_there_is_room_for(
         self, others: list[str], propagator: Propagator, rejected: list[Rejection]

@@ -117,7 +117,7 @@ class Context(Mapping[str, Any]):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        values = self.propagated()
+        values = self.propagated()  # a local value is not for another process
         unsigned, signed = (frozenset(values) & set(m) for m in (self.unsigned, self.signed))
         return _unpickled, (values, unsigned, signed)
 
@@ -190,6 +190,7 @@ class Context(Mapping[str, Any]):
         Those that were `replaced` by a `bind` elsewhere are older than this context.
         """
         held = linked_vars.held(given)
+        # By identity: whoever set it meant this object, and `==` of a foreign one may raise.
         changed = {
             n: v
             for n, v in held.items()
@@ -197,6 +198,7 @@ class Context(Mapping[str, Any]):
         }
         if not changed:
             return self
+        # The same again for each message of a run, so that it is encoded once.
         if self._derived is not None and _are_same(self._derived[0], changed):
             return self._derived[1]
         values = {n: v for n, v in {**self._values, **changed}.items() if v is not MISSING}
@@ -207,6 +209,7 @@ class Context(Mapping[str, Any]):
 
 
 EMPTY = Context()
+# That store had to exist first, for this class makes others like it.
 OUTSIDE.context = OUTSIDE.restored = EMPTY
 from_checked = Context._from_checked  # pyright: ignore[reportPrivateUsage]  # in its own module
 """Makes a context of values that were checked before, and of the names that others set."""

@@ -30,6 +30,7 @@ class Surroundings:
         call. When that ends, they show nothing of the context any more.
         """
         snapshot = self._variables.copy()
+        # Without linked ContextVars: those in the snapshot have the values from outside the run.
         lent = Store(current(), None, EMPTY, True, False)
         try:
             # Mostly there is no second step, and then no coroutine is needed around it.

@@ -115,6 +115,7 @@ class Tally(Mapping[str, int]):
 
     def add(self, reason: str) -> None:
         """Count one more."""
+        # `+= 1` takes several steps, between which another thread may count; this takes one.
         next(self._left.setdefault(reason, repeat(None, sys.maxsize)))
 
     def total(self) -> int:

@@ -59,6 +59,7 @@ class Scope:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        # Emptied first, and undone from the end: two names may be linked to one ContextVar.
         entered, self._entered = self._entered, []
         for setting in reversed(entered):
             _reset(*setting)
@@ -77,6 +78,7 @@ class Scope:
 
     def _chosen(self) -> "Context":
         around = OUTSIDE.context if self._exact else current()
+        # With nothing to add to, the context itself: it keeps what it was encoded to.
         return self._context if around is OUTSIDE.context else around | self._context
 
 

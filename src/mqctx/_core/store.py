@@ -66,6 +66,7 @@ class Store(Version, eq=False):
 
     def show(self, around: "Store") -> None:
         """Become like another store, for copies of the context variables that still have this."""
+        # What was bound to it meanwhile belongs to a run that is over.
         if self.later is not None:
             del vars(self)["later"]
         self.context = around._last().context
@@ -132,6 +133,7 @@ def call_inside(
     set_store(store)
     if registry.linked:
         linked_vars.set_to(store.context)
+    # Mostly by position: to pass on an empty `**kwargs` makes a dict for each message.
     return function(*args, **kwargs) if kwargs else function(*args)
 
 

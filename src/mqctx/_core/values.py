@@ -64,6 +64,7 @@ class Declaration(msgspec.Struct, frozen=True, eq=False):
         """Turn a value of the declared type into plain JSON."""
         if type(value) is self.type in _SCALARS:
             return to_plain(self.name, value)
+        # By way of text: what counts is what the other side will read.
         try:
             plain = msgspec.json.decode(msgspec.json.encode(value, enc_hook=_dump_model))
         except (TypeError, ValueError, OverflowError, RecursionError):
@@ -228,6 +229,7 @@ def _checked_text(name: str, value: str) -> str:
                 f"{name}: the text holds a lone surrogate, which no message can carry; "
                 "decode the text it came from with errors='replace'"
             ) from None
+    # A subclass may say something else than it holds, as an f-string of it would show.
     return value if type(value) is str else str.__str__(value)
 
 
@@ -286,7 +288,7 @@ def describe(error: BaseException) -> str:
         text = str(error)
     except Exception:  # noqa: BLE001 - anybody's code
         text = "its text cannot be had"
-    place = error.__traceback__
+    place = error.__traceback__  # the first frame; the last one is where it was raised
     while place is not None and place.tb_next is not None:
         place = place.tb_next
     where = f" ({place.tb_frame.f_code.co_filename}:{place.tb_lineno})" if place else ""

@@ -68,6 +68,7 @@ class HeaderEncoder:
         encoded, surplus = self._try(values)
         if surplus is None:
             return encoded
+        # What was set here first: nothing that a message brought may push it out.
         ours = _without(brought, values)
         theirs = _without(ours, values)
         if trim:
@@ -118,6 +119,7 @@ class HeaderEncoder:
 
     def _sizes(self, values: Mapping[str, JSONValue]) -> dict[str, int]:
         """Return how many bytes each of `values` takes, the largest last."""
+        # A format may write something without any value, such as a `traceparent`.
         least = _size(self._write({}).copy())
         sizes = {name: self._size_alone(name, value) - least for name, value in values.items()}
         return dict(sorted(sizes.items(), key=itemgetter(1)))

@@ -47,6 +47,7 @@ class HeaderInjector:
             if not isinstance(headers, dict) and not is_mapping(headers):
                 raise HeadersError(f"headers: expected a mapping, got {type_name(type(headers))}")
             injected = dict(headers)
+            # A message that is published on must not keep its old context beside the new one.
             for format in self._settings.formats:
                 format.strip(injected)
             if not store.active and len(injected) < len(headers):
@@ -79,6 +80,7 @@ class HeaderInjector:
             if not trim:
                 raise
             return encoder.encode(self._plain(context, trim=True), brought, trim=True)
+        # After no error only: what one call trims, another one may have to raise about.
         context.encoded = (self, declared, encoded)
         return encoded
 

@@ -91,6 +91,7 @@ class Propagator:
             self.extract_from = decoder.for_usual_messages() or decoder.extract
 
     def __setattr__(self, name: str, value: object) -> None:
+        # Hooks and decorated handlers hold on to it: a change would be half a change.
         if hasattr(self, name):
             raise AttributeError(f"{name}: a propagator does not change; make another one")
         super().__setattr__(name, value)

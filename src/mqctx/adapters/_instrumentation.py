@@ -161,7 +161,8 @@ class Instrumentation:
 
         None if none of them is, nor the library as a whole.
         """
-        # Each is looked up once, and kept: another thread may uninstrument meanwhile.
+        # Each is looked up once, and kept: another thread may uninstrument meanwhile. `in` goes
+        # first, since `get` raises over an object that allows no weak reference.
         chosen = self._whole
         if self._targets:
             for each in objects:

@@ -81,6 +81,7 @@ class _Wrapped:
         return self.around(self.app, self.original, *args, **options)
 
     def __getattr__(self, name: str) -> object:
+        # A copy has no `original` yet when it is asked for `__setstate__`: `self` would ask again.
         return getattr(object.__getattribute__(self, "original"), name)
 
 

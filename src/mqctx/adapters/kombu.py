@@ -69,6 +69,7 @@ def _publish(
         args = _by_name(args, options)
     inject = (propagator or registry.propagator).inject_into
     headers = inject(options.get("headers"), options, _set_property)
+    # Marked for our own hook, through which this goes too: it must not inject again.
     options["headers"] = InjectedHeaders(headers) if _instrumentation.in_place else headers
     return producer.publish(body, *args, **options)
 

@@ -70,6 +70,7 @@ def _injected(properties: BasicProperties | None, propagator: Propagator) -> Bas
     injected.app_id = given.app_id
     injected.cluster_id = given.cluster_id
     headers = propagator.inject_into(given.headers, injected, _set_property)
+    # As given, if there is nothing to add: pika would send an empty table.
     injected.headers = None if given.headers is None and not headers else headers
     return injected
 

@@ -94,12 +94,12 @@ class BaggageFormat:
         newer = {_key(part) for part in given}.difference(counting)
         members = [part for part in _parts(ours) if _key(part) not in newer]
         known = {_key(part) for part in members}
-        size = len(",".join(members))
+        size = sum(len(part) + 1 for part in members) - 1  # a comma before each but the first
         for part in given:
             if _key(part) in known:
                 continue
             size += len(part.encode(errors="surrogatepass")) + 1
-            if len(members) == _MAX_MEMBERS or size > _MAX_BYTES + 1:
+            if len(members) == _MAX_MEMBERS or size > _MAX_BYTES:
                 detail = f"no room beside ours: {_MAX_MEMBERS} members, {_MAX_BYTES} bytes"
                 report(Rejection("inject", _HEADER, escape(_key(part)), "too-large", detail))
                 break

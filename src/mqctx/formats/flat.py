@@ -99,7 +99,7 @@ class FlatFormat:
             raw = raw_in(headers, header, max_bytes, report_it)
             if raw is None:
                 continue
-            max_bytes -= header_size(header, raw)
+            max_bytes -= header_size(header, raw)  # the limit is one for all of them together
             try:
                 values[name] = _read(as_text(raw))
             except ValueError as error:
@@ -157,6 +157,7 @@ def _check_room(headers: Mapping[str, str], written: Mapping[str, str]) -> None:
 def _written(value: JSONValue) -> str:
     if not isinstance(value, str):
         return _JSON + to_json(value)
+    # Text that begins like JSON must not be read as JSON: the escape of its first letter tells.
     text = quote(value, safe=_SAFE)
     return f"%6A{text[1:]}" if text.startswith(_JSON) else text
 

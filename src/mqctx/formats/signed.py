@@ -107,6 +107,7 @@ class SignedFormat:
 
         def headers(_room: int) -> Mapping[str, str]:
             nonlocal latest
+            # Read and replaced in one step each: threads may publish from one context.
             now, signed = int(time.time()), latest
             if signed[0] != now:
                 latest = signed = (now, self._sign(text, now))
@@ -140,6 +141,7 @@ class SignedFormat:
         signer = self._signers.get(key)
         if signer is None:
             raise RefusedError("unknown-key", f"no key here has the name {key!r}")
+        # Key and time are signed too, so that neither can be exchanged for another.
         message = f"{key}.{signed_at}:{text}".encode(errors="surrogatepass")
         if not _SIGNATURE.fullmatch(signature) or not signer.verify_signature(message, signature):
             raise RefusedError("forged", f"the signature by {key!r} is not that of this header")

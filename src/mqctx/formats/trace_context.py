@@ -89,6 +89,7 @@ class TraceContextFormat:
 
         It writes as many members of a `tracestate` as there is room for.
         """
+        # Messages without any value have nothing in common: each starts a trace, below.
         trace = _active(values)
         if trace is None and values:
             trace = _start(self.sampled)

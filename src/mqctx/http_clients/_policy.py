@@ -117,6 +117,7 @@ class OutgoingCallPolicy:
                 _log(method, _target(url), answer.status, error, time.perf_counter() - start)
 
     def _allows(self, target: "_Target") -> bool:
+        # A pattern keeps its dot: "*.example.com" must not be any host that ends with example.com.
         return any(
             port in (None, target.port)
             and (target.host.endswith(host[1:]) if host[0] == "*" else target.host == host)

@@ -186,6 +186,7 @@ class RequestContextBuilder:
         if "request_id" not in registry.declarations:
             values["request_id"] = text
             return text
+        # For a declared int, 63 bits: what databases and other languages can hold.
         for candidate in (text, str(int(text[:16], 16) >> 1)):
             try:
                 values["request_id"] = _typed("request_id", candidate)
@@ -210,6 +211,7 @@ class RequestContextBuilder:
     def _unsigned_of(
         self, values: Mapping[str, object], linked: Mapping[str, object]
     ) -> Collection[str]:
+        # Most requests bring nothing but an id and a trace, which say nothing of themselves.
         if not self._headers and "tracestate" not in values and not linked:
             return ()
         # What is active further out may have set the linked ContextVars, from headers that it read.

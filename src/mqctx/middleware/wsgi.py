@@ -137,6 +137,7 @@ class _Response:
 
     def _step(self) -> bytes:
         try:
+            # Only here: to ask a body for its iterator may run the application's code.
             if self._iterator is None:
                 self._iterator = iter(self._body)
             chunk = next(self._iterator)

@@ -1,7 +1,7 @@
 """Never executed: what the type checkers must see in handlers, runs and variables."""
 
 from enum import Enum
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 from uuid import UUID
 
 from aio_pika.abc import AbstractIncomingMessage
@@ -86,8 +86,10 @@ def variables_are_typed() -> None:
     assert_type(Variable("order", UUID).get(), UUID)
     assert_type(Variable("plan", Plan).get(), Plan)
     assert_type(Variable("tags", list[str]).get(), list[str])
-    limit: Variable[int | None] = Variable("limit", int | None)
-    assert_type(limit.get(), int | None)
+    assert_type(Variable("limit", int | None).get(), int | None)
+    assert_type(Variable("mode", Literal["fast", "safe"]).get(), Literal["fast", "safe"])
+    tenant.bind("acme")
+    tenant.bind(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # must be an error
     assert_type(tenant.run("acme", add, 1), int)
     tenant.scope(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # must be an error
     tenant.run(5, add, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # must be an error

@@ -93,6 +93,21 @@ def test_a_value_that_does_not_fit_fails_where_it_is_set(declared: Any, value: o
             use()
 
 
+@pytest.mark.parametrize(
+    ("declared", "value", "said"),
+    [
+        (str, 5, "declared: expected str, got int"),
+        (UUID, "no uuid", "declared: expected uuid.UUID, got str: Invalid UUID"),
+        (list[int], ["a"], "declared: expected list[int], got list: Expected `int`, got `str`"),
+    ],
+)
+def test_an_error_says_once_what_was_expected(declared: Any, value: object, said: str) -> None:
+    Variable("declared", declared)
+    with pytest.raises(mqctx.InvalidValueError) as error:
+        scope(declared=value)
+    assert str(error.value).partition(" - at")[0] == said
+
+
 def test_a_value_that_changes_on_the_way_is_refused() -> None:
     Variable("anything", Any)
     with pytest.raises(mqctx.InvalidValueError, match="anything: .*becomes '.*' on the way"):
@@ -135,6 +150,15 @@ def test_run_and_scope_add_to_what_is_active() -> None:
         assert tenant.run("acme", current) == {"user": "ada", "tenant": "acme"}
         with tenant.scope("acme"):
             assert current() == {"user": "ada", "tenant": "acme"}
+
+
+def test_bind_adds_to_the_run_under_way() -> None:
+    tenant = Variable("tenant", str)
+    with scope(user="ada"):
+        tenant.bind("acme")
+        assert current() == {"user": "ada", "tenant": "acme"}
+    with pytest.raises(mqctx.InactiveError):
+        tenant.bind("acme")
 
 
 def test_shows_its_declaration() -> None:

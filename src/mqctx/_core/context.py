@@ -276,7 +276,8 @@ def bind(values: Mapping[str, object] | None = None, /, **more: object) -> None:
     if not store.active:
         raise InactiveError(
             f"bind({', '.join(added)}) outside a run would leak to whatever comes next; "
-            "start one at the edge with run(...) or `with scope(...):`"
+            "start one at the edge with run(...) or `with scope(...):`; a test is in one if it is "
+            "marked @pytest.mark.mqctx, or inside `with mqctx.scope():`"
         )
     store.bind(added)
 

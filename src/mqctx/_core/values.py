@@ -24,6 +24,7 @@ MAX_DEPTH = 32
 # CPython converts at most 4,300 digits between int and str, and a reader would refuse them.
 _MAX_INT_BITS = 14_284
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+_SAYS_THE_TYPE = re.compile(r"Expected `[^`]*`, got `[^`]*`")
 _CANNOT_TRAVEL = (
     "{name}: a value of type {type} cannot travel in a message; "
     "use str, int, float, bool, None, or lists and string-keyed dicts of them, "
@@ -51,7 +52,9 @@ class Declaration(msgspec.Struct, frozen=True, eq=False):
         try:
             back = self._from_plain(plain)
         except (TypeError, ValueError) as error:
-            raise InvalidValueError(f"{self._does_not_fit(value)}: {error}") from None
+            # msgspec's words, unless they only say what ours do.
+            detail = "" if _SAYS_THE_TYPE.fullmatch(str(error)) else f": {error}"
+            raise InvalidValueError(f"{self._does_not_fit(value)}{detail}") from None
         if _differ(back, value):
             raise InvalidValueError(
                 f"{self.name}: {value!r} becomes {back!r} on the way through a message; "

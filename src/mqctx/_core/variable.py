@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Final, Generic, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, cast, overload
 
-from mqctx._core.context import scope
+from mqctx._core.context import bind, scope
 from mqctx._core.declared_type import refuse_type
 from mqctx._core.linked_vars import link
 from mqctx._core.scope import Scope
@@ -12,6 +12,9 @@ from mqctx._core.settings import check_flag
 from mqctx._core.store import current
 from mqctx._core.values import Declaration, check_name, declare
 from mqctx.errors import ConfigurationError, InvalidValueError, MissingValueError
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm  # PEP 747; not needed when the code runs
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,11 +62,11 @@ class Variable(Generic[T]):
     # Unions, Literal and other forms that are no classes.
     @overload
     def __init__(
-        self: "Variable[Any]",
+        self,
         name: str,
-        type: object,
+        type: "TypeForm[T]",
         *,
-        default: object = ...,
+        default: T = ...,
         local: bool = ...,
         contextvar: ContextVar[Any] | None = ...,
     ) -> None: ...
@@ -112,6 +115,14 @@ class Variable(Generic[T]):
     def run(self, value: T, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `function` inside the active context plus this value, and return what it returns."""
         return (current() | {self.name: value}).run(function, *args, **kwargs)
+
+    def bind(self, value: T) -> None:
+        """Add the value to the innermost run or scope that is under way, as `mqctx.bind` does.
+
+        Raises:
+            InactiveError: no run and no scope is active.
+        """
+        bind({self.name: value})
 
     def scope(self, value: T) -> Scope:
         """Return a `with` block, or decorator, in which the value is added to the context."""

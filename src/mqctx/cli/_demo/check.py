@@ -23,8 +23,8 @@ def judge(journal: Journal) -> Verdict:
         (right if run.context == SENT_IN[run.order] else wrong).append(run)
     owned = sum(bool(run.context) for run in right)
     summary = (
-        f"{len(journal.runs)} handler runs: {owned} in the context of their request, "
-        f"{len(right) - owned} without context as they should, {len(wrong)} mixed up"
+        f"{len(journal.runs)} handlers ran: {owned} in their request's context, "
+        f"{len(right) - owned} rightly without, {len(wrong)} mixed up"
     )
     return Verdict(summary, [*map(_mixed_up, wrong), *_missing(journal), *_left_behind(journal)])
 

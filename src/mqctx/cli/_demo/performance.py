@@ -17,9 +17,7 @@ from mqctx.cli._demo.stage import Stage
 
 _IN_MEMORY: Final = Cast(on_kombu.web, on_kombu.billing, on_kombu.shipping)
 _ON_RABBITMQ: Final = Cast(on_aio_pika.web, on_pika.billing, on_kombu.shipping)
-_TITLE: Final = (
-    "Two requests at once. Messages name an order; request_id, user and tenant come from mqctx."
-)
+_TITLE: Final = "Two requests at once. Messages name an order; mqctx brings the last 3 columns."
 _BROKER_ERRORS: Final[tuple[type[Exception], ...]] = (
     OSError,
     AioPikaError,
@@ -43,7 +41,7 @@ def perform(broker: Broker | None) -> Verdict:
     echo()
     show(verdict)
     if broker is None:
-        echo("On RabbitMQ, with three clients: make demo BROKER=docker, or mqctx demo --broker URL")
+        echo("On RabbitMQ, three clients: make demo BROKER=docker, or mqctx demo --broker URL")
     echo("In your own code: see README.md.")
     return verdict
 
@@ -54,7 +52,7 @@ def _in_memory() -> Journal:
 
 
 def _on_rabbitmq(broker: Broker) -> Journal:
-    where = f"On RabbitMQ at {broker.address}: web on aio-pika, billing on pika, shipping on kombu."
+    where = f"On RabbitMQ at {broker.address}\nweb on aio-pika, billing on pika, shipping on kombu."
     try:
         return _played(broker.url, _ON_RABBITMQ, where)
     except _BROKER_ERRORS as error:

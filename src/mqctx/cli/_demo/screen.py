@@ -18,11 +18,11 @@ from mqctx.cli._demo.check import Verdict
 from mqctx.cli._demo.journal import log
 
 _LINE: Final = (
-    "{time:>7}  {service:<8}  {client:<8}  {message:<38}  {request_id:<10}  {user:<5}  {tenant}"
+    "{ms:>4}  {service:<8}  {client:<8}  {message:<25}  {request_id:<10}  {user:<5}  {tenant}"
 )
 _FROM_CONTEXT: Final = ("request_id", "user", "tenant")
 _TITLES: Final = {
-    **{name: name for name in ("time", "service", "client", *_FROM_CONTEXT)},
+    **{name: name for name in ("ms", "service", "client", *_FROM_CONTEXT)},
     "message": "what happens",
 }
 _COLOURS: Final = {"r-1": "cyan", "r-2": "magenta"}
@@ -86,5 +86,5 @@ class _Screen(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         fields = record.__dict__
-        fields["time"] = f"{(record.created - self._started) * 1000:.0f} ms"
+        fields["ms"] = f"{(record.created - self._started) * 1000:.0f}"
         _say(self.format(record), fg=_COLOURS.get(fields["request_id"]))

@@ -20,7 +20,7 @@ REQUESTS: Final = (
     ),
     Request(
         {"request_id": "r-2", "user": "grace", "tenant": "initech"},
-        ("order 2001, 2 chairs", "order 2002, 5 cups"),
+        ("order 2001, 2 bowls", "order 2002, 5 cups"),
     ),
 )
 LEGACY_ORDER: Final = "order 9001, 1 pen"

@@ -30,7 +30,7 @@ async def serve(stage: Stage, client: str, outbox: Outbox) -> None:
         for request in REQUESTS
     ]
     await asyncio.gather(*served)
-    stage.service("legacy", client).says(f"sends {LEGACY_ORDER}, without mqctx")
+    stage.service("legacy", client).says(f"sends {LEGACY_ORDER}")
     await outbox.send_without_context(LEGACY_ORDER)
 
 

@@ -1,14 +1,17 @@
-"""What each test leaves behind is undone here, and a context that stays active is a failure."""
+"""What each test leaves behind in logging is undone here; the plugin does the rest."""
 
 import logging
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 
 import hypothesis
 import pytest
 
 import mqctx
-from mqctx._core.registry import registry
-from mqctx.middleware import _request  # noqa: F401 - what it declares is there throughout
+
+pytest_plugins = ["pytester"]
+if not entry_points(group="pytest11", name="mqctx"):
+    pytest_plugins.append("mqctx.testing._plugin")
 
 # How long an example takes says nothing where several tests run at a time.
 hypothesis.settings.register_profile("mqctx", deadline=None)
@@ -16,19 +19,13 @@ hypothesis.settings.load_profile("mqctx")
 
 
 @pytest.fixture(autouse=True)
-def _clean_process() -> Iterator[None]:
-    saved = registry.snapshot()
-    registry.quiet_until.clear()
-    registry.undeclared.clear()
+def _clean_logging() -> None:
     # By default, who configures logging disables the loggers that exist: Django, dictConfig.
     for name in logging.root.manager.loggerDict:
         logging.getLogger(name).disabled = False
     # Some set the root's level too, or let nothing pass at all.
     logging.root.setLevel(logging.WARNING)
     logging.disable(logging.NOTSET)
-    yield
-    registry.restore(saved)
-    assert mqctx.current() == {}, "a context is still active after the test"
 
 
 @pytest.fixture

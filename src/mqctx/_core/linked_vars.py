@@ -30,7 +30,8 @@ def link(name: str, contextvar: ContextVar[Any]) -> None:
         absent = contextvars.Context().run(contextvar.get)
     except LookupError:
         absent = None
-    registry.linked[name] = LinkedVar(contextvar, absent)
+    linked = LinkedVar(contextvar, absent)
+    registry.change(lambda changed: changed.linked.update({name: linked}))
 
 
 def assignments(values: Mapping[str, object]) -> Iterator[tuple[LinkedVar, object]]:

@@ -1,6 +1,7 @@
 """The state of the process, in one object that can be saved and put back."""
 
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
 
 _NAMED: Final = ("request_id", "trace_id", "span_id", "trace_flags", "tracestate")
 PropagatorT = TypeVar("PropagatorT")
+Change: TypeAlias = "Callable[[Registry[Any]], object]"
+"""Changes the registry that it is given."""
 
 
 class Registry(msgspec.Struct, Generic[PropagatorT], eq=False):
@@ -39,6 +42,16 @@ class Registry(msgspec.Struct, Generic[PropagatorT], eq=False):
     """When a kind of rejection is logged again."""
     service: str | None = None
     """What this service is called, if `configure` was told."""
+    witnesses: tuple[Callable[[Any], object], ...] = ()
+    """Called with each rejection, whatever else becomes of it."""
+    watch: Callable[[Change], object] | None = None
+    """Called with each change that an application makes, so that it can be repeated."""
+
+    def change(self, change: Change) -> None:
+        """Make a change on behalf of the application."""
+        change(self)
+        if self.watch is not None:
+            self.watch(change)
 
     def snapshot(self) -> "Registry[PropagatorT]":
         """Return a copy, for `restore`."""
@@ -51,6 +64,8 @@ class Registry(msgspec.Struct, Generic[PropagatorT], eq=False):
             self.named.copy(),
             self.quiet_until.copy(),
             self.service,
+            self.witnesses,
+            self.watch,
         )
 
     def restore(self, saved: "Registry[PropagatorT]") -> None:

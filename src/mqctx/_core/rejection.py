@@ -72,6 +72,18 @@ def logger() -> "logging.Logger":
     return logging.getLogger("mqctx")
 
 
+def witness(rejection: Rejection) -> None:
+    """Show a rejection to those who want to see each of them."""
+    for see in registry.witnesses:
+        see(rejection)
+
+
+def report_to_log(rejection: Rejection) -> None:
+    """Report what no propagator has rejected."""
+    witness(rejection)
+    log_rejection(rejection)
+
+
 def tell(on_rejected: Callable[[Rejection], object], rejection: Rejection) -> None:
     """Call `on_rejected`, but not for rejections of its own doing; log an exception of it."""
     report_once("rejection", _call, on_rejected, rejection)

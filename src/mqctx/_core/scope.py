@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_Setting: TypeAlias = tuple[Token[Any], object, object]
+_Setting: TypeAlias = tuple[Token[Any], Any, object]
 """The token of a setting, the value that was set, and the one that stands for none."""
 
 
@@ -47,6 +47,7 @@ class Scope:
             store = active_store().inside(context)
         else:
             store = Store(context, self._headers, context)
+        store.held = True
         self._entered = [(set_store(store), store, OUTSIDE)]
         if registry.linked:
             for other, value in linked_vars.assignments(context):
@@ -63,6 +64,8 @@ class Scope:
         entered, self._entered = self._entered, []
         for setting in reversed(entered):
             _reset(*setting)
+        if entered:
+            entered[0][1].held = False
 
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Return `function` with each call inside the context, as it is at the call."""

@@ -38,7 +38,7 @@ def checked_table(
         _check_name(setting, name)
         _refuse_swapped(setting, name, header)
         check_header(setting, header)
-    registry.named.update(table)
+    registry.change(lambda changed: changed.named.update(table))
     return table
 
 

@@ -45,6 +45,8 @@ class Store(Version, eq=False):
     """False outside every run and scope, where there is nothing to add to."""
     has_linked: bool = True
     """Whether the linked ContextVars beside it are its own."""
+    held: bool = False
+    """Whether it belongs to a `with` block that has not ended."""
 
     @property
     def live(self) -> "Store":

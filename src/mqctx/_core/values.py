@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, TypeGuard, cast
 
 import msgspec
 
-from mqctx._core.registry import registry
+from mqctx._core.registry import Registry, registry
 from mqctx.errors import ConfigurationError, InvalidNameError, InvalidValueError
 
 JSONValue: TypeAlias = "str | int | float | bool | list[JSONValue] | dict[str, JSONValue] | None"
@@ -93,6 +93,14 @@ class Declaration(msgspec.Struct, frozen=True, eq=False):
             plain, self.type, strict=strict, str_keys=True, dec_hook=_validate_model
         )
 
+    def enter(self, registry: Registry[Any]) -> None:
+        """Make it the declaration of its name."""
+        registry.declarations[self.name] = self
+        if self.local:
+            registry.local.add(self.name)
+        # Last: a thread that looked before, and adds the name only now, adds it to the old set.
+        registry.undeclared = set()
+
     def agrees_with(self, other: "Declaration") -> bool:
         """Tell whether both declare the same. A reloaded module's types count as the same."""
         return repr(self.type) == repr(other.type) and self.local == other.local
@@ -139,11 +147,7 @@ def declare(declaration: Declaration) -> None:
             f"{name}: already declared as {type_name(earlier.type)} "
             f"(local={earlier.local}); share one Variable, or choose another name"
         )
-    registry.declarations[name] = declaration
-    if declaration.local:
-        registry.local.add(name)
-    # Last: a thread that looked before, and adds the name only now, adds it to the old set.
-    registry.undeclared = set()
+    registry.change(declaration.enter)
 
 
 def is_name(text: object) -> TypeGuard[str]:

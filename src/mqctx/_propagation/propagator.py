@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, Unpack, cast
 from mqctx._core.context import Context
 from mqctx._core.registry import Registry
 from mqctx._core.registry import registry as _registry
-from mqctx._core.rejection import Rejection, Tally, log_rejection, tell
+from mqctx._core.rejection import Rejection, Tally, log_rejection, tell, witness
 from mqctx._core.settings import check_text
 from mqctx._propagation.decoder import HeaderDecoder
 from mqctx._propagation.injector import HeaderInjector
@@ -140,6 +140,7 @@ class Propagator:
     def report(self, rejection: Rejection) -> None:
         """Count a rejection, and pass it to `on_rejected`."""
         self.rejections.add(rejection.reason)
+        witness(rejection)
         tell(self.settings.on_rejected, rejection)
 
 
@@ -171,7 +172,11 @@ def configure(*, service: str | None = None, **settings: Unpack[SettingsArgument
     if service is not None:
         check_text("service", service)
     configured = Propagator(**settings)
-    registry.propagator, registry.service = configured, service
+
+    def make_default(changed: Registry[Propagator]) -> None:
+        changed.propagator, changed.service = configured, service
+
+    registry.change(make_default)
     return configured
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from mqctx._core.rejection import Rejection, log_rejection
+from mqctx._core.rejection import Rejection, report_to_log
 from mqctx._core.settings import (
     check_flag,
     check_written_http_header,
@@ -159,12 +159,12 @@ def _written(name: str, header: str, value: Any) -> dict[str, str]:
     try:
         plain = as_plain(name, value)
     except InvalidValueError as error:  # a linked ContextVar may hold anything
-        log_rejection(Rejection("inject", header, name, "illegal-value", escape(str(error))))
+        report_to_log(Rejection("inject", header, name, "illegal-value", escape(str(error))))
         return {}
     text = plain if isinstance(plain, str) else json.dumps(plain, separators=(",", ":"))
     if not _VALUE.fullmatch(text):
         detail = "a header holds printable ASCII only, without spaces at its ends"
-        log_rejection(Rejection("inject", header, name, "illegal-value", detail))
+        report_to_log(Rejection("inject", header, name, "illegal-value", detail))
         return {}
     return {header: text}
 

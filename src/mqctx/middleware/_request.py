@@ -12,7 +12,7 @@ import msgspec
 from mqctx._core import linked_vars
 from mqctx._core.context import Context, from_checked
 from mqctx._core.registry import registry
-from mqctx._core.rejection import Reason, Rejection, log_rejection
+from mqctx._core.rejection import Reason, Rejection, report_to_log
 from mqctx._core.store import current
 from mqctx._core.values import JSONValue, describe, escape, printable, to_plain
 from mqctx._core.variable import Variable
@@ -201,7 +201,7 @@ class RequestContextBuilder:
         """Put the trace into `values`: the client's, or a new one."""
         trace: Mapping[str, JSONValue] = {}
         if self._trust:
-            trace = _trace_context.decode(found, _MAX_TRACE, log_rejection)
+            trace = _trace_context.decode(found, _MAX_TRACE, report_to_log)
         for name, text in (trace or start_trace()).items():
             if name in registry.declarations:
                 _take(values, name, "traceparent", str(text))
@@ -254,4 +254,4 @@ def _typed(name: str, text: str) -> object:
 
 
 def _reject(header: str, name: str, reason: Reason, detail: str) -> None:
-    log_rejection(Rejection("extract", header, name, reason, detail))
+    report_to_log(Rejection("extract", header, name, reason, detail))

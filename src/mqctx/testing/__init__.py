@@ -1,0 +1,53 @@
+"""Test code that uses mqctx: messages without a broker, and what was published.
+
+pytest finds the plugin by itself. It gives the marker `mqctx` and the fixtures `mqctx_scope`,
+`rejections` and `rabbitmq_url`, fails a test that leaves a context active, and puts back what a
+test has configured, declared and linked.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from mqctx.testing._aio_pika import aio_pika_message
+    from mqctx.testing._celery import celery_request
+    from mqctx.testing._kombu import kombu_message
+    from mqctx.testing._pika import pika_delivery
+    from mqctx.testing._rabbitmq import rabbitmq_container
+    from mqctx.testing._sent import Sent, sent
+    from mqctx.testing._settlement import Settlement, settled
+
+__all__ = [
+    "Sent",
+    "Settlement",
+    "aio_pika_message",
+    "celery_request",
+    "kombu_message",
+    "pika_delivery",
+    "rabbitmq_container",
+    "sent",
+    "settled",
+]
+
+# pytest loads this package in each of its processes: no client is imported before it is asked for.
+_MODULES: Final = {
+    "Sent": "_sent",
+    "Settlement": "_settlement",
+    "aio_pika_message": "_aio_pika",
+    "celery_request": "_celery",
+    "kombu_message": "_kombu",
+    "pika_delivery": "_pika",
+    "rabbitmq_container": "_rabbitmq",
+    "sent": "_sent",
+    "settled": "_settlement",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

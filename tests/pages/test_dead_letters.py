@@ -12,7 +12,7 @@ from mqctx.inspection._pages import dead_letters_page
 from tests.pages.conftest import Browser
 from tests.pages.made_up import Json, dead_letters
 
-MESSAGES = list(dead_letters(300))
+MESSAGES = list(dead_letters(100))
 
 
 def made(folder: Path, messages: Iterable[Json], about: Json | None = None) -> Path:
@@ -35,35 +35,35 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestGroups:
-    def test_are_those_of_the_name_with_the_fewest_and_count_as_the_table(
+    def test_groups_are_those_of_the_name_with_the_fewest_and_count_as_the_table(
         self, browser: Browser, page: Path
     ) -> None:
         browser.open(page)
         counts = tenants(MESSAGES)
-        assert browser.text("h1") == "300 messages in orders.dead"
+        assert browser.text("h1") == "100 messages in orders.dead"
         assert browser.one("#by").get_attribute("value") == "tenant"
         browser.one(".groups + .quiet").click()  # Show all
         shown = dict(zip(browser.texts(".group"), browser.texts("td.bar"), strict=True))
         assert shown == {str(name or "(none)"): str(count) for name, count in counts.items()}
         assert [int(each) for each in shown.values()] == sorted(counts.values(), reverse=True)
 
-    def test_follow_the_name_that_is_chosen(self, browser: Browser, page: Path) -> None:
+    def test_groups_follow_the_name_that_is_chosen(self, browser: Browser, page: Path) -> None:
         browser.open(page)
         browser.one("#by option[value=from]").click()
         assert sorted(browser.texts(".group")) == ["orders.billing", "orders.shipping"]
 
-    def test_that_is_chosen_shows_its_messages_and_how_to_send_them_back(
+    def test_a_group_that_is_chosen_shows_its_messages_and_how_to_send_them_back(
         self, browser: Browser, page: Path
     ) -> None:
         browser.open(page)
         browser.one(".group").click()
         ((name, count),) = tenants(MESSAGES).most_common(1)
-        assert browser.text(".count") == f"{count} of 300 messages"
+        assert browser.text(".count") == f"{count} of 100 messages"
         assert browser.text(".command code") == f"mqctx redrive orders.dead --where tenant={name}"
         browser.one(".filter").click()
-        assert browser.text(".count") == "300 messages"
+        assert browser.text(".count") == "100 messages"
 
-    def test_begin_with_the_name_that_the_command_chose(
+    def test_groups_begin_with_the_name_that_the_command_chose(
         self, browser: Browser, tmp_path: Path
     ) -> None:
         browser.open(made(tmp_path, MESSAGES[:20], {"by": ["user"]}))
@@ -71,7 +71,7 @@ class TestGroups:
 
 
 class TestReasons:
-    def test_choose_messages(self, browser: Browser, page: Path) -> None:
+    def test_reasons_choose_messages(self, browser: Browser, page: Path) -> None:
         browser.open(page)
         failures = Counter(
             str(m["failure"]["type"]) for m in MESSAGES if isinstance(m["failure"], dict)
@@ -79,16 +79,18 @@ class TestReasons:
         ((reason, count),) = failures.most_common(1)
         assert browser.text(".legend .key") == f"{reason}\n{count}"
         browser.one(".legend .key").click()
-        assert browser.text(".count") == f"{count} of 300 messages"
+        assert browser.text(".count") == f"{count} of 100 messages"
 
-    def test_over_time_choose_messages_by_the_keyboard(self, browser: Browser, page: Path) -> None:
+    def test_reasons_over_time_choose_messages_by_the_keyboard(
+        self, browser: Browser, page: Path
+    ) -> None:
         browser.open(page)
         browser.run("document.querySelector('.plot').focus()")
         browser.press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
         said = browser.text(".said")
         browser.press(Keys.ENTER)
         count = said.split(": ")[1].split()[0]
-        assert browser.text(".count") == f"{count} of 300 messages"
+        assert browser.text(".count") == f"{count} of 100 messages"
         assert browser.text(".filter").startswith(said.split(": ")[0])
 
 
@@ -97,35 +99,39 @@ class TestSearch:
         "query",
         ["m-00042", "M-00042", '"m-00042"', "message.id=m-*42 m-0004", "position=42 m-00042"],
     )
-    def test_finds_words_phrases_and_names(self, browser: Browser, page: Path, query: str) -> None:
+    def test_the_search_finds_words_phrases_and_names(
+        self, browser: Browser, page: Path, query: str
+    ) -> None:
         browser.open(page)
-        browser.search(query.replace("position=42 ", "message.position=42 "), "1 of 300 messages")
+        browser.search(query.replace("position=42 ", "message.position=42 "), "1 of 100 messages")
 
     @pytest.mark.parametrize(
         "query", ["m-00042 m-00043", "tenant=Acme", "tenant=cme", "id=m-00042"]
     )
-    def test_finds_nothing_else(self, browser: Browser, page: Path, query: str) -> None:
+    def test_the_search_finds_nothing_else(self, browser: Browser, page: Path, query: str) -> None:
         browser.open(page)
-        browser.search(query, "0 of 300 messages")
+        browser.search(query, "0 of 100 messages")
         assert browser.text(".list") == "Nothing matches."
 
-    def test_finds_a_value_of_the_context_by_its_name(self, browser: Browser, page: Path) -> None:
+    def test_the_search_finds_a_value_of_the_context_by_its_name(
+        self, browser: Browser, page: Path
+    ) -> None:
         browser.open(page)
         count = tenants(MESSAGES)["initech"]
-        browser.search("tenant=initech", f"{count} of 300 messages")
-        browser.search("context.tenant=init*ch", f"{count} of 300 messages")
+        browser.search("tenant=initech", f"{count} of 100 messages")
+        browser.search("context.tenant=init*ch", f"{count} of 100 messages")
 
-    def test_is_begun_and_ended_by_keys(self, browser: Browser, page: Path) -> None:
+    def test_the_search_is_begun_and_ended_by_keys(self, browser: Browser, page: Path) -> None:
         browser.open(page)
         browser.press("/", "m-00042", Keys.ENTER, Keys.ENTER)
-        assert browser.text(".count") == "1 of 300 messages"
+        assert browser.text(".count") == "1 of 100 messages"
         assert "m-00042" in browser.text(".detail")
         browser.press("/", Keys.ESCAPE)
-        assert browser.text(".count") == "300 messages"
+        assert browser.text(".count") == "100 messages"
 
 
 class TestMessage:
-    def test_unfolds_to_all_that_is_known_and_folds_again(
+    def test_a_message_unfolds_to_all_that_is_known_and_folds_again(
         self, browser: Browser, tmp_path: Path
     ) -> None:
         message = {
@@ -150,18 +156,18 @@ class TestMessage:
         row.click()
         assert browser.all(".detail") == []
 
-    def test_is_reached_and_unfolded_by_keys(self, browser: Browser, page: Path) -> None:
+    def test_a_message_is_reached_and_unfolded_by_keys(self, browser: Browser, page: Path) -> None:
         browser.open(page)
         browser.run("document.querySelector('.row').focus()")
         browser.press(Keys.END, Keys.ARROW_RIGHT)
-        assert "m-00299" in browser.text(".detail")
+        assert "m-00099" in browser.text(".detail")
         browser.press(Keys.ARROW_UP, Keys.ENTER)
         assert len(browser.all(".detail")) == 2
         browser.press(Keys.ESCAPE, Keys.ARROW_DOWN, Keys.ARROW_LEFT)
         assert browser.all(".detail") == []
         assert browser.run("return document.querySelectorAll('.row[tabindex=\"0\"]').length") == 1
 
-    def test_without_anything_is_shown(self, browser: Browser, tmp_path: Path) -> None:
+    def test_a_message_without_anything_is_shown(self, browser: Browser, tmp_path: Path) -> None:
         browser.open(made(tmp_path, [{"queue": "dead", "position": 1}, {"queue": "dead"}]))
         assert browser.text("h1") == "2 messages in dead"
         browser.one(".row").click()
@@ -185,7 +191,7 @@ class TestSendingBack:
             ("KeyError: 1", None),
         ],
     )
-    def test_is_offered_where_a_condition_chooses_what_is_shown(
+    def test_sending_back_is_offered_where_a_condition_chooses_what_is_shown(
         self, browser: Browser, tmp_path: Path, reason: str, condition: str | None
     ) -> None:
         browser.open(made(tmp_path, self.MESSAGES))
@@ -193,7 +199,7 @@ class TestSendingBack:
         shown = [f"mqctx redrive dead --where {condition}"] if condition else []
         assert browser.texts(".command code") == shown
 
-    def test_is_not_offered_where_the_page_has_not_all(
+    def test_sending_back_is_not_offered_where_the_page_has_not_all(
         self, browser: Browser, tmp_path: Path
     ) -> None:
         browser.open(made(tmp_path, self.MESSAGES, {"limit": 5}))
@@ -231,14 +237,16 @@ def hostile(text: str) -> Json:
     }  # fmt: skip
 
 
-ABOUT = {
+ABOUT: Json = {
     "by": [HOSTILE[0]], "notes": HOSTILE, "where": HOSTILE, "outcome": HOSTILE[0],
     "looked": HOSTILE[0],
 }  # fmt: skip
 
 
 class TestStrangersText:
-    def test_stays_text_wherever_it_stands(self, browser: Browser, tmp_path: Path) -> None:
+    def test_text_of_strangers_stays_text_wherever_it_stands(
+        self, browser: Browser, tmp_path: Path
+    ) -> None:
         browser.open(
             made(
                 tmp_path,
@@ -272,7 +280,7 @@ class TestStrangersText:
             == []
         )
 
-    def test_of_a_megabyte_is_shown_in_part_and_whole_when_asked_for(
+    def test_text_of_strangers_of_a_megabyte_is_shown_in_part_and_whole_when_asked_for(
         self, browser: Browser, tmp_path: Path
     ) -> None:
         large = "<b>" + "x" * 1_000_000 + " end"
@@ -287,7 +295,7 @@ class TestStrangersText:
         )
         browser.search("xx end", "1 message")
 
-    def test_makes_no_command_that_would_do_other_than_it_says(
+    def test_text_of_strangers_makes_no_command_that_would_do_other_than_it_says(
         self, browser: Browser, tmp_path: Path
     ) -> None:
         values = ["plain", "o'clock $(id)", "two\nlines", "sta*r", "\u202eright"]

@@ -38,7 +38,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestList:
-    def test_has_each_journey_once(self, browser: Browser, page: Path) -> None:
+    def test_the_list_has_each_journey_once(self, browser: Browser, page: Path) -> None:
         browser.open(page)
         assert browser.text("h1") == "60 journeys"
         assert browser.text(".count") == "60 journeys"
@@ -50,30 +50,30 @@ class TestList:
         ("query", "found"),
         [("req-00042", 1), ("request_id=req-0004*", 10), ("req-00042 on_step", 0), ("tenant=", 0)],
     )
-    def test_is_searched_by_any_value(
+    def test_the_list_is_searched_by_any_value(
         self, browser: Browser, page: Path, query: str, found: int
     ) -> None:
         browser.open(page)
         browser.search(query, f"{found} of 60 journeys")
 
-    def test_shows_those_that_failed(self, browser: Browser, page: Path) -> None:
+    def test_the_list_shows_those_that_failed(self, browser: Browser, page: Path) -> None:
         browser.open(page)
         browser.one("[data-state=failed]").click()
         assert browser.text(".count") == f"{len(RAISED)} of 60 journeys"
 
-    def test_is_ordered_as_asked(self, browser: Browser, page: Path) -> None:
+    def test_the_list_is_ordered_as_asked(self, browser: Browser, page: Path) -> None:
         browser.open(page)
         browser.one("option[value=newest]").click()
         assert browser.text(".list .chip") == "request_id\nreq-00059"
 
-    def test_says_what_was_not_seen(self, browser: Browser, tmp_path: Path) -> None:
+    def test_the_list_says_what_was_not_seen(self, browser: Browser, tmp_path: Path) -> None:
         about: Json = {"dropped": 1_234, "untraced_nodes": ["rabbit@two"], "publishes": 7}
         browser.open(made(tmp_path, EVENTS[:8], about))
         dropped, untraced = browser.texts("main > .warning")
         assert "1,234 events were dropped" in dropped
         assert "rabbit@two" in untraced
 
-    def test_of_nothing_says_so(self, browser: Browser, tmp_path: Path) -> None:
+    def test_the_list_of_nothing_says_so(self, browser: Browser, tmp_path: Path) -> None:
         browser.open(made(tmp_path, [], {"untraced_nodes": []}))
         assert browser.text(".sub") == "Nothing was seen."
 
@@ -83,7 +83,9 @@ class TestWaterfall:
         browser.open(made(folder, events))  # a single journey is open from the start
         return [text.replace("\n", " ") for text in browser.texts(".waterfall .row")]
 
-    def test_tells_waiting_from_handling(self, browser: Browser, tmp_path: Path) -> None:
+    def test_the_waterfall_tells_waiting_from_handling(
+        self, browser: Browser, tmp_path: Path
+    ) -> None:
         rows = self.rows(
             browser, tmp_path,
             event("publish", "p", 0, exchange="orders", routing_keys=["new"]),
@@ -100,7 +102,7 @@ class TestWaterfall:
         assert wait["width"] * 5 == pytest.approx(handle["width"] * 3, rel=0.05)
         assert wait["x"] + wait["width"] < handle["x"]
 
-    def test_without_a_record_of_the_handler_says_how_long_at_least(
+    def test_the_waterfall_without_a_record_of_the_handler_says_how_long_at_least(
         self, browser: Browser, tmp_path: Path
     ) -> None:
         rows = self.rows(
@@ -115,7 +117,9 @@ class TestWaterfall:
             "level 3, published (default) → mail ≈ inferred by connection +25 ms",
         ]
 
-    def test_marks_times_that_contradict_each_other(self, browser: Browser, tmp_path: Path) -> None:
+    def test_the_waterfall_marks_times_that_contradict_each_other(
+        self, browser: Browser, tmp_path: Path
+    ) -> None:
         rows = self.rows(
             browser, tmp_path,
             event("publish", "p", 500_000, exchange="orders", routing_keys=["new"]),
@@ -129,7 +133,7 @@ class TestWaterfall:
         browser.all(".waterfall .row")[1].click()
         assert AT.format(488_000) in browser.text(".waterfall .detail")
 
-    def test_takes_no_whole_second_of_the_broker_for_a_contradiction(
+    def test_the_waterfall_takes_no_whole_second_of_the_broker_for_a_contradiction(
         self, browser: Browser, tmp_path: Path
     ) -> None:
         dead = event("dead_letter", "x", 0, "d", queue="billing", reason="rejected")
@@ -143,7 +147,7 @@ class TestWaterfall:
         assert "⚠" not in next(row for row in rows if "early" not in row and "rejected" in row)
         assert sum("early" in row for row in rows) == 1
 
-    def test_unfolds_a_step_by_keys_and_folds_the_journey(
+    def test_the_waterfall_unfolds_a_step_by_keys_and_folds_the_journey(
         self, browser: Browser, page: Path
     ) -> None:
         browser.open(page)

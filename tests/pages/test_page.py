@@ -119,14 +119,16 @@ class TestFile:
             assert path.read_text() == "as it was"
             raise KeyboardInterrupt
 
-    def test_that_exists_is_replaced_as_a_whole_or_not_at_all(self, path: Path) -> None:
+    def test_a_file_that_exists_is_replaced_as_a_whole_or_not_at_all(self, path: Path) -> None:
         path.write_text("as it was")
         with pytest.raises(KeyboardInterrupt):
             self.interrupted(path)
         assert path.read_text() == "as it was"
         assert list(path.parent.iterdir()) == [path]
 
-    def test_that_a_link_names_is_replaced_not_the_link(self, path: Path, tmp_path: Path) -> None:
+    def test_a_file_that_a_link_names_is_replaced_not_the_link(
+        self, path: Path, tmp_path: Path
+    ) -> None:
         link = tmp_path / "latest.html"
         link.symlink_to(path)
         written(link, {"id": "m-1"})
@@ -134,7 +136,7 @@ class TestFile:
         assert '"m-1"' in path.read_text()
 
     @pytest.mark.parametrize("name", [".", "missing/page.html", "/dev/null"])
-    def test_that_cannot_be_written_is_refused_before_anything_is_read(
+    def test_a_file_that_cannot_be_written_is_refused_before_anything_is_read(
         self, tmp_path: Path, name: str
     ) -> None:
         with pytest.raises(OSError), dead_letters_page(tmp_path / name):  # noqa: PT011 - any will do
@@ -142,7 +144,7 @@ class TestFile:
         assert not any(tmp_path.iterdir())
         assert not Path("/dev/null").is_file()
 
-    def test_has_the_rights_that_the_umask_leaves(self, path: Path) -> None:
+    def test_a_file_has_the_rights_that_the_umask_leaves(self, path: Path) -> None:
         before = os.umask(0o027)
         try:
             written(path, {"id": "m-1"})
@@ -153,7 +155,9 @@ class TestFile:
 
 @pytest.mark.parametrize("page_of", [dead_letters_page, journeys_page])
 class TestShell:
-    def test_has_little_script_and_asks_for_nothing(self, path: Path, page_of: PageOf) -> None:
+    def test_a_page_has_little_script_and_asks_for_nothing(
+        self, path: Path, page_of: PageOf
+    ) -> None:
         with page_of(path):
             pass
         text = path.read_text()

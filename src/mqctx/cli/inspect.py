@@ -1,5 +1,7 @@
 """The command `mqctx inspect`."""
 
+from pathlib import Path
+
 import click
 
 from mqctx.cli._looking.options import Options, common_options
@@ -13,10 +15,22 @@ from mqctx.cli._looking.options import Options, common_options
     is_flag=True,
     help="Read by copies to the queue's end: for queues that a look would lose messages of.",
 )
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the messages to a page, too, which any browser opens.",
+)
 @click.option("--body", is_flag=True, help="Show the bodies of messages, too.")
 @common_options
 def inspect(
-    options: Options, queues: tuple[str, ...], by: str | None, *, rescue: bool, body: bool
+    options: Options,
+    queues: tuple[str, ...],
+    by: str | None,
+    *,
+    rescue: bool,
+    html: Path | None,
+    body: bool,
 ) -> None:
     """Show whose messages are in QUEUE, and why they died, and leave all in place.
 
@@ -26,4 +40,4 @@ def inspect(
     from mqctx.cli._looking import inspection  # noqa: PLC0415 - it loads pika and httpx
 
     names = [name for name in (by or "").split(",") if name]
-    inspection.inspect(options, queues, names, rescue=rescue, with_body=body)
+    inspection.inspect(options, queues, names, rescue=rescue, with_body=body, html=html)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from mqctx.cli._looking.connect import connected
@@ -16,6 +17,7 @@ from mqctx.cli._looking.exits import (
 )
 from mqctx.cli._looking.messages import body_of, message_block
 from mqctx.cli._looking.options import Options
+from mqctx.cli._looking.page import Paged
 from mqctx.cli._looking.screen import Results, progress
 from mqctx.cli._looking.summary import Summary
 from mqctx.cli._looking.tables import groups_table
@@ -28,6 +30,7 @@ from mqctx.inspection import (
     Message,
     RefusedError,
 )
+from mqctx.inspection._pages import dead_letters_page
 
 
 class _Answer(Protocol):
@@ -93,19 +96,37 @@ class _Grouped:
 
 
 def inspect(
-    options: Options, queues: Sequence[str], by: Sequence[str], *, rescue: bool, with_body: bool
+    options: Options,
+    queues: Sequence[str],
+    by: Sequence[str],
+    *,
+    rescue: bool,
+    with_body: bool,
+    html: Path | None = None,
 ) -> None:
-    """Look at queues, print what was found, and end the program where that is no success."""
+    """Look at queues, print what was found, and end the program where that is no success.
+
+    With `html`, the messages are written to this page, too, unless none could be read.
+    """
     results = Results(plain=options.is_plain)
-    with contextlib.closing(results), exits(), Interruption().watched() as interruption:
+    with (
+        contextlib.closing(results),
+        exits(),
+        Interruption().watched() as interruption,
+        contextlib.ExitStack() as pages,
+    ):
         one_by_one = not by and (options.json or options.where or options.limit)
         answer: _Answer
         if one_by_one:
             answer = _Messages(results, as_json=options.json, with_body=with_body)
         else:
             answer = _Grouped(results, by, as_json=options.json)
+        answers: list[_Answer] = [answer]
+        if html is not None:
+            page = pages.enter_context(dead_letters_page(html))
+            answers.append(Paged(page, pages.close, options, by, with_body=with_body))
         with connected(options) as inspector:
-            run = _Run(inspector, options, answer, interruption, rescue=rescue)
+            run = _Run(inspector, options, answers, interruption, rescue=rescue)
             names = inspector.queues(*queues)
             for name in names:
                 run.look_at(name)
@@ -122,14 +143,14 @@ class _Run:
         self,
         inspector: Inspector,
         options: Options,
-        answer: _Answer,
+        answers: Sequence[_Answer],
         interruption: Interruption,
         *,
         rescue: bool,
     ) -> None:
         self._inspector = inspector
         self._options = options
-        self._answer = answer
+        self._answers = answers
         self._interruption = interruption
         self._rescue = rescue
         self._summary = Summary()
@@ -166,7 +187,8 @@ class _Run:
                 advance()
                 if self._options.choose(message):
                     self._summary.choose(message)
-                    self._answer.add(message)
+                    for answer in self._answers:
+                        answer.add(message)
                     if self._is_enough:
                         break
 
@@ -178,7 +200,8 @@ class _Run:
             say(f"interrupted after {self._summary.looked:,} messages; everything is in place")
             leave(INTERRUPTED)
         if self._summary.queues:
-            self._answer.finish(self._summary)
+            for answer in self._answers:
+                answer.finish(self._summary)
         results.show()
         if self._code:
             leave(self._code)

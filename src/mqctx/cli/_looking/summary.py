@@ -43,12 +43,18 @@ class Summary:
     def line(self) -> str:
         """Return the line above a table."""
         where = escaped(self.queues[0]) if len(self.queues) == 1 else f"{len(self.queues)} queues"
-        outcome = "all left in place"
-        if self.copied:
-            outcome = f"{self.copied:,} copied to the end, and taken off their place"
         chosen = "" if self.chosen == self.looked else f"{self.chosen:,} of them chosen, "
-        text = f"{self.there:,} messages in {where}, looked at {self.looked:,}, {chosen}{outcome}"
+        text = (
+            f"{self.there:,} messages in {where}, looked at {self.looked:,}, {chosen}{self.outcome}"
+        )
         return text + self._times()
+
+    @property
+    def outcome(self) -> str:
+        """What became of the messages."""
+        if self.copied:
+            return f"{self.copied:,} copied to the end, and taken off their place"
+        return "all left in place"
 
     def _times(self) -> str:
         if self._first is None or self._last is None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import cast
 
@@ -13,8 +14,8 @@ _HAS_TOKEN = re.compile(r"Infinity|NaN|\d{16}")
 def encoded(item: Mapping[str, object]) -> str:
     """Return the object as ASCII JSON without `<`, in numbers that a browser keeps exactly.
 
-    Numbers that JavaScript cannot hold become strings. An object nested too deeply for JSON
-    keeps the parts that are not.
+    Numbers that JavaScript cannot hold become strings, and bytes base64. An object nested too
+    deeply for JSON keeps the parts that are not.
     """
     try:
         text = _dumped(item)
@@ -24,8 +25,12 @@ def encoded(item: Mapping[str, object]) -> str:
 
 
 def _dumped(value: object) -> str:
-    text = json.dumps(value, separators=(",", ":"), default=repr)
+    text = json.dumps(value, separators=(",", ":"), default=_told)
     return _TOKEN.sub(_exact, text) if _HAS_TOKEN.search(text) else text
+
+
+def _told(value: object) -> str:
+    return b64encode(value).decode() if isinstance(value, bytes) else repr(value)
 
 
 def _exact(token: re.Match[str]) -> str:

@@ -87,7 +87,11 @@ def _replacing(path: Path) -> Generator[TextIO]:
         raise OSError(f"{path} is no file")
     draft = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}")
     try:
-        with draft.open("x", encoding="utf-8", newline="\n") as file:
+        file = draft.open("x", encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    try:
+        with file:
             yield file
         draft.replace(target)
     finally:

@@ -170,8 +170,9 @@ function histogram() {
   const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400, 604800, 2592000];
   const span = last - first;
   const step = (steps.find((seconds) => span / (seconds * 1e3) <= 70) ?? span / 7e4) * 1e3;
-  const start = Math.floor(first / step) * step;
-  const size = Math.max(12, Math.floor((last - start) / step) + 1);
+  const needed = Math.floor(last / step) - Math.floor(first / step) + 1;
+  const size = Math.max(15, needed);
+  const start = (Math.floor(first / step) - Math.floor((size - needed) / 2)) * step;
   const bins = Array.from({ length: size }, () => ({ all: 0, counts: new Map() }));
   for (const [message, time] of when) {
     if (Number.isNaN(time)) continue;
@@ -254,9 +255,9 @@ function messageDetail(message) {
       section("Failure", failure && { type, message: text, ...reason }),
       section(seal, context ?? {}),
       section("Left out of the context", empty(rejections) ? null : rejected(rejections)),
-      section("Deaths", empty(deaths) ? null : table(["queue", "reason", "count", "exchange", "routing keys", "at"], deaths.map((death) => [
-        brief(death.queue), brief(death.reason), death.count == null ? "" : brief(death.count), brief(death.exchange ?? ""), brief((death.routing_keys ?? []).join(", ")), brief(death.at ?? "")]))),
       section("Message", rest), section("Celery", celery), section("Headers", headers)),
+    section("Deaths", empty(deaths) ? null : table(["queue", "reason", "count", "exchange", "routing keys", "at"], deaths.map((death) => [
+      death.queue, death.reason, death.count, death.exchange, (death.routing_keys ?? []).join(", "), death.at].map((value) => brief(value ?? ""))))),
     traceback && section("Traceback", h("pre", { tabindex: 0 }, whole(traceback))),
     body != null && section("Body", h("pre", { tabindex: 0 }, whole(body))),
     h("p.actions", null, copied("Copy as JSON", () => JSON.stringify(message, null, 2))),

@@ -175,11 +175,7 @@ function stepRow(one, { start }, all) {
     one.handled > 0 ? duration(one.handled / 1e6) : one.atLeast > 0 && `≥ ${duration(one.atLeast / 1e6)}`,
     event.kind === "publish" && `+${duration((one.at - start) / 1e6)}`,
   ].filter(Boolean);
-  const end = (one.end + (one.atLeast ?? 0) - start) / all;
-  const tag = h("span.tag", null, parts.join(" · "));
-  if (end > 0.72) { tag.style.right = part(all - (one.at - one.wait - start), all); tag.classList.add("before"); } else tag.style.left = part(one.end + (one.atLeast ?? 0) - start, all);
-  if (end > 0.72 && (one.at - one.wait - start) / all < 0.22) { tag.style.right = "0"; tag.classList.add("over"); }
-  where.append(tag);
+  where.append(tagged(parts.join(" · "), one, start, all));
   const name = h("span.label", null,
     icon(event.kind, NAMES[event.kind] ?? brief(event.kind)),
     h("bdi.text", null, brief(titled(one), 120)),
@@ -190,6 +186,18 @@ function stepRow(one, { start }, all) {
     one.clash > 0 && h("span.badge.warn", { title: MARKS.clash }, `⚠ ${duration(one.clash / 1e6)} early`));
   name.style.paddingLeft = `calc(var(--step) * ${Math.min(one.depth, 14)})`;
   return [h("span.unseen", null, `level ${one.depth + 1}, `), name, where];
+}
+
+// The durations stand behind the bars, before them, or on the longer of the two.
+function tagged(text, one, start, all) {
+  const tag = h("span.tag", null, text);
+  const [from, to] = [one.at - one.wait - start, one.end + (one.atLeast ?? 0) - start];
+  const room = all * (matchMedia("(max-width: 46rem)").matches ? 0.45 : 0.25);
+  if (all - to > room) tag.style.left = part(to, all);
+  else if (from > room) tag.style.right = part(all - from, all);
+  else if (one.wait > one.handled) { tag.style.left = part(from, all); tag.classList.add("over"); } else tag.style.right = "0";
+  tag.classList.toggle("inside", tag.style.right === "0px");
+  return tag;
 }
 
 function stepDetail({ event, run, clash }) {

@@ -4,6 +4,7 @@ import click
 
 from mqctx.cli.demo import demo
 from mqctx.cli.inspect import inspect
+from mqctx.cli.trace import trace
 
 
 @click.group()
@@ -14,3 +15,4 @@ def commands() -> None:
 
 commands.add_command(demo)
 commands.add_command(inspect)
+commands.add_command(trace)

@@ -1,0 +1,1 @@
+"""What `mqctx trace` shows, and where."""

@@ -1,0 +1,129 @@
+"""A journey as a tree of text."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from rich.text import Text
+
+from mqctx.cli._looking.text import escaped
+
+__all__ = ["tree"]
+
+Record = dict[str, Any]
+_MOST_VALUES: Final = 6
+_MOST_TEXT: Final = 60
+_STYLES: Final = {"publish": "", "delivery": "green", "dead_letter": "red", "run": "cyan"}
+_NOT_SHOWN: Final = ("trace_id", "span_id", "parent_span_id", "trace_flags", "tracestate")
+
+
+def tree(records: Sequence[Record]) -> list[Text]:
+    """Return the lines of a journey, or of a part of one, whose parents come before children."""
+    below: defaultdict[str | None, list[Record]] = defaultdict(list)
+    here = {record["id"] for record in records}
+    for record in records:
+        below[record["parent"] if record["parent"] in here else None].append(record)
+    lines = [_title(records)]
+    stack = [(record, "", record is below[None][-1]) for record in reversed(below[None])]
+    while stack:
+        record, indent, is_last = stack.pop()
+        lines.append(_line(record, indent + ("└─ " if is_last else "├─ ")))
+        children = below[record["id"]]
+        deeper = indent + ("   " if is_last else "│  ")
+        stack += [(child, deeper, child is children[-1]) for child in reversed(children)]
+    return lines
+
+
+def _title(records: Sequence[Record]) -> Text:
+    first = records[0]
+    title = Text(_short(first["journey"]), style="bold")
+    values = {
+        name: value
+        for record in records
+        for name, value in record["context"].items()
+        if name not in _NOT_SHOWN and name != first["by"]
+    }
+    shown = [f"{_short(name)}={_short(value)}" for name, value in values.items()][:_MOST_VALUES]
+    by = [first["by"]] if first["by"] else ["without context"]
+    return title.append("   ".join(["", *map(_short, by), *shown]), style="dim")
+
+
+def _line(record: Record, indent: str) -> Text:
+    line = Text(indent, style="dim")
+    line.append(f"{_clock(record['at'])} ", style="not dim")
+    style = f"not dim {_STYLES[record['kind']]}".strip()
+    line.append(" ".join(_WORDS[record["kind"]](record)), style=style)
+    if record["inferred"]:
+        line.append(f"   ~ inferred by {record['joined'] or 'connection'}", style="yellow")
+    return line
+
+
+def _publish(record: Record) -> Iterator[str]:
+    queues = record["queues"]
+    if record["exchange"]:
+        yield f"published to {_short(record['exchange'])} with {_keys(record)}"
+        if queues:
+            yield f"-> {', '.join(map(_short, queues))}"
+    else:
+        yield f"published to queue {_keys(record)}"
+    if queues == []:
+        yield "-> no queue"
+    yield from _by(record, "by")
+
+
+def _delivery(record: Record) -> Iterator[str]:
+    yield f"delivered from {_short(record['queue'])}"
+    if record["wait"] is not None:
+        yield f"after {_seconds(record['wait'])}"
+    if record["attempt"] > 1:
+        yield f"(attempt {record['attempt']})"
+    yield from _by(record, "to")
+
+
+def _dead_letter(record: Record) -> Iterator[str]:
+    yield f"dead-lettered from {_short(record['queue'])}: {_short(record['reason'])}"
+    if record["count"] > 1:
+        yield f"({record['count']} times)"
+
+
+def _run(record: Record) -> Iterator[str]:
+    yield f"handled by {_short(record['service'])} {_short(record['handler'])}:"
+    yield _short(record["outcome"])
+    if record["error"]:
+        yield _short(record["error"])
+    yield f"in {_seconds(record['duration'])}"
+
+
+_WORDS: Final = {
+    "publish": _publish,
+    "delivery": _delivery,
+    "dead_letter": _dead_letter,
+    "run": _run,
+}
+
+
+def _by(record: Record, word: str) -> Iterator[str]:
+    if record["connection"]:
+        peer = str(record["connection"]).partition(" ")[0]
+        yield f"  {word} {_short(record['user'])} {_short(peer)}"
+
+
+def _keys(record: Record) -> str:
+    return ", ".join(map(_short, record["routing_keys"])) or "no key"
+
+
+def _clock(at: str) -> str:
+    moment = datetime.fromisoformat(at)
+    return moment.strftime("%H:%M:%S.%f")[:12]
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if abs(seconds) < 1 else f"{seconds:.1f} s"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    if len(text) > _MOST_TEXT:
+        text = f"{text[: _MOST_TEXT - 3]}..."
+    return escaped(text)

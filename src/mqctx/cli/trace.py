@@ -1,0 +1,56 @@
+"""The command `mqctx trace`."""
+
+import click
+
+from mqctx.cli._looking.options import Options, common_options
+
+
+@click.command("trace", short_help="See what becomes of each request in the broker, live.")
+@click.option("--seconds", metavar="N", type=click.FloatRange(min=0), help="End after so long.")
+@click.option(
+    "--by",
+    metavar="NAME",
+    default="request_id",
+    show_default=True,
+    help="The name of the context that tells one journey from another.",
+)
+@click.option(
+    "--buffer",
+    metavar="EVENTS",
+    type=click.IntRange(min=1),
+    default=20_000,
+    show_default=True,
+    help="How many events RabbitMQ keeps for us; it drops the oldest ones beyond.",
+)
+@click.option("--tap", metavar="EXCHANGE", help="Watch one exchange; needs no administrator.")
+@click.option("--routing-key", metavar="K", help="With --tap: what to bind with, instead of #.")
+@click.option("--off", is_flag=True, help="Turn off what a trace that was killed has left on.")
+@common_options
+def trace(
+    options: Options,
+    *,
+    seconds: float | None,
+    by: str,
+    buffer: int,
+    tap: str | None,
+    routing_key: str | None,
+    off: bool,
+) -> None:
+    """Show the journey of each request: where it was published, waited, was delivered and died.
+
+    It uses RabbitMQ's tracing of the vhost, and leaves it as it was. Ends by --seconds, Ctrl-C or
+    SIGTERM; what is known is printed then. With --where, a journey is shown if one of its messages
+    fits.
+    """
+    from mqctx.cli._tracing import run  # noqa: PLC0415 - it loads pika and httpx
+    from mqctx.inspection._journeys._tracer import Settings  # noqa: PLC0415 - so does this
+
+    if off:
+        run.repair(options)
+        return
+    if tap == "":
+        raise click.UsageError("--tap: the default exchange cannot be tapped; name another one")
+    if routing_key is not None and tap is None:
+        raise click.UsageError("--routing-key goes with --tap EXCHANGE")
+    settings = Settings(by=by, buffer=buffer, seconds=seconds, tap=tap, routing_key=routing_key)
+    run.trace(options, settings)

@@ -1,0 +1,99 @@
+"""Which journeys were asked for, and what all of them come to."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from mqctx.inspection._journeys._records import Record
+from mqctx.inspection._where import Where
+
+__all__ = ["Chosen"]
+
+_FAILURE: Final = "mqctx-failure"
+_MOST_REMEMBERED: Final = 50_000
+_KINDS: Final = {
+    "publish": "publishes",
+    "delivery": "deliveries",
+    "dead_letter": "dead_letters",
+    "run": "runs",
+}
+
+
+class Chosen:
+    """Choose whole journeys, of which one event fits all conditions, and count what they have."""
+
+    def __init__(self, where: Sequence[Where] = ()) -> None:
+        self._where = where
+        self._journeys: dict[tuple[str | None, str], bool] = {}
+        self._counts: Counter[str] = Counter()
+        self._without_context = 0
+
+    def take(self, records: Sequence[Record]) -> bool:
+        """Tell whether these events of one journey are to be shown."""
+        key = (records[0]["by"], records[0]["journey"])
+        self._without_context += sum(
+            1 for each in records if each["kind"] == "publish" and not each["context"]
+        )
+        if not self._journeys.get(key) and not any(map(self._fits, records)):
+            return False
+        if key not in self._journeys:
+            self._counts["journeys"] += 1
+            self._remember(key)
+        self._counts.update(_KINDS[each["kind"]] for each in records)
+        self._counts["inferred"] += sum(1 for each in records if each["inferred"])
+        return True
+
+    def summary(
+        self, seconds: float, events: int, dropped: int | None, untraced_nodes: Collection[str]
+    ) -> Record:
+        """Return the last object of the JSON."""
+        counts: Iterable[str] = ("journeys", *_KINDS.values(), "inferred")
+        return {
+            "kind": "summary",
+            "seconds": round(seconds, 3),
+            "events": events,
+            **{name: self._counts[name] for name in counts},
+            "dropped": dropped,
+            "without_context": self._without_context,
+            "untraced_nodes": sorted(untraced_nodes),
+        }
+
+    def _fits(self, record: Record) -> bool:
+        return all(each.matches(_View(record)) for each in self._where)
+
+    def _remember(self, key: tuple[str | None, str]) -> None:
+        if len(self._journeys) >= _MOST_REMEMBERED:
+            del self._journeys[next(iter(self._journeys))]
+        self._journeys[key] = True
+
+
+class _View(msgspec.Struct, frozen=True):
+    """An event as the names of conditions see it: those of `mqctx inspect` mean the same here."""
+
+    record: Record
+
+    @property
+    def plain_context(self) -> Mapping[str, Any]:
+        """The context."""
+        context: Mapping[str, Any] = self.record["context"]
+        return context
+
+    @property
+    def failure(self) -> Mapping[str, Any] | None:
+        """The reason why a handler dead-lettered it."""
+        text = self.record.get("headers", {}).get(_FAILURE)
+        if not isinstance(text, str):
+            return None
+        try:
+            return msgspec.json.decode(text, type=dict[str, Any])
+        except msgspec.DecodeError:
+            return None
+
+    def as_json(self) -> dict[str, Any]:
+        """The event as one JSON object."""
+        record = self.record
+        deaths = [record] if record["kind"] == "dead_letter" else []
+        ids = {"id": record["message_id"]} if "message_id" in record else {}
+        return {**record, **ids, "failure": self.failure, "deaths": deaths}

@@ -1,0 +1,78 @@
+"""The events of RabbitMQ's firehose (exchange `amq.rabbitmq.trace`), and of a tap, as ours."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mqctx.inspection._journeys._identity import Contexts, context_headers, identity_of
+from mqctx.inspection._journeys._model import Event
+from mqctx.inspection._plain import plain
+
+__all__ = ["Reader"]
+
+
+class Reader:
+    """Read events. Whatever an event lacks, or has of another type, it counts as absent."""
+
+    def __init__(self) -> None:
+        self._contexts = Contexts()
+
+    def firehose(
+        self, routing_key: str, headers: Mapping[str, Any], body: bytes, at: float
+    ) -> Event | None:
+        """Return what a message of the firehose tells: None if it is neither kind of event."""
+        what, _, name = routing_key.partition(".")
+        if what not in ("publish", "deliver"):
+            return None
+        properties = headers.get("properties")
+        event = self._event(properties if isinstance(properties, Mapping) else {}, body, at)
+        event.exchange = _text(headers.get("exchange_name")) or ""
+        event.routing_keys = _texts(headers.get("routing_keys"))
+        event.user, event.node = _text(headers.get("user")), _text(headers.get("node"))
+        event.connection = _text(headers.get("connection"))
+        channel = headers.get("channel")
+        event.channel = channel if isinstance(channel, int) else None
+        if what == "publish":
+            event.queues = tuple(dict.fromkeys(_texts(headers.get("routed_queues"))))
+        else:
+            event.kind = "delivery"
+            event.queue = name
+            event.redelivered = bool(headers.get("redelivered"))
+        return event
+
+    def tap(
+        self, exchange: str, routing_key: str, properties: Mapping[str, Any], body: bytes, at: float
+    ) -> Event:
+        """Return the publish that a copy of its message tells of."""
+        event = self._event(properties, body, at)
+        event.exchange, event.routing_keys = exchange, [routing_key]
+        return event
+
+    def _event(self, properties: Mapping[str, Any], body: bytes, at: float) -> Event:
+        raw = properties.get("headers")
+        headers: dict[str, Any] = plain(raw) if isinstance(raw, Mapping) else {}
+        of_context = context_headers(headers)
+        message_id, correlation_id, reply_to, *others = (
+            _text(properties.get(name))
+            for name in ("message_id", "correlation_id", "reply_to", "type", "app_id")
+        )
+        return Event(
+            kind="publish",
+            at=at,
+            identity=identity_of(body, message_id, correlation_id, headers, of_context, others),
+            exchange="",
+            routing_keys=[],
+            headers=headers,
+            context=self._contexts.read(of_context),
+            bytes=len(body),
+            message_id=message_id,
+            correlation_id=correlation_id,
+            reply_to=reply_to,
+        )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _texts(value: Any) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []

@@ -1,0 +1,202 @@
+"""Join the broker's events to journeys: who published what, where it went, what came of it."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from mqctx.inspection._journeys._copies import find_copy, see, sighting_of
+from mqctx.inspection._journeys._journeys import Journeys
+from mqctx.inspection._journeys._messages import Messages
+from mqctx.inspection._journeys._model import Event, Group, Journey, Message, Node
+from mqctx.inspection._journeys._records import Record
+from mqctx.inspection._journeys._rules import Choice, Rules
+
+__all__ = ["KEPT", "QUIET", "SETTLE", "Joiner"]
+
+SETTLE: Final = 1.0
+"""Seconds after which an event is joined: the delivery may be seen after what its handler sent."""
+QUIET: Final = 3.0
+"""Seconds after which a journey is handed out."""
+KEPT: Final = 50_000
+"""How many messages later events may be joined to."""
+
+
+class Joiner:
+    """Take events in the order in which they come, and hand out journeys.
+
+    All times are in seconds since 1970, and given: nothing here looks at a clock.
+
+    Args:
+        by: The name in the context that says to which request a message belongs.
+        tapped: Whether only publishes are seen.
+        kept: How many messages later events may be joined to.
+        exists: Tells whether there is a queue: RabbitMQ names those that the default exchange
+            would have routed to, if they were there.
+    """
+
+    def __init__(
+        self,
+        *,
+        by: str = "request_id",
+        tapped: bool = False,
+        kept: int = KEPT,
+        exists: Callable[[str], bool] = bool,
+    ) -> None:
+        self._exists = exists
+        self._tapped = tapped
+        self._messages = Messages(tuple(dict.fromkeys((by, "trace_id"))), kept)
+        self._rules = Rules(self._messages, tapped=tapped)
+        self._undecided: deque[Node] = deque()
+        self._orphans: dict[tuple[int, str], list[Node]] = {}
+        self._numbers: dict[str, int] = {}
+        self.journeys = Journeys()
+
+    def take(self, event: Event) -> None:
+        """Take an event. It is joined once it has settled."""
+        node = self._node(event)
+        self._undecided.append(node)
+        if event.kind == "publish":
+            self._take_publish(node, event)
+        elif not self._take_delivery(node, event):
+            self._orphans.setdefault((event.identity.key, event.queue), []).append(node)
+
+    def advance(self, now: float) -> Iterator[list[Record]]:
+        """Join what has settled by `now`, and return the journeys that are quiet."""
+        while self._undecided and self._undecided[0].at + SETTLE <= now:
+            self._decide(self._undecided.popleft())
+        yield from self.journeys.quiet_since(now - QUIET - SETTLE)
+
+    def finish(self) -> Iterator[list[Record]]:
+        """Join what is left, and return all journeys."""
+        while self._undecided:
+            self._decide(self._undecided.popleft())
+        yield from self.journeys.all()
+
+    def sizes(self) -> dict[str, int]:
+        """Return how much is kept of what: it does not grow with the number of events."""
+        return {**self._messages.sizes(), "journeys": len(self.journeys)}
+
+    def _node(self, event: Event) -> Node:
+        return Node(
+            id=self._new_id(event.kind),
+            kind=event.kind,
+            at=event.at,
+            event=event,
+            connection=event.connection,
+            channel=event.channel,
+            user=event.user,
+        )
+
+    def _new_id(self, kind: str) -> str:
+        number = self._numbers[kind] = self._numbers.get(kind, 0) + 1
+        return f"{kind}-{number}"
+
+    def _take_publish(self, node: Node, event: Event) -> None:
+        answers = (event.reply_to, event.correlation_id)
+        message = Message(event.identity, event.context, publish=node)
+        message.answers = answers if all(answers) else None  # type: ignore[assignment]
+        node.message = message
+        node.details["queues"] = None
+        self._messages.add(message)
+        if self._tapped:
+            for group in message.groups:
+                group.ends.append(node)
+        for queue in event.queues or ():
+            self._messages.add_copy(message, queue)
+            # In a cluster, the event of a delivery may come first.
+            for orphan in self._orphans.pop((event.identity.key, queue), ()):
+                if orphan.event is not None:
+                    self._take_delivery(orphan, orphan.event)
+
+    def _take_delivery(self, node: Node, event: Event) -> bool:
+        """Find the message of a delivery; return whether one was found."""
+        seen = sighting_of(event)
+        found = find_copy(self._messages, event, seen)
+        if found is not None:
+            see(node, found[0], seen, uncertain=found[1], new_id=self._new_id)
+        return found is not None
+
+    def _decide(self, node: Node) -> None:
+        """Join an event for good, and with it what led to it."""
+        if node.is_decided:
+            return
+        node.is_decided = True
+        if node.kind == "publish":
+            self._decide_publish(node)
+        else:
+            self._decide_delivery(node)
+
+    def _decide_publish(self, node: Node) -> None:
+        message = node.message
+        event = node.event
+        if message is None or event is None:
+            return
+        if event.queues is not None:
+            node.details["queues"] = [
+                each for each in event.queues if event.exchange or self._exists(each)
+            ]
+        choice = self._rules.choose(node, message)
+        journey = self._journey_above(choice.parent)
+        if journey is None and choice.parent is not None:
+            choice = Choice(None, inferred=True)  # each would have led to the other
+        node.parent, node.joined, node.inferred = choice
+        message.journey = journey or self._journey_of(message, node)
+        for group in message.groups:
+            group.journey = group.journey or message.journey
+            if node.parent is None:
+                _note_root(group, node, message)
+        self.journeys.add(node, message.journey)
+
+    def _decide_delivery(self, node: Node) -> None:
+        message = node.message or self._unseen(node)
+        if message.publish is not None:
+            self._decide(message.publish)
+        if message.journey is None:
+            message.journey = self._journey_of(message, node)
+            for group in message.groups:
+                group.journey = group.journey or message.journey
+        above: Node | None = node
+        while above is not None and above.kind != "publish" and not above.is_held:
+            above.is_decided = True
+            self.journeys.add(above, message.journey)
+            above = above.parent
+
+    def _unseen(self, node: Node) -> Message:
+        """Return the message of a delivery whose publish was not seen: it was before, or dropped."""
+        event = node.event
+        assert event is not None  # it is held until it is decided
+        waiting = self._orphans.get((event.identity.key, event.queue), [])
+        if node in waiting:
+            waiting.remove(node)
+        if not waiting:
+            self._orphans.pop((event.identity.key, event.queue), None)
+        seen = sighting_of(event)
+        found = find_copy(self._messages, event, seen)
+        if found is None:
+            message = Message(event.identity, event.context)
+            self._messages.add(message)
+            found = self._messages.add_copy(message, seen.origins[0]), False
+            find_copy(self._messages, event, seen)
+        see(node, found[0], seen, uncertain=found[1], new_id=self._new_id)
+        return found[0].message
+
+    def _journey_above(self, parent: Node | None) -> Journey | None:
+        """Return the journey of a parent, which is decided first if need be."""
+        if parent is None:
+            return None
+        if parent.message is not None and parent.message.journey is None:
+            self._decide(parent)
+        return parent.message and parent.message.journey
+
+    def _journey_of(self, message: Message, node: Node) -> Journey:
+        """Return the journey of its request, else of its trace, else one of its own."""
+        for group in message.groups:
+            return group.journey or Journey(group.key[1], group.key[0])
+        return Journey(node.id, None)
+
+
+def _note_root(group: Group, node: Node, message: Message) -> None:
+    if node.connection is not None:
+        group.root_connections.add(node.connection)
+    if message.parent_span is not None:
+        group.root_spans.add(message.parent_span)

@@ -1,0 +1,134 @@
+"""The messages that later events may be joined to, and what each of them is found by."""
+
+from collections import deque
+from collections.abc import Iterator
+
+import msgspec
+
+from mqctx._core.values import JSONValue
+from mqctx.inspection._journeys._model import Copy, Group, Identity, Message, Twins
+from mqctx.inspection._where import as_text
+
+__all__ = ["Messages"]
+
+_MOST_TWINS = 64
+"""How many messages of the same content are looked at: one more does not make it any clearer."""
+
+
+class _Index(msgspec.Struct, eq=False):
+    """Messages by something that several may have in common, the newest last."""
+
+    found: dict[object, list[Message]] = {}
+
+    def add(self, key: object, message: Message) -> None:
+        if key is not None:
+            self.found.setdefault(key, []).append(message)
+
+    def get(self, key: object) -> list[Message]:
+        return self.found.get(key, [])[-_MOST_TWINS:] if key is not None else []
+
+    def remove(self, key: object, message: Message) -> None:
+        messages = self.found.get(key)
+        if not messages:
+            return
+        # The oldest is the first to go.
+        messages.remove(message)
+        if not messages:
+            del self.found[key]
+
+
+class Messages:
+    """The newest messages, at most `kept` of them.
+
+    Args:
+        by: The names of the context that say whose a message is, the first that is there.
+        kept: How many messages are kept.
+    """
+
+    def __init__(self, by: tuple[str, ...], kept: int) -> None:
+        self._by = by
+        self._kept = kept
+        self._all: deque[Message] = deque()
+        self._twins: dict[tuple[int, str], Twins] = {}
+        self._same = _Index()
+        self._spans = _Index()
+        self._answers = _Index()
+        self._groups: dict[tuple[str, str], Group] = {}
+
+    def sizes(self) -> dict[str, int]:
+        """Return how much is kept of what."""
+        return {
+            "messages": len(self._all),
+            "copies": sum(len(each.copies) for each in self._twins.values()),
+            "contents": len(self._same.found),
+            "spans": len(self._spans.found),
+            "answers": len(self._answers.found),
+            "groups": len(self._groups),
+        }
+
+    def add(self, message: Message) -> None:
+        """Keep a message, and forget the oldest one if it is one too many."""
+        self._all.append(message)
+        self._same.add(message.identity.key, message)
+        self._spans.add(message.span, message)
+        self._answers.add(message.answers, message)
+        message.groups = tuple(self._group(each) for each in self._keys(message))
+        if len(self._all) > self._kept:
+            self._forget(self._all.popleft())
+
+    def add_copy(self, message: Message, queue: str) -> Copy:
+        """Note that a message was routed to a queue."""
+        copy = Copy(message, queue)
+        message.copies[queue] = copy
+        twins = self._twins.setdefault((message.identity.key, queue), Twins())
+        twins.copies[id(copy)] = copy
+        twins.waiting.append(copy)
+        return copy
+
+    def twins(self, identity: Identity, origin: str) -> Twins | None:
+        """Return the copies of a content that came to a queue."""
+        return self._twins.get((identity.key, origin))
+
+    def same_as(self, message: Message) -> list[Message]:
+        """Return the messages of the same content that came before it."""
+        found = self._same.get(message.identity.key)
+        return found[: found.index(message)] if message in found else []
+
+    def of_span(self, span: str | None) -> list[Message]:
+        """Return the messages that are this span."""
+        return self._spans.get(span)
+
+    def awaiting(self, queue: str, correlation_id: str | None) -> list[Message]:
+        """Return the requests whose answer goes to a queue with this correlation id."""
+        return self._answers.get((queue, correlation_id)) if correlation_id else []
+
+    def _keys(self, message: Message) -> Iterator[tuple[str, str]]:
+        for name in self._by:
+            value: JSONValue = message.context.get(name)
+            if value is not None:
+                yield name, as_text(value)
+
+    def _group(self, key: tuple[str, str]) -> Group:
+        group = self._groups.setdefault(key, Group(key))
+        group.messages += 1
+        return group
+
+    def _forget(self, message: Message) -> None:
+        self._same.remove(message.identity.key, message)
+        self._spans.remove(message.span, message)
+        self._answers.remove(message.answers, message)
+        for group in message.groups:
+            group.messages -= 1
+            if not group.messages:
+                del self._groups[group.key]
+        for copy in message.copies.values():
+            self._forget_copy(copy)
+
+    def _forget_copy(self, copy: Copy) -> None:
+        key = (copy.message.identity.key, copy.origin)
+        twins = self._twins[key]
+        del twins.copies[id(copy)]
+        if not twins.copies:
+            del self._twins[key]
+        elif twins.waiting and twins.waiting[0] is copy:
+            twins.waiting.popleft()

@@ -1,0 +1,65 @@
+"""What the management API tells of the queues of a vhost, as far as a trace needs it."""
+
+from time import monotonic
+from typing import Any, Final
+
+from mqctx.inspection._management import Management, ManagementError
+
+__all__ = ["Queues"]
+
+_NO_QUEUE: Final = "amq.rabbitmq.reply-to"
+"""How the names of what looks like queues begin where a direct reply goes."""
+_REMEMBERED: Final = 10.0
+_MOST_REMEMBERED: Final = 10_000
+_MOST_A_SECOND: Final = 20
+
+
+class Queues:
+    """Ask which queues there are, and how much happens in the vhost."""
+
+    def __init__(self, management: Management, vhost: str) -> None:
+        self._management = management
+        self._vhost = vhost
+        self._known: dict[str, tuple[bool, float]] = {}
+        self._second = 0
+        self._asked = 0
+
+    def exist(self, queue: str) -> bool:
+        """Tell whether there is such a queue; True if it cannot be told."""
+        if queue.startswith(_NO_QUEUE):
+            return False
+        now = monotonic()
+        exists, until = self._known.get(queue, (True, 0.0))
+        if now < until:
+            return exists
+        if not self._may_ask(now):
+            return True
+        exists = self._ask(queue)
+        if len(self._known) >= _MOST_REMEMBERED:
+            self._known.clear()
+        self._known[queue] = exists, now + _REMEMBERED
+        return exists
+
+    def events(self) -> int | None:
+        """Return how many events the vhost had, by its statistics; None without any."""
+        try:
+            stats: dict[str, Any] = self._management.get("vhosts", self._vhost).get(
+                "message_stats", {}
+            )
+        except ManagementError:
+            return None
+        return int(stats.get("publish", 0)) + int(stats.get("deliver_get", 0))
+
+    def _may_ask(self, now: float) -> bool:
+        """Tell whether it is not too often: each question holds the trace up."""
+        if int(now) != self._second:
+            self._second, self._asked = int(now), 0
+        self._asked += 1
+        return self._asked <= _MOST_A_SECOND
+
+    def _ask(self, queue: str) -> bool:
+        try:
+            self._management.get("queues", self._vhost, queue, columns="name")
+        except ManagementError as error:
+            return error.status != 404
+        return True

@@ -1,0 +1,76 @@
+"""A journey as JSON: one object for each of its events."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from mqctx.inspection._journeys._model import Journey, Node
+
+__all__ = ["Record", "records_of", "timestamp"]
+
+Record = dict[str, Any]
+
+
+def records_of(journey: Journey) -> list[Record]:
+    """Return what is held of a journey, parents before children, each once."""
+    return [_record(node, journey) for node in _parents_first(journey.held)]
+
+
+def _parents_first(nodes: Iterable[Node]) -> list[Node]:
+    """Return the nodes in the order of time, but none before its parent."""
+    ordered: dict[str, Node] = {}
+    held = sorted(nodes, key=_moment)
+    ids = {node.id for node in held}
+    for node in held:
+        line: list[Node] = []
+        above: Node | None = node
+        while above is not None and above.id in ids and above.id not in ordered:
+            line.append(above)
+            above = above.parent
+        ordered.update((each.id, each) for each in reversed(line))
+    return list(ordered.values())
+
+
+def _moment(node: Node) -> float:
+    """Return when it was: the broker's clock tells whole seconds only."""
+    if node.kind == "dead_letter" and node.parent is not None:
+        return max(node.at, node.parent.at)
+    return node.at
+
+
+def _record(node: Node, journey: Journey) -> Record:
+    event, message = node.event, node.message
+    record: Record = {
+        "kind": node.kind,
+        "journey": journey.name,
+        "by": journey.by,
+        "id": node.id,
+        "parent": node.parent and node.parent.id,
+        "joined": node.joined,
+        "inferred": node.inferred,
+        "at": timestamp(node.at),
+        "context": message.context if message is not None else {},
+    }
+    if event is not None:
+        record |= {
+            "exchange": event.exchange,
+            "routing_keys": event.routing_keys,
+            "message_id": event.message_id,
+            "correlation_id": event.correlation_id,
+            "bytes": event.bytes,
+            "headers": event.headers,
+            "user": event.user,
+            "node": event.node,
+            "connection": event.connection,
+            "channel": event.channel,
+        }
+    record |= node.details
+    if node.kind == "delivery":
+        record["wait"] = node.parent and round(node.at - node.parent.at, 6)
+    return record
+
+
+def timestamp(at: float) -> str:
+    """Return a time in seconds since 1970 as RFC 3339, in UTC."""
+    text = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")
+    return text.replace("+00:00", "Z")

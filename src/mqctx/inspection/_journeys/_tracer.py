@@ -1,0 +1,264 @@
+"""Trace a vhost: from the broker as it was found, to the broker as it was found."""
+
+from time import monotonic, sleep, time
+from typing import Final, Protocol
+
+import msgspec
+from pika.adapters.blocking_connection import BlockingConnection
+
+from mqctx.inspection._broker import Broker
+from mqctx.inspection._connection import connected
+from mqctx.inspection._errors import BrokerError
+from mqctx.inspection._journeys._drops import LATE, Drops
+from mqctx.inspection._journeys._joiner import Joiner
+from mqctx.inspection._journeys._lock import locked
+from mqctx.inspection._journeys._model import Event
+from mqctx.inspection._journeys._queues import Queues
+from mqctx.inspection._journeys._records import Record
+from mqctx.inspection._journeys._source import Source
+from mqctx.inspection._journeys._tracing_state import TracingState
+from mqctx.inspection._management import Management, ManagementError
+
+__all__ = ["Settings", "Status", "Tracer", "Watcher"]
+
+_PAUSE: Final = 0.2
+_LOOK: Final = 1.0
+_STATISTICS: Final = 2.0
+_PATIENCE: Final = 60.0
+"""Seconds for which a broker that is gone may take to come back."""
+_MOST_DRAIN: Final = 30.0
+_SILENCE: Final = 10.0
+_NAME: Final = "mqctx trace"
+_ONE_NODE: Final = "each node traces for itself; --management names the one that is traced"
+_SILENT: Final = (
+    "nothing in 10 s: is anything published to it? A direct exchange needs --routing-key"
+)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is traced, and for how long."""
+
+    by: str = "request_id"
+    buffer: int = 20_000
+    seconds: float | None = None
+    tap: str | None = None
+    routing_key: str | None = None
+
+
+class Status(msgspec.Struct):
+    """How a trace fares."""
+
+    seconds: float = 0.0
+    events: int = 0
+    running: int = 0
+    waiting: int = 0
+    dropped: int | None = 0
+
+
+class Watcher(Protocol):
+    """What becomes of what a trace finds out."""
+
+    def journey(self, records: list[Record]) -> None:
+        """Take a journey, or more of one: parents before children."""
+        ...
+
+    def status(self, status: Status) -> None:
+        """Take the status, several times a second."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Take a line for who watches."""
+        ...
+
+
+class Tracer:
+    """Trace a vhost.
+
+    Args:
+        broker: The broker, and the vhost.
+        management: Its management API; None for a tap, which needs none.
+        settings: What is traced.
+        watcher: What is told of what happens.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        management: Management | None,
+        settings: Settings,
+        watcher: Watcher,
+    ) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._watcher = watcher
+        self._queues = management and Queues(management, broker.vhost)
+        exists = self._queues.exist if self._queues else _yes
+        tapped = settings.tap is not None
+        self._joiner = Joiner(by=settings.by, tapped=tapped, exists=exists)
+        self._state = management and TracingState(management, broker.vhost)
+        self._drops = Drops(settings.buffer)
+        self._began = monotonic()
+        self._has_begun = self._is_stopped = False
+        self._received = 0
+        self._next_look = self._next_count = 0.0
+        self.status = Status()
+        """How it fares."""
+        self.untraced_nodes: set[str] = set()
+        """The nodes of which nothing is seen."""
+
+    def stop(self) -> None:
+        """End the trace soon. A signal handler may call it."""
+        self._is_stopped = True
+
+    def run(self) -> bool:
+        """Trace until the time is up, or `stop` was called; return False if the broker was lost.
+
+        Raises:
+            BrokerError: no connection can be opened, or the queue is refused.
+            ManagementError: tracing cannot be turned on.
+        """
+        try:
+            is_whole = self._run()
+        finally:
+            if self._has_begun:
+                self._restore()
+        for journey in self._joiner.finish():
+            self._watcher.journey(journey)
+        self.status.events = self._received
+        self.status.seconds = monotonic() - self._began
+        return is_whole
+
+    def _run(self) -> bool:
+        lost: float | None = None
+        while True:
+            try:
+                with connected(self._broker, _NAME) as connection:
+                    source = self._begin(connection)
+                    lost = None
+                    self._watch(source)
+                    self._end(connection, source)
+                return True
+            except (BrokerError, ManagementError) as error:
+                if not self._has_begun:
+                    raise
+                if lost is None:
+                    lost = monotonic()
+                    self._drops.may_have_dropped = True
+                    self._watcher.warn(f"{error}. Waiting for it to come back")
+                if self._is_over() or monotonic() > lost + _PATIENCE:
+                    return False
+                sleep(_PAUSE)
+
+    def _begin(self, connection: BlockingConnection) -> Source:
+        settings = self._settings
+        if settings.tap is not None or self._state is None:
+            source = Source(
+                connection,
+                buffer=settings.buffer,
+                exchange=settings.tap or "",
+                routing_key=settings.routing_key,
+            )
+            self._has_begun = True
+            return source
+        with locked(connection):
+            source = Source(connection, buffer=settings.buffer)
+            found = self._state.begin(source.queue)
+        if not self._has_begun:
+            for each in found.warnings:
+                self._watcher.warn(each)
+            if found.untraced_nodes:
+                self._watcher.warn(f"not traced: {', '.join(found.untraced_nodes)}; {_ONE_NODE}")
+        self.untraced_nodes |= {*found.untraced_nodes}
+        self._has_begun = True
+        return source
+
+    def _watch(self, source: Source) -> None:
+        """Join events as they come, until the trace is over."""
+        received = self._received
+        silent_until = monotonic() + _SILENCE
+        while not self._is_over():
+            self._join(source.receive(_PAUSE))
+            self._received = received + source.received
+            if monotonic() > self._next_look:
+                self._look(source)
+            if self._settings.tap and not source.received and monotonic() > silent_until:
+                silent_until = float("inf")
+                self._watcher.warn(_SILENT)
+
+    def _end(self, connection: BlockingConnection, source: Source) -> None:
+        """Join what waits already, and leave the vhost as it was."""
+        received = self._received - source.received
+        self._look(source)
+        if self._state is not None:
+            with locked(connection):
+                self._watcher.warn(self._state.end(source.queue))
+                self._drain(source)
+                source.close()
+            self._has_begun = False
+        else:
+            self._drain(source)
+            source.close()
+        self._received = received + source.received
+
+    def _drain(self, source: Source) -> None:
+        """Receive what was there when the trace ended."""
+        until = monotonic() + _MOST_DRAIN
+        target = source.received + source.waiting()
+        while source.received < target and monotonic() < until:
+            self._join(source.receive(_PAUSE))
+
+    def _join(self, events: list[Event]) -> None:
+        for event in events:
+            self._joiner.take(event)
+            if event.node is not None:
+                self.untraced_nodes.discard(event.node)
+        for journey in self._joiner.advance(time()):
+            self._watcher.journey(journey)
+
+    def _look(self, source: Source) -> None:
+        """Find out how far behind we are."""
+        now = monotonic()
+        self._next_look = now + _LOOK
+        counted = None
+        if self._queues is not None and now > self._next_count:
+            self._next_count = now + _STATISTICS
+            counted = self._queues.events()
+        waiting = source.waiting()
+        self._drops.look(waiting, self._received, counted)
+        self.status = Status(
+            seconds=now - self._began,
+            events=self._received,
+            running=len(self._joiner.journeys),
+            waiting=waiting,
+            dropped=self._drops.count(self._received, counted) if counted else self.status.dropped,
+        )
+        self._watcher.status(self.status)
+
+    def dropped(self) -> int | None:
+        """Return how many events were lost, once the trace has ended; None if that is unknown.
+
+        Waits for RabbitMQ's statistics if there may be any.
+        """
+        if self._drops.may_have_dropped and self._queues is not None:
+            sleep(LATE)
+            return self._drops.count(self._received, self._queues.events())
+        return 0 if not self._drops.may_have_dropped else None
+
+    def _is_over(self) -> bool:
+        seconds = self._settings.seconds
+        return self._is_stopped or (
+            seconds is not None and monotonic() >= self._began + seconds
+        )
+
+    def _restore(self) -> None:
+        """Leave the vhost as it was, though the connection is lost."""
+        if self._state is None:
+            return
+        try:
+            self._watcher.warn(self._state.end(""))
+        except ManagementError as error:
+            self._watcher.warn(f"{error}. Tracing may still be on: run `mqctx trace --off` later")
+
+
+def _yes(_queue: str) -> bool:
+    return True

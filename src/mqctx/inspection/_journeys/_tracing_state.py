@@ -1,0 +1,106 @@
+"""RabbitMQ's tracing of a vhost: turned on for a while, and exactly as it was afterwards.
+
+A durable exchange marks that tracing was off before. So whoever comes last knows what to restore:
+the last of several traces, a trace after one that was killed, `mqctx trace --off`.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from mqctx.inspection._management import Management, ManagementError
+
+__all__ = ["MARK", "QUEUES", "Found", "TracingState"]
+
+MARK: Final = "mqctx.trace"
+QUEUES: Final = "mqctx.trace."
+"""How the names of all our queues begin."""
+_LEFT: Final = (
+    "an earlier trace was killed and has left tracing on; it is turned off when this one ends"
+)
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What a trace found as it began."""
+
+    warnings: tuple[str, ...] = ()
+    untraced_nodes: tuple[str, ...] = ()
+
+
+class TracingState:
+    """Turn tracing of a vhost on, and restore it.
+
+    Call `begin` and `end` one at a time among all traces of the vhost.
+
+    Args:
+        management: The management API, of a user that is an administrator.
+        vhost: The vhost.
+    """
+
+    def __init__(self, management: Management, vhost: str) -> None:
+        self._management = management
+        self._vhost = vhost
+
+    def begin(self, own_queue: str) -> Found:
+        """Turn tracing on, unless it is on.
+
+        Raises:
+            ManagementError: it cannot be turned on.
+        """
+        found = self._get()
+        warnings: list[str] = []
+        is_left = self._is_marked() and not self._others(own_queue)
+        if not found.get("tracing"):
+            self._management.put("exchanges", self._vhost, MARK, type="fanout", durable=True)
+            self._put(found, tracing=True)
+        elif is_left:
+            warnings.append(_LEFT)
+        return Found(tuple(warnings), self._untraced_nodes())
+
+    def end(self, own_queue: str) -> str:
+        """Turn tracing off if it was off before and no other trace needs it; say what was done.
+
+        Raises:
+            ManagementError: it cannot be turned off.
+        """
+        if not self._is_marked():
+            is_on = self._get().get("tracing")
+            return "tracing stays on: it was before" if is_on else "tracing is off"
+        if self._others(own_queue):
+            return "another trace is at work, and restores tracing when it ends"
+        self._put(self._get(), tracing=False)
+        self._management.delete("exchanges", self._vhost, MARK)
+        return "tracing is off again"
+
+    def _get(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._management.get("vhosts", self._vhost)
+        return found
+
+    def _put(self, found: dict[str, Any], *, tracing: bool) -> None:
+        """Change tracing alone: RabbitMQ resets what it is not told along with it."""
+        kept = {name: found[name] for name in ("description", "tags") if name in found}
+        # 3.10 says "undefined" where there is none, and newer ones would take it for a type.
+        if found.get("default_queue_type") not in (None, "undefined"):
+            kept["default_queue_type"] = found["default_queue_type"]
+        self._management.put("vhosts", self._vhost, **kept, tracing=tracing)
+
+    def _is_marked(self) -> bool:
+        try:
+            self._management.get("exchanges", self._vhost, MARK)
+        except ManagementError as error:
+            if error.status != 404:
+                raise
+            return False
+        return True
+
+    def _others(self, own_queue: str) -> list[str]:
+        return [each for each in self._management.queue_names(f"{QUEUES}*") if each != own_queue]
+
+    def _untraced_nodes(self) -> tuple[str, ...]:
+        """Return the nodes that run but were not told: each traces for itself."""
+        told = self._management.get("overview").get("node")
+        nodes: Iterable[dict[str, Any]] = self._management.get("nodes", columns="name,running")
+        return tuple(
+            str(each["name"]) for each in nodes if each.get("running") and each["name"] != told
+        )

@@ -1,0 +1,1 @@
+"""`mqctx trace` beside real brokers."""

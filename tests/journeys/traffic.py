@@ -1,0 +1,349 @@
+"""Traffic of a shop's services, and the truth of it: what each message came from.
+
+Three clients, each service on connections of its own: orders are billed (pika), billed ones go to
+three queues (topic exchange), of which one is read by kombu, one by aio-pika that rejects each
+message once and gets it back from a retry queue, and one that dead-letters some; shipping (aio-pika)
+asks for a quote (RPC to pika), and sends on.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from typing import Any, cast
+
+import aio_pika
+import kombu
+import msgspec
+import pika
+
+import mqctx
+import mqctx.adapters.aio_pika as on_aio_pika
+import mqctx.adapters.kombu as on_kombu
+import mqctx.adapters.pika as on_pika
+
+TRUTH = "truth"
+Headers = dict[str, Any]
+
+
+class Truth:
+    """Each message has a number in a header; which one it came from is kept here, not sent."""
+
+    def __init__(self) -> None:
+        self.parents: dict[int, tuple[int, str, int] | None] = {}
+        """The number of the message, the queue and the attempt, None for a root."""
+        self.deaths: dict[tuple[int, str], int] = {}
+        self._numbers = count(1)
+        self._attempts: dict[tuple[int, str], int] = {}
+        self._lock = threading.Lock()
+
+    def root(self) -> Headers:
+        """Return headers for a message that nothing led to."""
+        return self._new(None)
+
+    def received(self, headers: Headers, queue: str) -> "Handling":
+        """Note a delivery."""
+        number = int(headers[TRUTH])
+        with self._lock:
+            attempt = self._attempts.get((number, queue), 0) + 1
+            self._attempts[number, queue] = attempt
+        return Handling(self, (number, queue, attempt))
+
+    def _new(self, parent: tuple[int, str, int] | None) -> Headers:
+        with self._lock:
+            number = next(self._numbers)
+            self.parents[number] = parent
+        return {TRUTH: number}
+
+
+class Handling:
+    """A delivery that is being handled."""
+
+    def __init__(self, truth: Truth, delivery: tuple[int, str, int]) -> None:
+        self._truth = truth
+        self._delivery = delivery
+        self.attempt = delivery[2]
+
+    def led_to(self) -> Headers:
+        """Return headers for a message that is published in its handler."""
+        return self._truth._new(self._delivery)
+
+    def died(self) -> None:
+        """Note that it is rejected."""
+        number, queue, _ = self._delivery
+        self._truth.deaths[number, queue] = self._truth.deaths.get((number, queue), 0) + 1
+
+
+class Shop:
+    """The services, started and stopped together."""
+
+    def __init__(self, url: str, requests: int, *, with_spans: bool) -> None:
+        self.url = url
+        self.requests = requests
+        self.with_spans = with_spans
+        self.truth = Truth()
+        self.finished = threading.Semaphore(0)
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Send the requests, and return when all that they lead to is done."""
+        with ExitStack() as stack:
+            for service in (self._billing, self._quotes, self._mail, self._on_loop, self._dead):
+                stack.enter_context(self._running(service))
+            time.sleep(0.5)  # until all consume
+            asyncio.run(self._web())
+            orders = self.requests + -(-self.requests // 10)
+            for _ in range(4 * orders):
+                assert self.finished.acquire(timeout=60), "the traffic did not end"
+            time.sleep(0.3)
+
+    @contextmanager
+    def _running(self, service: Callable[[], None]) -> Iterator[None]:
+        thread = threading.Thread(target=service, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            thread.join(20)
+
+    def declare(self) -> None:
+        """Declare exchanges and queues."""
+        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+            channel: Any = connection.channel()
+            channel.exchange_declare("events", "topic", durable=True)
+            to_dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"}
+            to_retry = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "ledger.retry"}
+            back = {
+                "x-dead-letter-exchange": "",
+                "x-dead-letter-routing-key": "ledger",
+                "x-message-ttl": 100,
+            }
+            arguments: dict[str, dict[str, Any]] = {
+                "ledger": to_retry,
+                "ledger.retry": back,
+                "stats": to_dead,
+            }
+            for queue in (
+                *("orders", "quotes", "shipping", "mail", "ledger", "ledger.retry"),
+                *("stats", "dead", "outbox"),
+            ):
+                channel.queue_declare(queue, durable=True, arguments=arguments.get(queue))
+            for queue in ("mail", "ledger", "stats"):
+                channel.queue_bind(queue, "events", "order.*")
+
+    async def _web(self) -> None:
+        """Send all requests at the same time."""
+        async with await aio_pika.connect(self.url) as connection:
+            channel = await connection.channel()
+            await asyncio.gather(*(self._request(channel, n) for n in range(self.requests)))
+
+    async def _request(self, channel: Any, number: int) -> None:
+        values: dict[str, object] = {"request_id": f"r-{number}", "tenant": f"t-{number % 7}"}
+        if self.with_spans:
+            values |= mqctx.formats.start_trace()
+        with mqctx.scope(values):
+            await asyncio.sleep(number * 0.002)
+            for item in range(2 if number % 10 == 0 else 1):
+                message = aio_pika.Message(b"order %d %d" % (number, item), self.truth.root())
+                await on_aio_pika.publish(channel.default_exchange, message, "orders")
+
+    def _consume_by_pika(self, queue: str, handler: Any, prefetch: int) -> None:
+        connection: Any = pika.BlockingConnection(pika.URLParameters(self.url))
+        channel = connection.channel()
+        channel.basic_qos(prefetch_count=prefetch)
+        channel.basic_consume(queue, on_pika.consume_with_context(handler))
+        while not self._over.is_set():
+            connection.process_data_events(0.1)
+        connection.close()
+
+    def _billing(self) -> None:
+        def on_order(channel: Any, method: Any, properties: Any, body: bytes) -> None:
+            handling = self.truth.received(properties.headers, "orders")
+            sent = pika.BasicProperties(headers=handling.led_to())
+            on_pika.publish(channel, "events", "order.billed", b"billed " + body, sent)
+            sent = pika.BasicProperties(headers=handling.led_to())
+            on_pika.publish(channel, "", "shipping", b"to ship " + body, sent)
+            channel.basic_ack(method.delivery_tag)
+
+        self._consume_by_pika("orders", on_order, 20)
+
+    def _quotes(self) -> None:
+        def on_question(channel: Any, method: Any, properties: Any, body: bytes) -> None:
+            handling = self.truth.received(properties.headers, "quotes")
+            answer = pika.BasicProperties(
+                headers=handling.led_to(), correlation_id=properties.correlation_id
+            )
+            on_pika.publish(channel, "", properties.reply_to, b"price of " + body, answer)
+            channel.basic_ack(method.delivery_tag)
+
+        self._consume_by_pika("quotes", on_question, 5)
+
+    def _dead(self) -> None:
+        def on_dead(channel: Any, method: Any, properties: Any, body: bytes) -> None:
+            self.truth.received(properties.headers, "dead")
+            channel.basic_ack(method.delivery_tag)
+            self.finished.release()
+
+        self._consume_by_pika("dead", on_dead, 5)
+
+    def _mail(self) -> None:
+        """Read mails by kombu, and publish on another connection of the same service."""
+        connect = cast("Any", kombu.Connection)
+        with connect(self.url) as connection, connect(self.url) as sending:
+            producer = cast("Any", kombu.Producer)(sending.channel())
+
+            @on_kombu.consume_with_context
+            def on_mail(body: Any, message: Any) -> None:
+                handling = self.truth.received(message.headers, "mail")
+                on_kombu.publish(
+                    producer,
+                    b"mail about " + bytes(body),
+                    routing_key="outbox",
+                    headers=handling.led_to(),
+                    content_type="application/data",
+                    content_encoding="binary",
+                )
+                message.ack()
+                self.finished.release()
+
+            queue = cast("Any", kombu.Queue)("mail", no_declare=True)
+            with connection.Consumer(
+                [queue], callbacks=[on_mail], accept=None, prefetch_count=10
+            ):
+                while not self._over.is_set():
+                    try:
+                        connection.drain_events(timeout=0.1)
+                    except TimeoutError:
+                        continue
+
+    def _on_loop(self) -> None:
+        asyncio.run(self._aio_pika_services())
+
+    async def _aio_pika_services(self) -> None:
+        async with (
+            await aio_pika.connect(self.url) as shipping,
+            await aio_pika.connect(self.url) as ledger,
+            await aio_pika.connect(self.url) as stats,
+        ):
+            await self._ship(await shipping.channel())
+            await self._keep_ledger(await ledger.channel())
+            await self._count(await stats.channel())
+            while not self._over.is_set():
+                await asyncio.sleep(0.05)
+
+    async def _ship(self, channel: Any) -> None:
+        await channel.set_qos(20)
+        answers: dict[str, asyncio.Future[bytes]] = {}
+        replies = await channel.declare_queue(exclusive=True)
+
+        async def on_answer(message: Any) -> None:
+            answers.pop(message.correlation_id).set_result(message.body)
+
+        await replies.consume(on_answer, no_ack=True)
+
+        @on_aio_pika.consume_with_context
+        async def on_parcel(message: Any) -> None:
+            handling = self.truth.received(message.headers, "shipping")
+            correlation_id = f"c-{len(answers)}-{time.monotonic_ns()}"
+            answers[correlation_id] = answer = asyncio.get_running_loop().create_future()
+            question = aio_pika.Message(
+                b"quote for " + message.body,
+                handling.led_to(),
+                correlation_id=correlation_id,
+                reply_to=replies.name,
+            )
+            await on_aio_pika.publish(channel.default_exchange, question, "quotes")
+            price = await answer
+            told = aio_pika.Message(b"shipped at " + price, handling.led_to())
+            await on_aio_pika.publish(channel.default_exchange, told, "outbox")
+            await message.ack()
+            self.finished.release()
+
+        await (await channel.get_queue("shipping")).consume(on_parcel)
+
+    async def _keep_ledger(self, channel: Any) -> None:
+        await channel.set_qos(20)
+
+        @on_aio_pika.consume_with_context
+        async def on_entry(message: Any) -> None:
+            handling = self.truth.received(message.headers, "ledger")
+            if handling.attempt == 1:
+                handling.died()
+                await message.reject(requeue=False)
+                return
+            kept = aio_pika.Message(b"kept " + message.body, handling.led_to())
+            await on_aio_pika.publish(channel.default_exchange, kept, "outbox")
+            await message.ack()
+            self.finished.release()
+
+        await (await channel.get_queue("ledger")).consume(on_entry)
+
+    async def _count(self, channel: Any) -> None:
+        """Dead-letter each message, after it was requeued once."""
+        await channel.set_qos(20)
+
+        @on_aio_pika.consume_with_context
+        async def on_event(message: Any) -> None:
+            handling = self.truth.received(message.headers, "stats")
+            if handling.attempt == 1:
+                await message.reject(requeue=True)
+                return
+            noted = aio_pika.Message(b"noted " + message.body, handling.led_to())
+            await on_aio_pika.publish(channel.default_exchange, noted, "outbox")
+            handling.died()
+            await message.reject(requeue=False)
+
+        await (await channel.get_queue("stats")).consume(on_event)
+
+
+class Verdict(msgspec.Struct):
+    """How many edges are as they were."""
+
+    edges: int = 0
+    right: int = 0
+    inferred: int = 0
+    wrong_and_unmarked: list[str] = []
+
+
+def compare(truth: Truth, records: list[dict[str, Any]]) -> Verdict:
+    """Compare the edges of a trace to the truth."""
+    verdict = Verdict()
+    by_id = {record["id"]: record for record in records}
+    for record in records:
+        number = record["context"] and _number(record)
+        if number is None:
+            continue
+        is_right = _EDGES[record["kind"]](truth, record, by_id)
+        verdict.edges += 1
+        verdict.right += is_right
+        verdict.inferred += record["inferred"]
+        if not is_right and not record["inferred"]:
+            verdict.wrong_and_unmarked.append(f"{record} <- {by_id.get(record['parent'])}")
+    return verdict
+
+
+def _number(record: dict[str, Any]) -> int | None:
+    return record.get("headers", {}).get(TRUTH)
+
+
+def _publish(truth: Truth, record: dict[str, Any], by_id: dict[str, Any]) -> bool:
+    parent = truth.parents[record["headers"][TRUTH]]
+    found = by_id.get(record["parent"])
+    if parent is None or found is None or found["kind"] == "publish":
+        return parent is None and found is None
+    if found["kind"] == "run":
+        found = by_id[found["parent"]]
+    return parent == (_number(found), found["queue"], found["attempt"])
+
+
+def _delivery(_truth: Truth, record: dict[str, Any], by_id: dict[str, Any]) -> bool:
+    above = by_id.get(record["parent"])
+    while above is not None and above["kind"] != "publish":
+        above = by_id.get(above["parent"])
+    return above is not None and _number(above) == _number(record)
+
+
+_EDGES = {"publish": _publish, "delivery": _delivery}

@@ -1,0 +1,121 @@
+"""A broker that is made up: it tells a joiner what happens, and hands out what it joined."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mqctx.inspection._journeys._events import Reader
+from mqctx.inspection._journeys._joiner import Joiner
+
+Json = dict[str, Any]
+
+
+class Story:
+    """Tell events one after another, a hundredth of a second apart unless told otherwise."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.joiner = Joiner(**settings)
+        self.reader = Reader()
+        self.now = 1_000_000.0
+
+    def publish(
+        self,
+        exchange: str,
+        *queues: str,
+        key: str = "key",
+        body: bytes = b"{}",
+        at: str = "api",
+        channel: int = 1,
+        user: str = "guest",
+        headers: Json | None = None,
+        **properties: Any,
+    ) -> None:
+        """Tell that the connection `at` published a message, which went to these queues."""
+        self._tell(
+            f"publish.{exchange}",
+            body,
+            {
+                "exchange_name": exchange,
+                "routing_keys": [key],
+                "routed_queues": [*queues],
+                "properties": {**properties, "headers": headers or {}},
+                **_sender(at, channel, user),
+            },
+        )
+
+    def deliver(
+        self,
+        queue: str,
+        *,
+        exchange: str = "",
+        key: str = "key",
+        body: bytes = b"{}",
+        at: str = "worker",
+        channel: int = 1,
+        user: str = "guest",
+        redelivered: bool = False,
+        headers: Json | None = None,
+        deaths: Sequence[Json] = (),
+        **properties: Any,
+    ) -> None:
+        """Tell that a message was delivered from a queue to the connection `at`."""
+        died = {"x-death": [*deaths]} if deaths else {}
+        self._tell(
+            f"deliver.{queue}",
+            body,
+            {
+                "exchange_name": exchange,
+                "routing_keys": [key],
+                "redelivered": int(redelivered),
+                "properties": {**properties, "headers": {**(headers or {}), **died}},
+                **_sender(at, channel, user),
+            },
+        )
+
+    def tap(
+        self, key: str, *, body: bytes = b"{}", headers: Json | None = None, **properties: Any
+    ) -> None:
+        """Tell of a message that was published to the exchange that is tapped."""
+        properties["headers"] = headers or {}
+        self.joiner.take(self.reader.tap("tapped", key, properties, body, self.now))
+        self.now += 0.01
+
+    def _tell(self, routing_key: str, body: bytes, headers: Json) -> None:
+        event = self.reader.firehose(routing_key, headers, body, self.now)
+        assert event is not None
+        self.joiner.take(event)
+        self.now += 0.01
+
+    def wait(self, seconds: float) -> list[Json]:
+        """Let time pass, and return what is handed out meanwhile."""
+        self.now += seconds
+        return [record for journey in self.joiner.advance(self.now) for record in journey]
+
+    def end(self) -> list[Json]:
+        """Return all that is left."""
+        return [record for journey in self.joiner.finish() for record in journey]
+
+
+def _sender(at: str, channel: int, user: str) -> Json:
+    return {
+        "user": user,
+        "node": "rabbit@one",
+        "connection": at if " -> " in at else f"10.0.0.1:{at} -> 10.0.0.9:5672",
+        "channel": channel,
+    }
+
+
+def death(queue: str, reason: str = "rejected", count: int = 1, at: float = 1_000_000) -> Json:
+    """Return an entry of x-death."""
+    return {
+        "queue": queue,
+        "reason": reason,
+        "count": count,
+        "exchange": "",
+        "routing-keys": [queue],
+        "time": at,
+    }
+
+
+def edges(records: list[Json]) -> list[tuple[str, str | None, str | None, bool]]:
+    """Return id, parent, rule and whether it is inferred, of each record."""
+    return [(r["id"], r["parent"], r["joined"], r["inferred"]) for r in records]

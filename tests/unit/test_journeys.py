@@ -1,0 +1,546 @@
+"""How the broker's events are joined: each rule, and what may not mislead it."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.journeys import Story, death, edges
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+A, B, C = "a" * 16, "b" * 16, "c" * 16
+
+
+def of_request(name: str = "r-1") -> dict[str, Any]:
+    return {"mqctx": f'{{"request_id":"{name}"}}'}
+
+
+def of_span(span: str, parent: str | None = None) -> dict[str, Any]:
+    headers = {"traceparent": f"00-{TRACE}-{span}-01"}
+    return headers | ({"tracestate": f"mqctx={parent}-{span}"} if parent else {})
+
+
+def edge_of(story: Story, id: str) -> tuple[str | None, str | None, bool]:
+    found = {each[0]: each[1:] for each in edges(story.end())}
+    return found[id]
+
+
+class TestDelivery:
+    def test_is_joined_to_its_publish(self) -> None:
+        story = Story()
+        story.publish("", "orders", message_id="1")
+        story.publish("", "orders", message_id="2")
+        story.deliver("orders", message_id="2")
+        assert edge_of(story, "delivery-1") == ("publish-2", "message", False)
+
+    def test_whose_event_comes_before_that_of_its_publish_is_joined_all_the_same(self) -> None:
+        story = Story()
+        story.deliver("orders", message_id="1")
+        story.publish("", "orders", message_id="1")
+        assert edge_of(story, "delivery-1") == ("publish-1", "message", False)
+
+    def test_of_a_publish_before_the_trace_is_a_root(self) -> None:
+        story = Story()
+        story.deliver("orders", headers=of_request())
+        story.deliver("orders", headers=of_request(), redelivered=True)
+        first, again = story.end()
+        assert (first["parent"], first["inferred"], first["wait"]) == (None, False, None)
+        assert (first["journey"], first["by"]) == ("r-1", "request_id")
+        assert (again["parent"], again["attempt"]) == (None, 2)
+
+    def test_again_counts_its_attempts_from_this_queue(self) -> None:
+        story = Story()
+        story.publish("events", "mail", "bill", message_id="1")
+        story.deliver("mail", message_id="1")
+        story.deliver("bill", message_id="1")
+        story.deliver("mail", message_id="1", redelivered=True)
+        deliveries = [r for r in story.end() if r["kind"] == "delivery"]
+        attempts = [(r["queue"], r["attempt"], r["parent"]) for r in deliveries]
+        assert attempts == [
+            ("mail", 1, "publish-1"),
+            ("bill", 1, "publish-1"),
+            ("mail", 2, "publish-1"),
+        ]
+
+    def test_has_its_wait_in_seconds_since_its_parent(self) -> None:
+        story = Story()
+        story.publish("", "orders", message_id="1")
+        story.now += 5
+        story.deliver("orders", message_id="1")
+        assert story.end()[-1]["wait"] == pytest.approx(5.01)
+
+    def test_with_what_the_broker_adds_and_takes_away_is_the_same_message(self) -> None:
+        story = Story()
+        story.publish("", "log", message_id="1", expiration="1000", headers={"CC": ["other"]})
+        for reader in ("one", "another"):
+            offset = {"x-stream-offset": 3}
+            story.deliver("log", message_id="1", delivery_mode=2, headers=offset, at=reader)
+        assert [each[1:] for each in edges(story.end())[1:]] == [
+            ("publish-1", "message", False),
+            ("publish-1", "message", False),
+        ]
+
+    def test_of_text_that_a_stream_hands_out_as_bytes_is_the_same_message(self) -> None:
+        story = Story()
+        story.publish("", "log", headers=of_request())
+        story.deliver("log", headers={"mqctx": b'{"request_id":"r-1"}'})
+        assert edge_of(story, "delivery-1") == ("publish-1", "message", False)
+
+
+class TestIdenticalMessages:
+    def test_are_joined_first_in_first_out_and_marked(self) -> None:
+        story = Story()
+        for _ in range(2):
+            story.publish("", "orders", headers=of_request())
+        for _ in range(2):
+            story.deliver("orders", headers=of_request())
+        story.deliver("orders", headers=of_request(), redelivered=True)
+        assert [each for each in edges(story.end()) if each[0].startswith("delivery")] == [
+            ("delivery-1", "publish-1", "order", True),
+            ("delivery-2", "publish-2", "order", True),
+            ("delivery-3", "publish-1", "order", True),
+        ]
+
+    def test_that_do_not_wait_at_the_same_time_are_told_apart(self) -> None:
+        story = Story()
+        for _ in range(2):
+            story.publish("", "orders", headers=of_request())
+            story.deliver("orders", headers=of_request())
+        joined = {each[0]: each[1:] for each in edges(story.end())}
+        assert joined["delivery-1"] == ("publish-1", "message", False)
+        assert joined["delivery-2"] == ("publish-2", "message", False)
+
+    def test_that_their_publisher_sends_twice_are_no_chain(self) -> None:
+        story = Story()
+        for _ in range(2):
+            story.publish("", "orders", headers=of_request())
+            story.deliver("orders", headers=of_request())
+        assert edge_of(story, "publish-2") == (None, None, True)
+
+    def test_of_strangers_without_any_id_are_not_joined(self) -> None:
+        story = Story()
+        for publisher in ("one", "another"):
+            story.publish("", "pings", at=publisher)
+            story.deliver("pings")
+        records = story.end()
+        assert {r["journey"] for r in records if r["kind"] == "publish"} == {
+            "publish-1",
+            "publish-2",
+        }
+
+    def test_are_told_apart_by_a_header_that_is_no_part_of_a_context(self) -> None:
+        story = Story()
+        for number in range(2):
+            story.publish("", "tasks", headers={"retries": number}, correlation_id="t")
+        for number in (1, 0):
+            story.deliver("tasks", headers={"retries": number}, correlation_id="t")
+        joined = {each[0]: each[1:] for each in edges(story.end())}
+        assert joined["delivery-1"] == ("publish-2", "message", False)
+        assert joined["delivery-2"] == ("publish-1", "message", False)
+
+    def test_with_dead_letters_are_marked(self) -> None:
+        story = Story()
+        for _ in range(2):
+            story.publish("", "orders")
+        for _ in range(2):
+            story.deliver("orders")
+        story.deliver("dead", deaths=[death("orders")])
+        joined = {each[0]: each[1:] for each in edges(story.end())}
+        assert joined["dead_letter-1"] == ("delivery-1", "order", True)
+        assert joined["delivery-3"] == ("dead_letter-1", "order", True)
+
+    def test_of_a_large_number_are_joined_in_order(self) -> None:
+        story = Story()
+        for _ in range(200):
+            story.publish("", "orders")
+        for _ in range(200):
+            story.deliver("orders", redelivered=False)
+        story.deliver("orders", redelivered=True)
+        joined = [each for each in edges(story.end()) if each[0].startswith("delivery")]
+        assert {each[1] for each in joined} == {f"publish-{n}" for n in range(1, 201)}
+        assert all(inferred for *_, inferred in joined)
+
+
+class TestDeadLetter:
+    def test_is_what_is_new_in_x_death(self) -> None:
+        story = Story()
+        story.publish("", "orders", message_id="1")
+        story.deliver("orders", message_id="1")
+        story.deliver("dead", message_id="1", deaths=[death("orders", at=1_000_001)])
+        records = {record["id"]: record for record in story.end()}
+        died = records["dead_letter-1"]
+        assert (died["queue"], died["reason"], died["count"]) == ("orders", "rejected", 1)
+        assert (died["exchange"], died["routing_keys"]) == ("", ["orders"])
+        assert died["at"].startswith("1970-01-12T13:46:41")
+        assert (died["parent"], died["joined"], died["inferred"]) == ("delivery-1", "death", False)
+        assert records["delivery-2"]["parent"] == "dead_letter-1"
+        assert records["delivery-2"]["joined"] == "death"
+
+    def test_of_a_message_that_expired_comes_from_its_publish(self) -> None:
+        story = Story()
+        story.publish("", "waiting", message_id="1")
+        story.deliver("work", message_id="1", deaths=[death("waiting", "expired")])
+        assert edge_of(story, "dead_letter-1") == ("publish-1", "death", False)
+
+    def test_by_way_of_two_queues_is_a_chain_the_oldest_first(self) -> None:
+        story = Story()
+        story.publish("", "orders", message_id="1")
+        for count in (1, 2):
+            story.deliver("orders", message_id="1", deaths=_rounds(count - 1))
+        assert edges(story.end()) == [
+            ("publish-1", None, None, False),
+            ("delivery-1", "publish-1", "message", False),
+            ("dead_letter-1", "delivery-1", "death", False),
+            ("dead_letter-2", "dead_letter-1", "death", False),
+            ("delivery-2", "dead_letter-2", "death", False),
+        ]
+
+    def test_and_back_again_counts_attempts_and_adds_only_what_is_new(self) -> None:
+        story = Story()
+        story.publish("", "orders", message_id="1")
+        for count in range(3):
+            story.deliver("orders", message_id="1", deaths=_rounds(count))
+        records = story.end()
+        deliveries = [r for r in records if r["kind"] == "delivery"]
+        assert [r["attempt"] for r in deliveries] == [1, 2, 3]
+        counts = [(r["queue"], r["count"]) for r in records if r["kind"] == "dead_letter"]
+        assert counts == [("orders", 1), ("retry", 1), ("orders", 2), ("retry", 2)]
+
+    def test_that_went_to_two_queues_is_one(self) -> None:
+        story = Story()
+        story.publish("", "orders", message_id="1")
+        story.deliver("orders", message_id="1")
+        for queue in ("dead", "audit"):
+            story.deliver(queue, message_id="1", deaths=[death("orders")])
+        joined = edges(story.end())
+        assert [each[1] for each in joined[-2:]] == ["dead_letter-1", "dead_letter-1"]
+
+    def test_of_one_of_three_copies_leaves_the_others_alone(self) -> None:
+        story = Story()
+        story.publish("events", "one", "two", "three", message_id="1")
+        story.deliver("one", message_id="1")
+        story.deliver("two", message_id="1")
+        story.deliver("dead", message_id="1", deaths=[death("two")])
+        story.deliver("dead", message_id="1", deaths=[death("one")])
+        joined = {each[0]: each[1] for each in edges(story.end())}
+        assert joined["dead_letter-1"] == "delivery-2"
+        assert joined["dead_letter-2"] == "delivery-1"
+
+    def test_from_before_the_trace_shows_why_it_died(self) -> None:
+        story = Story()
+        story.deliver("dead", message_id="1", deaths=[death("orders")])
+        assert edges(story.end()) == [
+            ("dead_letter-1", None, None, False),
+            ("delivery-1", "dead_letter-1", "death", False),
+        ]
+
+
+def _rounds(count: int) -> list[dict[str, Any]]:
+    """Return the deaths of a message that was rejected, and came back when it expired."""
+    return [death("retry", "expired", count), death("orders", "rejected", count)] if count else []
+
+
+class TestSentOnUnchanged:
+    def test_is_joined_to_its_delivery(self) -> None:
+        story = Story()
+        story.publish("", "here", message_id="1")
+        story.deliver("here", message_id="1", at="shovel")
+        story.publish("", "there", message_id="1", at="shovel")
+        story.deliver("there", message_id="1", at="reader")
+        assert [each[1:] for each in edges(story.end())[2:]] == [
+            ("delivery-1", "message", False),
+            ("publish-2", "message", False),
+        ]
+
+    def test_by_another_connection_is_marked(self) -> None:
+        story = Story()
+        story.publish("", "here", message_id="1")
+        story.deliver("here", message_id="1", at="shovel")
+        story.publish("", "there", message_id="1", at="its-other-one")
+        assert edge_of(story, "publish-2") == ("delivery-1", "client", True)
+
+    def test_with_the_reason_why_it_was_dead_lettered_is_sure(self) -> None:
+        story = Story()
+        story.publish("", "orders", message_id="1")
+        story.deliver("orders", message_id="1")
+        why = {"mqctx-failure": '{"type":"ValueError"}'}
+        story.publish("", "dead", message_id="1", headers=why, at="its-other-one")
+        assert edge_of(story, "publish-2") == ("delivery-1", "message", False)
+
+    def test_without_any_id_is_marked(self) -> None:
+        story = Story()
+        story.publish("", "pings", body=b"ping")
+        story.deliver("pings", body=b"ping", at="peer")
+        story.publish("", "pings", body=b"ping", at="peer")
+        assert edge_of(story, "publish-2") == ("delivery-1", "message", True)
+
+
+class TestReply:
+    def test_is_joined_to_the_request_without_any_context(self) -> None:
+        story = Story()
+        story.publish("", "rpc", reply_to="answers", correlation_id="1", body=b"?")
+        story.deliver("rpc", reply_to="answers", correlation_id="1", body=b"?")
+        story.publish("", "answers", key="answers", correlation_id="1", body=b"!", at="elsewhere")
+        assert edge_of(story, "publish-2") == ("delivery-1", "reply", False)
+
+    def test_of_another_correlation_id_is_not(self) -> None:
+        story = Story()
+        story.publish("", "rpc", reply_to="answers", correlation_id="1", body=b"?")
+        story.deliver("rpc", reply_to="answers", correlation_id="1", body=b"?")
+        story.publish("", "answers", key="answers", correlation_id="2", body=b"!")
+        assert edge_of(story, "publish-2") == (None, None, False)
+
+    def test_to_a_request_that_several_received_is_marked(self) -> None:
+        story = Story()
+        asked = {"reply_to": "answers", "correlation_id": "1", "body": b"?"}
+        story.publish("all", "one", "two", **asked)
+        story.deliver("one", at="1", **asked)
+        story.deliver("two", at="2", **asked)
+        story.publish("", "answers", key="answers", correlation_id="1", body=b"!", at="1")
+        assert edge_of(story, "publish-2") == ("delivery-1", "channel", True)
+
+    def test_that_comes_before_the_event_of_the_delivery_is_joined_to_it(self) -> None:
+        story = Story()
+        asked = {"reply_to": "answers", "correlation_id": "1", "body": b"?"}
+        story.publish("", "rpc", **asked)
+        story.publish("", "answers", key="answers", correlation_id="1", body=b"!", at="worker")
+        story.deliver("rpc", **asked)
+        assert edge_of(story, "publish-2") == ("delivery-1", "reply", False)
+
+    def test_to_a_request_whose_delivery_cannot_be_seen_is_marked(self) -> None:
+        story = Story()
+        story.publish("", "rpc", reply_to="answers", correlation_id="1", body=b"?")
+        story.publish("", "answers", key="answers", correlation_id="1", body=b"!", at="worker")
+        assert edge_of(story, "publish-2") == ("publish-1", "reply", True)
+
+
+class TestSpan:
+    def test_in_our_member_of_tracestate_is_the_one_it_was_published_in(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_span(A))
+        story.deliver("orders", headers=of_span(A))
+        story.publish("", "mail", headers=of_span(B, A), at="elsewhere", body=b"b")
+        assert edge_of(story, "publish-2") == ("delivery-1", "span", False)
+
+    def test_that_three_queues_got_is_told_apart_by_the_connection_and_marked(self) -> None:
+        story = Story()
+        story.publish("events", "one", "two", "three", headers=of_span(A))
+        for number, queue in enumerate(("one", "two", "three")):
+            story.deliver(queue, headers=of_span(A), at=str(number))
+        story.publish("", "mail", headers=of_span(B, A), at="1", channel=2, body=b"b")
+        assert edge_of(story, "publish-2") == ("delivery-2", "connection", True)
+
+    def test_of_which_one_queue_has_delivered_nothing_yet_is_marked(self) -> None:
+        story = Story()
+        story.publish("events", "one", "two", headers=of_span(A))
+        story.deliver("one", headers=of_span(A), user="one")
+        story.publish("", "mail", headers=of_span(B, A), at="elsewhere", user="two", body=b"b")
+        assert edge_of(story, "publish-2") == ("delivery-1", "time", True)
+
+    def test_of_a_redelivery_is_the_latest_before_and_marked(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_span(A))
+        story.deliver("orders", headers=of_span(A))
+        story.deliver("orders", headers=of_span(A), redelivered=True)
+        story.publish("", "mail", headers=of_span(B, A), body=b"b", at="worker")
+        story.deliver("orders", headers=of_span(A), redelivered=True)
+        assert edge_of(story, "publish-2") == ("delivery-2", "channel", True)
+
+    def test_that_no_message_has_is_a_root(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_span(B, A))
+        story.deliver("orders", headers=of_span(B, A))
+        story.publish("", "orders", headers=of_span(C, A), body=b"c", at="its-other-one")
+        assert edge_of(story, "publish-2") == (None, None, False)
+
+    def test_sent_on_as_it_came_by_whom_knows_no_spans_leads_to_the_delivery(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_span(A))
+        story.deliver("orders", headers=of_span(A))
+        story.publish("", "mail", headers=of_span(A), at="worker", body=b"b")
+        assert edge_of(story, "publish-2") == ("delivery-1", "span", False)
+
+    def test_sent_on_by_another_connection_is_marked(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_span(A))
+        story.deliver("orders", headers=of_span(A))
+        story.publish("", "mail", headers=of_span(A), at="elsewhere", body=b"b")
+        assert edge_of(story, "publish-2") == ("delivery-1", "client", True)
+
+    def test_given_to_all_that_a_request_sends_is_no_chain(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_span(A))
+        story.deliver("orders", headers=of_span(A))
+        story.publish("", "mail", headers=of_span(A), body=b"b")
+        assert edge_of(story, "publish-2") == (None, None, True)
+
+    def test_of_which_only_the_publish_was_seen_is_marked(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_span(A))
+        story.publish("", "mail", headers=of_span(B, A), at="elsewhere", body=b"b")
+        assert edge_of(story, "publish-2") == ("publish-1", "span", True)
+
+
+class TestNearest:
+    def test_is_the_channel_then_the_connection_then_the_client_then_the_time(self) -> None:
+        joined = []
+        for sender in (("1", 1, "u"), ("1", 9, "u"), ("4", 1, "u"), ("4", 1, "stranger")):
+            story = Story()
+            story.publish("events", "one", "two", headers=of_request())
+            at, channel, user = sender
+            story.deliver("one", headers=of_request(), at="1", channel=1, user="u")
+            story.deliver("two", headers=of_request(), at="2", channel=1, user="v")
+            sent = {"headers": of_request(), "body": b"b"}
+            story.publish("", "mail", at=at, channel=channel, user=user, **sent)
+            joined.append(edge_of(story, "publish-2"))
+        assert joined == [
+            ("delivery-1", "channel", True),
+            ("delivery-1", "connection", True),
+            ("delivery-1", "client", True),
+            ("delivery-2", "time", True),
+        ]
+
+    def test_is_never_of_another_request(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_request("r-1"))
+        story.deliver("orders", headers=of_request("r-1"))
+        story.publish("", "mail", headers=of_request("r-2"), at="worker")
+        assert edge_of(story, "publish-2") == (None, None, False)
+
+    def test_is_nothing_for_what_has_no_context(self) -> None:
+        story = Story()
+        story.publish("", "orders", body=b"a")
+        story.deliver("orders", body=b"a")
+        story.publish("", "mail", body=b"b", at="worker")
+        assert edge_of(story, "publish-2") == (None, None, False)
+
+    def test_is_a_root_on_the_connection_that_made_the_first(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_request())
+        story.deliver("orders", headers=of_request())
+        story.publish("", "orders", headers=of_request(), body=b"b")
+        assert edge_of(story, "publish-2") == (None, None, True)
+
+    def test_in_the_same_trace_does_for_what_has_no_request_id(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_span(A))
+        story.deliver("orders", headers=of_span(A))
+        story.publish("", "mail", headers=of_span(B), at="worker", body=b"b")
+        records = story.end()
+        assert edges(records)[-1] == ("publish-2", "delivery-1", "channel", True)
+        assert {(r["journey"], r["by"]) for r in records} == {(TRACE, "trace_id")}
+
+
+class TestJourney:
+    def test_is_that_of_the_parent_whatever_the_message_says(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_request("r-1") | of_span(A))
+        story.deliver("orders", headers=of_request("r-1") | of_span(A))
+        story.publish("", "mail", headers=of_request("r-2") | of_span(B, A), body=b"b")
+        assert {r["journey"] for r in story.end()} == {"r-1"}
+
+    def test_is_told_by_another_name(self) -> None:
+        story = Story(by="order")
+        story.publish("", "orders", headers={"mqctx": '{"order":7,"request_id":"r-1"}'})
+        (record,) = story.end()
+        assert (record["journey"], record["by"]) == ("7", "order")
+
+    def test_without_a_context_is_its_own(self) -> None:
+        story = Story()
+        story.publish("", "orders", message_id="1")
+        story.deliver("orders", message_id="1")
+        assert {(r["journey"], r["by"]) for r in story.end()} == {("publish-1", None)}
+
+    def test_is_handed_out_when_it_was_quiet_for_three_seconds(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_request())
+        assert story.wait(2.9) == []
+        story.deliver("orders", headers=of_request())
+        assert story.wait(3.9) == []
+        assert [r["id"] for r in story.wait(0.2)] == ["publish-1", "delivery-1"]
+
+    def test_goes_on_after_it_was_handed_out(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_request())
+        story.wait(60)
+        story.deliver("orders", headers=of_request())
+        (record,) = story.wait(60)
+        assert (record["parent"], record["journey"]) == ("publish-1", "r-1")
+        assert record["wait"] == pytest.approx(60, abs=1)
+
+    def test_that_never_rests_is_handed_out_in_parts(self) -> None:
+        story = Story()
+        story.publish("", "poison", headers=of_request())
+        for _ in range(6_000):
+            story.deliver("poison", headers=of_request(), redelivered=True)
+            story.now -= 0.009
+        part = story.wait(1.1)
+        assert 5_000 <= len(part) <= 6_001
+        assert len(part) + len(story.end()) == 6_001
+
+    def test_has_each_event_once_and_parents_before_children(self) -> None:
+        story = Story()
+        for number in range(30):
+            asked = of_request(str(number % 7))
+            story.deliver("two", headers=asked, body=b"%d" % number)
+            story.publish("", "two", headers=asked, body=b"%d" % number)
+        ids: list[str] = []
+        for each in story.end():
+            assert each["parent"] is None or each["parent"] in ids
+            ids.append(each["id"])
+        assert len(ids) == len(set(ids)) == 60
+
+
+class TestMemory:
+    def test_forgets_the_oldest_messages_and_nothing_of_them_is_left(self) -> None:
+        story = Story(kept=10)
+        for number in range(100):
+            headers = of_request(str(number)) | of_span(f"{number + 1:016x}")
+            message = {"headers": headers, "reply_to": "r", "correlation_id": str(number)}
+            story.publish("", "orders", body=b"%d" % number, **message)
+            story.deliver("orders", body=b"%d" % number, **message)
+            story.wait(10)
+        assert story.joiner.sizes() == {
+            "messages": 10,
+            "copies": 10,
+            "contents": 10,
+            "spans": 10,
+            "answers": 10,
+            "groups": 11,
+            "journeys": 0,
+        }
+
+    def test_a_delivery_of_a_forgotten_message_is_a_root(self) -> None:
+        story = Story(kept=1)
+        for number in range(2):
+            story.publish("", "orders", body=b"%d" % number)
+        story.deliver("orders", body=b"0")
+        assert edge_of(story, "delivery-1") == (None, None, False)
+
+
+class TestQueues:
+    def test_are_those_that_exist(self) -> None:
+        story = Story(exists=lambda queue: queue != "gone")
+        story.publish("", "orders", "gone", message_id="1")
+        story.publish("events", "gone", message_id="2")
+        first, second = story.end()
+        assert (first["queues"], second["queues"]) == (["orders"], ["gone"])
+
+
+class TestTap:
+    def test_joins_publishes_to_publishes(self) -> None:
+        story = Story(tapped=True)
+        story.tap("orders", headers=of_request() | of_span(A))
+        story.tap("mail", headers=of_request() | of_span(B, A), body=b"b")
+        first, second = story.end()
+        assert (second["parent"], second["joined"], second["inferred"]) == (
+            "publish-1",
+            "span",
+            False,
+        )
+        assert (first["queues"], first["connection"], first["exchange"]) == (None, None, "tapped")
+
+    def test_infers_by_time_what_names_no_span(self) -> None:
+        story = Story(tapped=True)
+        story.tap("orders", headers=of_request())
+        story.tap("mail", headers=of_request(), body=b"b")
+        assert edge_of(story, "publish-2") == ("publish-1", "time", True)

@@ -2,8 +2,8 @@
 
 Three clients, each service on connections of its own: orders are billed (pika), billed ones go to
 three queues (topic exchange), of which one is read by kombu, one by aio-pika that rejects each
-message once and gets it back from a retry queue, and one that dead-letters some; shipping (aio-pika)
-asks for a quote (RPC to pika), and sends on.
+message once and gets it back from a retry queue, and one that dead-letters all; shipping, on
+aio-pika, asks for a quote (RPC to pika), and sends on.
 """
 
 import asyncio
@@ -147,7 +147,9 @@ class Shop:
         with mqctx.scope(values):
             await asyncio.sleep(number * 0.002)
             for item in range(2 if number % 10 == 0 else 1):
-                message = aio_pika.Message(b"order %d %d" % (number, item), self.truth.root())
+                message = aio_pika.Message(
+                    b"order %d %d" % (number, item), headers=self.truth.root()
+                )
                 await on_aio_pika.publish(channel.default_exchange, message, "orders")
 
     def _consume_by_pika(self, queue: str, handler: Any, prefetch: int) -> None:
@@ -200,7 +202,7 @@ class Shop:
                 handling = self.truth.received(message.headers, "mail")
                 on_kombu.publish(
                     producer,
-                    b"mail about " + bytes(body),
+                    f"mail about {body}".encode(),
                     routing_key="outbox",
                     headers=handling.led_to(),
                     content_type="application/data",
@@ -210,9 +212,7 @@ class Shop:
                 self.finished.release()
 
             queue = cast("Any", kombu.Queue)("mail", no_declare=True)
-            with connection.Consumer(
-                [queue], callbacks=[on_mail], accept=None, prefetch_count=10
-            ):
+            with connection.Consumer([queue], callbacks=[on_mail], accept=None, prefetch_count=10):
                 while not self._over.is_set():
                     try:
                         connection.drain_events(timeout=0.1)
@@ -231,8 +231,7 @@ class Shop:
             await self._ship(await shipping.channel())
             await self._keep_ledger(await ledger.channel())
             await self._count(await stats.channel())
-            while not self._over.is_set():
-                await asyncio.sleep(0.05)
+            await asyncio.to_thread(self._over.wait)
 
     async def _ship(self, channel: Any) -> None:
         await channel.set_qos(20)
@@ -251,13 +250,13 @@ class Shop:
             answers[correlation_id] = answer = asyncio.get_running_loop().create_future()
             question = aio_pika.Message(
                 b"quote for " + message.body,
-                handling.led_to(),
+                headers=handling.led_to(),
                 correlation_id=correlation_id,
                 reply_to=replies.name,
             )
             await on_aio_pika.publish(channel.default_exchange, question, "quotes")
             price = await answer
-            told = aio_pika.Message(b"shipped at " + price, handling.led_to())
+            told = aio_pika.Message(b"shipped at " + price, headers=handling.led_to())
             await on_aio_pika.publish(channel.default_exchange, told, "outbox")
             await message.ack()
             self.finished.release()
@@ -274,7 +273,7 @@ class Shop:
                 handling.died()
                 await message.reject(requeue=False)
                 return
-            kept = aio_pika.Message(b"kept " + message.body, handling.led_to())
+            kept = aio_pika.Message(b"kept " + message.body, headers=handling.led_to())
             await on_aio_pika.publish(channel.default_exchange, kept, "outbox")
             await message.ack()
             self.finished.release()
@@ -291,7 +290,7 @@ class Shop:
             if handling.attempt == 1:
                 await message.reject(requeue=True)
                 return
-            noted = aio_pika.Message(b"noted " + message.body, handling.led_to())
+            noted = aio_pika.Message(b"noted " + message.body, headers=handling.led_to())
             await on_aio_pika.publish(channel.default_exchange, noted, "outbox")
             handling.died()
             await message.reject(requeue=False)
@@ -326,7 +325,8 @@ def compare(truth: Truth, records: list[dict[str, Any]]) -> Verdict:
 
 
 def _number(record: dict[str, Any]) -> int | None:
-    return record.get("headers", {}).get(TRUTH)
+    number: int | None = record.get("headers", {}).get(TRUTH)
+    return number
 
 
 def _publish(truth: Truth, record: dict[str, Any], by_id: dict[str, Any]) -> bool:

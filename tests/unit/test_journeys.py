@@ -291,7 +291,7 @@ class TestReply:
 
     def test_to_a_request_that_several_received_is_marked(self) -> None:
         story = Story()
-        asked = {"reply_to": "answers", "correlation_id": "1", "body": b"?"}
+        asked: dict[str, Any] = {"reply_to": "answers", "correlation_id": "1", "body": b"?"}
         story.publish("all", "one", "two", **asked)
         story.deliver("one", at="1", **asked)
         story.deliver("two", at="2", **asked)
@@ -300,7 +300,7 @@ class TestReply:
 
     def test_that_comes_before_the_event_of_the_delivery_is_joined_to_it(self) -> None:
         story = Story()
-        asked = {"reply_to": "answers", "correlation_id": "1", "body": b"?"}
+        asked: dict[str, Any] = {"reply_to": "answers", "correlation_id": "1", "body": b"?"}
         story.publish("", "rpc", **asked)
         story.publish("", "answers", key="answers", correlation_id="1", body=b"!", at="worker")
         story.deliver("rpc", **asked)
@@ -389,8 +389,8 @@ class TestNearest:
             at, channel, user = sender
             story.deliver("one", headers=of_request(), at="1", channel=1, user="u")
             story.deliver("two", headers=of_request(), at="2", channel=1, user="v")
-            sent = {"headers": of_request(), "body": b"b"}
-            story.publish("", "mail", at=at, channel=channel, user=user, **sent)
+            who: dict[str, Any] = {"at": at, "channel": channel, "user": user}
+            story.publish("", "mail", headers=of_request(), body=b"b", **who)
             joined.append(edge_of(story, "publish-2"))
         assert joined == [
             ("delivery-1", "channel", True),
@@ -495,7 +495,11 @@ class TestMemory:
         story = Story(kept=10)
         for number in range(100):
             headers = of_request(str(number)) | of_span(f"{number + 1:016x}")
-            message = {"headers": headers, "reply_to": "r", "correlation_id": str(number)}
+            message: dict[str, Any] = {
+                "headers": headers,
+                "reply_to": "r",
+                "correlation_id": str(number),
+            }
             story.publish("", "orders", body=b"%d" % number, **message)
             story.deliver("orders", body=b"%d" % number, **message)
             story.wait(10)

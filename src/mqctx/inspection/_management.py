@@ -82,6 +82,32 @@ class Management:
         except ValueError:
             raise ManagementError(f"{self._at} answers with something else. {_ELSEWHERE}") from None
 
+    def put(self, *parts: str, **body: Any) -> None:
+        """Make or change what is at a path.
+
+        Raises:
+            ManagementError: it cannot be changed.
+        """
+        self._change("PUT", parts, body)
+
+    def delete(self, *parts: str) -> None:
+        """Delete what is at a path, if it is there.
+
+        Raises:
+            ManagementError: it cannot be deleted.
+        """
+        self._change("DELETE", parts, None)
+
+    def _change(self, method: str, parts: Iterable[str], body: object) -> None:
+        path = "/".join(quote(part, safe="") for part in parts)
+        try:
+            response = self._client.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            raise ManagementError(f"{self._at}: {_reason(error)}. {_ELSEWHERE}") from error
+        is_gone = method == "DELETE" and response.status_code == int(codes.NOT_FOUND)
+        if not response.is_success and not is_gone:
+            raise ManagementError(self._refused(response.status_code, path), response.status_code)
+
     @property
     def _at(self) -> str:
         return f"the management API at {self.url}"

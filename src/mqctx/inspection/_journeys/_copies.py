@@ -116,7 +116,9 @@ def _die(copy: Copy, seen: Sighting, *, uncertain: bool, new_id: Callable[[str],
             continue
         node = Node(id=new_id("dead_letter"), kind="dead_letter", at=_seconds(death))
         node.message, node.copy = copy.message, copy
-        _join(node, above or _last_from(copy, death.queue) or copy.message.publish, "death", uncertain)
+        _join(
+            node, above or _last_from(copy, death.queue) or copy.message.publish, "death", uncertain
+        )
         node.details = {
             "queue": death.queue,
             "reason": death.reason,
@@ -137,7 +139,9 @@ def _join(node: Node, parent: Node | None, rule: str, uncertain: bool) -> None:
 
 def _last_from(copy: Copy, queue: str) -> Node | None:
     """Return the last delivery of a copy from a queue."""
-    return next((each for each in reversed(copy.deliveries) if each.details["queue"] == queue), None)
+    return next(
+        (each for each in reversed(copy.deliveries) if each.details["queue"] == queue), None
+    )
 
 
 def _seconds(death: Death) -> float:

@@ -92,9 +92,9 @@ class Joiner:
         return f"{kind}-{number}"
 
     def _take_publish(self, node: Node, event: Event) -> None:
-        answers = (event.reply_to, event.correlation_id)
         message = Message(event.identity, event.context, publish=node)
-        message.answers = answers if all(answers) else None  # type: ignore[assignment]
+        if event.reply_to and event.correlation_id:
+            message.answers = event.reply_to, event.correlation_id
         node.message = message
         node.details["queues"] = None
         self._messages.add(message)
@@ -118,18 +118,17 @@ class Joiner:
 
     def _decide(self, node: Node) -> None:
         """Join an event for good, and with it what led to it."""
-        if node.is_decided:
+        if node.is_decided or node.event is None:
             return
         node.is_decided = True
         if node.kind == "publish":
-            self._decide_publish(node)
+            self._decide_publish(node, node.event)
         else:
-            self._decide_delivery(node)
+            self._decide_delivery(node, node.event)
 
-    def _decide_publish(self, node: Node) -> None:
+    def _decide_publish(self, node: Node, event: Event) -> None:
         message = node.message
-        event = node.event
-        if message is None or event is None:
+        if message is None:
             return
         if event.queues is not None:
             node.details["queues"] = [
@@ -147,8 +146,8 @@ class Joiner:
                 _note_root(group, node, message)
         self.journeys.add(node, message.journey)
 
-    def _decide_delivery(self, node: Node) -> None:
-        message = node.message or self._unseen(node)
+    def _decide_delivery(self, node: Node, event: Event) -> None:
+        message = node.message or self._unseen(node, event)
         if message.publish is not None:
             self._decide(message.publish)
         if message.journey is None:
@@ -161,10 +160,8 @@ class Joiner:
             self.journeys.add(above, message.journey)
             above = above.parent
 
-    def _unseen(self, node: Node) -> Message:
-        """Return the message of a delivery whose publish was not seen: it was before, or dropped."""
-        event = node.event
-        assert event is not None  # it is held until it is decided
+    def _unseen(self, node: Node, event: Event) -> Message:
+        """Return the message of a delivery whose publish was before the trace, or dropped."""
         waiting = self._orphans.get((event.identity.key, event.queue), [])
         if node in waiting:
             waiting.remove(node)
@@ -182,11 +179,12 @@ class Joiner:
 
     def _journey_above(self, parent: Node | None) -> Journey | None:
         """Return the journey of a parent, which is decided first if need be."""
-        if parent is None:
+        message = None if parent is None else parent.message
+        if parent is None or message is None:
             return None
-        if parent.message is not None and parent.message.journey is None:
+        if message.journey is None:
             self._decide(parent)
-        return parent.message and parent.message.journey
+        return message.journey
 
     def _journey_of(self, message: Message, node: Node) -> Journey:
         """Return the journey of its request, else of its trace, else one of its own."""

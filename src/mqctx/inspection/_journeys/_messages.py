@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import msgspec
 
-from mqctx._core.values import JSONValue
 from mqctx.inspection._journeys._model import Copy, Group, Identity, Message, Twins
 from mqctx.inspection._where import as_text
 
@@ -104,7 +103,7 @@ class Messages:
 
     def _keys(self, message: Message) -> Iterator[tuple[str, str]]:
         for name in self._by:
-            value: JSONValue = message.context.get(name)
+            value = message.context.get(name)
             if value is not None:
                 yield name, as_text(value)
 

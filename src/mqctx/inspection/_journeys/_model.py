@@ -15,7 +15,7 @@ class Identity(NamedTuple):
     """What tells a message from others wherever it turns up."""
 
     key: int
-    """Of its body, its ids and the headers of its context: the same when it is sent on unchanged."""
+    """Of body, ids and the headers of its context: the same when it is sent on unchanged."""
     exact: int
     """Of all that its publisher wrote, to tell apart what has one key."""
     is_unique: bool
@@ -136,7 +136,7 @@ class Message(msgspec.Struct, eq=False):
     @property
     def sender(self) -> str | None:
         """The connection that published it."""
-        return self.publish and self.publish.connection
+        return None if self.publish is None else self.publish.connection
 
     def deliveries(self) -> Iterator[Node]:
         """Return its deliveries, of all copies."""
@@ -160,7 +160,7 @@ class Twins(msgspec.Struct, eq=False):
     """Copies of the same content in one queue, in the order in which they came there."""
 
     copies: dict[int, Copy] = {}
-    waiting: deque[Copy] = msgspec.field(default_factory=lambda: deque[Copy]())
+    waiting: deque[Copy] = msgspec.field(default_factory=deque[Copy])
     """Those that were not delivered yet."""
     is_uncertain: bool = False
     """Whether one was taken for another, perhaps, while these wait."""

@@ -103,4 +103,3 @@ class Source:
             return self._reader.firehose(routing_key, header.headers, body, self._clock())
         properties = {name: header.get(name) for name in _PROPERTIES}
         return self._reader.tap(exchange, routing_key, properties, body, self._clock())
-

@@ -91,11 +91,11 @@ class Tracer:
         self._broker = broker
         self._settings = settings
         self._watcher = watcher
-        self._queues = management and Queues(management, broker.vhost)
+        self._queues = Queues(management, broker.vhost) if management else None
         exists = self._queues.exist if self._queues else _yes
         tapped = settings.tap is not None
         self._joiner = Joiner(by=settings.by, tapped=tapped, exists=exists)
-        self._state = management and TracingState(management, broker.vhost)
+        self._state = TracingState(management, broker.vhost) if management else None
         self._drops = Drops(settings.buffer)
         self._began = monotonic()
         self._has_begun = self._is_stopped = False
@@ -246,9 +246,7 @@ class Tracer:
 
     def _is_over(self) -> bool:
         seconds = self._settings.seconds
-        return self._is_stopped or (
-            seconds is not None and monotonic() >= self._began + seconds
-        )
+        return self._is_stopped or (seconds is not None and monotonic() >= self._began + seconds)
 
     def _restore(self) -> None:
         """Leave the vhost as it was, though the connection is lost."""

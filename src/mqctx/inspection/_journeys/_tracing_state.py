@@ -4,7 +4,6 @@ A durable exchange marks that tracing was off before. So whoever comes last know
 the last of several traces, a trace after one that was killed, `mqctx trace --off`.
 """
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -79,7 +78,9 @@ class TracingState:
 
     def _put(self, found: dict[str, Any], *, tracing: bool) -> None:
         """Change tracing alone: RabbitMQ resets what it is not told along with it."""
-        kept = {name: found[name] for name in ("description", "tags") if name in found}
+        kept: dict[str, Any] = {
+            name: found[name] for name in ("description", "tags") if name in found
+        }
         # 3.10 says "undefined" where there is none, and newer ones would take it for a type.
         if found.get("default_queue_type") not in (None, "undefined"):
             kept["default_queue_type"] = found["default_queue_type"]
@@ -100,7 +101,7 @@ class TracingState:
     def _untraced_nodes(self) -> tuple[str, ...]:
         """Return the nodes that run but were not told: each traces for itself."""
         told = self._management.get("overview").get("node")
-        nodes: Iterable[dict[str, Any]] = self._management.get("nodes", columns="name,running")
+        nodes: list[dict[str, Any]] = self._management.get("nodes", columns="name,running")
         return tuple(
             str(each["name"]) for each in nodes if each.get("running") and each["name"] != told
         )

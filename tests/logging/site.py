@@ -27,10 +27,12 @@ LOGGING: dict[str, Any] = {
         }
     },
     "root": {"level": "INFO", "handlers": ["out"]},
-    # gunicorn's loggers need handlers of their own: its worker for uvicorn hands these on.
+    # gunicorn's loggers need handlers of their own: its worker for uvicorn hands these on. To those
+    # of hypercorn this gives its own in place of plain ones.
     "loggers": {
-        "gunicorn.error": {"level": "INFO", "handlers": ["out"], "propagate": False},
-        "gunicorn.access": {"level": "INFO", "handlers": ["out"], "propagate": False},
+        f"{server}.{name}": {"level": "INFO", "handlers": ["out"], "propagate": False}
+        for server in ("gunicorn", "hypercorn")
+        for name in ("error", "access")
     },
 }
 

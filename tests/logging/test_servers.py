@@ -1,8 +1,9 @@
-"""Which lines of uvicorn, gunicorn and their workers carry the context of a request."""
+"""Which lines of uvicorn, hypercorn, granian and gunicorn carry the context of a request."""
 
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,15 @@ SECONDS = 30.0
 
 SERVERS = {
     "uvicorn": ["uvicorn", "--port=0", "--log-config=log.json", "tests.logging.site:asgi"],
+    "hypercorn": [
+        *("hypercorn", "--bind=127.0.0.1:0", "--config=file:conf_hypercorn.py"),
+        "tests.logging.site:asgi",
+    ],
+    "granian": [
+        *("granian", "--interface=asgi", "--log-config=log.json", "--access-log"),
+        '--access-log-fmt="%(method)s %(path)s?%(query_string)s %(protocol)s" %(status)d',
+        *("--port=PORT", "tests.logging.site:asgi"),
+    ],
     "gunicorn sync": ["gunicorn", "--config=conf.py", "tests.logging.site:wsgi"],
     "gunicorn asgi": ["gunicorn", "--config=conf.py", "-k=asgi", "tests.logging.site:asgi"],
     "gunicorn uvicorn": [
@@ -30,10 +40,15 @@ SERVERS = {
 }
 # uvicorn writes an access line when the application starts its answer, or by itself if it fails.
 BY_UVICORN = [(["GET /?r-1 HTTP/1.1", " 200"], "r-1"), (["GET /fail?r-2 HTTP/1.1", " 500"], None)]
+# hypercorn likewise. granian does outside of Python's code, and for the log of its own process.
+BY_HYPERCORN = [(["GET /?r-1 1.1", " 200"], "r-1"), (["GET /fail?r-2 1.1", " 500"], None)]
+BY_GRANIAN = [(shown, None) for shown, _ in BY_UVICORN]
 # gunicorn does when the application is done; it can show headers of the answer.
 BY_GUNICORN = [(["GET /?r-1 HTTP/1.1 r-1"], None), (["GET /fail?r-2 HTTP/1.1 -"], None)]
 ACCESS_LINES = {
     "uvicorn": BY_UVICORN,
+    "hypercorn": BY_HYPERCORN,
+    "granian": BY_GRANIAN,
     "gunicorn sync": BY_GUNICORN,
     "gunicorn asgi": BY_GUNICORN,
     "gunicorn uvicorn": BY_UVICORN,
@@ -44,6 +59,12 @@ from tests.logging.site import LOGGING as logconfig_dict
 bind = "127.0.0.1:0"
 control_socket_disable = True
 access_log_format = "%(r)s %({x-request-id}o)s"
+"""
+HYPERCORN = """
+from tests.logging.site import LOGGING as logconfig_dict
+
+accesslog = errorlog = "-"
+access_log_format = '"%(R)s" %(s)s'
 """
 
 
@@ -66,9 +87,11 @@ def server_logs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("server")
     (folder / "log.json").write_text(json.dumps(LOGGING))
     (folder / "conf.py").write_text(GUNICORN)
+    (folder / "conf_hypercorn.py").write_text(HYPERCORN)
+    command = SERVERS[request.param]
     with (folder / "out").open("w") as out:
         server = subprocess.Popen(
-            [sys.executable, "-m", *SERVERS[request.param]],
+            [sys.executable, "-m", *(part.replace("PORT", str(free_port())) for part in command)],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=out,
@@ -87,10 +110,24 @@ def wait_for_port(out: Path, server: "subprocess.Popen[bytes]") -> int:
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         found = re.search(r"http://127\.0\.0\.1:(\d+)", out.read_text())
-        if found:
+        if found and listens(int(found[1])):
             return int(found[1])
         time.sleep(0.02)
     raise AssertionError(f"the server did not start: {out.read_text()}")
+
+
+def listens(port: int) -> bool:
+    try:  # granian says that it listens before its worker does
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
 
 
 def visit(port: int) -> None:
@@ -119,4 +156,5 @@ def test_the_access_lines_carry_it_where_the_application_writes_them(server_logs
 def test_the_servers_line_of_an_exception_comes_after_the_application_and_carries_none(
     server_logs: Served,
 ) -> None:
-    assert server_logs.ids("Exception in ASGI|Error in ASGI|Error handling request") == [None]
+    said = "Exception in ASGI|Error in ASGI|Error handling request|raised an exception"
+    assert server_logs.ids(said) == [None]

@@ -11,11 +11,13 @@ a project did not run.
 import json
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
 import tarfile
 import tempfile
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -67,6 +69,7 @@ OPTIONS = (
     *("-q", "-p", "plugin", "-p", "no:cacheprovider", "--continue-on-collection-errors"),
     *("-W", "ignore::pytest.PytestRemovedIn10Warning", f"--timeout={TEST_SECONDS}"),
 )
+_RANKS = ("unfinished", "passed", "skipped", "failed")
 Outcomes = dict[str, str]
 
 
@@ -83,10 +86,12 @@ class Verdict:
     seconds: float = 0
 
     def __str__(self) -> str:
-        passed = sum(outcome == "passed" for outcome in self.bare.values())
+        counts = Counter(self.bare.values())
+        others = "".join(f", {counts[each]} {each}" for each in _RANKS if each != "passed")
         return (
-            f"{self.peer.name}: {passed} of {len(self.bare)} pass bare; with mqctx "
-            f"{len(self.broken)} fail, {len(self.expected)} as expected ({self.seconds:.0f} s)"
+            f"{self.peer.name}: bare, {counts['passed']} passed{others}; of the passed, with mqctx "
+            f"{len(self.broken)} differ, and {len(self.expected)} as expected "
+            f"({self.seconds:.0f} s)"
         )
 
 
@@ -96,8 +101,7 @@ def main() -> int:
     peers = [peer for peer in PEERS if peer.name.startswith(tuple(names))]
     if not all(any(peer.name.startswith(name) for peer in peers) for name in names):
         raise SystemExit(f"known are: {' '.join(peer.name for peer in PEERS)}")
-    user = unprivileged_user()
-    verdicts = [judge(peer, user) for peer in peers]
+    verdicts = [judge(peer) for peer in peers]
     tell("\nSummary")
     for verdict in verdicts:
         tell(f"  {verdict}")
@@ -109,25 +113,25 @@ def main() -> int:
     return any(verdict.broken for verdict in verdicts)
 
 
-def unprivileged_user() -> str | None:
-    """Return whom to run the tests as: some refuse root. None for whoever runs this."""
-    if os.geteuid():
-        return None
-    with suppress(KeyError, subprocess.CalledProcessError):
-        user = pwd.getpwnam("nobody").pw_name
-        probe = (sys.executable, "-c", "import mqctx, pytest")
-        subprocess.run(probe, user=user, extra_groups=(), cwd="/", check=True, capture_output=True)
-        return user
-    tell("nobody but root can read this folder: what refuses root fails bare and with mqctx")
-    return None
+def unprivileged() -> tuple[str, ...]:
+    """Return the command before which root puts the tests' own: some refuse root."""
+    setpriv = shutil.which("setpriv")
+    if os.geteuid() or setpriv is None:
+        return ()
+    nobody = pwd.getpwnam("nobody")
+    return (
+        *(setpriv, f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"),
+        # The interpreter, or this folder, may be in one that only root can read.
+        *("--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--"),
+    )
 
 
-def judge(peer: Peer, user: str | None) -> Verdict:
+def judge(peer: Peer) -> Verdict:
     """Fetch the tests of a project, run and compare them."""
     verdict, began = Verdict(peer), monotonic()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            compare(verdict, fetch(peer, Path(folder)), user)
+            compare(verdict, fetch(peer, Path(folder)))
         except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
             verdict.broken.append(f"its tests did not run: {error}")
     verdict.seconds = monotonic() - began
@@ -148,27 +152,33 @@ def fetch(peer: Peer, folder: Path) -> Path:
     return source
 
 
-def compare(verdict: Verdict, source: Path, user: str | None) -> None:
+def compare(verdict: Verdict, source: Path) -> None:
     """Find the tests that pass bare and do not with mqctx."""
     peer = verdict.peer
-    verdict.bare = run(peer, source, user, "")
+    verdict.bare = run(peer, source, "")
     suspects = [test for test, outcome in verdict.bare.items() if outcome == "passed"]
     if not suspects:
         raise RuntimeError("none passes bare")
     where = [peer.tests]
     for _ in range(TRIES):
-        ours = run(peer, source, user, peer.setup, *where)
+        ours = run(peer, source, peer.setup, *where)
         suspects = [test for test in suspects if ours.get(test) != "passed"]
+        unexpected = [test for test in suspects if _reason(peer, test) is None]
+        if not unexpected:
+            break
         # Whole files, since a test may fail for what one before it left.
         where = list(dict.fromkeys(test.partition("::")[0] for test in suspects))
-        if not suspects:
-            break
     for test in suspects:
-        reason = EXPECTED.get(peer.name, {}).get(test.split("::")[-1].split("[")[0])
+        reason = _reason(peer, test)
         if reason is None:
             verdict.broken.append(f"{test}: {ours.get(test, 'not run')}")
         else:
             verdict.expected[test] = reason
+
+
+def _reason(peer: Peer, test: str) -> str | None:
+    name = test.rpartition("::")[2].partition("[")[0]
+    return EXPECTED.get(peer.name, {}).get(name)
 
 
 def tell(*words: str) -> None:
@@ -177,7 +187,7 @@ def tell(*words: str) -> None:
     sys.stdout.flush()
 
 
-def run(peer: Peer, source: Path, user: str | None, setup: str, *tests: str) -> Outcomes:
+def run(peer: Peer, source: Path, setup: str, *tests: str) -> Outcomes:
     """Run the tests of a source package, or some of them, and return what became of each."""
     # What one run leaves in its folder is not for the next.
     scratch = Path(tempfile.mkdtemp(dir=source.parent))
@@ -191,9 +201,10 @@ def run(peer: Peer, source: Path, user: str | None, setup: str, *tests: str) -> 
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
     }
-    command = (sys.executable, "-m", "pytest", *OPTIONS, *peer.options, *(tests or (peer.tests,)))
-    if user is not None:
-        subprocess.run(("chown", "--recursive", user, source.parent), check=True)
+    pytest = (sys.executable, "-m", "pytest", *OPTIONS, *peer.options, *(tests or (peer.tests,)))
+    command = (*unprivileged(), *pytest)
+    if command != pytest:
+        subprocess.run(("chown", "--recursive", "nobody", source.parent), check=True)
     began = monotonic()
     with (scratch / "log").open("w+") as log:
         process = subprocess.Popen(
@@ -203,8 +214,6 @@ def run(peer: Peer, source: Path, user: str | None, setup: str, *tests: str) -> 
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
-            user=user,
-            extra_groups=None if user is None else (),
             start_new_session=True,  # some try what a terminal does to them
         )
         try:
@@ -229,11 +238,10 @@ def run(peer: Peer, source: Path, user: str | None, setup: str, *tests: str) -> 
 
 def read(outcomes: Path) -> Outcomes:
     """Return the worst that was noted of each test."""
-    ranks = ("unfinished", "passed", "skipped", "failed")
     found: Outcomes = {}
     for line in outcomes.read_text().splitlines() if outcomes.exists() else ():
         test, outcome = json.loads(line)
-        found[test] = max(found.get(test, outcome), outcome, key=ranks.index)
+        found[test] = max(found.get(test, outcome), outcome, key=_RANKS.index)
     return found
 
 

@@ -28,7 +28,7 @@ async def outside_every_context(url: str) -> Any:
     [(in_the_request, {"request_id": "r-1"}), (outside_every_context, {})],
     ids=["in a request", "outside"],
 )
-async def test_that_a_request_opens_is_in_its_context_unless_opened_outside(
+async def test_a_connection_that_a_request_opens_is_in_its_context_unless_opened_outside(
     amqp_url: str, queue: str, opened: Opener, seen: dict[str, str]
 ) -> None:
     found: asyncio.Queue[Context] = asyncio.Queue()

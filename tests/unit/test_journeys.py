@@ -429,6 +429,19 @@ class TestNearest:
         assert edges(records)[-1] == ("publish-2", "delivery-1", "channel", True)
         assert {(r["journey"], r["by"]) for r in records} == {(TRACE, "trace_id")}
 
+    def test_is_not_the_answer_that_a_handler_waited_for(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_request())
+        story.deliver("orders", headers=of_request())
+        asked: dict[str, Any] = {"reply_to": "answers", "correlation_id": "1", "body": b"?"}
+        story.publish("", "rpc", headers=of_request(), at="worker", **asked)
+        story.deliver("rpc", headers=of_request(), at="server", **asked)
+        answer: dict[str, Any] = {"correlation_id": "1", "body": b"!", "headers": of_request()}
+        story.publish("", "answers", key="answers", at="server", **answer)
+        story.deliver("answers", at="worker", **answer)
+        story.publish("", "mail", headers=of_request(), at="worker", body=b"b")
+        assert edge_of(story, "publish-4") == ("delivery-1", "channel", True)
+
 
 class TestJourney:
     def test_is_that_of_the_parent_whatever_the_message_says(self) -> None:

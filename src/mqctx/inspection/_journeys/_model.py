@@ -121,6 +121,8 @@ class Message(msgspec.Struct, eq=False):
     groups: "tuple[Group, ...]" = ()
     answers: tuple[str, str] | None = None
     """Where its answer goes: the queue, and the correlation id."""
+    asker: str | None = None
+    """The connection that asked, if it is an answer."""
     journey: Journey | None = None
 
     @property

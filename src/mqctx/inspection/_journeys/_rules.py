@@ -61,8 +61,11 @@ class Rules:
         event = publish.event
         if event is None or event.exchange or not event.routing_keys:
             return None
-        requests = self._messages.awaiting(event.routing_keys[0], event.correlation_id)
-        return self._from(publish, [each for each in requests if each is not message], "reply")
+        found = self._messages.awaiting(event.routing_keys[0], event.correlation_id)
+        requests = [each for each in found if each is not message]
+        if requests:
+            message.asker = requests[-1].sender
+        return self._from(publish, requests, "reply")
 
     def _span(self, publish: Node, message: Message) -> Choice | None:
         """A message that names the span in which it was published."""
@@ -91,8 +94,11 @@ class Rules:
         """The delivery of the same request that is nearest to it."""
         for group in message.groups:
             ends = [each for each in group.ends if each.message is not message]
-            if before := [each for each in ends if each.at <= publish.at]:
-                return _nearest_of(before, publish)
+            before = [each for each in ends if each.at <= publish.at]
+            # Whoever asked goes on when the answer comes: what is sent then came from what made
+            # him ask.
+            if chosen := [each for each in before if not _is_awaited(each)] or before:
+                return _nearest_of(chosen, publish)
         return Choice(None)
 
     def _from(self, publish: Node, messages: list[Message], rule: str) -> Choice | None:
@@ -113,6 +119,11 @@ class Rules:
         else:
             ends = deliveries_of(messages)
         return [each for each in ends if not _is_above(publish, each)]
+
+
+def _is_awaited(end: Node) -> bool:
+    """Tell whether it is the delivery of an answer, on the connection that asked."""
+    return end.message is not None and is_same(end.message.asker, end.connection)
 
 
 def _is_settling(publish: Node) -> bool:

@@ -16,8 +16,6 @@ from mqctx.inspection._journeys._tracing_state import QUEUES
 __all__ = ["Source"]
 
 FIREHOSE: Final = "amq.rabbitmq.trace"
-_BATCH: Final = 500
-"""The most messages that are held unacknowledged: more make it no faster."""
 _PROPERTIES: Final = ("message_id", "correlation_id", "reply_to", "type", "app_id", "headers")
 
 
@@ -34,6 +32,9 @@ class Source:
     Raises:
         AMQPError: the queue cannot be declared, or bound.
     """
+
+    BATCH: Final = 500
+    """The most messages that are held unacknowledged: more make it no faster."""
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class Source:
         arguments = {"x-queue-type": "classic", "x-max-length": buffer, "x-overflow": "drop-head"}
         self._channel.queue_declare(self.queue, exclusive=True, arguments=arguments)
         self._channel.queue_bind(self.queue, exchange, "#" if routing_key is None else routing_key)
-        self._channel.basic_qos(prefetch_count=_BATCH)
+        self._channel.basic_qos(prefetch_count=self.BATCH)
         self._channel.basic_consume(self.queue, self._take)
 
     def receive(self, seconds: float) -> list[Event]:

@@ -201,11 +201,16 @@ class Tracer:
         self._received = received + source.received
 
     def _drain(self, source: Source) -> None:
-        """Receive what was there when the trace ended."""
+        """Receive what was there when the trace ended; another trace may let more come."""
         until = monotonic() + _MOST_DRAIN
-        target = source.received + source.waiting()
+        target = source.received + source.waiting() + source.BATCH
         while source.received < target and monotonic() < until:
-            self._join(source.receive(_PAUSE))
+            # What was sent to us before the answer is received by now.
+            is_empty = not source.waiting()
+            events = source.receive(0)
+            self._join(events)
+            if is_empty and not events:
+                return
 
     def _join(self, events: list[Event]) -> None:
         for event in events:

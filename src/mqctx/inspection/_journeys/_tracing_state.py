@@ -20,6 +20,10 @@ _LEFT: Final = (
 )
 
 
+_NO_RIGHT: Final = (401, 403)
+_ADVICE: Final = "Tracing takes the tag 'administrator'; --tap EXCHANGE does without it"
+
+
 class Found(msgspec.Struct, frozen=True):
     """What a trace found as it began."""
 
@@ -47,15 +51,12 @@ class TracingState:
         Raises:
             ManagementError: it cannot be turned on.
         """
-        found = self._get()
-        warnings: list[str] = []
-        is_left = self._is_marked() and not self._others(own_queue)
-        if not found.get("tracing"):
-            self._management.put("exchanges", self._vhost, MARK, type="fanout", durable=True)
-            self._put(found, tracing=True)
-        elif is_left:
-            warnings.append(_LEFT)
-        return Found(tuple(warnings), self._untraced_nodes())
+        try:
+            return self._begin(own_queue)
+        except ManagementError as error:
+            if error.status in _NO_RIGHT:
+                raise ManagementError(f"{error}. {_ADVICE}", error.status) from error
+            raise
 
     def end(self, own_queue: str) -> str:
         """Turn tracing off if it was off before and no other trace needs it; say what was done.
@@ -71,6 +72,23 @@ class TracingState:
         self._put(self._get(), tracing=False)
         self._management.delete("exchanges", self._vhost, MARK)
         return "tracing is off again"
+
+    def _begin(self, own_queue: str) -> Found:
+        found = self._get()
+        warnings: tuple[str, ...] = ()
+        if not found.get("tracing"):
+            self._turn_on(found)
+        elif self._is_marked() and not self._others(own_queue):
+            warnings = (_LEFT,)
+        return Found(warnings, self._untraced_nodes())
+
+    def _turn_on(self, found: dict[str, Any]) -> None:
+        self._management.put("exchanges", self._vhost, MARK, type="fanout", durable=True)
+        try:
+            self._put(found, tracing=True)
+        except ManagementError:
+            self._management.delete("exchanges", self._vhost, MARK)
+            raise
 
     def _get(self) -> dict[str, Any]:
         found: dict[str, Any] = self._management.get("vhosts", self._vhost)

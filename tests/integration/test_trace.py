@@ -1,0 +1,223 @@
+"""`mqctx trace` on real brokers: what it finds, and the broker as it was found."""
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pika
+import pytest
+from click.testing import CliRunner
+
+from mqctx.cli._group import commands
+from mqctx.inspection._journeys._source import Source
+from mqctx.inspection._management import ManagementError
+from tests.drivers.on_pika import pika_channel
+
+from .broker import Broker
+from .traced import Command, Traced, Vhost, host_of, lines, until, vhost_of
+
+OF_REQUEST = {"mqctx": '{"request_id":"r-1","tenant":"acme"}'}
+
+
+@pytest.fixture
+def vhost(broker: Broker) -> Iterator[Vhost]:
+    with vhost_of(broker) as made:
+        yield made
+
+
+@pytest.fixture
+def channel(vhost: Vhost) -> Iterator[Any]:
+    with pika_channel(vhost.url) as opened:
+        yield opened
+
+
+def send(channel: Any, queue: str, body: bytes = b"1", **properties: Any) -> None:
+    """Send a message to a queue, and take it out again."""
+    channel.queue_declare(queue, arguments={"x-queue-type": "classic"})
+    sent = pika.BasicProperties(headers=OF_REQUEST, **properties)
+    channel.basic_publish("", queue, body, sent)
+    until(lambda: channel.basic_get(queue, auto_ack=True)[0] is not None)
+
+
+class TestBroker:
+    def test_is_as_it_was_after_a_trace(self, each_broker: Broker) -> None:
+        with vhost_of(each_broker) as vhost:
+            before = vhost.state()
+            with Traced(vhost) as traced:
+                assert vhost.state() == {**before, "tracing": True}
+                with pika_channel(vhost.url) as channel:
+                    send(channel, "orders")
+            assert vhost.state() == before
+            assert vhost.leftovers() == []
+            assert [each["kind"] for each in traced.watch.records] == ["publish", "delivery"]
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_is_as_it_was_after_a_signal(self, vhost: Vhost, number: int, channel: Any) -> None:
+        before = vhost.state()
+        command = Command(vhost, "--json")
+        until(lambda: vhost.is_traced)
+        send(channel, "orders")
+        code, out, err = command.end(number)
+        assert code == 0, err
+        assert [each["kind"] for each in lines(out)] == ["publish", "delivery", "summary"]
+        assert vhost.state() == before
+        assert vhost.leftovers() == []
+
+    def test_is_repaired_after_a_kill(self, vhost: Vhost) -> None:
+        before = vhost.state()
+        command = Command(vhost)
+        until(lambda: vhost.is_traced)
+        command.end(signal.SIGKILL)
+        assert vhost.is_traced
+        until(lambda: vhost.leftovers() == ["mqctx.trace"])
+        code, out, err = Command(vhost, "--off").wait()
+        assert (code, out) == (0, "")
+        assert "tracing is off again" in err
+        assert vhost.state() == before
+        assert vhost.leftovers() == []
+
+    def test_is_repaired_by_a_later_trace_which_warns(self, vhost: Vhost) -> None:
+        before = vhost.state()
+        vhost.api.put(f"exchanges/{vhost.name}/mqctx.trace", json={"type": "fanout"})
+        vhost.change(**{k: before[k] for k in ("description", "tags")}, tracing=True)
+        with Traced(vhost) as traced:
+            assert "has left tracing on" in traced.watch.warnings[0]
+        assert not vhost.is_traced
+        assert vhost.leftovers() == []
+
+    def test_is_restored_by_the_last_of_two_traces(self, vhost: Vhost) -> None:
+        before = vhost.state()
+        with Traced(vhost) as first, Traced(vhost) as second:
+            first.end()
+            assert vhost.is_traced
+            assert "another trace is at work" in first.watch.warnings[-1]
+            assert second.watch.warnings == []
+        assert vhost.state() == before
+        assert vhost.leftovers() == []
+
+    def test_stays_traced_if_it_was_before(self, vhost: Vhost) -> None:
+        vhost.change(
+            description="orders, of all", tags=["a", "b"], default_queue_type="quorum", tracing=True
+        )
+        before = vhost.state()
+        with Traced(vhost):
+            assert vhost.leftovers()[0].startswith("mqctx.trace.")
+        assert vhost.state() == before
+        code, _, err = Command(vhost, "--off").wait()
+        assert (code, vhost.is_traced) == (0, True)
+        assert "it was before" in err
+
+    def test_is_left_alone_by_who_is_no_administrator(self, vhost: Vhost) -> None:
+        before = vhost.state()
+        with _user(vhost, "management", configure=".*", write=".*", read=".*") as url:
+            traced = Traced(vhost, url)
+            with pytest.raises(ManagementError, match="administrator"):
+                traced.tracer.run()
+            traced.close()
+        assert vhost.state() == before
+        assert vhost.leftovers() == []
+
+
+class TestTrace:
+    def test_goes_on_after_its_connection_was_lost(self, vhost: Vhost, channel: Any) -> None:
+        with Traced(vhost) as traced:
+            send(channel, "orders", b"1")
+            # Its routing key in the firehose is longer than AMQP allows: RabbitMQ gives up.
+            channel.exchange_declare("e" * 250, "fanout")
+            channel.basic_publish("e" * 250, "", b"")
+            until(lambda: bool(traced.watch.warnings))
+            until(lambda: len([q for q in vhost.leftovers() if q.startswith("mqctx.trace.")]) == 1)
+            until(lambda: vhost.is_traced)
+            send(channel, "orders", b"2")
+        assert traced.is_whole
+        assert len([each for each in traced.watch.records if each["kind"] == "delivery"]) == 2
+        assert not vhost.is_traced
+        assert vhost.leftovers() == []
+
+    def test_counts_what_was_dropped(
+        self, vhost: Vhost, channel: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Source, "BATCH", 1)
+        with Traced(vhost, buffer=10) as traced:
+            for number in range(2_000):
+                channel.basic_publish("amq.fanout", "", b"%d" % number)
+            traced.tracer.stop()
+            until(lambda: not vhost.is_traced)
+            dropped = traced.tracer.dropped()
+        received = len(traced.watch.records)
+        assert traced.tracer.status.events == received
+        assert dropped == 2_000 - received > 0
+
+    def test_names_the_queues_that_exist(self, vhost: Vhost, channel: Any) -> None:
+        with Traced(vhost) as traced:
+            send(channel, "orders")
+            channel.basic_publish("", "nowhere", b"")
+            channel.basic_publish("amq.fanout", "", b"")
+        queues = [r["queues"] for r in traced.watch.records if r["kind"] == "publish"]
+        assert sorted(queues) == [[], [], ["orders"]]
+
+    def test_shows_the_journeys_that_were_asked_for(self, vhost: Vhost, channel: Any) -> None:
+        command = Command(vhost, "--where", "tenant=acm*", "--no-color")
+        until(lambda: vhost.is_traced)
+        send(channel, "orders")
+        channel.basic_publish("amq.fanout", "", b"")
+        code, out, err = command.end()
+        assert code == 0, err
+        title, publish, delivery, summary = out.splitlines()
+        assert title == "r-1   request_id   tenant=acme"
+        assert "published to queue orders" in publish
+        assert "delivered from orders after" in delivery
+        assert summary.startswith("1 journey, 1 publish, 1 delivery in ")
+        assert summary.endswith("(0 inferred; 1 without context; 0 events dropped)")
+
+    def test_of_a_broker_that_is_not_there_is_one_line(self) -> None:
+        url = "amqp://guest:secret@127.0.0.1:1/"
+        result = CliRunner().invoke(commands, ["trace", "--broker", url, "--seconds", "1"])
+        assert result.exit_code == 1
+        assert "cannot reach RabbitMQ at 127.0.0.1:1" in result.stderr
+        assert "secret" not in result.output
+
+
+class TestTap:
+    def test_needs_no_administrator(self, vhost: Vhost, channel: Any) -> None:
+        channel.exchange_declare("events", "topic")
+        rights = {"configure": r"^mqctx\.", "write": r"^mqctx\.", "read": r"^(events$|mqctx\.)"}
+        with _user(vhost, "", **rights) as url, Traced(vhost, url, tap="events") as traced:
+            sent = pika.BasicProperties(headers=OF_REQUEST)
+            channel.basic_publish("events", "order.new", b"1", sent)
+            until(lambda: traced.tracer.status.events == 1)
+        (record,) = traced.watch.records
+        assert (record["exchange"], record["routing_keys"]) == ("events", ["order.new"])
+        assert (record["journey"], record["queues"], record["user"]) == ("r-1", None, None)
+        assert not vhost.is_traced
+
+    def test_says_that_nothing_comes(
+        self, vhost: Vhost, channel: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("mqctx.inspection._journeys._tracer._SILENCE", 0.1)
+        with Traced(vhost, tap="amq.direct") as silent:
+            channel.basic_publish("amq.direct", "key", b"1")
+            until(lambda: bool(silent.watch.warnings))
+        assert "--routing-key" in silent.watch.warnings[0]
+        with Traced(vhost, tap="amq.direct", routing_key="key") as traced:
+            channel.basic_publish("amq.direct", "key", b"1")
+            until(lambda: traced.tracer.status.events == 1)
+
+
+class _User:
+    def __init__(self, vhost: Vhost, tags: str, rights: dict[str, str]) -> None:
+        self.name = f"{vhost.name}-user"
+        self.vhost = vhost
+        vhost.api.put(f"users/{self.name}", json={"password": "p", "tags": tags}).raise_for_status()
+        vhost.allow(self.name, **rights)
+
+    def __enter__(self) -> str:
+        return f"amqp://{self.name}:p@{host_of(self.vhost.url)}/{self.vhost.name}"
+
+    def __exit__(self, *_: object) -> None:
+        self.vhost.api.delete(f"users/{self.name}")
+
+
+def _user(vhost: Vhost, tags: str, **rights: str) -> _User:
+    """Give the URL of a user of this test."""
+    return _User(vhost, tags, rights)

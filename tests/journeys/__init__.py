@@ -1,1 +1,0 @@
-"""`mqctx trace` beside real brokers."""

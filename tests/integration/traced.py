@@ -55,6 +55,11 @@ class Vhost:
         ]
         return [each["name"] for each in found if each["name"].startswith("mqctx.trace")]
 
+    def bound_queues(self) -> list[str]:
+        """Return the queues that get RabbitMQ's events."""
+        path = f"exchanges/{self.name}/amq.rabbitmq.trace/bindings/source"
+        return [each["destination"] for each in self.api.get(path).json()]
+
     def change(self, **settings: Any) -> None:
         """Set what a vhost has."""
         self.api.put(f"vhosts/{self.name}", json=settings).raise_for_status()

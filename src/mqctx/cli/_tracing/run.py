@@ -1,5 +1,6 @@
 """What `mqctx trace` does: trace, show, and leave the broker as it was."""
 
+import logging
 import signal
 import sys
 from collections.abc import Callable, Generator, Sequence
@@ -79,6 +80,8 @@ def trace(
 
     The files get each JSON object, too. To enter one opens it, or raises OSError.
     """
+    # What pika says of a connection that is lost, we say.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
     with exits(), ExitStack() as stack:
         broker = _broker(options)
         # What cannot be written is refused before anything is changed.
@@ -132,7 +135,11 @@ def _view(options: Options) -> View:
 def _stopped_by_signals(stop: Callable[[], None]) -> Generator[None]:
     """Let signals end the trace, and none cut off the way back."""
     numbers = [signal.SIGINT, signal.SIGTERM, *_where_there_is("SIGHUP")]
-    before = {number: signal.signal(number, lambda *_: stop()) for number in numbers}
+
+    def on_signal(*_: object) -> None:
+        stop()
+
+    before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
 """The events of RabbitMQ's firehose (exchange `amq.rabbitmq.trace`), and of a tap, as ours."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from mqctx.inspection._journeys._identity import Contexts, context_headers, identity_of
 from mqctx.inspection._journeys._model import Event
@@ -23,8 +23,7 @@ class Reader:
         what, _, name = routing_key.partition(".")
         if what not in ("publish", "deliver"):
             return None
-        properties = headers.get("properties")
-        event = self._event(properties if isinstance(properties, Mapping) else {}, body, at)
+        event = self._event(_table(headers.get("properties")), body, at)
         event.exchange = _text(headers.get("exchange_name")) or ""
         event.routing_keys = _texts(headers.get("routing_keys"))
         event.user, event.node = _text(headers.get("user")), _text(headers.get("node"))
@@ -48,8 +47,7 @@ class Reader:
         return event
 
     def _event(self, properties: Mapping[str, Any], body: bytes, at: float) -> Event:
-        raw = properties.get("headers")
-        headers: dict[str, Any] = plain(raw) if isinstance(raw, Mapping) else {}
+        headers: dict[str, Any] = plain(_table(properties.get("headers")))
         of_context = context_headers(headers)
         message_id, correlation_id, reply_to, *others = (
             _text(properties.get(name))
@@ -75,4 +73,9 @@ def _text(value: Any) -> str | None:
 
 
 def _texts(value: Any) -> list[str]:
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+    entries = cast("list[Any]", value) if isinstance(value, list) else []
+    return [each for each in entries if isinstance(each, str)]
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

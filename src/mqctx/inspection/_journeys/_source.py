@@ -47,7 +47,7 @@ class Source:
     ) -> None:
         self.queue = f"{QUEUES}{uuid4().hex}"
         self.received = 0
-        self._connection = connection
+        self._connection: Any = connection  # pika says whole seconds, and takes any
         self._channel: Any = connection.channel()
         self._exchange = exchange
         self._clock = clock

@@ -47,6 +47,7 @@ def seen_by_handler(client: AdapterClient, headers: Headers | None, **options: A
 
 def test_all_adapters_have_the_same_names() -> None:
     names = {"publish", "consume_with_context", "restored", "instrument", "uninstrument"}
+    names |= {"DeadLetter", "settled"}
     assert [set(client.adapter.__all__) for client in CLIENTS.values()] == [names] * 3
 
 

@@ -97,6 +97,10 @@ class HeaderInjector:
                 injected |= {header: joined} if joined else {}
         return injected
 
+    def plain(self, context: Context) -> Mapping[str, JSONValue]:
+        """Return the values that may leave, as plain JSON; report one that cannot travel."""
+        return self._plain(context, trim=True)
+
     def _plain(self, context: Context, *, trim: bool = False) -> Mapping[str, JSONValue]:
         """Return the values that may leave, as plain JSON.
 

@@ -50,7 +50,17 @@ class Propagator:
         ConfigurationError: a setting cannot work.
     """
 
-    __slots__ = ("_inject", "extract_from", "inject_into", "properties", "rejections", "settings")
+    __slots__ = (
+        *(
+            "_inject",
+            "extract_from",
+            "inject_into",
+            "plain",
+            "properties",
+            "rejections",
+            "settings",
+        ),
+    )
 
     def __init__(
         self,
@@ -80,8 +90,13 @@ class Propagator:
         self.extract_from: Extract
         """For adapters: `extract`, with those properties of the message."""
         report = self.report  # bound once, not for each message
-        decoder = HeaderDecoder(self.settings, report)
-        self._inject: Inject = HeaderInjector(self.settings, report).inject
+        decoder, injector = (
+            HeaderDecoder(self.settings, report),
+            HeaderInjector(self.settings, report),
+        )
+        self._inject: Inject = injector.inject
+        self.plain: Final = injector.plain
+        """For adapters: the values of a context that may leave, as plain JSON."""
         if self.properties:
             both = WithProperties(self.properties, self._inject, decoder.extract)
             self.inject_into, self.extract_from = both.inject, both.extract

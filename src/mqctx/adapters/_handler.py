@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from inspect import Parameter, signature
 from sys import maxsize
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
 
 from mqctx._core import isolation
 from mqctx._core.context import EMPTY, Context
@@ -15,11 +15,16 @@ from mqctx._core.store import Store, active_store, call_inside
 from mqctx._propagation.decoder import is_mapping
 from mqctx._propagation.propagator import Propagator, check_propagator, registry
 from mqctx._propagation.properties import PropertyOf
+from mqctx.adapters._dead_letter import DeadLetter
 from mqctx.errors import HandlerError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 _HANDLER = "__mqctx_handler__"
+_SETTLES = "__mqctx_settles__"
+SettleCalls: TypeAlias = Callable[[Any, Arguments], Any]
+"""Takes a handler, and the arguments that are bound to it; returns one that settles its message."""
+Settler: TypeAlias = Callable[[str | DeadLetter, Propagator | None], SettleCalls]
 
 
 def headers_of(message: Any) -> Any:
@@ -90,12 +95,23 @@ class HandlerDecorator:
     No context variable that it sets reaches the next message. Decorating twice is the same as
     decorating once. `propagator=` extracts; by default, the default one at the time of the call.
 
+    With `dead_letter=`, an exchange or a `DeadLetter`, mqctx settles the message: it acknowledges
+    when the handler returns; when it raises, it sends a copy that tells why to that exchange, and
+    acknowledges the message once the copy is confirmed. The handler must not settle.
+
     Raises:
         HandlerError: a function of a kind that could not keep the context.
-        ConfigurationError: `propagator` is none.
+        ConfigurationError: `propagator` is none, or `dead_letter` cannot work.
     """
 
-    __slots__ = ("_arguments", "_awaited_by_client", "_carrier", "_kind", "_property_of")
+    __slots__ = (
+        "_arguments",
+        "_awaited_by_client",
+        "_carrier",
+        "_kind",
+        "_property_of",
+        "_settler",
+    )
 
     def __init__(
         self,
@@ -104,33 +120,66 @@ class HandlerDecorator:
         kind: type,
         awaited_by_client: bool,
         property_of: PropertyOf = attribute_of,
+        settler: Settler,
     ) -> None:
         """Take the names that the client has for a handler's arguments; `carrier` has `headers`.
 
-        `kind` is the client's own class for it.
+        `kind` is the client's own class for it. `settler` is called for handlers whose messages
+        mqctx settles.
         """
         self._arguments = arguments
         self._carrier = carrier
         self._kind = kind
         self._awaited_by_client = awaited_by_client
         self._property_of = property_of
+        self._settler = settler
 
     @overload
     def __call__(
-        self, handler: Callable[P, R], /, *, propagator: Propagator | None = None
+        self,
+        handler: Callable[P, R],
+        /,
+        *,
+        propagator: Propagator | None = None,
+        dead_letter: str | DeadLetter | None = None,
     ) -> Callable[P, R]: ...
 
     @overload
     def __call__(
-        self, handler: None = None, /, *, propagator: Propagator | None = None
+        self,
+        handler: None = None,
+        /,
+        *,
+        propagator: Propagator | None = None,
+        dead_letter: str | DeadLetter | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
-    def __call__(self, handler: Any = None, /, *, propagator: Propagator | None = None) -> Any:
+    def __call__(
+        self,
+        handler: Any = None,
+        /,
+        *,
+        propagator: Propagator | None = None,
+        dead_letter: str | DeadLetter | None = None,
+    ) -> Any:
         """Decorate `handler`, or return the decorator that will, with these options."""
         check_propagator(propagator)
-        if handler is None:
-            return partial(self._decorate, propagator)
-        return self._decorate(propagator, handler)
+        decorate: Any = partial(self._decorate, propagator)
+        if dead_letter is not None:
+            decorate = partial(self._settle, propagator, self._settler(dead_letter, propagator))
+        return decorate if handler is None else decorate(handler)
+
+    def _settle(
+        self, propagator: Propagator | None, settle_calls: SettleCalls, handler: Callable[P, R]
+    ) -> Callable[P, R]:
+        """Decorate `handler` so that mqctx settles its message, too."""
+        decorated = self._decorate(propagator, handler)  # refuses what cannot be decorated
+        inner = getattr(decorated, _HANDLER) if decorated is handler else handler
+        if hasattr(inner, _SETTLES):
+            return decorated
+        settling = settle_calls(inner, _bound_by(inner))
+        setattr(settling, _SETTLES, True)
+        return _marked(isolation.decorate(settling, self._inside(inner, propagator)), settling)
 
     def _decorate(self, propagator: Propagator | None, handler: Callable[P, R]) -> Callable[P, R]:
         if not callable(handler):

@@ -2,7 +2,8 @@
 
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, Literal, overload
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import msgspec
 from aio_pika import Channel, Connection, Exchange, Queue
@@ -17,7 +18,7 @@ from mqctx._propagation.propagator import Propagator, registry
 from mqctx.adapters._aio_pika_blocks import OpenBlocks
 from mqctx.adapters._aio_pika_copy import copied_message
 from mqctx.adapters._aio_pika_iterators import BlockHooks, owners
-from mqctx.adapters._handler import HandlerDecorator, headers_of, scope_from
+from mqctx.adapters._handler import HandlerDecorator, SettleCalls, headers_of, scope_from
 from mqctx.adapters._instrumentation import (
     Hook,
     InjectedHeaders,
@@ -28,7 +29,19 @@ from mqctx.adapters._instrumentation import (
 )
 from mqctx.errors import HeadersError
 
-__all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
+if TYPE_CHECKING:
+    from mqctx.adapters._aio_pika_settling import settled
+    from mqctx.adapters._dead_letter import DeadLetter
+
+__all__ = [
+    "DeadLetter",
+    "consume_with_context",
+    "instrument",
+    "publish",
+    "restored",
+    "settled",
+    "uninstrument",
+]
 
 
 @overload
@@ -144,8 +157,24 @@ def _set_missing(copied: AbstractMessage, name: str, text: str) -> None:
         object.__setattr__(copied, name, text)
 
 
+def _settler(dead_letter: "str | DeadLetter", propagator: Propagator | None) -> SettleCalls:
+    made: SettleCalls = _settling().settler(dead_letter, propagator)
+    return made
+
+
+def _settling() -> Any:
+    # Loaded for those who ask: it takes a while, and hooks the client to keep what it drops.
+    return import_module("mqctx.adapters._aio_pika_settling")
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("DeadLetter", "settled"):
+        return getattr(_settling(), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 consume_with_context: HandlerDecorator = HandlerDecorator(
-    "message", carrier="message", kind=AbstractMessage, awaited_by_client=True
+    "message", carrier="message", kind=AbstractMessage, awaited_by_client=True, settler=_settler
 )
 """Decorate a `(message)` callback, sync or `async def`, to run in its message's context."""
 

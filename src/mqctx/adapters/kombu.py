@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import wraps
+from importlib import import_module
 from inspect import signature
-from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, Unpack, cast
 
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
@@ -15,11 +16,10 @@ from kombu.transport.base import StdChannel
 
 from mqctx._core.isolation import Arguments, KeywordArguments
 from mqctx._core.scope import Scope
-from mqctx._propagation.decoder import is_mapping
 from mqctx._propagation.propagator import Propagator, registry
 from mqctx.adapters._handler import (
     HandlerDecorator,
-    attribute_of,
+    SettleCalls,
     headers_of,
     scope_from,
     snapshot_from,
@@ -33,8 +33,21 @@ from mqctx.adapters._instrumentation import (
     Uninstrument,
     may_carry,
 )
+from mqctx.adapters._kombu_properties import property_of
 
-__all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
+if TYPE_CHECKING:
+    from mqctx.adapters._dead_letter import DeadLetter
+    from mqctx.adapters._kombu_settling import settled
+
+__all__ = [
+    "DeadLetter",
+    "consume_with_context",
+    "instrument",
+    "publish",
+    "restored",
+    "settled",
+    "uninstrument",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -134,9 +147,20 @@ def _by_name(args: Arguments, options: KeywordArguments) -> Arguments:
     return args[:_HEADERS]
 
 
-def _property_of(message: object, name: str) -> object:
-    properties: Any = attribute_of(message, "properties")
-    return properties.get(name) if is_mapping(properties) else None
+def _settler(dead_letter: "str | DeadLetter", propagator: Propagator | None) -> SettleCalls:
+    made: SettleCalls = _settling().settler(dead_letter, propagator)
+    return made
+
+
+def _settling() -> Any:
+    # Loaded for those who ask: it takes a while, and hooks py-amqp to keep what it drops.
+    return import_module("mqctx.adapters._kombu_settling")
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("DeadLetter", "settled"):
+        return getattr(_settling(), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 consume_with_context: HandlerDecorator = HandlerDecorator(
@@ -144,7 +168,8 @@ consume_with_context: HandlerDecorator = HandlerDecorator(
     carrier="message",
     kind=Message,
     awaited_by_client=False,
-    property_of=_property_of,
+    property_of=property_of,
+    settler=_settler,
 )
 """Decorate a `(body, message)` or `(message)` callback to run in its message's context."""
 
@@ -154,7 +179,7 @@ def restored(message: Message, /, *, propagator: Propagator | None = None) -> Sc
 
     For `SimpleQueue.get`, `Queue.get` and loops of your own.
     """
-    return scope_from(headers_of(message), propagator, message, _property_of)
+    return scope_from(headers_of(message), propagator, message, property_of)
 
 
 _instrumentation = Instrumentation(Connection, StdChannel, Producer, Consumer)
@@ -203,7 +228,7 @@ def _around_receive(original: Method) -> Method:
         if propagator is None:
             return original(self, message)
         # On py-amqp it is still amqp's own kind of message, which has `headers` too.
-        snapshot = snapshot_from(headers_of(message), propagator, message, _property_of)
+        snapshot = snapshot_from(headers_of(message), propagator, message, property_of)
         return snapshot.run(original, self, message)
 
     return _receive_callback

@@ -1,7 +1,8 @@
 """Context through pika: BlockingConnection, SelectConnection and AsyncioConnection."""
 
 from collections.abc import Iterator
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from pika import BasicProperties, BlockingConnection
 from pika.adapters.blocking_connection import BlockingChannel
@@ -10,7 +11,7 @@ from pika.connection import Connection
 
 from mqctx._core.scope import Scope
 from mqctx._propagation.propagator import Propagator, registry
-from mqctx.adapters._handler import HandlerDecorator, headers_of, scope_from
+from mqctx.adapters._handler import HandlerDecorator, SettleCalls, headers_of, scope_from
 from mqctx.adapters._instrumentation import (
     Hook,
     Instrument,
@@ -19,15 +20,24 @@ from mqctx.adapters._instrumentation import (
     Uninstrument,
     may_carry,
 )
+from mqctx.adapters._pika_properties import PropertiesWithContext
 
-__all__ = ["consume_with_context", "instrument", "publish", "restored", "uninstrument"]
+if TYPE_CHECKING:
+    from mqctx.adapters._dead_letter import DeadLetter
+    from mqctx.adapters._pika_settling import settled
+
+__all__ = [
+    "DeadLetter",
+    "consume_with_context",
+    "instrument",
+    "publish",
+    "restored",
+    "settled",
+    "uninstrument",
+]
 
 _new = object.__new__
 _BLANK: Any = BasicProperties()  # type: ignore[no-untyped-call]  # pika has no annotation here
-
-
-class _PropertiesWithContext(BasicProperties):
-    """Properties that are injected already: a hook further down lets them pass."""
 
 
 def publish(
@@ -55,7 +65,7 @@ def publish(
 def _injected(properties: BasicProperties | None, propagator: Propagator) -> BasicProperties:
     given: Any = _BLANK if properties is None else properties
     # Twice as fast as a copy of the __dict__, which would slow down pika's encoding as well.
-    injected = _new(_PropertiesWithContext)
+    injected = _new(PropertiesWithContext)
     injected.content_type = given.content_type
     injected.content_encoding = given.content_encoding
     injected.delivery_mode = given.delivery_mode
@@ -80,11 +90,28 @@ def _set_property(properties: BasicProperties, name: str, text: str) -> None:
         setattr(properties, name, text)
 
 
+def _settler(dead_letter: "str | DeadLetter", propagator: Propagator | None) -> SettleCalls:
+    made: SettleCalls = _settling().settler(dead_letter, propagator)
+    return made
+
+
+def _settling() -> Any:
+    # Loaded for those who ask: it takes a while, and lets pika keep what it drops.
+    return import_module("mqctx.adapters._pika_settling")
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("DeadLetter", "settled"):
+        return getattr(_settling(), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 consume_with_context: HandlerDecorator = HandlerDecorator(
     *("channel", "method", "properties", "body"),
     carrier="properties",
     kind=BasicProperties,
     awaited_by_client=False,
+    settler=_settler,
 )
 """Decorate a `(channel, method, properties, body)` callback to run in its message's context."""
 
@@ -125,9 +152,7 @@ def _around_publish(original: Method) -> Method:
 def _may_inject(properties: Any) -> bool:
     if properties is None:
         return True
-    if isinstance(properties, _PropertiesWithContext) or not isinstance(
-        properties, BasicProperties
-    ):
+    if isinstance(properties, PropertiesWithContext) or not isinstance(properties, BasicProperties):
         return False
     return may_carry(properties.headers)
 

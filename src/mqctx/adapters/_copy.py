@@ -1,0 +1,95 @@
+"""The copy of a message for a dead-letter exchange: byte for byte, but for what must differ."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from mqctx._amqp.content_header import ContentHeader
+from mqctx._failures.record import Failure
+from mqctx._failures.recording import Origin
+from mqctx.adapters._dead_letter import DeadLetter
+from mqctx.adapters._settling import NotSentError
+from mqctx.formats._format import FAILURE
+
+CONFIRM_SECONDS: Final = 30.0
+"""How long a broker may take to confirm a copy."""
+
+_FOR_THE_BROKER: Final = 4096
+"""What the broker may add to the headers when it dead-letters the copy once more."""
+_FRAMING: Final = 8
+_BEFORE_PROPERTIES: Final = 12
+"""The class and the size of the body, in front of the properties (AMQP 0-9-1, 4.2.6.1)."""
+_UNLIMITED: Final = 2**31
+
+
+class Received(msgspec.Struct, frozen=True):
+    """A message as it came: its properties as bytes, and what the delivery says."""
+
+    properties: bytes
+    body: bytes
+    exchange: str
+    routing_key: str
+    redelivered: bool
+
+    def origin(self, queue: str | None) -> Origin:
+        """Return what is known of it, for the record of a failure."""
+        headers = ContentHeader(self.properties).headers
+        return Origin(
+            exchange=self.exchange,
+            routing_key=self.routing_key,
+            queue=queue,
+            attempt=attempt(headers, redelivered=self.redelivered),
+            earlier=headers.get(FAILURE),
+        )
+
+
+class Copy(msgspec.Struct, frozen=True):
+    """What is to be published, mandatory and with a confirm."""
+
+    exchange: str
+    routing_key: str
+    properties: bytes
+    body: bytes
+
+
+def copy(
+    received: Received, dead_letter: DeadLetter, failure: Failure, *, user: str, frame_max: int
+) -> Copy:
+    """Return the copy of a message that tells of its failure, for a connection of this `user`.
+
+    Raises:
+        NotSentError: it would come back to where it came from, or its headers exceed a frame.
+    """
+    routing_key = destination(dead_letter, received.exchange, received.routing_key)
+    header = ContentHeader(received.properties).without("expiration")
+    if header.get("user_id") != user:
+        header = header.without("user_id")  # the broker would refuse it
+    header = header.without_headers(("CC", "BCC"))
+    most = (frame_max or _UNLIMITED) - _FRAMING - _BEFORE_PROPERTIES
+    others = header.without_headers((FAILURE,))
+    text = failure.to_header(most - len(others.raw) - _FOR_THE_BROKER)
+    header = others if text is None else header.with_header(FAILURE, text)
+    if len(header.raw) > most:
+        raise NotSentError(f"its headers take {len(header.raw)} bytes, a frame has {most}")
+    return Copy(dead_letter.exchange, routing_key, header.raw, received.body)
+
+
+def destination(dead_letter: DeadLetter, exchange: str, routing_key: str) -> str:
+    """Return the routing key of the copy; refuse one that would come back to its own queue."""
+    chosen = routing_key if dead_letter.routing_key is None else dead_letter.routing_key
+    if (dead_letter.exchange, chosen) == (exchange, routing_key):
+        raise NotSentError("it came through that exchange with that routing key, and would again")
+    return chosen
+
+
+def attempt(headers: Mapping[str, object], *, redelivered: bool) -> int:
+    """Return which delivery this is, as far as the broker tells.
+
+    Quorum queues count returns; what another queue counted before counts no more. A classic queue
+    says no more than that there was one before.
+    """
+    if not redelivered:
+        return 1
+    counts = (headers.get(name) for name in ("x-delivery-count", "x-acquired-count"))
+    return 1 + max([1, *(count for count in counts if type(count) is int)])

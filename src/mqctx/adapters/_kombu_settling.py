@@ -1,0 +1,250 @@
+"""Dead-letter the messages of kombu with the reason."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from kombu.message import Message
+from kombu.transport import pyamqp
+
+from mqctx._core.isolation import Arguments
+from mqctx._failures.record import Failure
+from mqctx._failures.recording import Origin
+from mqctx._propagation.propagator import Propagator
+from mqctx.adapters._copy import Received, attempt, copy, destination
+from mqctx.adapters._dead_letter import DeadLetter, as_dead_letter
+from mqctx.adapters._handler import SettleCalls, context_from, headers_of
+from mqctx.adapters._kombu_outbox import Outboxes
+from mqctx.adapters._kombu_properties import property_of
+from mqctx.adapters._kombu_raw import as_received, keep_properties
+from mqctx.adapters._settled import SyncBlock, Then, Waiting, attached, settle_calls
+from mqctx.adapters._settling import NotSentError
+from mqctx.errors import HandlerError
+from mqctx.formats._format import FAILURE
+
+__all__ = ["DeadLetter", "settled", "settler"]
+
+
+class _Delivery:
+    """A message of kombu, and the verbs that settle it."""
+
+    def __init__(self, message: Any, dead_letter: DeadLetter) -> None:
+        self.message = message
+        self._dead_letter = dead_letter
+        self._info: dict[str, Any] = message.delivery_info
+        no_ack = getattr(message.channel, "no_ack_consumers", None) or ()
+        if message.acknowledged or self._info.get("consumer_tag") in no_ack:
+            raise HandlerError(
+                "dead_letter: the message is settled already, or consumed with no_ack; consume "
+                "without it"
+            )
+
+    @property
+    def is_settled(self) -> bool:
+        return bool(self.message.acknowledged)
+
+    def ack(self) -> None:
+        self.message.ack()
+
+    def reject(self) -> None:
+        self.message.reject()
+
+    def requeue(self) -> None:
+        # Where the channel is gone, the broker does it.
+        with suppress(Exception):
+            self.message.requeue()
+
+    def send(self, failure: Failure, then: Then) -> None:
+        try:
+            self._send(failure)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the message must be kept
+            problem: Exception | None = error
+        else:
+            problem = None
+        then(problem)
+
+    def _send(self, failure: Failure) -> None:
+        raise NotImplementedError
+
+
+class AmqpDelivery(_Delivery):
+    """On py-amqp. The copies have a connection of their own."""
+
+    @property
+    def origin(self) -> Origin:
+        return self._received().origin(self._dead_letter.queue)
+
+    @property
+    def has_ended(self) -> bool:
+        channel, tag = self.message.channel, self._info.get("consumer_tag")
+        if channel.connection is None or not channel.is_open:
+            return True
+        return tag is not None and tag not in channel.callbacks
+
+    def _send(self, failure: Failure) -> None:
+        connection = self.message.channel.connection
+        client = self._dead_letter.connection or connection.client
+        outbox = attached(connection, Outboxes).of(client)
+        outbox.send(
+            copy(
+                self._received(),
+                self._dead_letter,
+                failure,
+                user=outbox.user,
+                frame_max=outbox.frame_max(),
+            )
+        )
+
+    def later(self, seconds: float, then: Callable[[], None]) -> None:
+        connection = self.message.channel.connection
+        attached(connection, Waiting).add(seconds, then)
+        if "drain_events" not in vars(connection):
+            _wake_in_time(connection)
+
+    def _received(self) -> Received:
+        properties, body = as_received(self.message)
+        return Received(
+            properties,
+            bytes(body or b""),
+            self._info.get("exchange") or "",
+            self._info.get("routing_key") or "",
+            bool(self._info.get("redelivered")),
+        )
+
+
+class VirtualDelivery(_Delivery):
+    """On Redis, memory and others without confirms: the copy is sent first."""
+
+    @property
+    def origin(self) -> Origin:
+        headers = self.message.headers
+        redelivered = headers.get("redelivered") or self._info.get("redelivered")
+        return Origin(
+            exchange=self._info.get("exchange"),
+            routing_key=self._info.get("routing_key"),
+            queue=self._dead_letter.queue,
+            attempt=attempt(headers, redelivered=bool(redelivered)),
+            earlier=headers.get(FAILURE),
+        )
+
+    @property
+    def has_ended(self) -> bool:
+        return bool(self.message.channel.closed)
+
+    def _send(self, failure: Failure) -> None:
+        message, channel, to = self.message, self.message.channel, self._dead_letter.exchange
+        key = destination(
+            self._dead_letter, self._info.get("exchange") or "", self._info.get("routing_key") or ""
+        )
+        if to and not channel.typeof(to).lookup(channel.get_table(to), to, key, None):
+            raise NotSentError("no queue is bound for it")
+        headers = {k: v for k, v in message.headers.items() if k not in ("CC", "BCC")}
+        headers[FAILURE] = failure.to_header()
+        properties = {k: v for k, v in message.properties.items() if k != "expiration"}
+        properties["delivery_info"] = {}
+        prepared = channel.prepare_message(
+            self._body(),
+            content_type=message.content_type,
+            content_encoding=message.content_encoding,
+            headers=headers,
+            properties=properties,
+        )
+        channel.basic_publish(prepared, to, key)
+
+    def _body(self) -> Any:
+        """Return the body as it was, before kombu decompressed it."""
+        raw = self.message._raw
+        encoding = raw["properties"].get("body_encoding")
+        return self.message.channel.decode_body(raw["body"], encoding) if raw["body"] else ""
+
+    def later(self, seconds: float, then: Callable[[], None]) -> None:
+        attached(self.message.channel.connection, Waiting).add(seconds, then)
+
+
+def _wake_in_time(connection: Any) -> None:
+    """Let `drain_events` take up what waits, as long as something does."""
+    drain_events, waiting = connection.drain_events, attached(connection, Waiting)
+
+    def drain(timeout: float | None = None) -> Any:
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            waiting.run()
+            left = None if end is None else max(0.0, end - time.monotonic())
+            pause = waiting.seconds()
+            if pause is None:
+                connection.__dict__.pop("drain_events", None)
+                return drain_events(timeout=left)
+            try:
+                return drain_events(timeout=pause if left is None else min(pause, left))
+            except TimeoutError:
+                if end is not None and time.monotonic() >= end:
+                    raise
+
+    connection.drain_events = drain
+
+
+class _Block(SyncBlock):
+    """A block that lets messages that are held have another try when it ends."""
+
+    def __exit__(self, *error: Any) -> bool:
+        connection = self.delivery.message.channel.connection
+        swallowed = super().__exit__(*error)
+        if connection is not None:
+            attached(connection, Waiting).run()
+        return swallowed
+
+
+def settled(
+    message: Message,
+    /,
+    *,
+    dead_letter: str | DeadLetter,
+    propagator: Propagator | None = None,
+) -> SyncBlock:
+    """Return a `with` block inside the context of `message` that settles it at its end.
+
+    For `SimpleQueue.get`, `Queue.get` and loops of your own. An `Exception` that is raised in it is
+    dead-lettered and does not leave the block, so that the loop goes on. The code in it must not
+    settle the message.
+
+    Raises:
+        HandlerError: the message is settled already, or its consumer has `no_ack`.
+        ConfigurationError: `dead_letter` cannot work.
+    """
+    return _open(message, as_dead_letter(dead_letter), propagator)
+
+
+def settler(dead_letter: str | DeadLetter, propagator: Propagator | None) -> SettleCalls:
+    """Return what makes handlers settle their messages."""
+    chosen = as_dead_letter(dead_letter)
+
+    def settle(handler: Any, bound: Arguments) -> Any:
+        def open_block(arguments: Arguments, name: str) -> SyncBlock:
+            return _open(_message_in((*arguments, *bound)), chosen, propagator, name)
+
+        return settle_calls(handler, open_block)
+
+    return settle
+
+
+def _message_in(arguments: Arguments) -> Message:
+    for argument in arguments:
+        if isinstance(argument, Message):
+            return argument
+    raise HandlerError("dead_letter: a handler was called without a message")
+
+
+def _open(
+    message: Any,
+    dead_letter: DeadLetter,
+    propagator: Propagator | None,
+    handler: str | None = None,
+) -> SyncBlock:
+    headers = headers_of(message)
+    brought = context_from(headers, propagator, message, property_of)
+    kind = AmqpDelivery if isinstance(message.channel, pyamqp.Channel) else VirtualDelivery
+    return _Block(kind(message, dead_letter), dead_letter, brought, headers, propagator, handler)
+
+
+keep_properties()

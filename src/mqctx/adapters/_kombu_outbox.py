@@ -89,9 +89,21 @@ class Outboxes:
     def __init__(self) -> None:
         self._by_client: dict[int, tuple[Any, Outbox]] = {}
 
-    def of(self, client: Any) -> Outbox:
-        """Return the outbox that sends as this client."""
+    def of(self, client: Any, connection: Any) -> Outbox:
+        """Return the outbox that sends as this client, until the `connection` is closed."""
+        if not self._by_client:
+            self._end_with(connection)
         found = self._by_client.get(id(client))
         if found is None:
             found = self._by_client[id(client)] = client, Outbox(client)
         return found[1]
+
+    def _end_with(self, connection: Any) -> None:
+        collect = connection.collect
+
+        def collect_all() -> None:
+            for _, outbox in self._by_client.values():
+                outbox.close()
+            collect()
+
+        connection.collect = collect_all

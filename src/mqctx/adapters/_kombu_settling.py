@@ -85,7 +85,7 @@ class AmqpDelivery(_Delivery):
     def _send(self, failure: Failure) -> None:
         connection = self.message.channel.connection
         client = self._dead_letter.connection or connection.client
-        outbox = attached(connection, Outboxes).of(client)
+        outbox = attached(connection, Outboxes).of(client, connection)
         outbox.send(
             copy(
                 self._received(),

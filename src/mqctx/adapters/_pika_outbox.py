@@ -1,6 +1,7 @@
 """Channels of their own on which pika sends copies, and learns whether they were confirmed."""
 
 from collections import deque
+from contextlib import suppress
 from typing import Any, Final
 
 from pika import spec
@@ -73,12 +74,16 @@ class CallbackOutbox:
         except AMQPError as error:
             self._answer(error)
 
+    # If the channel is closing when pika calls one of these, `_on_close` will answer.
+
     def _on_open(self, channel: Any) -> None:
         channel.add_on_return_callback(self._on_return)
-        channel.confirm_delivery(self._on_confirm, callback=self._on_selected)
+        with suppress(AMQPError):
+            channel.confirm_delivery(self._on_confirm, callback=self._on_selected)
 
     def _on_selected(self, _: object) -> None:
-        self._publish()
+        with suppress(AMQPError):
+            self._publish()
 
     def _publish(self) -> None:
         what, _ = self._waiting[0]
@@ -99,7 +104,8 @@ class CallbackOutbox:
 
     def _too_late(self) -> None:
         self._timer = None
-        self._channel.close(reply_text=_NOT_IN_TIME)
+        with suppress(AMQPError):
+            self._channel.close(reply_text=_NOT_IN_TIME)
 
     def _on_close(self, _: Any, reason: Exception) -> None:
         self._channel = None

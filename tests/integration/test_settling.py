@@ -1,0 +1,305 @@
+"""Messages that mqctx settles: what becomes of each, on a real broker."""
+
+import json
+import logging
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import mqctx
+from mqctx._amqp.content_header import ContentHeader
+from mqctx._amqp.field_table import entries
+from mqctx.adapters._dead_letter import DeadLetter
+from mqctx.adapters.pika import publish
+
+from .settling import WAYS, Bench, Consume, as_bytes, bench
+
+HANDLERS = [name for name in WAYS if not name.endswith("block")]
+URL = "amqp://orders:hunter2@rabbit/"
+
+
+@pytest.fixture
+def orders(amqp_url: str) -> Iterator[Bench]:
+    with bench(amqp_url) as made:
+        yield made
+
+
+@pytest.fixture(params=WAYS)
+def consume(request: pytest.FixtureRequest) -> Consume:
+    return WAYS[request.param]
+
+
+@pytest.fixture(params=HANDLERS)
+def consume_by_handler(request: pytest.FixtureRequest) -> Consume:
+    return WAYS[request.param]
+
+
+def fail(body: bytes, ack: object = None) -> None:
+    mqctx.bind(step="billing", tenant="acme")
+    raise ValueError(f"{body.decode()}: no {URL}")
+
+
+def failed(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """Return what was logged of failures as an error."""
+    records = [each for each in caplog.records if each.name == "mqctx.failures"]
+    return [each for each in records if each.levelno == logging.ERROR]
+
+
+def test_each_message_is_settled_by_what_its_handler_did(
+    amqp_url: str, orders: Bench, consume: Consume, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It returns, raises, acknowledges by itself, raises after that; the consumer goes on."""
+    orders.bind()
+    seen: list[bytes] = []
+    contexts: list[Any] = []
+
+    def handle(body: bytes, ack: Callable[[], Any]) -> Any:
+        seen.append(body)
+        contexts.append(mqctx.current())
+        if body == b"raises":
+            fail(body)
+        return ack() if body == b"acks" else None
+
+    with mqctx.scope(tenant="acme", request_id="r-1"):
+        for body in (b"returns", b"raises", b"acks", b"last"):
+            publish(orders.channel, "", orders.queue, body, None, True)
+
+    def done() -> bool:
+        return len(seen) == 4 and orders.dead_count() == 1
+
+    consume(amqp_url, orders.queue, handle, done, orders.exchange)
+    assert seen == [b"returns", b"raises", b"acks", b"last"]
+    assert contexts == [{"tenant": "acme", "request_id": "r-1"}] * 4
+    dead = orders.take_dead()
+    failure = dead.failure
+    assert (dead.body, json.loads(dead.headers["mqctx"])["tenant"]) == (b"raises", "acme")
+    assert (failure.type, failure.message) == (
+        "ValueError",
+        "raises: no amqp://orders:***@rabbit/",
+    )
+    assert failure.handler is not None
+    assert failure.handler.endswith(".on_message")
+    assert (failure.failures, failure.attempt) == (1, 1)
+    assert (failure.exchange, failure.routing_key) == ("", orders.queue)
+    assert failure.bound == {"step": "billing"}
+    assert (orders.left(), orders.dead_count()) == (0, 0)
+    told = [str(each.exc_info[1]) for each in failed(caplog) if each.exc_info]
+    assert len(told) == 2
+    assert "hunter2" in told[0]
+    assert "settled its message by itself" in told[1]
+
+
+FAULTS = {
+    "no such exchange": lambda _: None,
+    "no right": lambda orders: orders.channel.exchange_declare(
+        orders.exchange, "fanout", internal=True
+    ),
+    "not routed": lambda orders: orders.channel.exchange_declare(orders.exchange, "fanout"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_message_is_held_until_its_copy_can_be_sent(
+    amqp_url: str,
+    orders: Bench,
+    consume: Consume,
+    fault: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The consumer goes on meanwhile, and no handler sees the message again."""
+    FAULTS[fault](orders)
+    orders.publish(b"first", b"second")
+    seen: list[bytes] = []
+
+    def handle(body: bytes, _: object) -> None:
+        seen.append(body)
+        if body == b"first":
+            fail(body)
+        elif body == b"second":
+            assert (orders.left(), orders.dead_count()) == (0, 0)
+            orders.channel.exchange_delete(orders.exchange)
+            orders.bind()
+
+    def done() -> bool:
+        if len(seen) == 2 and "block" in str(consume):
+            orders.publish(b"more")  # a loop that blocks tries again when a later block ends
+        return orders.dead_count() == 1
+
+    consume(amqp_url, orders.queue, handle, done, orders.exchange)
+    assert set(seen) - {b"more"} == {b"first", b"second"}
+    assert seen.count(b"first") == 1
+    assert orders.take_dead().body == b"first"
+    assert len(failed(caplog)) == 1
+
+
+def test_a_message_that_is_held_comes_back_when_its_consumer_ends(
+    amqp_url: str, orders: Bench, consume_by_handler: Consume
+) -> None:
+    orders.publish(b"first")
+    seen: list[bytes] = []
+
+    def handle(body: bytes, _: object) -> None:
+        seen.append(body)
+        fail(body)
+
+    consume_by_handler(amqp_url, orders.queue, handle, lambda: bool(seen), orders.exchange)
+    assert orders.take_back().body == b"first"
+    assert seen == [b"first"]
+    assert (orders.left(), orders.dead_count()) == (0, 0)
+
+
+def test_a_message_is_rejected_if_asked_where_its_copy_cannot_be_sent(
+    amqp_url: str, orders: Bench, consume_by_handler: Consume
+) -> None:
+    """Its queue has a dead-letter exchange of its own."""
+    orders.publish(b"first")
+    dead_letter = DeadLetter(orders.exchange, fallback="reject")
+    consume_by_handler(amqp_url, orders.queue, fail, lambda: orders.dead_count() == 1, dead_letter)
+    dead = orders.take_dead()
+    assert (dead.body, dead.headers["x-death"][0]["reason"]) == (b"first", "rejected")
+    assert "mqctx-failure" not in dead.headers
+
+
+def every_type() -> bytes:
+    """Return properties with a table of all types, and integers as no client would write them."""
+    values = {
+        "bool": b"t\1",
+        "int8": b"b\xff",
+        "uint8": b"B\xff",
+        "int16": b"s\xff\xfe",
+        "uint16": b"u\xff\xfe",
+        "int32": b"I\0\0\0\1",
+        "uint32": b"i\xff\0\0\1",
+        "int64": b"l\0\0\0\0\0\0\0\1",
+        "float": b"f" + struct.pack(">f", 1.5),
+        "double": b"d" + struct.pack(">d", 2.5),
+        "decimal": b"D\2\0\0\0\x7b",
+        "text": b"S\0\0\0\2\xc3\xa9",
+        "bytes": b"x\0\0\0\2\xff\xfe",
+        "time": b"T\0\0\0\0\x65\x53\xf1\0",
+        "nothing": b"V",
+        "array": b"A\0\0\0\4t\1b\1",
+        "table": b"F\0\0\0\4\1at\1",
+    }
+    table = b"".join(bytes([len(name)]) + name.encode() + value for name, value in values.items())
+    headers = struct.pack(">I", len(table)) + table
+    # Content type and encoding, headers, delivery mode, priority, expiration, id, timestamp.
+    flags = (
+        (1 << 15) | (1 << 14) | (1 << 13) | (1 << 12) | (1 << 11) | (1 << 8) | (1 << 7) | (1 << 6)
+    )
+    return (
+        struct.pack(">H", flags)
+        + b"\x10application/data"
+        + b"\6binary"
+        + headers
+        + b"\2\0"
+        + b"\x0560000"
+        + b"\3m-1"
+        + struct.pack(">Q", 1_700_000_000)
+    )
+
+
+def sorted_bytes(header: ContentHeader) -> tuple[bytes, set[bytes]]:
+    """Return all but the table, and the entries of that, which RabbitMQ 4 sorts by name."""
+    start = header.raw.index(b"binary") + len(b"binary")
+    end = start + 4 + int.from_bytes(header.raw[start : start + 4])
+    found = {header.raw[each.start : each.end] for each in entries(header.raw, start + 4, end)}
+    return header.raw[:start] + header.raw[end:], found
+
+
+def test_a_copy_is_the_message_byte_for_byte(
+    amqp_url: str, orders: Bench, consume: Consume
+) -> None:
+    """All types, a body of several frames; of the properties, only expiration goes."""
+    orders.bind()
+    before, body = every_type(), b"\0\xff" * 100_000
+    orders.publish(body, b"bare", properties=as_bytes(before))
+    orders.publish(b"", properties=as_bytes(b"\0\0"))
+    consume(
+        amqp_url, orders.queue, lambda *_: 1 / 0, lambda: orders.dead_count() == 3, orders.exchange
+    )
+    dead = orders.take_dead()
+    assert dead.body == body
+    expected = ContentHeader(before).without("expiration")
+    assert sorted_bytes(ContentHeader(dead.properties).without_headers(["mqctx-failure"])) == (
+        sorted_bytes(expected)
+    )
+    assert orders.take_dead().body == b"bare"
+    bare = orders.take_dead()
+    assert bare.body == b""
+    assert ContentHeader(bare.properties).names == ("headers",)
+    assert list(bare.headers) == ["mqctx-failure"]
+
+
+def test_a_failure_with_a_text_of_ten_megabytes_stays_within_its_limit(
+    amqp_url: str, orders: Bench, consume_by_handler: Consume
+) -> None:
+    orders.bind()
+    orders.publish(b"1")
+
+    def handle(*_: object) -> None:
+        raise ValueError(f"{URL} " + "x" * 10_000_000)
+
+    dead_letter = DeadLetter(orders.exchange, traceback=True, queue="orders")
+    consume_by_handler(
+        amqp_url, orders.queue, handle, lambda: orders.dead_count() == 1, dead_letter
+    )
+    dead = orders.take_dead()
+    text = dead.headers["mqctx-failure"]
+    assert len("mqctx-failure") + len(text) + 6 <= 10_240
+    assert "hunter2" not in text
+    assert dead.failure.traceback is not None
+    assert "in handle" in dead.failure.traceback
+    assert dead.failure.queue == "orders"
+
+
+def test_a_quorum_queue_tells_how_often_it_delivered(amqp_url: str) -> None:
+    with bench(amqp_url, **{"x-queue-type": "quorum"}) as orders:
+        orders.bind()
+        orders.publish(b"1")
+        for _ in range(2):
+            method, _properties, _body = None, None, None
+            while method is None:
+                method, _properties, _body = orders.channel.basic_get(orders.queue)
+            orders.channel.basic_reject(method.delivery_tag, requeue=True)
+        WAYS["pika"](
+            amqp_url, orders.queue, fail, lambda: orders.dead_count() == 1, orders.exchange
+        )
+        assert orders.take_dead().failure.attempt == 3
+
+
+def test_a_second_failure_counts_on(amqp_url: str, orders: Bench) -> None:
+    orders.bind()
+    orders.publish(b"1")
+    for count in (1, 2):
+        WAYS["pika"](
+            amqp_url, orders.queue, fail, lambda: orders.dead_count() == 1, orders.exchange
+        )
+        dead = orders.take_dead()
+        assert dead.failure.failures == count
+        orders.publish(dead.body, properties=as_bytes(dead.properties))
+
+
+def test_no_other_handler_runs_while_a_copy_is_sent(
+    amqp_url: str, orders: Bench, consume_by_handler: Consume
+) -> None:
+    orders.bind()
+    orders.publish(*[b"%d" % number for number in range(20)])
+    depth = threading.local()
+    deepest: list[int] = []
+
+    def handle(body: bytes, _: object) -> None:
+        depth.now = getattr(depth, "now", 0) + 1
+        deepest.append(depth.now)
+        try:
+            fail(body)
+        finally:
+            depth.now -= 1
+
+    consume_by_handler(
+        amqp_url, orders.queue, handle, lambda: orders.dead_count() == 20, orders.exchange
+    )
+    assert deepest == [1] * 20

@@ -21,7 +21,7 @@ def made(folder: Path, events: Iterable[Json], about: Json | None = None) -> Pat
     with journeys_page(path) as page:
         for event in events:
             page.add(event)
-        page.about = about or {}
+        page.add({"kind": "summary", **(about or {})})
     return path
 
 

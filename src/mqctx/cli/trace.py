@@ -1,8 +1,12 @@
 """The command `mqctx trace`."""
 
+from pathlib import Path
+
 import click
 
 from mqctx.cli._looking.options import Options, common_options
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("trace", short_help="See what becomes of each request in the broker, live.")
@@ -22,6 +26,18 @@ from mqctx.cli._looking.options import Options, common_options
     show_default=True,
     help="How many events RabbitMQ keeps for us; it drops the oldest ones beyond.",
 )
+@click.option(
+    "--html", metavar="FILE", type=_FILE, help="Write a page, too, which any browser opens."
+)
+@click.option(
+    "--otlp", metavar="FILE", type=_FILE, help="Write OTLP JSON, too, which Jaeger's page opens."
+)
+@click.option(
+    "--chrome",
+    metavar="FILE",
+    type=_FILE,
+    help="Write a Chrome trace, too, which Perfetto and speedscope open.",
+)
 @click.option("--tap", metavar="EXCHANGE", help="Watch one exchange; needs no administrator.")
 @click.option("--routing-key", metavar="K", help="With --tap: what to bind with, instead of #.")
 @click.option("--off", is_flag=True, help="Turn off what a trace that was killed has left on.")
@@ -32,6 +48,9 @@ def trace(
     seconds: float | None,
     by: str,
     buffer: int,
+    html: Path | None,
+    otlp: Path | None,
+    chrome: Path | None,
     tap: str | None,
     routing_key: str | None,
     off: bool,
@@ -42,7 +61,7 @@ def trace(
     SIGTERM; what is known is printed then. With --where, a journey is shown if one of its messages
     fits.
     """
-    from mqctx.cli._tracing import run  # noqa: PLC0415 - it loads pika and httpx
+    from mqctx.cli._tracing import files, run  # noqa: PLC0415 - it loads pika and httpx
     from mqctx.inspection._journeys._tracer import Settings  # noqa: PLC0415 - so does this
 
     if off:
@@ -53,4 +72,4 @@ def trace(
     if routing_key is not None and tap is None:
         raise click.UsageError("--routing-key goes with --tap EXCHANGE")
     settings = Settings(by=by, buffer=buffer, seconds=seconds, tap=tap, routing_key=routing_key)
-    run.trace(options, settings)
+    run.trace(options, settings, files.files_of(html, otlp, chrome))

@@ -100,8 +100,9 @@ def trace(
             )
             for view in views:
                 view.finish(summary)
-        if not is_whole:
-            leave(COULD_NOT)
+    # The files are in place, whichever way it ends.
+    if not is_whole:
+        leave(COULD_NOT)
 
 
 def repair(options: Options) -> None:

@@ -1,6 +1,5 @@
 """Writes a page object by object, and puts it in place once it is whole."""
 
-import secrets
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TextIO
 
 from mqctx.inspection._pages._data import encoded
 from mqctx.inspection._pages._shell import shell
+from mqctx.inspection._whole_file import replacing
 
 # The page parses its data block by block, and shows the first ones before it has read the last.
 _BLOCK = 500_000
@@ -57,7 +57,7 @@ def dead_letters_page(path: Path) -> AbstractContextManager[Page]:
 
 
 def journeys_page(path: Path) -> AbstractContextManager[Page]:
-    """Write the page of what `mqctx trace` saw; `about` is its summary.
+    """Write the page of what `mqctx trace` saw, the summary of which is one more object.
 
     The file is replaced when the block ends; an exception in the block leaves it as it was.
 
@@ -70,29 +70,10 @@ def journeys_page(path: Path) -> AbstractContextManager[Page]:
 @contextmanager
 def _page(path: Path, name: str, title: str) -> Generator[Page]:
     head, tail = shell(name, title)
-    with _replacing(path) as file:
+    with replacing(path) as file:
         file.write(head)
         page = Page(file)
         yield page
         page.end_block()
         file.write(f'<script type="application/json" id="about">{encoded(page.about)}</script>\n')
         file.write(tail)
-
-
-@contextmanager
-def _replacing(path: Path) -> Generator[TextIO]:
-    target = path.resolve()
-    # A device would be replaced by a file, too: whoever may do that should not by mistake.
-    if target.exists() and not target.is_file():
-        raise OSError(f"{path} is no file")
-    draft = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}")
-    try:
-        file = draft.open("x", encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    try:
-        with file:
-            yield file
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)

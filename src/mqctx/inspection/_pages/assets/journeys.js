@@ -1,6 +1,7 @@
 // The page of `mqctx trace`: a list of journeys, each of which unfolds to its waterfall.
 
-const [events, about] = load();
+const [events] = load();
+const about = events.find((event) => event.kind === "summary") ?? {};
 const MARKS = {
   inferred: "Joined by inference, not by proof",
   clash: "Times contradict each other: earlier than what caused it",
@@ -195,8 +196,13 @@ function tagged(text, one, start, all) {
   const room = all * (matchMedia("(max-width: 46rem)").matches ? 0.45 : 0.25);
   if (all - to > room) tag.style.left = part(to, all);
   else if (from > room) tag.style.right = part(all - from, all);
-  else if (one.wait > one.handled) { tag.style.left = part(from, all); tag.classList.add("over"); } else tag.style.right = "0";
-  tag.classList.toggle("inside", tag.style.right === "0px");
+  else if (one.wait > Math.max(one.handled, one.atLeast ?? 0)) {
+    tag.style.left = part(from, all);
+    tag.classList.add("over");
+  } else {
+    tag.style.right = "0";
+    tag.classList.toggle("inside", one.handled > 0);
+  }
   return tag;
 }
 

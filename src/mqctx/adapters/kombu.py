@@ -197,7 +197,7 @@ def _around_publish(original: Method) -> Method:
         elif may_carry(given):
             propagator = _instrumentation.propagator_for(_owners(self))
             if propagator is not None:
-                inject, trim = propagator.inject_into, _replies.get() or _is_reply(options)
+                inject, trim = propagator.inject_into, _is_reply(options)
                 options["headers"] = inject(given, options, _set_property, trim=trim)
         return original(self, body, *args, **options)
 
@@ -205,8 +205,13 @@ def _around_publish(original: Method) -> Method:
 
 
 def _is_reply(options: KeywordArguments) -> bool:
-    """Whether a message answers one and asks for no answer, as the results of Celery's RPC do."""
-    return options.get("correlation_id") is not None and not options.get("reply_to")
+    """Whether a message answers one and asks for no answer, as the results of Celery's RPC do.
+
+    Or a mailbox publishes it. Either way an error would be lost.
+    """
+    return _replies.get() or (
+        options.get("correlation_id") is not None and not options.get("reply_to")
+    )
 
 
 def _around_reply(original: Method) -> Method:

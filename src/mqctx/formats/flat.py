@@ -144,8 +144,11 @@ def _check_header(_: str, header: str) -> None:
 
 def _check_room(headers: Mapping[str, str], written: Mapping[str, str]) -> None:
     """Raise `OversizeError` if a property has no room for its value."""
-    of_properties = [(name, header) for name, header in headers.items() if header in _PROPERTIES]
-    names = [name for name, h in of_properties if len(written.get(h, "")) > _MAX_PROPERTY]
+    names = [
+        name
+        for name, header in headers.items()
+        if header in _PROPERTIES and len(written.get(header, "")) > _MAX_PROPERTY
+    ]
     if names:
         raise OversizeError(
             f"{', '.join(names)}: an AMQP property has room for {_MAX_PROPERTY} bytes; "

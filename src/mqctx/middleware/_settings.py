@@ -139,15 +139,17 @@ def checked_quiet_paths(given: object) -> Callable[[str], bool]:
     """Return the test for a path, as in the URL, that is one of `quiet_paths`."""
     paths = checked_entries("quiet_paths", given, _PATHS_MEANT)
     for path in paths:
-        exact = path.removesuffix("*")
-        as_in_url = quote(exact, PATH_SAFE + "%")
-        legal = exact.startswith("/") and "*" not in exact and as_in_url == exact
-        if not legal and path != "*":
+        if path != "*" and not _begins_path(path.removesuffix("*")):
             raise ConfigurationError(
                 f"quiet_paths: no path is {path!r}; expected {_PATHS_MEANT}, as in the URL "
                 "without its query, a `*` at the end only"
             )
     return any_of(paths)
+
+
+def _begins_path(text: str) -> bool:
+    """Tell whether a path may begin so, as it stands in a URL."""
+    return text.startswith("/") and "*" not in text and quote(text, PATH_SAFE + "%") == text
 
 
 def _refuse_reserved(setting: str, names: Collection[str], reserved: Collection[str]) -> None:

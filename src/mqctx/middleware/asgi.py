@@ -57,9 +57,8 @@ class ContextMiddleware:
         if server_of is None or UNDER_WAY in scope or _is_handed_on(scope):
             await self.app(scope, receive, send)
             return
-        client = scope.get("client")
         found = _headers(scope, self._wanted)
-        request = self._builder.build(found, *_target(scope), client[0] if client else None)
+        request = self._builder.build(found, *_target(scope), _client_address(scope))
         id_header = None if request.id is None else (self._id_key, request.id.encode())
         server = server_of(request, id_header, receive, send, Surroundings())
         # A run, not a scope: some servers call the application in a task that others use too.
@@ -87,6 +86,11 @@ class ContextMiddleware:
 def _target(scope: Any) -> tuple[str, bytes]:
     """Return method and path. The request that opens a websocket is a GET (RFC 6455 4.1)."""
     return scope.get("method", "GET"), scope["path"].encode(errors="replace")
+
+
+def _client_address(scope: Any) -> str | None:
+    client = scope.get("client")  # none on a Unix socket
+    return client[0] if client else None
 
 
 def _is_handed_on(scope: Any) -> bool:

@@ -99,6 +99,18 @@ def test_a_key_that_stands_twice_goes_twice_and_is_replaced_by_one() -> None:
     assert twice.with_header("a", "x") == with_table([("a", ("S", "x")), ("b", ("V", None))])
 
 
+def test_headers_are_sorted_by_their_keys_and_the_rest_stays() -> None:
+    pairs = sorted(EVERY_TYPE, key=lambda pair: pair[0])
+    before = ContentHeader(with_table(reversed(EVERY_TYPE)).raw + b"rest")
+    assert before.with_sorted_headers().raw == with_table(pairs).raw + b"rest"
+    assert header({}).with_sorted_headers() == header({})
+
+
+def test_several_texts_are_an_array() -> None:
+    changed = with_table([]).with_header("BCC", ["a", "\udcff"])
+    assert changed == with_table([("BCC", ("A", [("S", "a"), ("S", b"\xff")]))])
+
+
 def test_what_comes_before_the_break_of_a_table_can_be_changed() -> None:
     rest = b"\x01bS\0\0\xff\xff"
     broken = ContentHeader(pack(">H", 0x2000) + sized(entry("a", ("I", 1)) + rest))

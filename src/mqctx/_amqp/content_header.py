@@ -3,7 +3,7 @@
 A client that decodes a header and encodes it again changes it: pika sends the number 1.5 on as 1.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from struct import Struct
 from typing import Final
 
@@ -106,11 +106,13 @@ class ContentHeader:
                 header = header._with_table_part(start, end, b"")
         return header
 
-    def with_header(self, name: str, text: str) -> "ContentHeader":
-        """Return one with a header of text, in the place of one of this name, else as the last."""
-        value = text.encode()
+    def with_header(self, name: str, value: str | Sequence[str]) -> "ContentHeader":
+        """Return one with a header of text, or of several, in the place of one of this name.
+
+        Where there is none, it comes last. Lone surrogates stand for bytes that are not UTF-8.
+        """
         key = name.encode()
-        entry = bytes([len(key)]) + key + b"S" + _SIZE.pack(len(value)) + value
+        entry = bytes([len(key)]) + key + _encoded(value)
         header = self if "headers" in self._spans else self._with_empty_table()
         places = [(start, end) for found, start, end in header._keys() if found == key]
         for start, end in reversed(places[1:]):
@@ -118,6 +120,14 @@ class ContentHeader:
         at = header._spans["headers"][1]
         start, end = places[0] if places else (at, at)
         return header._with_table_part(start, end, entry)
+
+    def with_sorted_headers(self) -> "ContentHeader":
+        """Return one whose table of headers is in the order of its keys, as RabbitMQ writes it."""
+        keys = list(self._keys())
+        if not keys:
+            return self
+        table = b"".join(self.raw[start:end] for _, start, end in sorted(keys))
+        return self._with_table_part(keys[0][1], keys[-1][2], table)
 
     @property
     def _flags(self) -> int:
@@ -145,6 +155,14 @@ class ContentHeader:
         size = _SIZE.pack(stop - at - 4 - (end - start) + len(part))
         before = self.raw[:at] + size + self.raw[at + 4 : start]
         return ContentHeader(before + part + self.raw[end:])
+
+
+def _encoded(value: str | Sequence[str]) -> bytes:
+    if isinstance(value, str):
+        text = value.encode(errors="surrogateescape")
+        return b"S" + _SIZE.pack(len(text)) + text
+    array = b"".join(map(_encoded, value))
+    return b"A" + _SIZE.pack(len(array)) + array
 
 
 _LAYOUT_BEFORE_HEADERS: Final = ("content_type", "content_encoding")

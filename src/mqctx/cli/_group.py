@@ -4,6 +4,7 @@ import click
 
 from mqctx.cli.demo import demo
 from mqctx.cli.inspect import inspect
+from mqctx.cli.redrive import redrive
 from mqctx.cli.trace import trace
 
 
@@ -16,3 +17,4 @@ def commands() -> None:
 commands.add_command(demo)
 commands.add_command(inspect)
 commands.add_command(trace)
+commands.add_command(redrive)

@@ -49,11 +49,15 @@ class Look:
         self._contexts = contexts
 
     def __iter__(self) -> Iterator[Message]:
-        for delivery in self._reader.deliveries():
-            message = read_message(self.queue, self.looked, delivery, self._contexts)
+        for message in self.messages():
             if self.rescue is not None:
-                self.rescue.take(delivery)
+                self.rescue.take(message)
             yield message
+
+    def messages(self) -> Iterator[Message]:
+        """Yield the messages, and copy none of them to the queue's end: that is yours to do."""
+        for delivery in self._reader.deliveries():
+            yield read_message(self.queue, self.looked, delivery, self._contexts)
 
     @property
     def queue(self) -> str:
@@ -97,6 +101,10 @@ class Look:
     def acknowledge(self, message: Message) -> None:
         """Take a message off the queue. It is lost, unless a copy of it is somewhere else."""
         self._reader.channel.acknowledge(message.tag)
+
+    def settle(self) -> None:
+        """Wait until RabbitMQ has taken off the queue what was acknowledged."""
+        self._reader.channel.ready()
 
     def close(self) -> None:
         """Put all back.
@@ -158,6 +166,11 @@ class Inspector:
     def is_lost(self) -> bool:
         """Whether the connection is closed."""
         return bool(self.connection.is_closed)
+
+    @property
+    def has_management(self) -> bool:
+        """Whether the management API can be asked."""
+        return self._problem is None
 
     def _management_problem(self) -> str | None:
         """Return why the management API cannot be asked, None if it can."""

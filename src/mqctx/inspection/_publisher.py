@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from pika import spec
 from pika.adapters.blocking_connection import BlockingConnection
@@ -11,6 +11,9 @@ from mqctx._amqp.content_header import ContentHeader
 
 from ._connection import name_of
 from ._wire import RawProperties
+
+_BESIDE_HEADER: Final = 12
+"""Bytes of a header frame that are no properties: a class, a weight, the size of the body."""
 
 
 class Fate(Enum):
@@ -41,7 +44,7 @@ class Outcome:
 class _Sent:
     exchange: str
     routing_key: str
-    raw: bytes
+    header: ContentHeader
     body: bytes
 
     def is_like(self, address: tuple[str | bytes, str | bytes], body: bytes) -> bool:
@@ -70,11 +73,16 @@ class Publisher:
         """How many messages the broker has not answered for."""
         return len(self._outstanding)
 
+    @property
+    def most_header(self) -> int:
+        """The most bytes of a header: it has to fit into one frame."""
+        return int(self._connection._impl._body_max_length) - _BESIDE_HEADER
+
     def send(self, exchange: str, routing_key: str, header: ContentHeader, body: bytes) -> int:
         """Publish, without waiting, and return the number under which `outcomes` speaks of it."""
         channel = self._channel or self._open_channel()
         self._last += 1
-        self._outstanding[self._last] = _Sent(exchange, routing_key, header.raw, body)
+        self._outstanding[self._last] = _Sent(exchange, routing_key, header, body)
         method = spec.Basic.Publish(  # type: ignore[no-untyped-call] # generated code of pika's
             exchange=_as_wire(exchange), routing_key=_as_wire(routing_key), mandatory=True
         )
@@ -128,7 +136,8 @@ class Publisher:
         """Find the message that came back. Its confirmation follows, for which it need not wait."""
         address = method.exchange, method.routing_key
         same = [n for n, sent in self._outstanding.items() if sent.is_like(address, body)]
-        exactly = [n for n in same if self._outstanding[n].raw == properties.header.raw]
+        returned = _comparable(properties.header)
+        exactly = [n for n in same if _comparable(self._outstanding[n].header) == returned]
         found = [n for n in exactly if n not in self._returned] or same
         fate = Fate.UNROUTED if exactly or len(same) == 1 else Fate.UNKNOWN
         for number in found[:1] if fate is Fate.UNROUTED else same:
@@ -146,6 +155,11 @@ class Publisher:
         if not self._outcomes:
             self._connection.call_later(0, _wake)  # ends the wait in `outcomes`
         self._outcomes.append(outcome)
+
+
+def _comparable(header: ContentHeader) -> ContentHeader:
+    """Return a header as it comes back: RabbitMQ sorts it, and removes BCC."""
+    return header.without_headers(("BCC",)).with_sorted_headers()
 
 
 def _wake() -> None:

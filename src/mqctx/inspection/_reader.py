@@ -104,7 +104,8 @@ class QueueChannel:
         """Close the channel."""
         if self._channel.is_open:
             self._channel.close()
-            self._connection.process_data_events(0)
+            while not self._channel.is_closed:  # pika cannot close a connection meanwhile
+                self._connection.process_data_events(_TICK)
 
     def wait(self, seconds: float = _TICK) -> None:
         """Let the connection work until `wake` is called, or for so long.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from mqctx.inspection._connection import Delivery
+from mqctx.inspection._message import Message
 from mqctx.inspection._publisher import Fate, Publisher
 from mqctx.inspection._reader import QueueChannel
 
@@ -44,7 +45,7 @@ class Rescue:
         self.copied = 0
         self.kept: list[Kept] = []
 
-    def take(self, delivery: Delivery) -> None:
+    def take(self, delivery: Delivery | Message) -> None:
         """Send a copy of a message, and take off the queue whatever was confirmed by now.
 
         Raises:

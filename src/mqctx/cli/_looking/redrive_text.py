@@ -1,0 +1,115 @@
+"""A plan, and what came of it, as text."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from rich.table import Table
+
+from mqctx.cli._looking.text import escaped, number
+from mqctx.inspection._redrive_result import Leg, Result
+from mqctx.inspection._ways import Way
+
+__all__ = ["notes_of", "outcome_of", "plan_table", "title_of"]
+
+_MOST_NAMES: Final = 10
+
+
+def title_of(result: Result, *, is_done: bool) -> str:
+    """Return the line above a plan, or above what came of it."""
+    go, stay = ("were sent", "stay") if is_done else ("would go", "would stay")
+    text = f"{number(result.there)} messages in {escaped(result.queue)}"
+    if result.chosen != result.there:
+        text += f", {number(result.chosen)} chosen"
+    text += f": {number(result.sent)} {go}, {number(result.kept)} {stay}"
+    return f"{text}  run {result.run}" if is_done else text
+
+
+def outcome_of(result: Result) -> str:
+    """Return what was done, in a line."""
+    twice = f", and {len(result.twice)} perhaps twice" if result.twice else ""
+    return (
+        f"{number(result.sent)} were sent{twice}; all others are in place. "
+        f"The header mqctx-redrive of what was sent has the run {result.run}"
+    )
+
+
+def plan_table(result: Result) -> Table:
+    """Return a table of where the messages go."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("to", overflow="fold", style="cyan")
+    table.add_column("messages", justify="right", no_wrap=True)
+    for title in ("through", "a copy also to", "a second failure ends in"):
+        table.add_column(title, overflow="fold")
+    for leg in result.legs.values():
+        way = leg.way
+        table.add_row(
+            escaped(way.queue or "wherever that leads"),
+            number(leg.messages),
+            _through(leg),
+            _queues(way.also, nobody="nobody"),
+            _second(way),
+        )
+    return table
+
+
+def _through(leg: Leg) -> str:
+    way = leg.way
+    keys = ", ".join(map(escaped, leg.routing_keys)) + (", ..." if leg.has_more_keys else "")
+    if way.exchange:
+        return f"exchange {escaped(way.exchange)}, key {keys}"
+    if way.is_by_bcc:
+        return f"straight to the queue, with its old key {keys}"
+    return f"straight to the queue, key {keys}"
+
+
+def _queues(names: Sequence[str] | None, *, nobody: str) -> str:
+    if names is None:
+        return "unknown"
+    return ", ".join(map(escaped, names)) or nobody
+
+
+def _second(way: Way) -> str:
+    if way.queue is None or way.second is None:
+        return "unknown"
+    if way.dead_letter_exchange is None:
+        return "no dead-letter exchange: dropped, unless its handler does otherwise"
+    through = escaped(way.dead_letter_exchange)
+    return _queues(way.second, nobody=f"nothing: {through} has no queue for it, so it is LOST")
+
+
+def notes_of(result: Result) -> Iterator[str]:
+    """Yield what is to be said beside the table."""
+    if result.removed:
+        told = {name: n for name, n in sorted(result.removed.items()) if not _is_of_x_death(name)}
+        yield "goes away: " + ", ".join(f"{name} ({number(n)})" for name, n in told.items())
+    for reason, stayed in result.stayed.items():
+        yield f"stays: {number(stayed.messages)}, {escaped(reason)}: {_names(stayed.names)}"
+    for run in result.interrupted:
+        yield (
+            f"the run {run.run}, begun at {run.at}, has not ended: unless it is still under way, "
+            f"{len(run.messages)} messages may have been sent by it and not taken off the queue"
+        )
+    if result.again:
+        yield f"of these, {number(len(result.again))} are chosen again: {_names(result.again)}"
+    if result.twice:
+        yield f"sent twice, perhaps: {number(len(result.twice))}: {_names(result.twice)}"
+    if result.copied:
+        yield f"{number(result.copied)} others were copied to the queue's end"
+    if result.came_back is not None:
+        yield from _came_back(result, result.came_back)
+
+
+def _is_of_x_death(name: str) -> bool:
+    return name.startswith(("x-first-death-", "x-last-death-"))
+
+
+def _came_back(result: Result, told: Counter[str]) -> Iterator[str]:
+    yield f"came back: {number(sum(told.values()))} of {number(result.sent)}"
+    for reason, count in sorted(told.items(), key=lambda each: -each[1]):
+        yield f"  {number(count)}  {escaped(reason)}"
+
+
+def _names(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > _MOST_NAMES else ""
+    return ", ".join(map(escaped, names[:_MOST_NAMES])) + more

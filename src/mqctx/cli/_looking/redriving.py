@@ -1,0 +1,104 @@
+"""What `mqctx redrive` does: show a plan, or carry it out, and end the program accordingly."""
+
+import contextlib
+
+import msgspec
+
+from mqctx.cli._looking.connect import connected
+from mqctx.cli._looking.exits import INTERRUPTED, SOME_STAYED, Interruption, exits, leave, say
+from mqctx.cli._looking.options import Options
+from mqctx.cli._looking.redrive_text import notes_of, outcome_of, plan_table, title_of
+from mqctx.cli._looking.screen import Results, progress
+from mqctx.inspection import Inspector
+from mqctx.inspection._redrive import Redrive
+from mqctx.inspection._redrive_result import Result
+from mqctx.inspection._redrive_watch import came_back
+from mqctx.inspection._ways import Origin
+
+__all__ = ["Wishes", "redrive"]
+
+_NOTHING_SENT = "Nothing was changed. Add --yes to send them, and --limit 1 to try one first"
+
+
+class Wishes(msgspec.Struct, frozen=True):
+    """The options that only this command has."""
+
+    to: str | None = None
+    exchange: str | None = None
+    routing_key: str | None = None
+    rate: float | None = None
+    watch: float | None = None
+    rescue: bool = False
+    yes: bool = False
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where all messages go; None for wherever each came from."""
+        if self.to is None and self.exchange is None:
+            return None
+        return Origin(self.to, self.exchange, self.routing_key, "option")
+
+
+def redrive(options: Options, queue: str, wishes: Wishes) -> None:
+    """Print which messages would go where, or send them and print what came of it."""
+    results = Results(plain=options.is_plain)
+    with contextlib.closing(results), exits(), Interruption().watched() as interruption:
+        with connected(options) as inspector:
+            call = Redrive(
+                inspector,
+                queue,
+                origin=wishes.origin,
+                choose=options.choose,
+                limit=options.limit,
+                rate=wishes.rate,
+                rescue=wishes.rescue,
+            )
+            interruption.stop = call.stop
+            _carry_out(call, inspector, options, yes=wishes.yes)
+            interruption.stop = None
+            if wishes.watch is not None and not interruption.happened:
+                came_back(inspector, call.result, wishes.watch, rescue=wishes.rescue)
+        _show(results, call.result, options, yes=wishes.yes)
+        _leave(call.result, interruption, yes=wishes.yes)
+
+
+def _carry_out(call: Redrive, inspector: Inspector, options: Options, *, yes: bool) -> None:
+    total = inspector.facts(call.result.queue).messages or 0
+    with progress(call.result.queue, total, plain=options.is_plain) as advance:
+        if not yes:
+            call.plan(advance)
+            return
+        try:
+            call.run(advance)
+        except BaseException:
+            say(outcome_of(call.result))
+            raise
+
+
+def _show(results: Results, result: Result, options: Options, *, yes: bool) -> None:
+    if options.json:
+        for each in result.plan_as_json():
+            results.json(each)
+        if yes:
+            results.json(result.as_json())
+    else:
+        results.line(title_of(result, is_done=yes), "bold")
+        if result.legs:
+            results.print(plan_table(result))
+        for note in notes_of(result):
+            results.line(note, "none")
+        if not yes:
+            results.line(_NOTHING_SENT, "bold")
+    results.show()
+
+
+def _leave(result: Result, interruption: Interruption, *, yes: bool) -> None:
+    if result.unnoted:
+        say(f"a kill would not have been noticed by the next run: {result.unnoted}")
+    if result.is_late:
+        say("stopped before RabbitMQ would take it for a consumer that is stuck: run it again")
+    if interruption.happened:
+        say(f"interrupted; {outcome_of(result)}")
+        leave(INTERRUPTED)
+    if yes and (result.kept or result.is_late):
+        leave(SOME_STAYED)

@@ -1,0 +1,73 @@
+"""The command `mqctx redrive`."""
+
+import click
+
+from mqctx.cli._looking.options import Options, common_options
+
+
+@click.command("redrive", short_help="Send messages back to where they came from.")
+@click.argument("queue")
+@click.option("--to", metavar="QUEUE", help="To this queue, and not to where each came from.")
+@click.option("--exchange", metavar="E", help="To this exchange.")
+@click.option(
+    "--routing-key", metavar="K", help="With --exchange: by this key, and not by each one's own."
+)
+@click.option(
+    "--yes", is_flag=True, help="Do it. Without, the plan is printed and nothing changed."
+)
+@click.option(
+    "--rate",
+    metavar="N",
+    type=click.FloatRange(min=0, min_open=True),
+    help="At most so many messages a second.",
+)
+@click.option(
+    "--watch",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Then wait so long, and say what came back.",
+)
+@click.option(
+    "--rescue",
+    is_flag=True,
+    help="Read by copies to the queue's end: for queues that a look would lose messages of.",
+)
+@common_options
+def redrive(
+    options: Options,
+    queue: str,
+    to: str | None,
+    exchange: str | None,
+    routing_key: str | None,
+    *,
+    yes: bool,
+    rate: float | None,
+    watch: float | None,
+    rescue: bool,
+) -> None:
+    """Send the messages of QUEUE back to where they came from.
+
+    Without --yes: show which go where, through which exchange, who else would get a copy, and where
+    a second failure would end. Each message is taken off QUEUE once its copy is where it belongs.
+    Try one first: --limit 1 --yes.
+    """
+    if to is not None and (exchange is not None or routing_key is not None):
+        raise click.UsageError("--to names a queue: --exchange and --routing-key cannot go with it")
+    if routing_key is not None and exchange is None:
+        raise click.UsageError("--routing-key goes with --exchange")
+    if to == queue:
+        raise click.UsageError("--to is the queue itself")
+    if watch is not None and not yes:
+        raise click.UsageError("--watch goes with --yes")
+    from mqctx.cli._looking import redriving  # noqa: PLC0415 - it loads pika and httpx
+
+    wishes = redriving.Wishes(
+        to=to,
+        exchange=exchange,
+        routing_key=routing_key,
+        rate=rate,
+        watch=watch,
+        rescue=rescue,
+        yes=yes,
+    )
+    redriving.redrive(options, queue, wishes)

@@ -1,0 +1,245 @@
+"""Send messages back to where they came from, and lose none of them."""
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from secrets import token_hex
+from typing import Final, NamedTuple
+
+from mqctx._amqp.content_header import ContentHeader
+from mqctx.inspection._errors import BrokerError
+from mqctx.inspection._look import Inspector, Look
+from mqctx.inspection._message import Message
+from mqctx.inspection._publisher import Fate, Outcome, Publisher
+from mqctx.inspection._queues import Queues
+from mqctx.inspection._redrive_note import Note
+from mqctx.inspection._redrive_result import Result, name_of
+from mqctx.inspection._sent_back import digest, now, sent_back, what_goes
+from mqctx.inspection._ways import NoWayError, Origin, Way, Ways
+
+__all__ = ["WINDOW", "Redrive"]
+
+WINDOW: Final = 100
+"""The most messages that a killed run may have sent and not taken off their queue."""
+_REASONS: Final = {
+    Fate.UNROUTED: "no queue gets it",
+    Fate.REJECTED: "the queue did not take it: it is full, or has failed",
+    Fate.REFUSED: "the broker refused it",
+}
+_NOT_FOUND: Final = 404
+_TICK: Final = 0.2
+"""The seconds within which `stop` is noticed."""
+_Advance = Callable[[], None]
+
+
+class _Sending(NamedTuple):
+    """A message that is under way, and what is published for it."""
+
+    message: Message
+    way: Way
+    header: ContentHeader
+
+
+class Redrive:
+    """Messages of a queue on their way back. Call `plan` or `run`, once.
+
+    Args:
+        inspector: An open connection.
+        queue: The queue that they are in.
+        origin: Where all of them go, None for wherever each came from.
+        choose: Tells which of them are sent; None for all.
+        limit: The most that are chosen.
+        rate: The most that are sent in a second.
+        rescue: Read by copies to the queue's end: see `Inspector.look`.
+
+    Raises:
+        BrokerError: there is no such queue or exchange, or the queue is a stream.
+    """
+
+    def __init__(
+        self,
+        inspector: Inspector,
+        queue: str,
+        *,
+        origin: Origin | None = None,
+        choose: Callable[[Message], bool] | None = None,
+        limit: int | None = None,
+        rate: float | None = None,
+        rescue: bool = False,
+    ) -> None:
+        if inspector.facts(queue).type == "stream":
+            raise BrokerError(
+                f"{queue} is a stream, which keeps its messages: it cannot be redriven"
+            )
+        self.result = Result(queue, token_hex(4), now())
+        """What was done so far, also after an error."""
+        self.is_stopped = False
+        self._inspector = inspector
+        self._origin = origin
+        self._choose = choose
+        self._limit = limit
+        self._rate = rate
+        self._rescue = rescue
+        self._queues = Queues(inspector)
+        self._check(origin)
+        self._ways = Ways(self._queues, queue)
+        self._publisher = Publisher(inspector.connection)
+        self._note = Note(inspector.broker, queue, self.result.run, self.result.at)
+        self._look: Look | None = None
+        self.result.interrupted = self._note.earlier()
+        self._cut_off = {each for run in self.result.interrupted for each in run.messages}
+
+    def _check(self, target: Origin | None) -> None:
+        if target is None:
+            return
+        if target.queue is not None and not self._queues.is_there(target.queue):
+            raise BrokerError(f"no queue {target.queue!r} to send to", _NOT_FOUND)
+        if target.exchange is not None and not self._queues.has_exchange(target.exchange):
+            raise BrokerError(f"no exchange {target.exchange!r} to send to", _NOT_FOUND)
+
+    def stop(self) -> None:
+        """Finish what was begun, and begin no more. May be called from a signal handler."""
+        self.is_stopped = True
+        if self._look is not None:
+            self._look.stop()
+
+    def plan(self, advance: _Advance) -> Result:
+        """Return what `run` would do, and leave all in place. `advance` is called for each message.
+
+        Raises:
+            RefusedError: a look could lose messages.
+            BrokerError: the broker refuses, or is gone.
+        """
+        with self._looking() as look:
+            for message, way in self._chosen(look, advance):
+                self.result.goes(way, what_goes(message.header))
+                self._leave(look, message)
+        return self.result
+
+    def run(self, advance: _Advance) -> Result:
+        """Send, and take each message off its queue once its copy was confirmed and routed.
+
+        Raises:
+            RefusedError: a look could lose messages.
+            BrokerError: the broker refuses, or is gone.
+        """
+        self.result.unnoted = self._note.open()
+        with self._looking() as look:
+            batch: list[_Sending] = []
+            for message, way in self._chosen(look, advance):
+                batch.append(_Sending(message, way, sent_back(message, way, self.result.run)))
+                if len(batch) >= self._batch_size:
+                    self._send(look, batch)
+                    batch = []
+            self._send(look, batch)
+        self._note.close()
+        return self.result
+
+    @property
+    def _batch_size(self) -> int:
+        return WINDOW if self._rate is None else max(1, min(WINDOW, int(self._rate * _TICK)))
+
+    @contextmanager
+    def _looking(self) -> Generator[Look]:
+        with self._inspector.look(self.result.queue, rescue=self._rescue) as look:
+            self._look = look
+            self.result.there = look.there
+            if self.is_stopped:  # before there was a look to stop
+                look.stop()
+            yield look
+            self._look = None
+            self.result.is_late = look.is_late
+        if look.rescue is not None:
+            self.result.copied = look.rescue.copied
+
+    def _chosen(self, look: Look, advance: _Advance) -> Iterator[tuple[Message, Way]]:
+        """Yield the messages that go; all others are left."""
+        for message in look.messages():
+            advance()
+            self.result.looked += 1
+            is_chosen = self._choose is None or self._choose(message)
+            way = self._way_if_any(message) if is_chosen else None
+            self.result.chosen += is_chosen
+            if way is None:
+                self._leave(look, message)
+            else:
+                yield message, way
+            if self.result.chosen == self._limit:
+                return
+
+    def _way_if_any(self, message: Message) -> Way | None:
+        """Return how a message goes; if it stays, note why."""
+        if self._cut_off and digest(message) in self._cut_off:
+            self.result.again.append(name_of(message))
+        try:
+            return self._way_of(message)
+        except NoWayError as error:
+            self.result.stays(message, str(error))
+            return None
+
+    def _way_of(self, message: Message) -> Way:
+        owner = message.header.get("user_id")
+        if owner not in (None, self._inspector.broker.user):
+            raise NoWayError(f"its user_id is {owner!r}, and no other user may send it")
+        way = self._ways.of(message, self._origin)
+        if len(sent_back(message, way, self.result.run).raw) > self._publisher.most_header:
+            raise NoWayError("its headers would not fit into a frame")
+        if way.queue is not None and not self._queues.take_room(way.queue):
+            raise NoWayError(f"{way.queue} is full")
+        return way
+
+    def _leave(self, look: Look, message: Message) -> None:
+        if look.rescue is not None:
+            look.rescue.take(message)
+
+    def _send(self, look: Look, batch: list[_Sending]) -> None:
+        """Send some messages, and wait until the broker has settled them all."""
+        if not batch:
+            return
+        began = time.monotonic()
+        self._note.write([digest(sending.message) for sending in batch])
+        for sending, outcome in self._outcomes(batch):
+            self._settle(look, sending, outcome)
+        look.settle()
+        self._note.write(())
+        self._queues.forget_room()
+        if self._rate is not None:
+            self._pause(began + len(batch) / self._rate)
+
+    def _outcomes(self, batch: list[_Sending]) -> Iterator[tuple[_Sending, Outcome]]:
+        """Publish, and yield what became of each message."""
+        under_way = {self._publish(sending): sending for sending in batch}
+        unclear: list[_Sending] = []
+        while under_way:
+            for outcome in self._publisher.outcomes(1):
+                sending = under_way.pop(outcome.number)
+                if outcome.fate is Fate.UNKNOWN:
+                    unclear.append(sending)
+                else:
+                    yield sending, outcome
+        # The broker closed the channel over one of these. Alone, each shows whether it was the one.
+        for sending in unclear:
+            self.result.twice.append(name_of(sending.message))
+            number = self._publish(sending)
+            outcomes = iter(lambda: self._publisher.outcomes(1), None)
+            yield sending, next(o for found in outcomes for o in found if o.number == number)
+
+    def _publish(self, sending: _Sending) -> int:
+        way = sending.way
+        return self._publisher.send(
+            way.exchange, way.routing_key, sending.header, sending.message.body
+        )
+
+    def _settle(self, look: Look, sending: _Sending, outcome: Outcome) -> None:
+        message = sending.message
+        if outcome.fate is Fate.ARRIVED:
+            look.acknowledge(message)
+            self.result.goes(sending.way, what_goes(message.header))
+            return
+        reason = _REASONS[outcome.fate]
+        self.result.stays(message, f"{reason} ({outcome.reason})" if outcome.reason else reason)
+        self._leave(look, message)
+
+    def _pause(self, until: float) -> None:
+        while not self.is_stopped and (left := until - time.monotonic()) > 0:
+            self._inspector.connection.process_data_events(min(left, _TICK))

@@ -1,0 +1,164 @@
+"""Which queues a message would reach, by the bindings that the management API tells."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+
+from mqctx.inspection._management import Management, ManagementError
+
+__all__ = ["Route", "Routes"]
+
+_NOT_FOUND: Final = 404
+_DEFAULT: Final = ""
+
+
+class Route(msgspec.Struct, frozen=True):
+    """The queues that a message reaches; `is_sure` is False where nobody can tell all of them."""
+
+    queues: frozenset[str] = frozenset()
+    is_sure: bool = True
+
+    def __or__(self, other: "Route") -> "Route":
+        return Route(self.queues | other.queues, self.is_sure and other.is_sure)
+
+
+class Routes:
+    """The exchanges and bindings of a vhost, each asked for once."""
+
+    def __init__(
+        self, management: Management, vhost: str, has_queue: Callable[[str], bool]
+    ) -> None:
+        self._management = management
+        self._vhost = vhost
+        self._has_queue = has_queue
+        self._exchange = cache(self._ask_for_exchange)
+        self._bindings = cache(self._ask_for_bindings)
+        self.needs_headers = False
+        """Whether a route that was asked for depended on more than its routing keys."""
+
+    def of(self, exchange: str, keys: Collection[str], headers: Mapping[str, Any]) -> Route:
+        """Return where a message goes that is published with these routing keys and headers.
+
+        Raises:
+            ManagementError: it cannot be asked.
+        """
+        return self._of(exchange, keys, headers, frozenset())
+
+    def _of(
+        self,
+        exchange: str,
+        keys: Collection[str],
+        headers: Mapping[str, Any],
+        seen: frozenset[str],
+    ) -> Route:
+        if exchange == _DEFAULT:
+            return Route(frozenset(key for key in keys if self._has_queue(key)))
+        found = self._exchange(exchange)
+        if exchange in seen or found is None:
+            return Route()
+        self.needs_headers = self.needs_headers or found["type"] == "headers"
+        matches = _MATCHES.get(found["type"])
+        if matches is None:
+            return Route(is_sure=False)
+        fitting = [each for each in self._bindings(exchange) if matches(each, keys, headers)]
+        alternate = _alternate(found)
+        if not fitting and alternate is not None:
+            return self._of(alternate, keys, headers, seen | {exchange})
+        return self._behind(fitting, keys, headers, seen | {exchange})
+
+    def _behind(
+        self,
+        bindings: Iterable[Mapping[str, Any]],
+        keys: Collection[str],
+        headers: Mapping[str, Any],
+        seen: frozenset[str],
+    ) -> Route:
+        route = Route()
+        for binding in bindings:
+            destination = str(binding["destination"])
+            if binding["destination_type"] == "queue":
+                route |= Route(frozenset((destination,)))
+            else:
+                route |= self._of(destination, keys, headers, seen)
+        return route
+
+    def _ask_for_exchange(self, name: str) -> Mapping[str, Any] | None:
+        """Return what is known of an exchange, None if there is none."""
+        found: Mapping[str, Any] | None = self._get("exchanges", self._vhost, name)
+        return found
+
+    def _ask_for_bindings(self, exchange: str) -> list[Mapping[str, Any]]:
+        return self._get("exchanges", self._vhost, exchange, "bindings", "source") or []
+
+    def _get(self, *path: str) -> Any:
+        try:
+            return self._management.get(*path)
+        except ManagementError as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise
+
+
+def _alternate(exchange: Mapping[str, Any]) -> str | None:
+    """Return the exchange that gets what no binding fits, None if there is none."""
+    sources: list[Any] = [exchange.get("arguments"), exchange.get("policy_definition")]
+    found = (source.get("alternate-exchange") for source in sources if source)
+    return next((str(name) for name in found if name), None)
+
+
+def _direct(binding: Mapping[str, Any], keys: Collection[str], _: Mapping[str, Any]) -> bool:
+    return binding["routing_key"] in keys
+
+
+def _fanout(*_: object) -> bool:
+    return True
+
+
+def _topic(binding: Mapping[str, Any], keys: Collection[str], _: Mapping[str, Any]) -> bool:
+    pattern = _words(binding["routing_key"])
+    return any(_fits(pattern, _words(key)) for key in keys)
+
+
+def _words(key: str) -> list[str]:
+    return key.split(".") if key else []
+
+
+def _fits(pattern: list[str], words: list[str]) -> bool:
+    """Tell whether words match a topic: `*` is one word, `#` any number. Linear in each `#`."""
+    ends = {0}  # the words, from the left, that the pattern so far may stand for
+    for part in pattern:
+        ends = set(_steps(part, ends, words))
+    return len(words) in ends
+
+
+def _steps(part: str, ends: set[int], words: list[str]) -> Iterator[int]:
+    if part == "#":
+        yield from range(min(ends, default=len(words) + 1), len(words) + 1)
+        return
+    for end in ends:
+        if end < len(words) and part in ("*", words[end]):
+            yield end + 1
+
+
+def _headers(binding: Mapping[str, Any], _: Collection[str], headers: Mapping[str, Any]) -> bool:
+    wanted: Mapping[str, Any] = binding.get("arguments") or {}
+    kind = str(wanted.get("x-match", "all"))
+    names = [name for name in wanted if _counts(name, with_x=kind.endswith("-with-x"))]
+    fitting = (name in headers and wanted[name] in (None, headers[name]) for name in names)
+    # Nothing to match is a match for `all`, and none for `any`.
+    return any(fitting) if kind.startswith("any") else all(fitting)
+
+
+def _counts(name: str, *, with_x: bool) -> bool:
+    return name != "x-match" and (with_x or not name.startswith("x-"))
+
+
+_Matches = Callable[[Mapping[str, Any], Collection[str], Mapping[str, Any]], bool]
+_MATCHES: Final[dict[str, _Matches]] = {
+    "direct": _direct,
+    "fanout": _fanout,
+    "topic": _topic,
+    "headers": _headers,
+}

@@ -1,0 +1,370 @@
+"""Messages that are sent back, on real brokers."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pika
+import pytest
+from click.testing import CliRunner, Result
+
+from mqctx._amqp.content_header import ContentHeader
+from mqctx.cli._group import commands
+from mqctx.inspection import Inspector
+from mqctx.inspection._broker import Broker as Address
+from mqctx.inspection._connection import connected, delivery_of
+from mqctx.inspection._publisher import Publisher
+from mqctx.inspection._redrive import Redrive
+from tests.drivers.dead_letters import BINDINGS, Place, place
+from tests.drivers.field_tables import EVERY_TYPE, entry, table
+
+from .broker import Broker
+
+Run = Callable[..., Result]
+ABC = [b"a", b"b", b"c"]
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+@pytest.fixture
+def redrive(each_broker: Broker) -> Run:
+    return command(each_broker)
+
+
+def command(broker: Broker) -> Run:
+    """Return what runs `mqctx redrive` on a broker."""
+
+    def run(*arguments: str, code: int = 0) -> Result:
+        urls = ("--broker", broker.url, "--management", broker.management)
+        result = CliRunner().invoke(commands, ["redrive", *arguments, *urls])
+        assert result.exit_code == code, result.output
+        return result
+
+    return run
+
+
+def objects(result: Result, kind: str) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    return [each for each in found if each["kind"] == kind]
+
+
+@pytest.mark.parametrize("exchange", list(BINDINGS))
+def test_a_second_failure_of_what_was_sent_back_is_dead_again(
+    each_broker: Broker, redrive: Run, exchange: str
+) -> None:
+    for dlx, key in ((exchange, None), ("direct", "dead")):
+        with place(
+            each_broker.url, exchange=exchange, dlx=dlx, dead_letter_key=key, other=True
+        ) as made:
+            made.kill([b"a"], headers={"kind": "order"})
+            made.drain(made.other)
+            result = redrive(made.dead, "--yes", "--json")
+            assert objects(result, "plan")[0]["second_failure"] == [made.dead]
+            made.reject_all(1)
+            made.await_count(made.dead, 1)
+            assert made.count(made.other) == 0
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("exchange", list(BINDINGS))
+@pytest.mark.parametrize("dlx", list(BINDINGS))
+@pytest.mark.parametrize("key", [None, "order.dead"])
+@pytest.mark.parametrize("other", [False, True])
+def test_a_second_failure_is_dead_again_whatever_the_exchanges(
+    each_broker: Broker, redrive: Run, exchange: str, dlx: str, key: str | None, *, other: bool
+) -> None:
+    with place(
+        each_broker.url, exchange=exchange, dlx=dlx, dead_letter_key=key, other=other
+    ) as made:
+        for _ in range(3):
+            if made.count(made.dead) == 0:
+                made.kill([b"a"], headers={"kind": "order"})
+            redrive(made.dead, "--yes")
+            made.reject_all(1)
+            made.await_count(made.dead, 1)
+            assert not other or made.count(made.other) == 1
+
+
+def test_a_plan_changes_nothing(redrive: Run, each_broker: Broker) -> None:
+    with place(each_broker.url) as made:
+        made.kill(ABC, expiration="60000")
+        shown = redrive(made.dead).stdout
+        assert "3 messages in" in shown
+        assert "Nothing was changed" in shown
+        plan = redrive(made.dead, "--json")
+        assert objects(plan, "plan") == [
+            {
+                "kind": "plan",
+                "queue": made.dead,
+                "to": made.inbox,
+                "exchange": made.exchange,
+                "routing_keys": ["order.new"],
+                "by": "x-death",
+                "messages": 3,
+                "also": [],
+                "dead_letter_exchange": made.dlx,
+                "second_failure": [made.dead],
+            }
+        ]
+        assert objects(plan, "result") == []
+        assert made.bodies(made.dead) == ABC
+        assert made.bodies(made.inbox) == []
+
+
+def test_what_is_not_chosen_stays_in_its_order(redrive: Run, each_broker: Broker) -> None:
+    with place(each_broker.url, inbox={"x-queue-type": "quorum"}) as made:
+        for tenant in ("acme", "initech", "acme", "initech", "acme"):
+            number = made.count(made.dead)
+            headers = {"mqctx": json.dumps({"tenant": tenant})}
+            made.kill([f"{tenant}{number}".encode()], headers=headers)
+        redrive(made.dead, "--where", "tenant=acme", "--limit", "2", "--yes")
+        assert made.bodies(made.inbox) == [b"acme0", b"acme2"]
+        assert made.bodies(made.dead) == [b"initech1", b"initech3", b"acme4"]
+
+
+def test_it_sends_as_slowly_as_it_is_told(redrive: Run, each_broker: Broker) -> None:
+    with place(each_broker.url) as made:
+        made.kill([b"%d" % number for number in range(8)])
+        result = redrive(made.dead, "--yes", "--rate", "20", "--json")
+        assert objects(result, "result")[0]["sent"] == 8
+
+
+@pytest.mark.parametrize("rescue", [False, True])
+def test_every_type_stays_bit_for_bit(redrive: Run, each_broker: Broker, *, rescue: bool) -> None:
+    with (
+        place(each_broker.url) as made,
+        connected(Address.parse(each_broker.url), "test") as connection,
+    ):
+        header = ContentHeader(b"\x20\x00" + table(EVERY_TYPE))
+        for body in (b"goes", b"stays"):
+            Publisher(connection).publish(made.exchange, "order.new", header, body)
+        channel: Any = connection.channel()
+        for _ in range(2):
+            channel.basic_reject(channel.basic_get(made.inbox)[0].delivery_tag, requeue=False)
+        made.await_count(made.dead, 2)
+        redrive(made.dead, "--limit", "1", "--yes", *["--rescue"] * rescue)
+        returned = delivery_of(*channel.basic_get(made.inbox))
+        left = delivery_of(*channel.basic_get(made.dead))
+        assert (returned.body, left.body) == (b"goes", b"stays")
+        for each, more in ((returned, {"mqctx-redrive"}), (left, set(left.header.headers))):
+            plain = each.header.without_headers(more - {name for name, _ in EVERY_TYPE})
+            parts = {plain.raw[start:end] for _, start, end in plain._keys()}
+            assert parts == {entry(*pair) for pair in EVERY_TYPE}
+
+
+class TestStays:
+    """What cannot be sent stays where it is, with the reason; the others go."""
+
+    @pytest.fixture
+    def made(self, broker: Broker) -> Any:
+        with place(broker.url) as made:
+            yield made
+
+    @pytest.fixture
+    def redrive(self, broker: Broker) -> Run:
+        return command(broker)
+
+    def test_that_tells_nothing(self, made: Place, redrive: Run) -> None:
+        made.channel.basic_publish("", made.dead, b"x")
+        made.kill([b"a"])
+        (stays,) = objects(redrive(made.dead, "--yes", "--json", code=4), "stays")
+        assert stays["reason"] == "nothing tells where it came from; name a queue with --to"
+        assert stays["names"] == ["#1"]
+        assert (made.bodies(made.inbox), made.bodies(made.dead)) == ([b"a"], [b"x"])
+
+    def test_whose_queue_is_gone(self, made: Place, redrive: Run) -> None:
+        made.kill([b"a"])
+        made.channel.queue_delete(made.inbox)
+        result = redrive(made.dead, "--yes", code=4)
+        assert f"there is no queue '{made.inbox}'" in result.stdout
+        assert made.bodies(made.dead) == [b"a"]
+
+    def test_that_another_user_has_sent(self, made: Place, redrive: Run, broker: Broker) -> None:
+        with httpx.Client(base_url=f"{broker.management}/api/", auth=("guest", "guest")) as api:
+            api.put(f"users/{made.name}", json={"password": "p", "tags": ""})
+            rights = {"configure": ".*", "write": ".*", "read": ".*"}
+            api.put(f"permissions/%2F/{made.name}", json=rights)
+            url = broker.url.replace("guest:guest", f"{made.name}:p")
+            with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+                properties = pika.BasicProperties(user_id=made.name, message_id="foreign")
+                connection.channel().basic_publish(made.exchange, "order.new", b"f", properties)
+            made.reject_all(1)
+            made.kill([b"a"], user_id="guest")
+            result = redrive(made.dead, "--yes", "--json", code=4)
+            api.delete(f"users/{made.name}")
+        (stays,) = objects(result, "stays")
+        assert stays["names"] == ["foreign"]
+        assert made.bodies(made.inbox) == [b"a"]
+
+    @pytest.mark.parametrize("overflow", ["drop-head", "reject-publish"])
+    def test_for_which_there_is_no_room(self, broker: Broker, redrive: Run, overflow: str) -> None:
+        full = {"x-max-length": 2, "x-overflow": overflow}
+        with place(broker.url) as made, place(broker.url, inbox=full) as target:
+            made.kill(ABC)
+            target.publish([b"before"])
+            result = redrive(made.dead, "--to", target.inbox, "--yes", code=4)
+            assert "full" in result.stdout
+            assert target.bodies(target.inbox) == [b"before", b"a"]
+            assert made.bodies(made.dead) == [b"b", b"c"]
+
+    def test_that_no_queue_gets(self, made: Place, redrive: Run) -> None:
+        made.kill(ABC[:2])
+        result = redrive(
+            made.dead, "--exchange", "amq.direct", "--routing-key", made.name, "--yes", code=4
+        )
+        assert "no queue gets it" in result.stdout
+        assert made.bodies(made.dead) == ABC[:2]
+
+    def test_over_which_the_broker_closed_the_channel_and_the_others_go(
+        self, made: Place, redrive: Run, broker: Broker
+    ) -> None:
+        made.kill(ABC)
+        made.channel.exchange_declare(f"{made.name}.inner", "fanout", internal=True)
+        result = redrive(made.dead, "--exchange", f"{made.name}.inner", "--yes", "--json", code=4)
+        made.channel.exchange_delete(f"{made.name}.inner")
+        assert "internal" in objects(result, "stays")[0]["reason"]
+        assert made.bodies(made.dead) == ABC
+
+    def test_whose_header_leaves_no_room_for_a_note(
+        self, made: Place, redrive: Run, broker: Broker
+    ) -> None:
+        with connected(Address.parse(broker.url), "test") as connection:
+            large = ContentHeader().with_header("large", "x" * 130_950)
+            Publisher(connection).publish("", made.dead, large, b"large")
+        result = redrive(made.dead, "--to", made.inbox, "--yes", code=4)
+        assert "frame" in result.stdout
+        assert made.bodies(made.dead) == [b"large"]
+
+
+def test_to_another_queue_it_keeps_its_key(broker: Broker) -> None:
+    with place(broker.url) as made, place(broker.url) as target:
+        made.kill([b"a"])
+        command(broker)(made.dead, "--to", target.inbox, "--yes")
+        ((method, properties, body),) = target.drain(target.inbox)
+        assert (method.routing_key, body) == ("order.new", b"a")
+        noted = json.loads(properties.headers.pop("mqctx-redrive"))
+        assert (noted["count"], noted["from"]) == (1, made.dead)
+        assert properties.headers == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--to", "mqctx-no-such-queue"], "no queue 'mqctx-no-such-queue' to send to"),
+        (["--exchange", "no-such-exchange"], "no exchange 'no-such-exchange' to send to"),
+    ],
+)
+def test_a_target_that_is_not_there_is_one_line(
+    broker: Broker, queue: str, arguments: list[str], told: str
+) -> None:
+    result = command(broker)(queue, *arguments, "--yes", code=1)
+    assert told in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_stream_cannot_be_redriven(broker: Broker) -> None:
+    stream = {"x-queue-type": "stream"}
+    with place(broker.url, dead=stream) as made:
+        assert "is a stream" in command(broker)(made.dead, code=1).stderr
+
+
+def test_a_queue_that_counts_its_returns_is_refused_and_read_by_rescue(
+    redrive: Run, each_broker: Broker
+) -> None:
+    with place(each_broker.url, dead={"x-queue-type": "quorum"}) as made:
+        made.kill(ABC)
+        assert "delivery-limit" in redrive(made.dead, "--yes", code=3).stderr
+        result = redrive(made.dead, "--limit", "2", "--where", "message.id=b", "--rescue", "--yes")
+        assert "copied to the queue's end" in result.stdout
+        assert made.bodies(made.inbox) == [b"b"]
+        assert sorted(made.bodies(made.dead)) == [b"a", b"c"]
+
+
+def test_what_comes_back_is_told_and_not_sent_again(broker: Broker) -> None:
+    with place(broker.url) as made:
+        made.kill(ABC)
+
+        def reject(channel: Any, method: Any, *_: Any) -> None:
+            channel.basic_reject(method.delivery_tag, requeue=False)
+
+        with Inspector(broker.url, management=broker.management) as inspector:
+            # On the same connection: whatever the redrive waits for, this goes on.
+            channel = inspector.connection.channel()
+            channel.basic_consume(made.inbox, reject)
+            call = Redrive(inspector, made.dead)
+            assert call.run(lambda: None).sent == 3
+            while made.count(made.dead) < 3:
+                inspector.connection.process_data_events(0.05)
+        result = command(broker)(made.dead, "--yes", "--watch", "0.1", "--json")
+        assert objects(result, "result")[0]["came_back"] == {}
+
+
+def test_watching_says_why_it_came_back(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    with place(broker.url) as made:
+        made.kill(ABC)
+        monkeypatch.setattr(
+            "mqctx.inspection._redrive_watch._pause", lambda *_: rejected(made, len(ABC))
+        )
+        result = command(broker)(made.dead, "--yes", "--watch", "60", "--json")
+        told = objects(result, "result")[0]["came_back"]
+        assert told == {"rejected, no reason given": 3}
+
+
+def rejected(made: Place, count: int) -> None:
+    made.reject_all(count)
+    made.await_count(made.dead, count)
+
+
+class TestInterrupted:
+    """A run that is cut off, in whichever way, loses nothing, and what it left is told."""
+
+    @pytest.fixture
+    def made(self, broker: Broker) -> Any:
+        with place(broker.url) as made:
+            made.kill(ABC)
+            yield made
+
+    def test_by_a_signal_finishes_what_it_began(self, broker: Broker, made: Place) -> None:
+        with Inspector(broker.url, management=broker.management) as inspector:
+            call = Redrive(inspector, made.dead, rate=5)
+            result = call.run(call.stop)  # after the first message
+            assert (result.sent, result.kept) == (1, 0)
+        assert made.bodies(made.inbox) == [b"a"]
+        assert made.bodies(made.dead) == [b"b", b"c"]
+
+    def test_before_it_began_sends_nothing(self, broker: Broker, made: Place) -> None:
+        with Inspector(broker.url, management=broker.management) as inspector:
+            call = Redrive(inspector, made.dead)
+            call.stop()
+            assert call.run(lambda: None).sent == 0
+        assert made.bodies(made.dead) == ABC
+
+    def test_by_a_kill_is_noticed_by_the_next_which_names_what_may_be_sent_twice(
+        self, broker: Broker, made: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class KilledError(BaseException):
+            pass
+
+        def kill(*_: Any) -> None:
+            raise KilledError
+
+        with Inspector(broker.url, management=broker.management) as inspector:
+            call = Redrive(inspector, made.dead, limit=2)
+            with monkeypatch.context() as patched:
+                # Confirmed, and not yet acknowledged.
+                patched.setattr("mqctx.inspection._look.Look.acknowledge", kill)
+                with pytest.raises(KilledError):
+                    call.run(lambda: None)
+        made.await_count(made.dead, 3)
+        shown = command(broker)(made.dead)
+        assert "2 messages may have been sent by it" in shown.stdout
+        assert "2 are chosen again: a, b" in shown.stdout
+        (told,) = objects(command(broker)(made.dead, "--yes", "--json"), "interrupted")
+        assert told["still_here"] == ["a", "b"]
+        assert sorted(made.bodies(made.inbox)) == [b"a", b"a", b"b", b"b", b"c"]
+        assert objects(command(broker)(made.dead, "--json"), "interrupted") == []

@@ -111,11 +111,9 @@ class Declaration(msgspec.Struct, frozen=True, eq=False):
 
 def _dump_model(value: Any) -> Any:
     """Turn a pydantic model, which msgspec does not know, into plain JSON."""
-    try:
-        dump = value.model_dump
-    except AttributeError:
-        raise TypeError from None
-    return dump(mode="json", by_alias=True, round_trip=True, warnings=False)
+    if not hasattr(value, "model_dump"):
+        raise TypeError
+    return value.model_dump(mode="json", by_alias=True, round_trip=True, warnings=False)
 
 
 def _validate_model(kind: Any, plain: Any) -> Any:

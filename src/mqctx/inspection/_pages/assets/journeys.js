@@ -44,9 +44,13 @@ function joined(journey) {
     one.children = [...one.children.filter((child) => child !== one.run), ...one.run.children];
   }
   const rows = [];
-  const left = roots.sort(earlier).reverse();
+  const shown = new Set();
+  // After the roots, what nothing leads to: were two events each other's parents, neither is lost.
+  const left = [...steps.values()].filter((one) => one.parent).concat(roots.sort(earlier).reverse());
   while (left.length) {
     const one = left.pop();
+    if (shown.has(one) || one === one.parent?.run) continue;
+    shown.add(one);
     rows.push(one);
     for (const child of one.children.sort(earlier).reverse()) left.push(Object.assign(child, { depth: one.depth + 1 }));
   }

@@ -303,14 +303,14 @@ class TestStrangersText:
             {"queue": "dead", "position": i, "context": {"tenant": each}}
             for i, each in enumerate(values)
         ]
-        browser.open(made(tmp_path, messages, {"where": ["a=b c"]}))
+        browser.open(made(tmp_path, messages, {"where": ["a=b *"]}))
         commands = []
         for group in browser.all(".group"):
             group.click()
             commands += browser.texts(".command code")
         assert sorted(commands) == [
-            "mqctx redrive dead --where 'a=b c' --where 'tenant=o'\\''clock $(id)'",
-            "mqctx redrive dead --where 'a=b c' --where tenant=plain",
+            "mqctx redrive dead --where 'a=b *' --where 'tenant=o'\\''clock $(id)'",
+            "mqctx redrive dead --where 'a=b *' --where tenant=plain",
         ]
 
 

@@ -117,10 +117,12 @@ function command(shown) {
     where.push(types.has(undefined) ? ["death.reason", shown[0].deaths?.[0]?.reason] : ["failure.type", [...types][0]]);
   const said = messages.filter((message) => where.every(([name, value]) =>
     named.values(message, name).some((own) => own != null && plain(own) === plain(value))));
-  const conditions = [...(about.where ?? []), ...where.map(([name, value]) => `${name}=${plain(value)}`)];
+  const own = where.map(([name, value]) => `${name}=${plain(value)}`);
+  const conditions = [...(about.where ?? []), ...own];
   const parts = ["mqctx", "redrive", ...queues, ...conditions.flatMap((one) => ["--where", one])];
   if (!where.length || said.length !== shown.length || about.limit != null || queues.length > 3) return null;
-  if (parts.slice(2).some((part) => visible(part) !== part || /[\n\t*]|^-(?!-where$)/.test(part))) return null;
+  if (own.some((one) => one.includes("*")) || where.some(([name]) => name.includes("="))) return null;
+  if (parts.slice(2).some((part) => visible(part) !== part || /[\n\t]|^-(?!-where$)/.test(part))) return null;
   const text = parts.map((part) => (/^[\w@%+=:,./-]+$/.test(part) ? part : `'${part.replaceAll("'", "'\\''")}'`)).join(" ");
   return h("p.command", null, "Send these back (a dry run): ", h("code", null, text), copied("Copy", () => text));
 }

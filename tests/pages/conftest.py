@@ -59,6 +59,14 @@ class Browser:
             lambda _: self.text(".count") == expected, f"{self.text('.count')} is not {expected}"
         )
 
+    def overflow(self, width: int) -> int:
+        """Return by how many pixels the page is wider than a window of this width."""
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        wide = int(str(self.run("return document.documentElement.scrollWidth")))
+        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        return wide - width
+
     def complaints(self) -> list[str]:
         return [str(entry["message"]) for entry in self.log("browser")]
 

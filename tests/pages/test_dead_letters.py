@@ -218,6 +218,7 @@ HOSTILE = [
     "javascript:window.pwned=1", "${window.pwned=1}", "__proto__", "constructor", "toString",
     "line\u2028paragraph\u2029", "half\ud800", "\udc00half", "\u202egnp.exe\u2066", "\x00\x1b[31m",
     "]]>", "&lt;b&gt;", "{data}<!-- data -->", "\\u003c", "a=b=c", "*", "", "  ", "'; rm -rf / #",
+    "long" * 800, "\u4e2d" * 800,
 ]  # fmt: skip
 
 
@@ -275,6 +276,7 @@ class TestStrangersText:
             "undefined",
             2,
         ]
+        assert max(browser.overflow(width) for width in (360, 1280)) <= 0
         assert (
             browser.all("main :is(script, img, iframe, a, style, svg svg, [onload], [onerror])")
             == []

@@ -184,6 +184,7 @@ def test_text_of_strangers_stays_text(browser: Browser, tmp_path: Path) -> None:
     for text in HOSTILE[:7]:
         assert text in shown
     assert browser.run("return [typeof window.pwned, document.scripts.length]") == ["undefined", 2]
+    assert max(browser.overflow(width) for width in (360, 1280)) <= 0
     assert browser.all("main :is(script, img, iframe, a, style, [onload], [onerror])") == []
 
 

@@ -42,6 +42,8 @@ class Registry(msgspec.Struct, Generic[PropagatorT], eq=False):
     """When a kind of rejection is logged again."""
     service: str | None = None
     """What this service is called, if `configure` was told."""
+    report: str | None = None
+    """The exchange to which the runs of handlers are reported, if `configure` was told."""
     witnesses: tuple[Callable[[Any], object], ...] = ()
     """Called with each rejection, whatever else becomes of it."""
     watch: Callable[[Change], object] | None = None
@@ -64,6 +66,7 @@ class Registry(msgspec.Struct, Generic[PropagatorT], eq=False):
             self.named.copy(),
             self.quiet_until.copy(),
             self.service,
+            self.report,
             self.witnesses,
             self.watch,
         )

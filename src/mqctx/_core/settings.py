@@ -9,6 +9,8 @@ from mqctx._core.values import check_name, is_name
 from mqctx.errors import ConfigurationError, InvalidNameError
 
 _HTTP_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token: RFC 9110 5.6.2
+# RabbitMQ's tracing puts "publish." before it, and AMQP allows 255 bytes (4.2.5.3).
+_MOST_OF_NAME: Final = 247
 # These frame a message or belong to one connection: RFC 9110 7.6.1 and 8, RFC 9112 6. Cookies have
 # a syntax of their own.
 _OF_HTTP: Final = frozenset(
@@ -75,6 +77,17 @@ def check_text(setting: str, given: object) -> None:
     """Raise `ConfigurationError` unless it is text."""
     if not isinstance(given, str):
         raise ConfigurationError(f"{setting}: expected text, got {given!r}")
+
+
+def check_exchange(setting: str, given: object) -> None:
+    """Raise `ConfigurationError` unless it can be the name of an exchange that is declared."""
+    check_text(setting, given)
+    name = str(given)
+    if not name or name.startswith("amq.") or len(name.encode(errors="replace")) > _MOST_OF_NAME:
+        raise ConfigurationError(
+            f"{setting}: {given!r} cannot be the name of an exchange of your own; give one such as "
+            "'mqctx.journeys'"
+        )
 
 
 def check_callable(setting: str, given: object, meant: str) -> None:

@@ -7,6 +7,7 @@ from mqctx._core.context import Context
 from mqctx._core.name_filter import name_filter
 from mqctx._core.registry import registry
 from mqctx._core.rejection import Rejection, Report
+from mqctx._core.runs import note_published
 from mqctx._core.store import active_store
 from mqctx._core.values import JSONValue, as_plain, escape, type_name
 from mqctx._propagation.decoder import is_mapping
@@ -59,9 +60,12 @@ class HeaderInjector:
             encoded: Encoded = known[2]
         else:
             encoded = self._encode(context, trim)
+        written = encoded.copy()
+        if registry.report is not None:
+            note_published(written)
         if injected is None or not headers:
-            return encoded.copy()
-        injected.update(encoded.copy())
+            return written
+        injected.update(written)
         return self._join(injected, headers, store.headers, context) if self._joins else injected
 
     def _encode(self, context: Context, trim: bool) -> Encoded:

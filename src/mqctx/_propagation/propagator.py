@@ -7,7 +7,7 @@ from mqctx._core.context import Context
 from mqctx._core.registry import Registry
 from mqctx._core.registry import registry as _registry
 from mqctx._core.rejection import Rejection, Tally, log_rejection, tell, witness
-from mqctx._core.settings import check_text
+from mqctx._core.settings import check_exchange, check_text
 from mqctx._propagation.decoder import HeaderDecoder
 from mqctx._propagation.injector import HeaderInjector
 from mqctx._propagation.properties import Extract, Inject, WithProperties
@@ -170,7 +170,12 @@ def check_propagator(given: object) -> None:
 registry.propagator = Propagator()
 
 
-def configure(*, service: str | None = None, **settings: Unpack[SettingsArguments]) -> Propagator:
+def configure(
+    *,
+    service: str | None = None,
+    report: str | None = None,
+    **settings: Unpack[SettingsArguments],
+) -> Propagator:
     """Make `Propagator(**settings)` the default one, and return it.
 
     It applies at once wherever no other propagator was given, also to handlers that are
@@ -179,6 +184,8 @@ def configure(*, service: str | None = None, **settings: Unpack[SettingsArgument
     Args:
         service: What this service is called in the records of failures: a setting of the process,
             whichever propagator a handler has. None: `OTEL_SERVICE_NAME`, else the program's name.
+        report: An exchange, such as `"mqctx.journeys"`, to which this process reports each run of a
+            handler, for `mqctx trace`: a setting of the process, too. None: nowhere.
         settings: Those of `Propagator`.
 
     Raises:
@@ -186,10 +193,13 @@ def configure(*, service: str | None = None, **settings: Unpack[SettingsArgument
     """
     if service is not None:
         check_text("service", service)
+    if report is not None:
+        check_exchange("report", report)
     configured = Propagator(**settings)
 
     def make_default(changed: Registry[Propagator]) -> None:
-        changed.propagator, changed.service = configured, service
+        changed.propagator = configured
+        changed.service, changed.report = service, report
 
     registry.change(make_default)
     return configured

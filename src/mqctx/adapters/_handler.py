@@ -16,6 +16,7 @@ from mqctx._propagation.decoder import is_mapping
 from mqctx._propagation.propagator import Propagator, check_propagator, registry
 from mqctx._propagation.properties import PropertyOf
 from mqctx.adapters._dead_letter import DeadLetter
+from mqctx.adapters._reports import OriginOf, with_report
 from mqctx.errors import HandlerError
 
 P = ParamSpec("P")
@@ -109,6 +110,7 @@ class HandlerDecorator:
         "_awaited_by_client",
         "_carrier",
         "_kind",
+        "_origin_of",
         "_property_of",
         "_settler",
     )
@@ -121,15 +123,17 @@ class HandlerDecorator:
         awaited_by_client: bool,
         property_of: PropertyOf = attribute_of,
         settler: Settler,
+        origin_of: OriginOf | None = None,
     ) -> None:
         """Take the names that the client has for a handler's arguments; `carrier` has `headers`.
 
         `kind` is the client's own class for it. `settler` is called for handlers whose messages
-        mqctx settles.
+        mqctx settles. `origin_of` tells where a message came from, for reports.
         """
         self._arguments = arguments
         self._carrier = carrier
         self._kind = kind
+        self._origin_of = origin_of
         self._awaited_by_client = awaited_by_client
         self._property_of = property_of
         self._settler = settler
@@ -223,7 +227,7 @@ class HandlerDecorator:
     def _inside(self, handler: Callable[..., Any], propagator: Propagator | None) -> CallInside:
         """Return a function that calls a handler inside the context that its message brought."""
         (position, name), property_of = self._place(handler), self._property_of
-        bound = _bound_by(handler)
+        bound, origin_of = _bound_by(handler), self._origin_of
 
         def inside(function: Callable[..., Any], args: Arguments, kwargs: KeywordArguments) -> Any:
             try:
@@ -232,6 +236,11 @@ class HandlerDecorator:
             except Exception:  # noqa: BLE001 - a foreign object's own code may raise anything
                 message, headers = self._search((*args, *kwargs.values(), *bound))
             context = context_from(headers, propagator, message, property_of)
+            if registry.report is not None and origin_of is not None:
+                others = (*args, *kwargs.values(), *bound)
+                function = with_report(
+                    function, registry.report, origin_of, message, others, context
+                )
             return call_inside(Store(context, headers, context), function, args, kwargs)
 
         return inside

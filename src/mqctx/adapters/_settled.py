@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from mqctx._core.context import Context
 from mqctx._core.identity import function_name
+from mqctx._core.runs import note_failed
 from mqctx._core.scope import Scope
 from mqctx._core.store import active_store
 from mqctx._failures.record import Failure
@@ -77,6 +78,7 @@ class Block:
 
     def steps(self, error: BaseException | None) -> Steps:
         """Return the steps that settle the message."""
+        note_failed(error)
         propagator = self._propagator or registry.propagator
         bound = partial(bound_since, self._brought, propagator)
         return steps(self.delivery, self._dead_letter, error, self._handler, bound)

@@ -18,6 +18,7 @@ from mqctx._propagation.propagator import Propagator, registry
 from mqctx.adapters._aio_pika_blocks import OpenBlocks
 from mqctx.adapters._aio_pika_copy import copied_message
 from mqctx.adapters._aio_pika_iterators import BlockHooks, owners
+from mqctx.adapters._aio_pika_reports import origin_of
 from mqctx.adapters._handler import HandlerDecorator, SettleCalls, headers_of, scope_from
 from mqctx.adapters._instrumentation import (
     Hook,
@@ -174,7 +175,12 @@ def __getattr__(name: str) -> Any:
 
 
 consume_with_context: HandlerDecorator = HandlerDecorator(
-    "message", carrier="message", kind=AbstractMessage, awaited_by_client=True, settler=_settler
+    "message",
+    carrier="message",
+    kind=AbstractMessage,
+    awaited_by_client=True,
+    origin_of=origin_of,
+    settler=_settler,
 )
 """Decorate a `(message)` callback, sync or `async def`, to run in its message's context."""
 

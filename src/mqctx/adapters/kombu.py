@@ -34,6 +34,7 @@ from mqctx.adapters._instrumentation import (
     may_carry,
 )
 from mqctx.adapters._kombu_properties import property_of
+from mqctx.adapters._kombu_reports import origin_of
 
 if TYPE_CHECKING:
     from mqctx.adapters._dead_letter import DeadLetter
@@ -170,6 +171,7 @@ consume_with_context: HandlerDecorator = HandlerDecorator(
     awaited_by_client=False,
     property_of=property_of,
     settler=_settler,
+    origin_of=origin_of,
 )
 """Decorate a `(body, message)` or `(message)` callback to run in its message's context."""
 

@@ -21,6 +21,7 @@ from mqctx.adapters._instrumentation import (
     may_carry,
 )
 from mqctx.adapters._pika_properties import PropertiesWithContext
+from mqctx.adapters._pika_reports import origin_of
 
 if TYPE_CHECKING:
     from mqctx.adapters._dead_letter import DeadLetter
@@ -112,6 +113,7 @@ consume_with_context: HandlerDecorator = HandlerDecorator(
     kind=BasicProperties,
     awaited_by_client=False,
     settler=_settler,
+    origin_of=origin_of,
 )
 """Decorate a `(channel, method, properties, body)` callback to run in its message's context."""
 

@@ -1,13 +1,19 @@
 """The events of RabbitMQ's firehose (exchange `amq.rabbitmq.trace`), and of a tap, as ours."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from datetime import UTC
+from typing import Any, Final, cast
+
+import msgspec
 
 from mqctx.inspection._journeys._identity import Contexts, context_headers, identity_of
-from mqctx.inspection._journeys._model import Event
+from mqctx.inspection._journeys._model import Event, RunReport
 from mqctx.inspection._plain import plain
 
 __all__ = ["Reader"]
+
+_REPORT: Final = "mqctx.run"
+"""The property `type` of mqctx's own records."""
 
 
 class Reader:
@@ -18,12 +24,15 @@ class Reader:
 
     def firehose(
         self, routing_key: str, headers: Mapping[str, Any], body: bytes, at: float
-    ) -> Event | None:
-        """Return what a message of the firehose tells: None if it is neither kind of event."""
+    ) -> Event | RunReport | None:
+        """Return what a message of the firehose tells: None if it is of no kind that matters."""
         what, _, name = routing_key.partition(".")
+        properties = _table(headers.get("properties"))
         if what not in ("publish", "deliver"):
             return None
-        event = self._event(_table(headers.get("properties")), body, at)
+        if properties.get("type") == _REPORT and (report := _report(body, at)) is not None:
+            return report if what == "publish" else None
+        event = self._event(properties, body, at)
         event.exchange = _text(headers.get("exchange_name")) or ""
         event.routing_keys = _texts(headers.get("routing_keys"))
         event.user, event.node = _text(headers.get("user")), _text(headers.get("node"))
@@ -68,12 +77,24 @@ class Reader:
         )
 
 
+def _report(body: bytes, at: float) -> RunReport | None:
+    """Return the record of a run; None of what only looks like one."""
+    try:
+        report = msgspec.json.decode(body, type=RunReport)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
+    report.at = at
+    if report.began_at.tzinfo is None:
+        report.began_at = report.began_at.replace(tzinfo=UTC)
+    return report
+
+
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
 def _texts(value: Any) -> list[str]:
-    entries = cast("list[Any]", value) if isinstance(value, list) else []
+    entries: list[Any] = value if isinstance(value, list) else []
     return [each for each in entries if isinstance(each, str)]
 
 

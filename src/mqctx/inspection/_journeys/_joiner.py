@@ -7,9 +7,17 @@ from typing import Final
 from mqctx.inspection._journeys._copies import find_copy, see, sighting_of
 from mqctx.inspection._journeys._journeys import Journeys
 from mqctx.inspection._journeys._messages import Messages
-from mqctx.inspection._journeys._model import Event, Group, Journey, Message, Node
+from mqctx.inspection._journeys._model import (
+    Event,
+    Group,
+    Journey,
+    Message,
+    Node,
+    RunReport,
+)
 from mqctx.inspection._journeys._records import Record
-from mqctx.inspection._journeys._rules import Choice, Rules
+from mqctx.inspection._journeys._rules import Choice, Rules, is_below
+from mqctx.inspection._journeys._runs import Consumers, Runs, details_of
 
 __all__ = ["KEPT", "QUIET", "SETTLE", "Joiner"]
 
@@ -19,6 +27,10 @@ QUIET: Final = 3.0
 """Seconds after which a journey is handed out."""
 KEPT: Final = 50_000
 """How many messages later events may be joined to."""
+
+
+def _unknown(_tag: str) -> list[str]:
+    return []
 
 
 class Joiner:
@@ -32,6 +44,7 @@ class Joiner:
         kept: How many messages later events may be joined to.
         exists: Tells whether there is a queue: RabbitMQ names those that the default exchange
             would have routed to, if they were there.
+        consumers: Tells which connections have a consumer of a tag.
     """
 
     def __init__(
@@ -41,18 +54,25 @@ class Joiner:
         tapped: bool = False,
         kept: int = KEPT,
         exists: Callable[[str], bool] = bool,
+        consumers: Consumers = _unknown,
     ) -> None:
         self._exists = exists
         self._tapped = tapped
         self._messages = Messages(tuple(dict.fromkeys((by, "trace_id"))), kept)
-        self._rules = Rules(self._messages, tapped=tapped)
+        self._runs = Runs(self._messages, consumers)
+        self._rules = Rules(self._messages, self._runs, tapped=tapped)
         self._undecided: deque[Node] = deque()
         self._orphans: dict[tuple[int, str], list[Node]] = {}
         self._numbers: dict[str, int] = {}
         self.journeys = Journeys()
 
-    def take(self, event: Event) -> None:
+    def take(self, event: Event | RunReport) -> None:
         """Take an event. It is joined once it has settled."""
+        if isinstance(event, RunReport):
+            run = Node(id=self._new_id("run"), kind="run", at=event.at, report=event)
+            self._undecided.append(run)
+            self._runs.add(run, event)
+            return
         node = self._node(event)
         self._undecided.append(node)
         if event.kind == "publish":
@@ -85,6 +105,7 @@ class Joiner:
             connection=event.connection,
             channel=event.channel,
             user=event.user,
+            route=(event.exchange, next(iter(event.routing_keys), "")),
         )
 
     def _new_id(self, kind: str) -> str:
@@ -92,7 +113,7 @@ class Joiner:
         return f"{kind}-{number}"
 
     def _take_publish(self, node: Node, event: Event) -> None:
-        message = Message(event.identity, event.context, publish=node)
+        message = Message(event.identity, event.context, publish=node, id=event.message_id)
         if event.reply_to and event.correlation_id:
             message.answers = event.reply_to, event.correlation_id
         node.message = message
@@ -118,13 +139,31 @@ class Joiner:
 
     def _decide(self, node: Node) -> None:
         """Join an event for good, and with it what led to it."""
-        if node.is_decided or node.event is None:
+        if node.is_decided:
             return
         node.is_decided = True
-        if node.kind == "publish":
+        if node.report is not None:
+            self._decide_run(node, node.report)
+        elif node.event is not None and node.kind == "publish":
             self._decide_publish(node, node.event)
-        else:
+        elif node.event is not None:
             self._decide_delivery(node, node.event)
+
+    def _decide_run(self, node: Node, report: RunReport) -> None:
+        delivery, uncertain = self._runs.delivery_of(report)
+        node.details = details_of(report)
+        journey = self._messages.journey_of(report.context)
+        if delivery is not None:
+            delivery.has_run = True
+            node.parent, node.message = delivery, delivery.message
+            node.joined, node.inferred = "time" if uncertain else "message", uncertain
+            journey = self._journey_above(delivery) or journey
+        # Until now, it was when the record came.
+        node.at = report.began_at.timestamp()
+        self.journeys.add(node, journey or Journey(node.id, None))
+        for publish in self._runs.published_by(report):
+            if _may_move(publish, node):
+                publish.parent, publish.joined, publish.inferred = node, "run", node.inferred
 
     def _decide_publish(self, node: Node, event: Event) -> None:
         message = node.message
@@ -134,6 +173,9 @@ class Joiner:
             node.details["queues"] = [
                 each for each in event.queues if event.exchange or self._exists(each)
             ]
+        run = self._runs.that_published(message)
+        if run is not None:
+            self._decide(run)
         choice = self._rules.choose(node, message)
         journey = self._journey_above(choice.parent)
         if journey is None and choice.parent is not None:
@@ -170,7 +212,7 @@ class Joiner:
         seen = sighting_of(event)
         found = find_copy(self._messages, event, seen)
         if found is None:
-            message = Message(event.identity, event.context)
+            message = Message(event.identity, event.context, id=event.message_id)
             self._messages.add(message)
             found = self._messages.add_copy(message, seen.origins[0]), False
             find_copy(self._messages, event, seen)
@@ -179,12 +221,10 @@ class Joiner:
 
     def _journey_above(self, parent: Node | None) -> Journey | None:
         """Return the journey of a parent, which is decided first if need be."""
-        message = None if parent is None else parent.message
-        if parent is None or message is None:
+        if parent is None:
             return None
-        if message.journey is None:
-            self._decide(parent)
-        return message.journey
+        self._decide(parent)
+        return parent.journey
 
     def _journey_of(self, message: Message, node: Node) -> Journey:
         """Return the journey of its request, else of its trace, else one of its own."""
@@ -198,3 +238,9 @@ def _note_root(group: Group, node: Node, message: Message) -> None:
         group.root_connections.add(node.connection)
     if message.parent_span is not None:
         group.root_spans.add(message.parent_span)
+
+
+def _may_move(publish: Node, run: Node) -> bool:
+    """Tell whether a publish that was joined before its run was known is still to be handed out."""
+    is_open = publish.is_held and publish.event is not None and publish.journey is run.journey
+    return is_open and not is_below(run, publish)

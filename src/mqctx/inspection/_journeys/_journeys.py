@@ -55,7 +55,7 @@ class Journeys:
         records = records_of(journey)
         for node in journey.held:
             # Later events need neither what it was nor what it came from.
-            node.event = node.parent = None
+            node.event = node.report = node.parent = None
         journey.held = []
         journey.is_printed = True
         return records

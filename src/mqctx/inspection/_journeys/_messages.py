@@ -1,11 +1,12 @@
 """The messages that later events may be joined to, and what each of them is found by."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 
-from mqctx.inspection._journeys._model import Copy, Group, Identity, Message, Twins
+from mqctx.inspection._journeys._model import Copy, Group, Identity, Journey, Message, Node, Twins
 from mqctx.inspection._where import as_text
 
 __all__ = ["Messages"]
@@ -52,6 +53,7 @@ class Messages:
         self._same = _Index()
         self._spans = _Index()
         self._answers = _Index()
+        self._ids = _Index()
         self._groups: dict[tuple[str, str], Group] = {}
 
     def sizes(self) -> dict[str, int]:
@@ -71,7 +73,8 @@ class Messages:
         self._same.add(message.identity.key, message)
         self._spans.add(message.span, message)
         self._answers.add(message.answers, message)
-        message.groups = tuple(self._group(each) for each in self._keys(message))
+        self._ids.add(message.id, message)
+        message.groups = tuple(self._group(each) for each in self._keys(message.context))
         if len(self._all) > self._kept:
             self._forget(self._all.popleft())
 
@@ -97,13 +100,27 @@ class Messages:
         """Return the messages that are this span."""
         return self._spans.get(span)
 
+    def of_id(self, message_id: str) -> list[Message]:
+        """Return the messages with an id."""
+        return self._ids.get(message_id)
+
+    def ends_of(self, context: Mapping[str, Any]) -> list[Node]:
+        """Return the deliveries of the request that a context is of."""
+        groups = (self._groups.get(key) for key in self._keys(context))
+        return next((list(each.ends) for each in groups if each is not None), [])
+
+    def journey_of(self, context: Mapping[str, Any]) -> Journey | None:
+        """Return the journey of the request that a context is of, if one is known."""
+        groups = (self._groups.get(key) for key in self._keys(context))
+        return next((each.journey for each in groups if each is not None), None)
+
     def awaiting(self, queue: str, correlation_id: str | None) -> list[Message]:
         """Return the requests whose answer goes to a queue with this correlation id."""
         return self._answers.get((queue, correlation_id)) if correlation_id else []
 
-    def _keys(self, message: Message) -> Iterator[tuple[str, str]]:
+    def _keys(self, context: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for name in self._by:
-            value = message.context.get(name)
+            value = context.get(name)
             if value is not None:
                 yield name, as_text(value)
 
@@ -116,6 +133,7 @@ class Messages:
         self._same.remove(message.identity.key, message)
         self._spans.remove(message.span, message)
         self._answers.remove(message.answers, message)
+        self._ids.remove(message.id, message)
         for group in message.groups:
             group.messages -= 1
             if not group.messages:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -49,6 +50,27 @@ class Event(msgspec.Struct, kw_only=True, gc=False):
     channel: int | None = None
 
 
+class RunReport(msgspec.Struct, kw_only=True):
+    """A record of mqctx's own: a handler's run, which has ended."""
+
+    at: float = 0.0
+    """When we received it, in seconds since 1970."""
+    context: dict[str, Any] = {}
+    message_id: str | None = None
+    exchange: str | None = None
+    routing_key: str | None = None
+    redelivered: bool | None = None
+    consumer_tag: str | None = None
+    connection: str | None = None
+    service: str = ""
+    handler: str = ""
+    outcome: str = ""
+    error: str | None = None
+    began_at: datetime
+    duration: float
+    published: list[str] = []
+
+
 class Journey(msgspec.Struct, eq=False):
     """What became of one request."""
 
@@ -70,7 +92,13 @@ class Node(msgspec.Struct, eq=False, kw_only=True):
     kind: Kind
     at: float
     event: Event | None = None
-    """Until it is printed."""
+    """Of a publish or a delivery, until it is printed."""
+    report: RunReport | None = None
+    """Of a run, until it is printed."""
+    route: tuple[str, str] | None = None
+    """Of a delivery: the exchange and the first routing key."""
+    has_run: bool = False
+    """Whether the run of its handler is known."""
     connection: str | None = None
     channel: int | None = None
     user: str | None = None
@@ -124,6 +152,8 @@ class Message(msgspec.Struct, eq=False):
     asker: str | None = None
     """The connection that asked, if it is an answer."""
     journey: Journey | None = None
+    id: str | None = None
+    """The property `message_id`."""
 
     @property
     def span(self) -> str | None:

@@ -1,5 +1,6 @@
 """What the management API tells of the queues of a vhost, as far as a trace needs it."""
 
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ _NO_QUEUE: Final = "amq.rabbitmq.reply-to"
 _REMEMBERED: Final = 10.0
 _MOST_REMEMBERED: Final = 10_000
 _MOST_A_SECOND: Final = 20
+_CONSUMERS: Final = 1.0
 
 
 class Queues:
@@ -21,6 +23,8 @@ class Queues:
         self._management = management
         self._vhost = vhost
         self._known: dict[str, tuple[bool, float]] = {}
+        self._consumers: dict[str, list[str]] = {}
+        self._consumers_until = 0.0
         self._second = 0
         self._asked = 0
 
@@ -39,6 +43,23 @@ class Queues:
             self._known.clear()
         self._known[queue] = exists, now + _REMEMBERED
         return exists
+
+    def consumers(self, tag: str) -> list[str]:
+        """Return the connections that have a consumer of this tag."""
+        now = monotonic()
+        if tag not in self._consumers and now > self._consumers_until:
+            self._consumers_until = now + _CONSUMERS
+            with suppress(ManagementError):
+                self._consumers = self._connections_by_tag()
+        return self._consumers.get(tag, [])
+
+    def _connections_by_tag(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for each in self._management.get("consumers", self._vhost):
+            channel = each.get("channel_details") or {}
+            if name := channel.get("connection_name"):
+                found.setdefault(str(each.get("consumer_tag")), []).append(name)
+        return found
 
     def events(self) -> int | None:
         """Return how many events the vhost had, by its statistics; None without any."""

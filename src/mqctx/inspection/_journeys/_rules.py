@@ -5,8 +5,9 @@ from typing import Final, NamedTuple
 
 from mqctx.inspection._journeys._messages import Messages
 from mqctx.inspection._journeys._model import Message, Node, deliveries_of
+from mqctx.inspection._journeys._runs import Runs
 
-__all__ = ["Choice", "Rules", "closeness"]
+__all__ = ["Choice", "Rules", "is_below"]
 
 _SETTLING: Final = ("mqctx-failure", "mqctx-redrive")
 _BY_CLOSENESS: Final = ("time", "client", "connection", "channel")
@@ -25,17 +26,18 @@ class Rules:
 
     Args:
         messages: Those.
+        runs: The runs of handlers that were reported.
         tapped: Whether deliveries cannot be seen, so that their publishes stand for them.
     """
 
-    def __init__(self, messages: Messages, *, tapped: bool) -> None:
+    def __init__(self, messages: Messages, runs: Runs, *, tapped: bool) -> None:
         self._messages = messages
+        self._runs = runs
         self._tapped = tapped
-        self._runs: dict[str, Node] = {}
 
     def choose(self, publish: Node, message: Message) -> Choice:
         """Return what the first rule says that fits."""
-        for rule in (self._sent_on, self._reply, self._span, self._root):
+        for rule in (self._sent_on, self._reply, self._run, self._span, self._root):
             choice = rule(publish, message)
             if choice is not None:
                 return choice
@@ -66,6 +68,13 @@ class Rules:
         if requests:
             message.asker = requests[-1].sender
         return self._from(publish, requests, "reply")
+
+    def _run(self, publish: Node, message: Message) -> Choice | None:
+        """A message that a handler's own record names."""
+        run = self._runs.that_published(message)
+        if run is None or is_below(run, publish):
+            return None
+        return Choice(run, "run", run.inferred)
 
     def _span(self, publish: Node, message: Message) -> Choice | None:
         """A message that names the span in which it was published."""
@@ -141,6 +150,14 @@ def _is_above(publish: Node, end: Node) -> bool:
     return False
 
 
+def is_below(node: Node, publish: Node) -> bool:
+    """Tell whether a publish led to an event, by however many steps."""
+    above: Node | None = node
+    while above is not None and above is not publish:
+        above = above.parent
+    return above is not None
+
+
 def _is_only_one(messages: list[Message], ends: list[Node]) -> bool:
     """Tell whether nothing but this delivery can be meant: of one message, to one queue."""
     return len(messages) == 1 and len(ends) == 1 and len(messages[0].copies) <= 1
@@ -151,11 +168,11 @@ def _nearest_of(ends: list[Node], publish: Node) -> Choice:
     before = [each for each in ends if each.at <= publish.at]
     # An event may come before that of its cause, but hardly by much.
     chosen = before or [min(ends, key=lambda each: each.at)]
-    best = max(chosen, key=lambda each: (closeness(each, publish), each.at))
-    return Choice(best, _BY_CLOSENESS[closeness(best, publish)], inferred=True)
+    best = max(chosen, key=lambda each: (_closeness(each, publish), each.at))
+    return Choice(best, _BY_CLOSENESS[_closeness(best, publish)], inferred=True)
 
 
-def closeness(end: Node, publish: Node) -> int:
+def _closeness(end: Node, publish: Node) -> int:
     """Return 3 for the same channel, 2 for the same connection, 1 for the same client, else 0."""
     if is_same(end.connection, publish.connection):
         return 3 if end.channel == publish.channel else 2

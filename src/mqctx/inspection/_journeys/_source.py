@@ -10,7 +10,7 @@ from pika.adapters.blocking_connection import BlockingConnection
 from mqctx._amqp.content_header import ContentHeader
 from mqctx.inspection._connection import delivery_of
 from mqctx.inspection._journeys._events import Reader
-from mqctx.inspection._journeys._model import Event
+from mqctx.inspection._journeys._model import Event, RunReport
 from mqctx.inspection._journeys._tracing_state import QUEUES
 
 __all__ = ["Source"]
@@ -52,7 +52,7 @@ class Source:
         self._exchange = exchange
         self._clock = clock
         self._reader = Reader()
-        self._events: list[Event] = []
+        self._events: list[Event | RunReport] = []
         self._tag = 0
         arguments = {"x-queue-type": "classic", "x-max-length": buffer, "x-overflow": "drop-head"}
         self._channel.queue_declare(self.queue, exclusive=True, arguments=arguments)
@@ -60,7 +60,7 @@ class Source:
         self._channel.basic_qos(prefetch_count=self.BATCH)
         self._channel.basic_consume(self.queue, self._take)
 
-    def receive(self, seconds: float) -> list[Event]:
+    def receive(self, seconds: float) -> list[Event | RunReport]:
         """Return the events that come within a time, or as soon as there are some.
 
         Raises:
@@ -99,7 +99,7 @@ class Source:
 
     def _event(
         self, exchange: str, routing_key: str, header: ContentHeader, body: bytes
-    ) -> Event | None:
+    ) -> Event | RunReport | None:
         if self._exchange == FIREHOSE:
             return self._reader.firehose(routing_key, header.headers, body, self._clock())
         properties = {name: header.get(name) for name in _PROPERTIES}

@@ -12,7 +12,7 @@ from mqctx.inspection._errors import BrokerError
 from mqctx.inspection._journeys._drops import LATE, Drops
 from mqctx.inspection._journeys._joiner import Joiner
 from mqctx.inspection._journeys._lock import locked
-from mqctx.inspection._journeys._model import Event
+from mqctx.inspection._journeys._model import Event, RunReport
 from mqctx.inspection._journeys._queues import Queues
 from mqctx.inspection._journeys._records import Record
 from mqctx.inspection._journeys._source import Source
@@ -92,9 +92,11 @@ class Tracer:
         self._settings = settings
         self._watcher = watcher
         self._queues = Queues(management, broker.vhost) if management else None
-        exists = self._queues.exist if self._queues else _yes
-        tapped = settings.tap is not None
-        self._joiner = Joiner(by=settings.by, tapped=tapped, exists=exists)
+        self._joiner = (
+            Joiner(by=settings.by, tapped=True)
+            if self._queues is None
+            else Joiner(by=settings.by, exists=self._queues.exist, consumers=self._queues.consumers)
+        )
         self._state = TracingState(management, broker.vhost) if management else None
         self._drops = Drops(settings.buffer)
         self._began = monotonic()
@@ -212,10 +214,10 @@ class Tracer:
             if is_empty and not events:
                 return
 
-    def _join(self, events: list[Event]) -> None:
+    def _join(self, events: list[Event | RunReport]) -> None:
         for event in events:
             self._joiner.take(event)
-            if event.node is not None:
+            if isinstance(event, Event) and event.node is not None:
                 self.untraced_nodes.discard(event.node)
         for journey in self._joiner.advance(time()):
             self._watcher.journey(journey)
@@ -261,7 +263,3 @@ class Tracer:
             self._watcher.warn(self._state.end(""))
         except ManagementError as error:
             self._watcher.warn(f"{error}. Tracing may still be on: run `mqctx trace --off` later")
-
-
-def _yes(_queue: str) -> bool:
-    return True

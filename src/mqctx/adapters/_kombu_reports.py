@@ -1,0 +1,64 @@
+"""Reports of handlers that kombu calls, where it speaks AMQP."""
+
+from collections.abc import Hashable
+from contextlib import suppress
+from typing import Any, cast
+
+from amqp import Connection, Message
+from amqp.exceptions import ChannelError
+
+from mqctx.adapters._reporter import TYPE, Origin, Sender
+
+__all__ = ["origin_of"]
+
+
+class _Sender:
+    def __init__(self, client: Any, exchange: str) -> None:
+        # A clone: to publish on the connection that consumes could run another handler.
+        self._client = client.clone(heartbeat=0)
+        self._exchange = exchange
+        self._channel = self._client.channel()
+        try:
+            self._channel.exchange_declare(exchange, "topic", durable=True, auto_delete=False)
+        except ChannelError:  # it may be there, and not ours to declare
+            self._channel = self._client.channel()
+
+    def send(self, routing_key: str, body: bytes) -> None:
+        message = Message(body, type=TYPE, content_type="application/json")
+        self._channel.basic_publish(message, exchange=self._exchange, routing_key=routing_key)
+
+    def close(self) -> None:
+        self._client.release()
+
+
+class _Outlet:
+    def key(self, client: Any) -> Hashable:
+        return "kombu", client.as_uri()
+
+    def open(self, client: Any, exchange: str) -> Sender:
+        return _Sender(client, exchange)
+
+
+_outlet = _Outlet()
+
+
+def origin_of(message: Any, _arguments: tuple[Any, ...]) -> Origin:
+    """Return where a message came from."""
+    connection = message.channel.connection
+    if not isinstance(connection, Connection):
+        raise TypeError("a transport that does not speak AMQP")
+    info: dict[str, Any] = message.delivery_info
+    address = None
+    with suppress(Exception):  # the transport is py-amqp's own affair
+        host, port, *_ = connection.sock.getsockname()
+        address = f"{host}:{port}"
+    return Origin(
+        client=cast("Any", connection).client,
+        outlet=_outlet,
+        message_id=message.properties.get("message_id"),
+        exchange=info.get("exchange"),
+        routing_key=info.get("routing_key"),
+        redelivered=info.get("redelivered"),
+        consumer_tag=info.get("consumer_tag"),
+        connection=address,
+    )

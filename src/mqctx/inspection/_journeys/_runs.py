@@ -1,0 +1,108 @@
+"""Whose deliveries the runs of handlers handled, as mqctx's own records tell."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeAlias
+
+from mqctx.inspection._journeys._messages import Messages
+from mqctx.inspection._journeys._model import Message, Node, RunReport, deliveries_of
+
+__all__ = ["Consumers", "Runs", "details_of"]
+
+_MOST_SPANS: Final = 100_000
+_MOST_PUBLISHED: Final = 100
+Consumers: TypeAlias = Callable[[str], list[str]]
+"""Returns the connections that have a consumer of this tag, by the broker's names."""
+
+
+class Runs:
+    """Find the delivery of a run, and remember the connections of consumers that were found.
+
+    Args:
+        messages: The messages that are kept.
+        consumers: What the broker knows of consumers.
+    """
+
+    def __init__(self, messages: Messages, consumers: Consumers) -> None:
+        self._messages = messages
+        self._consumers = consumers
+        self._by_span: dict[str, Node] = {}
+        self._queues: dict[tuple[str, str], set[str]] = {}
+        """The queues that handlers are known to read."""
+
+    def add(self, run: Node, report: RunReport) -> None:
+        """Note what a run says that it has published."""
+        self._by_span.update(dict.fromkeys(report.published[:_MOST_PUBLISHED], run))
+        while len(self._by_span) > _MOST_SPANS:
+            del self._by_span[next(iter(self._by_span))]
+
+    def that_published(self, message: Message) -> Node | None:
+        """Return the run that names a message."""
+        return None if message.span is None else self._by_span.get(message.span)
+
+    def published_by(self, report: RunReport) -> Iterator[Node]:
+        """Return the publishes that a run names, as far as they were seen."""
+        for span in report.published[:_MOST_PUBLISHED]:
+            for message in self._messages.of_span(span):
+                if message.publish is not None:
+                    yield message.publish
+
+    def delivery_of(self, report: RunReport) -> tuple[Node | None, bool]:
+        """Return the delivery that a run handled, and whether it may be another one."""
+        fitting = [each for each in self._candidates(report) if _fits(each, report)]
+        sure = fitting if len(fitting) == 1 else self._here(fitting, report)
+        who = report.service, report.handler
+        if len(sure) == 1:
+            self._queues.setdefault(who, set()).add(sure[0].details["queue"])
+            return sure[0], False
+        likely = sure or self._likely(fitting, who)
+        # Handlers take messages in their order, as a rule.
+        return (likely[0], True) if likely else (None, False)
+
+    def _candidates(self, report: RunReport) -> Iterable[Node]:
+        span = report.context.get("span_id")
+        if isinstance(span, str):
+            return deliveries_of(self._messages.of_span(span))
+        if report.message_id is not None:
+            return deliveries_of(self._messages.of_id(report.message_id))
+        return self._messages.ends_of(report.context)
+
+    def _here(self, deliveries: list[Node], report: RunReport) -> list[Node]:
+        """Return those on the connection that ran the handler, as far as that can be told."""
+        # An address may be another one by the time the broker sees it.
+        own = f"{report.connection} "
+        known = self._consumers(report.consumer_tag) if report.consumer_tag else []
+        published = {(each.connection, each.channel) for each in self.published_by(report)}
+        return (
+            [each for each in deliveries if f"{each.connection} ".startswith(own)]
+            or [each for each in deliveries if [each.connection] == known]
+            or [each for each in deliveries if (each.connection, each.channel) in published]
+        )
+
+    def _likely(self, deliveries: list[Node], who: tuple[str, str]) -> list[Node]:
+        """Return those from queues that this handler is known to read, or else no other one."""
+        own = self._queues.get(who, set[str]())
+        others = {queue for each in self._queues.values() for queue in each} - own
+        return (
+            [each for each in deliveries if each.details["queue"] in own]
+            or [each for each in deliveries if each.details["queue"] not in others]
+            or deliveries
+        )
+
+
+def _fits(delivery: Node, report: RunReport) -> bool:
+    if delivery.has_run or delivery.route != (report.exchange, report.routing_key):
+        return False
+    return report.redelivered in (None, delivery.details["redelivered"])
+
+
+def details_of(report: RunReport) -> dict[str, Any]:
+    """Return what only a run has in JSON."""
+    return {
+        "at": report.began_at.isoformat().replace("+00:00", "Z"),
+        "context": report.context,
+        "service": report.service,
+        "handler": report.handler,
+        "outcome": report.outcome,
+        "error": report.error,
+        "duration": report.duration,
+    }

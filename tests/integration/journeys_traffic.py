@@ -79,8 +79,16 @@ class Handling:
 class Shop:
     """The services, started and stopped together."""
 
-    def __init__(self, url: str, requests: int, *, with_spans: bool) -> None:
+    def __init__(
+        self,
+        url: str,
+        requests: int,
+        *,
+        with_spans: bool,
+        url_of: Callable[[str], str] | None = None,
+    ) -> None:
         self.url = url
+        self.url_of = url_of or (lambda _service: url)
         self.requests = requests
         self.with_spans = with_spans
         self.truth = Truth()
@@ -136,7 +144,7 @@ class Shop:
 
     async def _web(self) -> None:
         """Send all requests at the same time."""
-        async with await aio_pika.connect(self.url) as connection:
+        async with await aio_pika.connect(self.url_of("web")) as connection:
             channel = await connection.channel()
             await asyncio.gather(*(self._request(channel, n) for n in range(self.requests)))
 
@@ -153,7 +161,7 @@ class Shop:
                 await on_aio_pika.publish(channel.default_exchange, message, "orders")
 
     def _consume_by_pika(self, queue: str, handler: Any, prefetch: int) -> None:
-        connection: Any = pika.BlockingConnection(pika.URLParameters(self.url))
+        connection: Any = pika.BlockingConnection(pika.URLParameters(self.url_of(queue)))
         channel = connection.channel()
         channel.basic_qos(prefetch_count=prefetch)
         channel.basic_consume(queue, on_pika.consume_with_context(handler))
@@ -194,7 +202,8 @@ class Shop:
     def _mail(self) -> None:
         """Read mails by kombu, and publish on another connection of the same service."""
         connect = cast("Any", kombu.Connection)
-        with connect(self.url) as connection, connect(self.url) as sending:
+        url = self.url_of("mail")
+        with connect(url) as connection, connect(url) as sending:
             producer = cast("Any", kombu.Producer)(sending.channel())
 
             @on_kombu.consume_with_context
@@ -224,9 +233,9 @@ class Shop:
 
     async def _aio_pika_services(self) -> None:
         async with (
-            await aio_pika.connect(self.url) as shipping,
-            await aio_pika.connect(self.url) as ledger,
-            await aio_pika.connect(self.url) as stats,
+            await aio_pika.connect(self.url_of("shipping")) as shipping,
+            await aio_pika.connect(self.url_of("ledger")) as ledger,
+            await aio_pika.connect(self.url_of("stats")) as stats,
         ):
             await self._ship(await shipping.channel())
             await self._keep_ledger(await ledger.channel())

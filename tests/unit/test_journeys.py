@@ -1,5 +1,6 @@
 """How the broker's events are joined: each rule, and what may not mislead it."""
 
+import json
 from typing import Any
 
 import pytest
@@ -378,6 +379,126 @@ class TestSpan:
         story.publish("", "orders", headers=of_span(A))
         story.publish("", "mail", headers=of_span(B, A), at="elsewhere", body=b"b")
         assert edge_of(story, "publish-2") == ("publish-1", "span", True)
+
+
+class TestRun:
+    def test_is_joined_to_its_delivery_and_what_it_published_to_it(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_span(A))
+        story.deliver("orders", headers=of_span(A))
+        story.publish("", "mail", headers=of_span(B, A), at="its-other-one", body=b"b")
+        story.run(B, headers=of_span(A))
+        records = {record["id"]: record for record in story.end()}
+        run = records["run-1"]
+        assert (run["parent"], run["joined"], run["inferred"]) == ("delivery-1", "message", False)
+        assert (run["service"], run["handler"], run["outcome"]) == (
+            "billing",
+            "on_order",
+            "returned",
+        )
+        assert (run["at"], run["duration"]) == ("1970-01-12T13:46:40.015000Z", 0.25)
+        assert run["context"]["span_id"] == A
+        publish = records["publish-2"]
+        assert (publish["parent"], publish["joined"], publish["inferred"]) == (
+            "run-1",
+            "run",
+            False,
+        )
+
+    def test_that_is_known_late_takes_what_it_published_if_that_is_still_held(self) -> None:
+        story = Story()
+        story.publish("events", "one", "two", headers=of_span(A))
+        story.deliver("one", exchange="events", headers=of_span(A), at="1")
+        story.deliver("two", exchange="events", headers=of_span(A), at="2")
+        story.publish("", "mail", headers=of_span(B, A), at="2", body=b"b")
+        story.wait(1.5)
+        story.run(B, exchange="events", headers=of_span(A))
+        joined = {each[0]: each[1:] for each in edges(story.end())}
+        assert joined["run-1"] == ("delivery-2", "message", False)
+        assert joined["publish-2"] == ("run-1", "run", False)
+
+    def test_of_one_of_three_queues_is_told_by_its_connection(self) -> None:
+        story = _fan_out()
+        story.run(exchange="events", headers=of_span(A), connection="10.0.0.1:2")
+        assert edge_of(story, "run-1") == ("delivery-2", "message", False)
+
+    def test_of_one_of_three_queues_is_told_by_its_consumer(self) -> None:
+        name = "10.0.0.1:3 -> 10.0.0.9:5672"
+        story = _fan_out(consumers={"ctag-3": [name], "1": [name, "another"]}.__getitem__)
+        story.run(exchange="events", headers=of_span(A), consumer_tag="ctag-3")
+        assert edge_of(story, "run-1") == ("delivery-3", "message", False)
+
+    def test_that_cannot_be_told_apart_is_marked_and_what_it_published_too(self) -> None:
+        story = _fan_out()
+        story.publish("", "mail", headers=of_span(B, A), at="elsewhere", body=b"b")
+        story.run(B, exchange="events", headers=of_span(A))
+        joined = {each[0]: each[1:] for each in edges(story.end())}
+        assert joined["run-1"] == ("delivery-1", "time", True)
+        assert joined["publish-2"] == ("run-1", "run", True)
+
+    def test_is_likely_of_a_queue_that_no_other_handler_reads(self) -> None:
+        story = _fan_out()
+        story.run(exchange="events", headers=of_span(A), connection="10.0.0.1:1", handler="first")
+        story.run(exchange="events", headers=of_span(A), handler="second")
+        assert edge_of(story, "run-2") == ("delivery-2", "time", True)
+
+    def test_is_found_by_the_id_of_its_message_or_else_by_its_request(self) -> None:
+        for more in ({"message_id": "1"}, {}):
+            story = Story()
+            sent: dict[str, Any] = {"headers": of_request(), **more}
+            story.publish("", "orders", **sent)
+            story.deliver("orders", **sent)
+            story.run(**sent)
+            assert edge_of(story, "run-1") == ("delivery-1", "message", False)
+
+    def test_without_its_delivery_belongs_to_its_request(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_request())
+        story.run(headers=of_request(), key="another")
+        story.run(key="another")
+        runs = [each for each in story.end() if each["kind"] == "run"]
+        assert [(r["parent"], r["journey"]) for r in runs] == [(None, "r-1"), (None, "run-2")]
+
+    def test_that_names_what_led_to_it_makes_no_circle(self) -> None:
+        for pause in (0.0, 1.5):
+            story = Story()
+            story.publish("", "orders", headers=of_span(A))
+            story.deliver("orders", headers=of_span(A))
+            story.wait(pause)
+            story.run(A, headers=of_span(A))
+            assert edge_of(story, "publish-1")[0] is None
+
+    def test_of_no_form_that_is_ours_is_a_message_like_any_other(self) -> None:
+        story = Story()
+        story.run(began_at="yesterday")
+        story.run(began_at="1970-01-12T13:46:40")  # no time zone: UTC
+        assert [each["kind"] for each in story.end()] == ["publish", "run"]
+
+    def test_that_a_queue_of_ones_own_delivers_is_no_message(self) -> None:
+        story = Story()
+        record = {"began_at": "1970-01-12T13:46:40Z", "duration": 1.0}
+        told = {"properties": {"type": "mqctx.run"}}
+        event = story.reader.firehose("deliver.mine", told, json.dumps(record).encode(), 0.0)
+        assert event is None
+
+    def test_remembers_a_limited_number_of_spans(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mqctx.inspection._journeys._runs._MOST_SPANS", 1)
+        story = Story()
+        story.run(A, B)
+        story.publish("", "orders", headers=of_span(A), body=b"a")
+        story.publish("", "orders", headers=of_span(B), body=b"b")
+        joined = {each[0]: each[1:] for each in edges(story.end())}
+        assert joined["publish-1"][1] is None
+        assert joined["publish-2"] == ("run-1", "run", False)
+
+
+def _fan_out(**settings: Any) -> Story:
+    """Tell that a message went to three queues, and was delivered to the connections 1 to 3."""
+    story = Story(**settings)
+    story.publish("events", "one", "two", "three", headers=of_span(A))
+    for number, queue in enumerate(("one", "two", "three"), 1):
+        story.deliver(queue, exchange="events", headers=of_span(A), at=str(number))
+    return story
 
 
 class TestNearest:

@@ -52,7 +52,7 @@ def _count(records: list[dict[str, Any]], kind: str) -> int:
 
 def with_spans(**more: Any) -> None:
     """Let messages name their spans."""
-    formats = [mqctx.JsonFormat(), mqctx.formats.TraceContextFormat()]
+    formats: list[mqctx.Format] = [mqctx.JsonFormat(), mqctx.formats.TraceContextFormat()]
     mqctx.configure(formats=formats, **more)
 
 

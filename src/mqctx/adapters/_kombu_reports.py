@@ -2,10 +2,9 @@
 
 from collections.abc import Hashable
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
-from amqp import Connection, Message
-from amqp.exceptions import ChannelError
+from kombu.transport import pyamqp
 
 from mqctx.adapters._reporter import TYPE, Origin, Sender
 
@@ -20,12 +19,16 @@ class _Sender:
         self._channel = self._client.channel()
         try:
             self._channel.exchange_declare(exchange, "topic", durable=True, auto_delete=False)
-        except ChannelError:  # it may be there, and not ours to declare
+        except self._client.channel_errors:  # it may be there, and not ours to declare
             self._channel = self._client.channel()
 
     def send(self, routing_key: str, body: bytes) -> None:
-        message = Message(body, type=TYPE, content_type="application/json")
-        self._channel.basic_publish(message, exchange=self._exchange, routing_key=routing_key)
+        properties = {"type": TYPE}
+        channel = self._channel
+        message = channel.prepare_message(
+            body, content_type="application/json", properties=properties
+        )
+        channel.basic_publish(message, exchange=self._exchange, routing_key=routing_key)
 
     def close(self) -> None:
         self._client.release()
@@ -44,8 +47,8 @@ _outlet = _Outlet()
 
 def origin_of(message: Any, _arguments: tuple[Any, ...]) -> Origin:
     """Return where a message came from."""
-    connection = message.channel.connection
-    if not isinstance(connection, Connection):
+    connection: Any = message.channel.connection
+    if not isinstance(message.channel, pyamqp.Channel):
         raise TypeError("a transport that does not speak AMQP")
     info: dict[str, Any] = message.delivery_info
     address = None
@@ -53,7 +56,7 @@ def origin_of(message: Any, _arguments: tuple[Any, ...]) -> Origin:
         host, port, *_ = connection.sock.getsockname()
         address = f"{host}:{port}"
     return Origin(
-        client=cast("Any", connection).client,
+        client=connection.client,
         outlet=_outlet,
         message_id=message.properties.get("message_id"),
         exchange=info.get("exchange"),

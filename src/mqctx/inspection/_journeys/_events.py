@@ -1,6 +1,6 @@
 """The events of RabbitMQ's firehose (exchange `amq.rabbitmq.trace`), and of a tap, as ours."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC
 from typing import Any, Final, cast
 
@@ -94,7 +94,7 @@ def _text(value: Any) -> str | None:
 
 
 def _texts(value: Any) -> list[str]:
-    entries: list[Any] = value if isinstance(value, list) else []
+    entries = cast("Iterable[Any]", value) if isinstance(value, list) else ()
     return [each for each in entries if isinstance(each, str)]
 
 

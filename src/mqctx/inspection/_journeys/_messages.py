@@ -107,7 +107,7 @@ class Messages:
     def ends_of(self, context: Mapping[str, Any]) -> list[Node]:
         """Return the deliveries of the request that a context is of."""
         groups = (self._groups.get(key) for key in self._keys(context))
-        return next((list(each.ends) for each in groups if each is not None), [])
+        return next((list(each.ends) for each in groups if each is not None), list[Node]())
 
     def journey_of(self, context: Mapping[str, Any]) -> Journey | None:
         """Return the journey of the request that a context is of, if one is known."""

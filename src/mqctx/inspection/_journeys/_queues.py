@@ -56,8 +56,8 @@ class Queues:
     def _connections_by_tag(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for each in self._management.get("consumers", self._vhost):
-            channel = each.get("channel_details") or {}
-            if name := channel.get("connection_name"):
+            channel: Any = each.get("channel_details")
+            if channel and (name := channel.get("connection_name")):
                 found.setdefault(str(each.get("consumer_tag")), []).append(name)
         return found
 

@@ -21,16 +21,21 @@ _Find = Callable[[], AbstractContextManager[Broker]]
 
 
 @pytest.fixture(scope="session")
-def broker(request: pytest.FixtureRequest, brokers_folder: Path) -> Iterator[Broker]:
+def broker(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Iterator[Broker]:
     """Give the broker, or fail every test that asks for it with what to do about it."""
-    with _shared(request.config, brokers_folder, find_broker) as found:
+    folder = _shared_folder(tmp_path_factory, worker_id)
+    with _shared(request.config, folder, find_broker) as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def broker_43(request: pytest.FixtureRequest, brokers_folder: Path) -> Iterator[Broker]:
+def broker_43(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Iterator[Broker]:
     """Give a second broker, of RabbitMQ 4.3 or newer; fail like `broker` where there is none."""
-    folder = brokers_folder / "4.3"
+    folder = _shared_folder(tmp_path_factory, worker_id) / "4.3"
     folder.mkdir(exist_ok=True)
     with _shared(request.config, folder, find_broker_43) as found:
         yield found
@@ -43,9 +48,8 @@ def each_broker(request: pytest.FixtureRequest) -> Broker:
     return found
 
 
-@pytest.fixture(scope="session")
-def brokers_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Give a folder that all processes of the run have."""
+def _shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Return a folder that all processes of the run have."""
     folder = tmp_path_factory.getbasetemp()
     return folder if worker_id == "master" else folder.parent
 

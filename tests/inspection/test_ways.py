@@ -151,6 +151,11 @@ def test_what_a_failure_tells_without_a_queue_goes_through_the_exchange_and_says
     assert (way.also, way.second, way.by) == (("in", "other"), None, "mqctx-failure")
 
 
+def test_nobody_can_tell_where_an_exchange_leads_without_management_api() -> None:
+    failure = {"exchange": "orders", "routing_key": "order.new"}
+    assert way_of(Broker(None, kind=None), message(failure=failure)).also is None
+
+
 @pytest.mark.parametrize(
     ("target", "expected"),
     [

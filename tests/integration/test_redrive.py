@@ -1,6 +1,7 @@
 """Messages that are sent back, on real brokers."""
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,17 @@ class TestStays:
             assert target.bodies(target.inbox) == [b"before", b"a"]
             assert made.bodies(made.dead) == [b"b", b"c"]
 
+    def test_for_which_there_are_no_bytes_left(self, broker: Broker, redrive: Run) -> None:
+        with (
+            place(broker.url) as made,
+            place(broker.url, inbox={"x-max-length-bytes": 2}) as target,
+        ):
+            made.kill(ABC)
+            result = redrive(made.dead, "--to", target.inbox, "--yes", code=4)
+            assert "full" in result.stdout
+            assert target.bodies(target.inbox) == [b"a", b"b"]
+            assert made.bodies(made.dead) == [b"c"]
+
     def test_that_no_queue_gets(self, made: Place, redrive: Run) -> None:
         made.kill(ABC[:2])
         result = redrive(
@@ -252,6 +264,25 @@ def test_to_another_queue_it_keeps_its_key(broker: Broker) -> None:
         assert properties.headers == {}
 
 
+def test_another_connections_own_queue_can_be_sent_to(broker: Broker) -> None:
+    with place(broker.url) as made:
+        made.kill([b"a"])
+        own = made.channel.queue_declare("", exclusive=True).method.queue
+        command(broker)(made.dead, "--to", own, "--yes")
+        assert made.bodies(own) == [b"a"]
+
+
+def test_without_management_api_it_is_read_by_rescue_and_goes_straight(broker: Broker) -> None:
+    with place(broker.url, other=True) as made:
+        made.kill(ABC)
+        nowhere = Broker(broker.url, broker.way, "http://127.0.0.1:1")
+        assert "its kind cannot be asked" in command(nowhere)(made.dead, "--yes", code=3).stderr
+        result = command(nowhere)(made.dead, "--yes", "--rescue", "--json")
+        assert objects(result, "plan")[0]["second_failure"] is None
+        assert made.bodies(made.inbox) == ABC
+        assert made.count(made.other) == 3  # those of the first time
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -264,6 +295,29 @@ def test_a_target_that_is_not_there_is_one_line(
 ) -> None:
     result = command(broker)(queue, *arguments, "--yes", code=1)
     assert told in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--to", "x", "--exchange", "e"],
+        ["--to", "x", "--routing-key", "k"],
+        ["--routing-key", "k"],
+        ["--to", "dead"],
+        ["--watch", "1"],
+        ["--rate", "0"],
+    ],
+)
+def test_options_that_cannot_be_meant_are_a_usage_error(arguments: list[str]) -> None:
+    nowhere = Broker("amqp://127.0.0.1:1", "", "http://127.0.0.1:1")
+    assert "Error:" in command(nowhere)("dead", *arguments, code=2).stderr
+
+
+def test_a_message_to_an_exchange_that_does_not_forgive_is_one_line(
+    broker: Broker, queue: str
+) -> None:
+    result = command(broker)(queue, "--exchange", "x" * 300, code=1)
     assert len(result.stderr.splitlines()) == 1
 
 
@@ -318,6 +372,7 @@ def test_watching_says_why_it_came_back(broker: Broker, monkeypatch: pytest.Monk
 def rejected(made: Place, count: int) -> None:
     made.reject_all(count)
     made.await_count(made.dead, count)
+    made.kill([b"another"])
 
 
 class TestInterrupted:
@@ -336,6 +391,27 @@ class TestInterrupted:
             assert (result.sent, result.kept) == (1, 0)
         assert made.bodies(made.inbox) == [b"a"]
         assert made.bodies(made.dead) == [b"b", b"c"]
+
+    def test_by_ctrl_c_says_what_was_sent(
+        self, broker: Broker, made: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        def press(call: Redrive, *_: Any) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+        monkeypatch.setattr("mqctx.inspection._redrive.Redrive._pause", press)
+        result = command(broker)(made.dead, "--yes", "--rate", "5", "--watch", "60", code=130)
+        assert "interrupted; 1 were sent; all others are in place" in result.stderr
+        assert made.bodies(made.inbox) == [b"a"]
+        assert made.bodies(made.dead) == [b"b", b"c"]
+
+    def test_by_the_brokers_patience_says_so(
+        self, broker: Broker, made: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr("mqctx.inspection._look._SHARE", 0)
+        (tmp_path / "mqctx").write_text("no folder")
+        result = command(broker)(made.dead, "--yes", code=4)
+        assert "run it again" in result.stderr
+        assert "would not have been noticed by the next run" in result.stderr
 
     def test_before_it_began_sends_nothing(self, broker: Broker, made: Place) -> None:
         with Inspector(broker.url, management=broker.management) as inspector:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pika
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mqctx._amqp.content_header import ContentHeader
@@ -43,6 +43,7 @@ def with_table(pairs: Any) -> ContentHeader:
     return ContentHeader(pack(">H", 0x2000) + table(pairs))
 
 
+@settings(max_examples=40)
 @given(SOME)
 def test_properties_read_as_pika_wrote_them(properties: dict[str, Any]) -> None:
     read = header(properties)
@@ -52,6 +53,7 @@ def test_properties_read_as_pika_wrote_them(properties: dict[str, Any]) -> None:
         assert read.get(name) == properties.get(name, {} if name == "" else None)
 
 
+@settings(max_examples=40)
 @given(SOME, st.sets(st.sampled_from(sorted(ALL))))
 def test_without_is_as_if_the_property_had_never_been_there(
     properties: dict[str, Any], names: set[str]
@@ -60,6 +62,7 @@ def test_without_is_as_if_the_property_had_never_been_there(
     assert header(properties).without(*names).raw == raw(rest)
 
 
+@settings(max_examples=40)
 @given(SOME, st.sets(st.sampled_from(["tenant", "mqctx", "count", "other"])))
 def test_without_headers_leaves_the_others(properties: dict[str, Any], names: set[str]) -> None:
     rest = dict(properties)
@@ -68,6 +71,7 @@ def test_without_headers_leaves_the_others(properties: dict[str, Any], names: se
     assert header(properties).without_headers(names).raw == raw(rest)
 
 
+@settings(max_examples=40)
 @given(SOME, st.sampled_from(["tenant", "mqctx", "new"]), st.text())
 def test_with_header_replaces_or_comes_last(
     properties: dict[str, Any], name: str, text: str

@@ -7,7 +7,7 @@ from struct import pack, unpack
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mqctx._amqp.field_table import MAX_DEPTH, UNREADABLE, Unreadable, decode_table
@@ -38,30 +38,33 @@ FLAT = st.one_of(
     st.tuples(st.integers(0, 255), st.integers(-(2**31), 2**31 - 1)).map(
         lambda value: (("D", value), Decimal(value[1]).scaleb(-value[0]))
     ),
-    st.text().map(lambda value: (("S", value), value)),
-    st.binary().map(lambda value: (("x", value), value)),
+    st.text(max_size=20).map(lambda value: (("S", value), value)),
+    st.binary(max_size=20).map(lambda value: (("x", value), value)),
     st.integers(0, 253_402_300_799).map(
         lambda value: (("T", value), datetime.fromtimestamp(value, UTC))
     ),
     st.just((("V", None), None)),
 )  # fmt: skip
-KEYS = st.text(max_size=60)
+KEYS = st.text(max_size=10)
 VALUES = st.recursive(
     FLAT,
     lambda inner: st.one_of(
-        st.lists(inner).map(lambda pairs: (("A", [p[0] for p in pairs]), [p[1] for p in pairs])),
-        st.dictionaries(KEYS, inner).map(
+        st.lists(inner, max_size=3).map(
+            lambda pairs: (("A", [p[0] for p in pairs]), [p[1] for p in pairs])
+        ),
+        st.dictionaries(KEYS, inner, max_size=3).map(
             lambda pairs: (
                 ("F", [(key, pair[0]) for key, pair in pairs.items()]),
                 {key: pair[1] for key, pair in pairs.items()},
             )
         ),
     ),
-    max_leaves=8,
+    max_leaves=4,
 )
 
 
-@given(st.dictionaries(KEYS, VALUES))
+@settings(max_examples=30)
+@given(st.dictionaries(KEYS, VALUES, max_size=5))
 def test_each_value_comes_back_as_it_was_written(pairs: dict[str, Any]) -> None:
     encoded = table((key, wire) for key, (wire, _) in pairs.items())
     assert decode(encoded) == {key: value for key, (_, value) in pairs.items()}

@@ -109,11 +109,10 @@ def as_time(seconds: int) -> datetime | Unreadable:
     """Return a timestamp, which AMQP counts in seconds; many senders count in other units."""
     if seconds <= _LAST_SECOND:
         return datetime.fromtimestamp(seconds, UTC)
-    for unit, a_second in _UNITS:
-        if seconds // a_second <= _LAST_SECOND:
-            meant = datetime.fromtimestamp(seconds // a_second, UTC)
-            return Unreadable(f"timestamp {seconds} ({meant:%Y-%m-%dT%H:%M:%SZ} if in {unit})")
-    return Unreadable(f"timestamp {seconds}")
+    # All of 64 bits are a time if they are nanoseconds.
+    unit, a_second = next(each for each in _UNITS if seconds // each[1] <= _LAST_SECOND)
+    meant = datetime.fromtimestamp(seconds // a_second, UTC)
+    return Unreadable(f"timestamp {seconds} ({meant:%Y-%m-%dT%H:%M:%SZ} if in {unit})")
 
 
 def _end_of_value(data: bytes, at: int, end: int, entry: int) -> int:

@@ -105,11 +105,11 @@ class Publisher:
         self, exchange: str, routing_key: str, header: ContentHeader, body: bytes
     ) -> Outcome:
         """Publish one message, while no other is outstanding, and wait for what becomes of it."""
-        number = self.send(exchange, routing_key, header, body)
-        while True:
-            for outcome in self.outcomes(1):
-                if outcome.number == number:
-                    return outcome
+        self.send(exchange, routing_key, header, body)
+        known: list[Outcome] = []
+        while not known:
+            known = self.outcomes(1)
+        return known[0]
 
     def _open_channel(self) -> Any:
         # The channel that pika's blocking one wraps: that one waits after each message.

@@ -39,6 +39,11 @@ class _Sending(NamedTuple):
     way: Way
     header: ContentHeader
 
+    @property
+    def arguments(self) -> tuple[str, str, ContentHeader, bytes]:
+        """Those of `Publisher.send`."""
+        return self.way.exchange, self.way.routing_key, self.header, self.message.body
+
 
 class Redrive:
     """Messages of a queue on their way back. Call `plan` or `run`, once.
@@ -184,7 +189,7 @@ class Redrive:
         way = self._ways.of(message, self._origin)
         if len(sent_back(message, way, self.result.run).raw) > self._publisher.most_header:
             raise NoWayError("its headers would not fit into a frame")
-        if way.queue is not None and not self._queues.take_room(way.queue):
+        if way.queue is not None and not self._queues.take_room(way.queue, len(message.body)):
             raise NoWayError(f"{way.queue} is full")
         return way
 
@@ -208,7 +213,8 @@ class Redrive:
 
     def _outcomes(self, batch: list[_Sending]) -> Iterator[tuple[_Sending, Outcome]]:
         """Publish, and yield what became of each message."""
-        under_way = {self._publish(sending): sending for sending in batch}
+        send = self._publisher.send
+        under_way = {send(*sending.arguments): sending for sending in batch}
         unclear: list[_Sending] = []
         while under_way:
             for outcome in self._publisher.outcomes(1):
@@ -220,15 +226,7 @@ class Redrive:
         # The broker closed the channel over one of these. Alone, each shows whether it was the one.
         for sending in unclear:
             self.result.twice.append(name_of(sending.message))
-            number = self._publish(sending)
-            outcomes = iter(lambda: self._publisher.outcomes(1), None)
-            yield sending, next(o for found in outcomes for o in found if o.number == number)
-
-    def _publish(self, sending: _Sending) -> int:
-        way = sending.way
-        return self._publisher.send(
-            way.exchange, way.routing_key, sending.header, sending.message.body
-        )
+            yield sending, self._publisher.publish(*sending.arguments)
 
     def _settle(self, look: Look, sending: _Sending, outcome: Outcome) -> None:
         message = sending.message

@@ -1,10 +1,12 @@
 """Messages that are sent back, on real brokers."""
 
 import json
+import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pika
@@ -20,6 +22,7 @@ from mqctx.inspection._publisher import Publisher
 from mqctx.inspection._redrive import Redrive
 from tests.drivers.dead_letters import BINDINGS, Place, place
 from tests.drivers.field_tables import EVERY_TYPE, entry, table
+from tests.drivers.on_pika import pika_channel
 
 from .broker import Broker
 
@@ -444,3 +447,50 @@ class TestInterrupted:
         assert told["still_here"] == ["a", "b"]
         assert sorted(made.bodies(made.inbox)) == [b"a", b"a", b"b", b"b", b"c"]
         assert objects(command(broker)(made.dead, "--json"), "interrupted") == []
+
+
+@pytest.fixture
+def orders(broker: Broker) -> Iterator[str]:
+    """Give a vhost of its own with the queue `orders.dead` of the page, and 12 messages in it."""
+    name = f"mqctx-test-{uuid4().hex[:12]}"
+    with httpx.Client(base_url=f"{broker.management}/api/", auth=("guest", "guest")) as api:
+        api.put(f"vhosts/{name}")
+        url = f"{broker.url}{name}"
+        with pika_channel(url) as channel:
+            channel.exchange_declare("orders", "topic")
+            channel.queue_declare("orders.dead")
+            channel.queue_bind("orders.dead", "amq.direct", "dead")
+            dead = {
+                "x-dead-letter-exchange": "amq.direct",
+                "x-dead-letter-routing-key": "dead",
+            }
+            channel.queue_declare("orders.in", arguments=dead)
+            channel.queue_bind("orders.in", "orders", "order.*")
+            for number in range(1, 13):
+                context = {"tenant": "acme" if number % 2 or number == 12 else "initech"}
+                properties = pika.BasicProperties(
+                    message_id=f"o-{number}", headers={"mqctx": json.dumps(context)}
+                )
+                if number == 12:
+                    Place(channel, "orders").await_count("orders.dead", 11)
+                    channel.basic_publish("", "orders.dead", b"{}", properties)
+                else:
+                    channel.basic_publish("orders", "order.placed", b"{}", properties)
+                    rejected = channel.basic_get("orders.in")[0]
+                    channel.basic_reject(rejected.delivery_tag, requeue=False)
+            Place(channel, "orders").await_count("orders.dead", 12)
+        yield url
+        api.delete(f"vhosts/{name}")
+
+
+def test_the_page_shows_what_the_commands_print(broker: Broker, orders: str) -> None:
+    page = (Path(__file__).parents[2] / "docs/dead-letters.md").read_text()
+    (block,) = re.findall(r"```console\n(\$ mqctx redrive.*?)```", page, re.DOTALL)
+    printed = ""
+    for line in block.splitlines():
+        if line.startswith("$ mqctx redrive"):
+            arguments = [*line.split()[3:], "--broker", orders, "--management", broker.management]
+            result = CliRunner().invoke(commands, ["redrive", *arguments])
+            assert result.exit_code == 0, result.output
+            printed += f"{line}\n" + ("" if "--yes" in line else result.stdout)
+    assert printed == block

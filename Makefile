@@ -6,6 +6,7 @@
 # make example   five processes, one request id through all of them, on RabbitMQ
 # make bench     measures what it costs, beside doing without and the peers: docs/benchmarks.md;
 #                takes some 12 minutes; QUICK=1 for two, ONLY=log,instructions,... for some of it
+# make docs      builds the site of docs/ into site/
 # make format    formats the code
 # make dist      leaves a wheel and an sdist in dist/
 # make audit     asks for known weaknesses of the versions in constraints.txt
@@ -28,7 +29,7 @@ BROKER ?=
 ONLY ?=
 QUICK ?=
 
-.PHONY: demo example test lint types tests tests-lowest test-full test-peers broker broker-4.3 redis bench dist audit format lock clean
+.PHONY: docs demo example test lint types tests tests-lowest test-full test-peers broker broker-4.3 redis bench dist audit format lock clean
 .DELETE_ON_ERROR:
 
 ifeq ($(BROKER),docker)
@@ -45,7 +46,7 @@ example: $(VENV)/.example
 # What takes time before the first test is set up at the same time.
 test:
 	@$(MAKE) --no-print-directory --jobs 3 $(VENV)/.dev $(LOWEST)/.dev broker
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target broker-4.3 lint types
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target broker-4.3 lint types docs
 	@$(MAKE) --no-print-directory tests tests-lowest
 
 lint: $(VENV)/.dev
@@ -106,6 +107,10 @@ bench: ALONE = $(shell [ "$$(nproc)" -gt 1 ] && echo "$$(($$(nproc) - 1))")
 bench: $(VENV)/.bench
 	@command -v valgrind >/dev/null || { apt-get update -qq; apt-get install -y -qq --no-install-recommends valgrind; } || true
 	$(if $(ALONE),MQCTX_BROKER_CPUS=$(ALONE)) docker/with-broker.sh $(BIN)/python -m benchmarks $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --fresh-env --quiet docs site
+	@echo "The site is in site/index.html"
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format

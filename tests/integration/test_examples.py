@@ -15,11 +15,18 @@ from mqctx.adapters import celery as celery_adapter
 
 ROOT = Path(__file__).parents[2]
 URL = "amqp://guest:guest@127.0.0.1/"
+# A block of Python, and its output if a block of text follows it at once.
+EXAMPLE = re.compile(
+    r"^```python\n(?P<code>.*?)^```$(?:\n\n```text\n(?P<output>.*?)^```$)?",
+    re.DOTALL | re.MULTILINE,
+)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-# Frameworks that mqctx serves and does not depend on. They are not there with the lowest versions
-# of its clients; with the newest they are, or tests/middleware fails.
-BESIDE = ("django", "fastapi", "flask", "litestar", "starlette")
-FORMATTER = "pythonjsonlogger"  # of one example; tests/logging fails where it is missing
+# What mqctx serves and does not depend on. It is not there with the lowest versions of its clients;
+# with the newest it is, or tests/middleware, tests/logging and the type checker fail.
+BESIDE = (
+    *("asgi_correlation_id", "django", "fastapi", "flask", "litestar", "pythonjsonlogger"),
+    "starlette",
+)
 
 
 def pages_examples() -> list[object]:
@@ -27,15 +34,16 @@ def pages_examples() -> list[object]:
     found: list[object] = []
     for page in PAGES:
         text = page.read_text()
-        absent = page.stem in BESIDE and find_spec(page.stem) is None
-        marks = [pytest.mark.skip(f"without {page.stem}")] if absent else []
-        for match in re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        for match in EXAMPLE.finditer(text):
             line = text.count("\n", 0, match.start()) + 1
+            used = re.findall(r"^(?:from|import) (\w+)", match["code"], re.MULTILINE)
+            marks = [
+                pytest.mark.skip(f"without {name}")
+                for name in BESIDE
+                if name in used and find_spec(name) is None
+            ]
             place = f"{page.relative_to(ROOT)}:{line}"
-            own = marks
-            if FORMATTER in match[1] and find_spec(FORMATTER) is None:
-                own = [pytest.mark.skip(f"without {FORMATTER}")]
-            found.append(pytest.param(match[1], id=place, marks=own))
+            found.append(pytest.param(match["code"], match["output"], id=place, marks=marks))
     return found
 
 
@@ -46,14 +54,14 @@ def _uninstrument() -> Iterator[None]:
     celery_adapter.uninstrument(celery.current_app)
 
 
-@pytest.mark.parametrize("code", pages_examples())
+@pytest.mark.parametrize(("code", "output"), pages_examples())
 def test_an_example_runs_and_prints_what_it_says(
-    code: str, amqp_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    code: str, output: str | None, amqp_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script = tmp_path / "example.py"
     script.write_text(code.replace(URL, amqp_url))
     runpy.run_path(str(script))
-    said = [comment.strip() for comment in re.findall(r"print\(.*\)  # (.*)", code)]
+    said = re.findall(r"print\(.*\)  # (.*)", code) if output is None else output.splitlines()
     assert capsys.readouterr().out.splitlines() == said
 
 

@@ -1,6 +1,7 @@
 """Whatever a reader may copy uses public modules only."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,25 @@ def test_no_private_module_is_shown(path: Path) -> None:
 )
 def test_a_private_import_would_be_found(line: str) -> None:
     assert PRIVATE.search(line)
+
+
+def names_in_the_front(module: str) -> set[str]:
+    return set(getattr(import_module(module), "__all__", ()))
+
+
+def test_each_public_name_has_its_place_in_the_reference() -> None:
+    text = "".join(page.read_text() for page in (ROOT / "docs/api").glob("*.md"))
+    listed = set(re.findall(r"automodule:: (\S+)", text))
+    public = {
+        ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
+        for path in (ROOT / "src/mqctx").rglob("*.py")
+    }
+    public = {name for name in public if "._" not in name and ".cli" not in name}
+    shown = {name for module in listed for name in names_in_the_front(module)}
+    missing = {
+        name
+        for module in public - listed
+        for name in names_in_the_front(module)
+        if f"{module}.{name}" not in public and name not in shown
+    }
+    assert missing == set()

@@ -63,6 +63,10 @@ class Container:
         """End the broker as a power failure would."""
         docker("kill", self.id)
 
+    def start(self) -> None:
+        """Start the broker again; do not wait until it answers."""
+        docker("start", self.id)
+
     def execute(self, *command: str) -> str:
         """Run a command in the container; return what it prints."""
         return docker("exec", self.id, *command)

@@ -1,23 +1,33 @@
 """Messages that mqctx settles: what becomes of each, on a real broker."""
 
+import asyncio
 import json
 import logging
+import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import aio_pika
+import kombu
+import pika
 import pytest
 
 import mqctx
 from mqctx._amqp.content_header import ContentHeader
 from mqctx._amqp.field_table import entries
+from mqctx.adapters import aio_pika as aio_pika_adapter
+from mqctx.adapters import kombu as kombu_adapter
+from mqctx.adapters import pika as pika_adapter
 from mqctx.adapters._dead_letter import DeadLetter
 from mqctx.adapters.pika import publish
+from tests.drivers.on_pika import pika_channel
 
-from .settling import WAYS, Bench, Consume, as_bytes, bench
+from .settling import WAYS, Bench, Consume, as_bytes, bench, wait_until
 
 HANDLERS = [name for name in WAYS if not name.endswith("block")]
+ADAPTERS: list[Any] = [aio_pika_adapter, kombu_adapter, pika_adapter]
 URL = "amqp://orders:hunter2@rabbit/"
 
 
@@ -303,3 +313,217 @@ def test_no_other_handler_runs_while_a_copy_is_sent(
         amqp_url, orders.queue, handle, lambda: orders.dead_count() == 20, orders.exchange
     )
     assert deepest == [1] * 20
+
+
+def fill(orders: Bench) -> None:
+    """Let the queue of dead letters refuse what is sent to it."""
+    orders.channel.queue_delete(orders.dead)
+    full = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    orders.channel.queue_declare(orders.dead, durable=True, arguments=full)
+    orders.bind()
+    orders.channel.basic_publish("", orders.dead, b"full", None, True)
+
+
+def test_a_message_is_held_while_the_queue_of_dead_letters_is_full(
+    amqp_url: str, orders: Bench, consume_by_handler: Consume
+) -> None:
+    fill(orders)
+    orders.publish(b"1")
+    seen: list[bytes] = []
+
+    def handle(body: bytes, _: object) -> None:
+        seen.append(body)
+        fail(body)
+
+    taken: list[bytes] = []
+
+    def is_dead() -> bool:
+        if seen and not taken:
+            taken.append(orders.take_dead().body)
+        return bool(taken) and orders.dead_count() == 1
+
+    consume_by_handler(amqp_url, orders.queue, handle, is_dead, orders.exchange)
+    assert taken == [b"full"]
+    assert orders.take_dead().body == b"1"
+    assert seen == [b"1"]
+
+
+def test_instrumented_clients_know_the_queue(
+    amqp_url: str, orders: Bench, consume_by_handler: Consume
+) -> None:
+    orders.bind()
+    orders.publish(b"1")
+    for adapter in ADAPTERS:
+        adapter.instrument()
+    try:
+        consume_by_handler(
+            amqp_url, orders.queue, fail, lambda: orders.dead_count() == 1, orders.exchange
+        )
+    finally:
+        for adapter in ADAPTERS:
+            adapter.uninstrument()
+    dead = orders.take_dead()
+    assert dead.failure.queue == orders.queue
+    assert "mqctx" not in dead.headers
+
+
+class TestAConnectionOfOnesOwn:
+    """`DeadLetter(connection=...)`."""
+
+    def test_for_pika(self, amqp_url: str, orders: Bench) -> None:
+        orders.bind()
+        orders.publish(b"1")
+        with pika_channel(amqp_url) as own:
+            dead_letter = DeadLetter(orders.exchange, connection=own.connection)
+            WAYS["pika"](
+                amqp_url, orders.queue, fail, lambda: orders.dead_count() == 1, dead_letter
+            )
+        assert orders.take_dead().body == b"1"
+
+    def test_for_kombu_is_cloned(self, amqp_url: str, orders: Bench) -> None:
+        orders.bind()
+        orders.publish(b"1", b"2")
+        own = kombu.Connection(amqp_url)
+        dead_letter = DeadLetter(orders.exchange, connection=own)
+        WAYS["kombu"](amqp_url, orders.queue, fail, lambda: orders.dead_count() == 2, dead_letter)
+        assert not own.connected
+
+    def test_for_aio_pika(self, amqp_url: str, orders: Bench) -> None:
+        orders.bind()
+        orders.publish(b"1")
+
+        async def main() -> None:
+            async with (
+                await aio_pika.connect(amqp_url) as own,
+                await aio_pika.connect(amqp_url) as connection,
+            ):
+                queue = await (await connection.channel()).get_queue(orders.queue)
+                message = await queue.get()
+                dead_letter = DeadLetter(orders.exchange, connection=own)
+                async with aio_pika_adapter.settled(message, dead_letter=dead_letter):
+                    fail(b"1")
+
+        asyncio.run(main())
+        wait_until(lambda: orders.dead_count() == 1)
+
+
+class TestPika:
+    def test_does_not_wait_for_ever_for_a_confirm(
+        self, amqp_url: str, orders: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        orders.bind()
+        orders.publish(b"1")
+        monkeypatch.setattr("mqctx.adapters._pika_outbox.CONFIRM_SECONDS", -1.0)
+        with pika_channel(amqp_url) as channel:
+            delivery = channel.basic_get(orders.queue)
+            with pika_adapter.settled(channel, *delivery, dead_letter=orders.exchange):
+                fail(b"1")
+        assert orders.take_back().body == b"1"
+
+    def test_raises_when_the_connection_is_lost_meanwhile(
+        self, amqp_url: str, orders: Bench
+    ) -> None:
+        orders.bind()
+        orders.publish(b"1")
+        with pika_channel(amqp_url) as channel:
+            delivery = channel.basic_get(orders.queue)
+
+            def lose_connection() -> None:
+                with pika_adapter.settled(channel, *delivery, dead_letter=orders.exchange):
+                    channel.connection._impl._transport._sock.shutdown(socket.SHUT_RDWR)
+                    fail(b"1")
+
+            with pytest.raises(pika.exceptions.AMQPError):
+                lose_connection()
+        assert orders.take_back().body == b"1"
+
+
+class TestKombu:
+    def test_opens_its_connection_for_copies_again_where_it_was_lost(
+        self, amqp_url: str, orders: Bench
+    ) -> None:
+        orders.bind()
+        orders.publish(b"1", b"2")
+        with kombu.Connection(amqp_url) as connection, connection.channel() as channel:
+            queue = kombu.Queue(orders.queue, no_declare=True, channel=channel)
+            dead_letter = DeadLetter(orders.exchange, fallback="reject")
+            for _ in range(2):
+                with kombu_adapter.settled(queue.get(), dead_letter=dead_letter):
+                    fail(b"x")
+                outboxes = vars(channel.connection)["mqctx_Outboxes"]._by_client
+                ((_, outbox),) = outboxes.values()
+                outbox._channel.connection.transport.sock.shutdown(socket.SHUT_RDWR)
+        assert orders.dead_count() == 2
+        assert "x-death" not in orders.take_dead().headers
+
+    def test_tells_a_broker_that_is_gone(
+        self, amqp_url: str, orders: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        orders.publish(b"1")
+        gone = kombu.Connection("amqp://guest:guest@127.0.0.1:1/", connect_timeout=1)
+        with kombu.Connection(amqp_url) as connection, connection.channel() as channel:
+            queue = kombu.Queue(orders.queue, no_declare=True, channel=channel)
+            dead_letter = DeadLetter(orders.exchange, connection=gone)
+            with kombu_adapter.settled(queue.get(), dead_letter=dead_letter):
+                fail(b"1")
+        assert "held" in caplog.text
+        assert orders.take_back().body == b"1"
+
+    def test_wakes_in_time_from_waiting_without_end(self, amqp_url: str, orders: Bench) -> None:
+        """With no other message to come, `drain_events` tries the copy again."""
+        orders.publish(b"1")
+        with kombu.Connection(amqp_url) as connection, connection.channel() as channel:
+            queue = kombu.Queue(orders.queue, no_declare=True, channel=channel)
+            with kombu_adapter.settled(queue.get(), dead_letter=orders.exchange):
+                fail(b"1")
+            orders.bind()
+            with pytest.raises(TimeoutError):
+                connection.drain_events(timeout=0.5)
+            assert orders.dead_count() == 1
+            assert "drain_events" not in vars(channel.connection)
+            with pytest.raises(TimeoutError):
+                connection.drain_events(timeout=0.01)
+
+
+def test_a_cancelled_handler_of_aio_pika_puts_its_message_back(
+    amqp_url: str, orders: Bench
+) -> None:
+    orders.bind()
+    orders.publish(b"1")
+
+    async def main() -> None:
+        async with await aio_pika.connect(amqp_url) as connection:
+            queue = await (await connection.channel()).get_queue(orders.queue)
+            message = await queue.get()
+
+            @aio_pika_adapter.consume_with_context(dead_letter=orders.exchange)
+            async def on_message(_: Any) -> None:
+                await asyncio.sleep(60)
+
+            task = asyncio.ensure_future(on_message(message))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
+    assert orders.take_back().body == b"1"
+    assert orders.dead_count() == 0
+
+
+def test_a_sync_handler_of_aio_pika_is_settled_too(amqp_url: str, orders: Bench) -> None:
+    orders.bind()
+    orders.publish(b"1")
+
+    async def main() -> None:
+        async with await aio_pika.connect(amqp_url) as connection:
+            queue = await (await connection.channel()).get_queue(orders.queue)
+            handler = aio_pika_adapter.consume_with_context(
+                lambda message: fail(message.body), dead_letter=orders.exchange
+            )
+            handler(await queue.get())
+            while orders.dead_count() < 1:  # noqa: ASYNC110 - no event tells what the broker has
+                await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    assert (orders.left(), orders.dead_count()) == (0, 1)

@@ -16,10 +16,11 @@ from mqctx._core.isolation import Arguments, is_async
 from mqctx._failures.record import Failure
 from mqctx._failures.recording import Origin
 from mqctx._propagation.propagator import Propagator
+from mqctx.adapters._attached import Consumed, attached
 from mqctx.adapters._copy import CONFIRM_SECONDS, Copy, Received, copy
 from mqctx.adapters._dead_letter import DeadLetter, as_dead_letter
 from mqctx.adapters._handler import SettleCalls, context_from, headers_of
-from mqctx.adapters._settled import attached, settle_calls
+from mqctx.adapters._settled import settle_calls
 from mqctx.adapters._settled_async import AsyncBlock, settle_async_calls
 from mqctx.adapters._settling import NotSentError
 from mqctx.errors import HandlerError
@@ -144,7 +145,7 @@ class _Delivery:
 
     @property
     def origin(self) -> Origin:
-        return self._received().origin(self._dead_letter.queue)
+        return self._received().origin(self._dead_letter.queue or self._consumed())
 
     @property
     def is_settled(self) -> bool:
@@ -158,6 +159,12 @@ class _Delivery:
             return True
         tag = self._message.consumer_tag
         return bool(channel.is_closed) or (tag is not None and tag not in channel.consumers)
+
+    def _consumed(self) -> str | None:
+        """Return the queue, if `instrument()` has seen it being consumed."""
+        with suppress(ChannelInvalidStateError):
+            return attached(self._message.channel, Consumed).get(self._message.consumer_tag)
+        return None
 
     async def ack(self) -> None:
         await self._message.ack()

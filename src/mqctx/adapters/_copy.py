@@ -86,10 +86,10 @@ def destination(dead_letter: DeadLetter, exchange: str, routing_key: str) -> str
 def attempt(headers: Mapping[str, object], *, redelivered: bool) -> int:
     """Return which delivery this is, as far as the broker tells.
 
-    Quorum queues count returns; what another queue counted before counts no more. A classic queue
-    says no more than that there was one before.
+    Quorum queues count returns, from RabbitMQ 4.3 on in `x-acquired-count`: `x-delivery-count` may
+    then be what another queue has left. A classic queue says no more than that there was one.
     """
     if not redelivered:
         return 1
-    counts = (headers.get(name) for name in ("x-delivery-count", "x-acquired-count"))
-    return 1 + max([1, *(count for count in counts if type(count) is int)])
+    counts = (headers.get(name) for name in ("x-acquired-count", "x-delivery-count"))
+    return 1 + next((count for count in counts if type(count) is int and count > 0), 1)

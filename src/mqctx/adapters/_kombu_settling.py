@@ -12,13 +12,14 @@ from mqctx._core.isolation import Arguments
 from mqctx._failures.record import Failure
 from mqctx._failures.recording import Origin
 from mqctx._propagation.propagator import Propagator
+from mqctx.adapters._attached import Consumed, attached
 from mqctx.adapters._copy import Received, attempt, copy, destination
 from mqctx.adapters._dead_letter import DeadLetter, as_dead_letter
 from mqctx.adapters._handler import SettleCalls, context_from, headers_of
 from mqctx.adapters._kombu_outbox import Outboxes
 from mqctx.adapters._kombu_properties import property_of
 from mqctx.adapters._kombu_raw import as_received, keep_properties
-from mqctx.adapters._settled import SyncBlock, Then, Waiting, attached, settle_calls
+from mqctx.adapters._settled import SyncBlock, Then, Waiting, settle_calls
 from mqctx.adapters._settling import NotSentError
 from mqctx.errors import HandlerError
 from mqctx.formats._format import FAILURE
@@ -39,6 +40,12 @@ class _Delivery:
                 "dead_letter: the message is settled already, or consumed with no_ack; consume "
                 "without it"
             )
+
+    @property
+    def _queue(self) -> str | None:
+        # Else the one that `instrument()` has seen being consumed.
+        consumed = attached(self.message.channel, Consumed)
+        return self._dead_letter.queue or consumed.get(self._info.get("consumer_tag"))
 
     @property
     def is_settled(self) -> bool:
@@ -73,7 +80,7 @@ class AmqpDelivery(_Delivery):
 
     @property
     def origin(self) -> Origin:
-        return self._received().origin(self._dead_letter.queue)
+        return self._received().origin(self._queue)
 
     @property
     def has_ended(self) -> bool:
@@ -118,12 +125,12 @@ class VirtualDelivery(_Delivery):
 
     @property
     def origin(self) -> Origin:
-        headers = self.message.headers
-        redelivered = headers.get("redelivered") or self._info.get("redelivered")
+        headers, payload = self.message.headers, self.message._raw
+        redelivered = headers.get("redelivered") or payload.get("redelivered")
         return Origin(
             exchange=self._info.get("exchange"),
             routing_key=self._info.get("routing_key"),
-            queue=self._dead_letter.queue,
+            queue=self._queue,
             attempt=attempt(headers, redelivered=bool(redelivered)),
             earlier=headers.get(FAILURE),
         )

@@ -21,6 +21,7 @@ class BlockingOutbox:
 
     def __init__(self) -> None:
         self._channel: Any = None
+        self._is_late = False
 
     def send(self, connection: Any, what: Copy) -> None:
         """Publish a copy.
@@ -31,18 +32,27 @@ class BlockingOutbox:
         if self._channel is None or not self._channel.is_open:
             self._channel = connection.channel()
             self._channel.confirm_delivery()
-        channel, properties = self._channel, PropertiesAsBytes(what.properties)
+        properties = PropertiesAsBytes(what.properties)
         # Below the BlockingConnection, which runs its own timers only between two handlers.
         loop: Any = connection._impl.ioloop
-        timer = loop.call_later(CONFIRM_SECONDS, channel._impl.close)
+        self._is_late = False
+        timer = loop.call_later(CONFIRM_SECONDS, self._too_late)
         try:
-            channel.basic_publish(what.exchange, what.routing_key, what.body, properties, True)
+            self._channel.basic_publish(
+                what.exchange, what.routing_key, what.body, properties, mandatory=True
+            )
         except UnroutableError:
             raise NotSentError(_NOT_ROUTED) from None
-        except AssertionError:
-            raise NotSentError(_NOT_IN_TIME) from None  # the channel was closed meanwhile
+        except Exception:
+            if self._is_late:  # whatever pika makes of a channel that is closed meanwhile
+                raise NotSentError(_NOT_IN_TIME) from None
+            raise
         finally:
             loop.remove_timeout(timer)
+
+    def _too_late(self) -> None:
+        self._is_late = True
+        self._channel._impl.close()
 
 
 class CallbackOutbox:
@@ -90,7 +100,11 @@ class CallbackOutbox:
         self._returned = False
         self._timer = self._connection._adapter_call_later(CONFIRM_SECONDS, self._too_late)
         self._channel.basic_publish(
-            what.exchange, what.routing_key, what.body, PropertiesAsBytes(what.properties), True
+            what.exchange,
+            what.routing_key,
+            what.body,
+            PropertiesAsBytes(what.properties),
+            mandatory=True,
         )
 
     def _on_return(self, *_: object) -> None:

@@ -14,13 +14,14 @@ from mqctx._core.isolation import Arguments
 from mqctx._failures.record import Failure
 from mqctx._failures.recording import Origin
 from mqctx._propagation.propagator import Propagator
+from mqctx.adapters._attached import Consumed, attached
 from mqctx.adapters._copy import Copy, Received, copy
 from mqctx.adapters._dead_letter import DeadLetter, as_dead_letter
 from mqctx.adapters._handler import SettleCalls, context_from, headers_of
 from mqctx.adapters._pika_outbox import BlockingOutbox, CallbackOutbox
 from mqctx.adapters._pika_properties import keep_properties, raw_properties
 from mqctx.adapters._pika_watch import Watch
-from mqctx.adapters._settled import SyncBlock, Then, Waiting, attached, settle_calls
+from mqctx.adapters._settled import SyncBlock, Then, Waiting, settle_calls
 from mqctx.adapters._settling import NotSentError, logger
 from mqctx.errors import HandlerError
 
@@ -50,7 +51,9 @@ class _Delivery:
 
     @property
     def origin(self) -> Origin:
-        return self._received().origin(self._dead_letter.queue)
+        # Else the one that `instrument()` has seen being consumed.
+        queue = self._dead_letter.queue or attached(self._impl, Consumed).get(self._consumer)
+        return self._received().origin(queue)
 
     @property
     def is_settled(self) -> bool:

@@ -28,7 +28,6 @@ from mqctx.adapters._settling import (
 
 P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T")
 Then: TypeAlias = Callable[[Exception | None], None]
 """Takes a sequence of steps up again."""
 
@@ -126,15 +125,6 @@ def proceed(under_way: Steps, delivery: SyncDelivery, answer: Exception | None =
             return
         step()
         answer = None
-
-
-def attached(owner: object, kind: type[T]) -> T:
-    """Return the `kind` that belongs to a client's object, made at the first call."""
-    name = f"mqctx_{kind.__name__}"
-    found: T | None = vars(owner).get(name)
-    if found is None:
-        found = vars(owner)[name] = kind()
-    return found
 
 
 class Waiting:

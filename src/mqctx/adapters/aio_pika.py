@@ -19,6 +19,7 @@ from mqctx.adapters._aio_pika_blocks import OpenBlocks
 from mqctx.adapters._aio_pika_copy import copied_message
 from mqctx.adapters._aio_pika_iterators import BlockHooks, owners
 from mqctx.adapters._aio_pika_reports import origin_of
+from mqctx.adapters._attached import Consumed, attached
 from mqctx.adapters._handler import HandlerDecorator, SettleCalls, headers_of, scope_from
 from mqctx.adapters._instrumentation import (
     Hook,
@@ -230,7 +231,9 @@ def _around_consume(original: Method) -> Method:
             callback = consume_with_context.hook(
                 callback, lambda: _instrumentation.propagator_for(owners(self))
             )
-        return await original(self, callback, *args, **options)
+        tag = await original(self, callback, *args, **options)
+        attached(await self.channel.get_underlay_channel(), Consumed)[tag] = self.name
+        return tag
 
     return consume
 

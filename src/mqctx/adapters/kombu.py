@@ -17,6 +17,7 @@ from kombu.transport.base import StdChannel
 from mqctx._core.isolation import Arguments, KeywordArguments
 from mqctx._core.scope import Scope
 from mqctx._propagation.propagator import Propagator, registry
+from mqctx.adapters._attached import Consumed, attached
 from mqctx.adapters._handler import (
     HandlerDecorator,
     SettleCalls,
@@ -251,6 +252,8 @@ def _around_consume(original: Method) -> Method:
             callback = consume_with_context.hook(
                 callback, lambda: _instrumentation.propagator_for(_owners(self))
             )
+        if consumer_tag and isinstance(self.channel, StdChannel):
+            attached(self.channel, Consumed)[consumer_tag] = self.name
         return original(self, consumer_tag, callback, *args, **options)
 
     return consume

@@ -11,6 +11,7 @@ from pika.connection import Connection
 
 from mqctx._core.scope import Scope
 from mqctx._propagation.propagator import Propagator, registry
+from mqctx.adapters._attached import Consumed, attached
 from mqctx.adapters._handler import HandlerDecorator, SettleCalls, headers_of, scope_from
 from mqctx.adapters._instrumentation import (
     Hook,
@@ -167,7 +168,10 @@ def _around_consume(original: Method) -> Method:
         *args: object,
         **kwargs: object,
     ) -> object:
-        return original(self, queue, _hooked(self, on_message_callback), *args, **kwargs)
+        tag = original(self, queue, _hooked(self, on_message_callback), *args, **kwargs)
+        if isinstance(self, Channel):  # a BlockingChannel calls the one below it
+            attached(self, Consumed)[tag] = queue
+        return tag
 
     return basic_consume
 

@@ -505,6 +505,7 @@ class TestKombuWithoutConfirms:
     def test_rejects_or_puts_back_as_told(self, memory: Any) -> None:
         memory.producer.publish("x", routing_key="settled-in")
         message = memory.queue.get()
+        kombu.Exchange("settled-nowhere", "fanout", channel=memory.channel).declare()
         dead_letter = DeadLetter("settled-nowhere", fallback="reject")
         with mqctx.adapters.kombu.settled(message, dead_letter=dead_letter):
             fail()

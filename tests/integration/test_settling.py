@@ -13,6 +13,7 @@ import aio_pika
 import kombu
 import pika
 import pytest
+from pika.adapters.blocking_connection import BlockingChannel
 
 import mqctx
 from mqctx._amqp.content_header import ContentHeader
@@ -409,15 +410,27 @@ class TestAConnectionOfOnesOwn:
 
 class TestPika:
     def test_does_not_wait_for_ever_for_a_confirm(
-        self, amqp_url: str, orders: Bench, monkeypatch: pytest.MonkeyPatch
+        self,
+        amqp_url: str,
+        orders: Bench,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         orders.bind()
         orders.publish(b"1")
-        monkeypatch.setattr("mqctx.adapters._pika_outbox.CONFIRM_SECONDS", -1.0)
+
+        def is_never_confirmed(channel: Any, *_: Any, **__: Any) -> None:
+            channel._flush_output(lambda: False)
+            raise AssertionError
+
+        monkeypatch.setattr("mqctx.adapters._pika_outbox.CONFIRM_SECONDS", 0.05)
+        monkeypatch.setattr(BlockingChannel, "basic_publish", is_never_confirmed)
         with pika_channel(amqp_url) as channel:
             delivery = channel.basic_get(orders.queue)
             with pika_adapter.settled(channel, *delivery, dead_letter=orders.exchange):
                 fail(b"1")
+            assert channel.is_open
+        assert "it was not confirmed within" in caplog.text
         assert orders.take_back().body == b"1"
 
     def test_raises_when_the_connection_is_lost_meanwhile(
@@ -470,19 +483,33 @@ class TestKombu:
         assert orders.take_back().body == b"1"
 
     def test_wakes_in_time_from_waiting_without_end(self, amqp_url: str, orders: Bench) -> None:
-        """With no other message to come, `drain_events` tries the copy again."""
-        orders.publish(b"1")
+        """With no other message to come, `drain_events` tries the copies again."""
+        orders.publish(b"1", b"2")
         with kombu.Connection(amqp_url) as connection, connection.channel() as channel:
             queue = kombu.Queue(orders.queue, no_declare=True, channel=channel)
-            with kombu_adapter.settled(queue.get(), dead_letter=orders.exchange):
-                fail(b"1")
+            for _ in range(2):
+                with kombu_adapter.settled(queue.get(), dead_letter=orders.exchange):
+                    fail(b"x")
             orders.bind()
             with pytest.raises(TimeoutError):
-                connection.drain_events(timeout=0.5)
-            assert orders.dead_count() == 1
+                connection.drain_events(timeout=0.6)
+            assert orders.dead_count() == 2
             assert "drain_events" not in vars(channel.connection)
             with pytest.raises(TimeoutError):
                 connection.drain_events(timeout=0.01)
+
+    def test_lets_a_message_go_back_whose_channel_its_handler_closed(
+        self, amqp_url: str, orders: Bench
+    ) -> None:
+        orders.bind()
+        orders.publish(b"1")
+        with kombu.Connection(amqp_url) as connection:
+            channel = connection.channel()
+            queue = kombu.Queue(orders.queue, no_declare=True, channel=channel)
+            with kombu_adapter.settled(queue.get(), dead_letter=orders.exchange):
+                channel.close()
+                fail(b"1")
+        assert orders.take_back().body == b"1"
 
 
 def test_a_cancelled_handler_of_aio_pika_puts_its_message_back(
@@ -521,8 +548,9 @@ def test_a_sync_handler_of_aio_pika_is_settled_too(amqp_url: str, orders: Bench)
             handler = aio_pika_adapter.consume_with_context(
                 lambda message: fail(message.body), dead_letter=orders.exchange
             )
-            handler(await queue.get())
-            while orders.dead_count() < 1:  # noqa: ASYNC110 - no event tells what the broker has
+            message = await queue.get()
+            handler(message)
+            while not message.processed:  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(0.01)
 
     asyncio.run(main())

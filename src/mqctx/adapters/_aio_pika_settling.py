@@ -110,8 +110,7 @@ class _Outbox:
             except BaseException:
                 # What arrives later would be taken for an answer to the next one.
                 self._channel = None
-                with suppress(Exception):
-                    await channel.close()
+                await asyncio.gather(channel.close(), return_exceptions=True)
                 raise
             if self._returned or isinstance(result, DeliveredMessage):
                 raise NotSentError("it was not routed to any queue")

@@ -35,23 +35,27 @@ class Outbox:
         Raises:
             NotSentError: it was not routed, or refused. Any other exception: it was not confirmed.
         """
-        was_open = self._channel is not None
-        try:
-            self._publish(what)
-        except self._client.connection_errors:
-            self.close()
-            if not was_open:
-                raise
-            # It may have been closed long ago, with nobody to notice.
-            self._publish(what)
-        except BaseException:
-            # py-amqp opens a channel again that the broker closed, but without confirms.
-            self.close()
-            raise
+        # One that is open may have been closed long ago, with nobody to notice.
+        tries = 1 if self._channel is None else 2
+        while tries:
+            tries = self._try(what, tries - 1)
         if self._returned:
             raise NotSentError("it was not routed to any queue")
         if self._answer == NACK:
             raise NotSentError("the broker refused it")
+
+    def _try(self, what: Copy, more: int) -> int:
+        """Publish a copy; return 0 if it was, else how many tries are left."""
+        try:
+            self._publish(what)
+        except BaseException as error:
+            # py-amqp opens a channel again that the broker closed, but without confirms.
+            self.close()
+            lost = isinstance(error, self._client.connection_errors)
+            if more and lost and not isinstance(error, TimeoutError):
+                return more
+            raise
+        return 0
 
     def _publish(self, what: Copy) -> None:
         channel = self._open()

@@ -1,6 +1,7 @@
 """Dead-letter the messages of kombu with the reason."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -27,7 +28,7 @@ from mqctx.formats._format import FAILURE
 __all__ = ["DeadLetter", "settled", "settler"]
 
 
-class _Delivery:
+class _Delivery(ABC):
     """A message of kombu, and the verbs that settle it."""
 
     def __init__(self, message: Any, dead_letter: DeadLetter) -> None:
@@ -71,8 +72,9 @@ class _Delivery:
             problem = None
         then(problem)
 
+    @abstractmethod
     def _send(self, failure: Failure) -> None:
-        raise NotImplementedError
+        """Send a copy; raise if it was not confirmed, where the transport can tell."""
 
 
 class AmqpDelivery(_Delivery):

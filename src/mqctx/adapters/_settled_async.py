@@ -2,10 +2,10 @@
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final, ParamSpec, Protocol, TypeVar
+from typing import Any, Final, ParamSpec, Protocol, TypeVar, cast
 
 from mqctx._core.context import Context
 from mqctx._core.identity import function_name
@@ -106,9 +106,7 @@ async def proceed(under_way: Steps, delivery: AsyncDelivery) -> None:
             _in_background(_after(step.seconds, under_way, delivery))
             return
         else:
-            waiting = step()
-            if waiting is not None:
-                await waiting
+            await cast("Awaitable[None]", step())
 
 
 async def _after(seconds: float, under_way: Steps, delivery: AsyncDelivery) -> None:

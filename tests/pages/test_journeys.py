@@ -125,13 +125,26 @@ class TestWaterfall:
             event("publish", "p", 500_000, exchange="orders", routing_keys=["new"]),
             event("delivery", "d", 488_000, "p", queue="billing"),
             event("delivery", "e", 600_000, "p", queue="mail"),
-            event("run", "r", 599_000, "e", handler="send", outcome="returned", duration=0.001),
+            event("run", "r", 570_000, "e", handler="send", outcome="returned", duration=0.001),
         )  # fmt: skip
         assert "⚠ 12 ms early" in rows[1]
-        assert "⚠ 1 ms early" in rows[2]
+        assert "⚠ 30 ms early" in rows[2]
         assert "⚠" not in rows[0]
         browser.all(".waterfall .row")[1].click()
         assert AT.format(488_000) in browser.text(".waterfall .detail")
+
+    def test_the_waterfall_takes_no_late_event_for_a_contradiction(
+        self, browser: Browser, tmp_path: Path
+    ) -> None:
+        rows = self.rows(
+            browser, tmp_path,
+            event("publish", "p", 0, exchange="orders", routing_keys=["new"], inferred=True),
+            event("delivery", "e", 5_000, "p", queue="mail"),
+            event("run", "r", 3_000, "e", handler="send", inferred=True, joined="time"),
+        )  # fmt: skip
+        assert "⚠" not in "".join(rows)
+        assert rows[0].endswith("≈ inferred +0 ms")
+        assert "≈ inferred by time" in rows[1]
 
     def test_the_waterfall_takes_no_whole_second_of_the_broker_for_a_contradiction(
         self, browser: Browser, tmp_path: Path

@@ -6,6 +6,7 @@ const MARKS = {
   inferred: "Joined by inference, not by proof",
   clash: "Times contradict each other: earlier than what caused it",
 };
+const SLACK = 10_000;
 const NAMES = { publish: "published", delivery: "delivered", dead_letter: "dead-lettered", run: "ran" };
 
 // One step of a waterfall. A handler's run is drawn in the row of its delivery if it is the only one.
@@ -67,7 +68,8 @@ function place(one) {
   const grain = one.event.kind === "dead_letter" && one.at % 1e6 === 0 ? 1e6 : 0;
   one.clash = one.at + grain < cause ? cause - one.at : 0;
   if (grain && !one.clash) one.at = Math.max(one.at, Math.min(cause, one.at + grain - 1));
-  if (one.run && one.run.at < one.at) one.clash = Math.max(one.clash, one.at - one.run.at);
+  // A handler may well begin before the trace has heard of its delivery, and has a clock of its own.
+  if (one.run && one.run.at + SLACK < one.at) one.clash = Math.max(one.clash, one.at - one.run.at);
   one.wait = one.event.kind === "delivery" && one.parent ? Math.max(0, one.at - cause) : 0;
   one.handled = one.run ? span(one.run.event) : span(one.event);
   // Without a record of its handler, a delivery was handled at least until its last publish.
@@ -187,11 +189,13 @@ function stepRow(one, { start }, all) {
     event.redelivered && h("span.badge", null, event.attempt > 1 ? `attempt ${event.attempt}` : "redelivered"),
     one.failed && h("span.badge.bad", null, brief((run ?? one).event.error ?? "failed", 60)),
     event.kind === "dead_letter" && h("span.badge.bad", null, brief(event.reason ?? "", 40)),
-    one.inferred && h("span.badge", { title: MARKS.inferred }, "≈ ", h("span.unseen", null, "inferred by "), brief(event.joined ?? "", 20)),
+    one.inferred && h("span.badge", { title: MARKS.inferred }, "≈ ", joinedBy(event.inferred ? event : run.event)),
     one.clash > 0 && h("span.badge.warn", { title: MARKS.clash }, `⚠ ${duration(one.clash / 1e6)} early`));
   name.style.paddingLeft = `calc(var(--step) * ${Math.min(one.depth, 14)})`;
   return [h("span.unseen", null, `level ${one.depth + 1}, `), name, where];
 }
+
+const joinedBy = ({ joined: by }) => (by ? [h("span.unseen", null, "inferred by "), brief(by, 20)] : "inferred");
 
 // The durations stand behind the bars, before them, or on the longer of the two.
 function tagged(text, one, start, all) {

@@ -1,5 +1,6 @@
 """Chromium without a window and without a network, one for all tests of a module."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,10 +42,12 @@ class Browser:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
     def texts(self, selector: str) -> list[str]:
-        return [each.text for each in self.all(selector)]
+        script = "return [...document.querySelectorAll(arguments[0])].map((each) => each.innerText)"
+        found = cast("list[str]", self.run(script, selector))
+        return [re.sub("[ \t]+", " ", each).strip() for each in found]
 
     def text(self, selector: str) -> str:
-        return self.one(selector).text
+        return self.texts(selector)[0]
 
     def press(self, *keys: str) -> None:
         for key in keys:

@@ -81,7 +81,7 @@ class TestList:
 class TestWaterfall:
     def rows(self, browser: Browser, folder: Path, *events: Json) -> list[str]:
         browser.open(made(folder, events))  # a single journey is open from the start
-        return [text.replace("\n", " ") for text in browser.texts(".waterfall .row")]
+        return [" ".join(text.split()) for text in browser.texts(".waterfall .row")]
 
     def test_the_waterfall_tells_waiting_from_handling(
         self, browser: Browser, tmp_path: Path

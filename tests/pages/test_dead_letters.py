@@ -106,7 +106,7 @@ class TestSearch:
         browser.search(query.replace("position=42 ", "message.position=42 "), "1 of 100 messages")
 
     @pytest.mark.parametrize(
-        "query", ["m-00042 m-00043", "tenant=Acme", "tenant=cme", "id=m-00042"]
+        "query", ["m-00042 m-00043", "tenant=Acme", "tenant=cme", "from=m-00042"]
     )
     def test_the_search_finds_nothing_else(self, browser: Browser, page: Path, query: str) -> None:
         browser.open(page)
@@ -120,6 +120,27 @@ class TestSearch:
         count = tenants(MESSAGES)["initech"]
         browser.search("tenant=initech", f"{count} of 100 messages")
         browser.search("context.tenant=init*ch", f"{count} of 100 messages")
+
+    @pytest.mark.parametrize(
+        ("query", "found"),
+        [
+            ("death.reason=rejected", 1), ("death.reason=expired", 0), ("deaths.reason=expired", 1),
+            ("deaths.routing_keys=b", 1), ("retries=3", 1), ("failure.bound.retries=3", 1),
+            ("headers.x.y=1", 1), ("message.position=1", 1), ("position=2", 0), ("missing=*", 0),
+            ('context.tenant="a c"', 1), ("tenant=a*", 1),
+        ],
+    )  # fmt: skip
+    def test_the_search_takes_names_as_the_command_does(
+        self, browser: Browser, tmp_path: Path, query: str, found: int
+    ) -> None:
+        newest, older = ({"queue": "q", "reason": each} for each in ("rejected", "expired"))
+        message: Json = {
+            "queue": "dead", "position": 1, "context": {"tenant": "a c"}, "headers": {"x.y": 1},
+            "deaths": [{**newest, "routing_keys": ["a", "b"]}, older],
+            "failure": {"type": "E", "bound": {"retries": 3}},
+        }  # fmt: skip
+        browser.open(made(tmp_path, [message, {"queue": "dead", "position": 9}]))
+        browser.search(query, f"{found} of 2 messages")
 
     def test_the_search_is_begun_and_ended_by_keys(self, browser: Browser, page: Path) -> None:
         browser.open(page)

@@ -24,16 +24,21 @@ const valueOf = (message, name) =>
   Object.hasOwn(message.context ?? {}, name) ? message.context[name]
     : name === "why" ? why(message) : own.includes(name) ? message[name] : undefined;
 
-const plainNames = new Set([...names, ...own]);
+// What a name stands for, as in `--where`: of the context, of what was bound, else of the message.
 const named = {
-  knows: (name) => plainNames.has(name) || /^(context|failure|death|message|celery|headers)\../.test(name),
+  knows: (name) => messages.some((message) => named.values(message, name).length),
   values: (message, name) => {
-    if (plainNames.has(name)) return [valueOf(message, name)];
-    const [, part, rest] = /^(\w+)\.(.+)$/s.exec(name);
-    if (part === "death") return (message.deaths ?? []).map((death) => death[rest]);
-    return [(part === "message" ? message : message[part] ?? {})[rest]];
+    for (const table of [message.context, message.failure?.bound]) if (Object.hasOwn(table ?? {}, name)) return [table[name]];
+    return below({ ...message, message, death: message.deaths?.[0] }, name);
   },
 };
+function below(value, path) {
+  if (Array.isArray(value)) return value.flatMap((each) => below(each, path));
+  if (value === null || typeof value !== "object") return [];
+  if (Object.hasOwn(value, path)) return [value[path], ...(Array.isArray(value[path]) ? value[path] : [])];
+  return [...path.matchAll(/\./g)].flatMap(({ index: at }) =>
+    (Object.hasOwn(value, path.slice(0, at)) ? below(value[path.slice(0, at)], path.slice(at + 1)) : []));
+}
 
 // Groups, as the command's table has them.
 function grouped(by) {
@@ -284,7 +289,7 @@ function byDefault() {
 }
 
 by = [about.by].flat()[0];
-if (!plainNames.has(by)) by = byDefault();
+if (![...names, ...own].includes(by)) by = byDefault();
 const option = (name) => h("option", { value: name, selected: name === by }, brief(name, 40));
 const select = h("select", {
   id: "by",

@@ -236,7 +236,12 @@ class TestPlanAsText:
             "  2  Timeout",
             "  1  rejected",
         ]
-        assert "0 were sent, and 1 perhaps twice; all others are in place" in outcome_of(made)
+        assert outcome_of(made) == (
+            "0 were sent (mqctx-redrive has the run run1), and 1 perhaps twice; "
+            "all others are in place"
+        )
+        made.under_way = ["m3", "m4"]
+        assert "2 are in place, and may have been sent, too: m3, m4;" in outcome_of(made)
 
     def test_a_message_is_called_by_its_id_else_by_its_position(self) -> None:
         assert name_of(message(message_id="m")) == "m"

@@ -211,6 +211,7 @@ class TestStays:
         with place(broker.url) as made, place(broker.url, inbox=full) as target:
             made.kill(ABC)
             target.publish([b"before"])
+            target.await_count(target.inbox, 1)
             result = redrive(made.dead, "--to", target.inbox, "--yes", code=4)
             assert "full" in result.stdout
             assert target.bodies(target.inbox) == [b"before", b"a"]
@@ -336,10 +337,12 @@ def test_a_queue_that_counts_its_returns_is_refused_and_read_by_rescue(
     with place(each_broker.url, dead={"x-queue-type": "quorum"}) as made:
         made.kill(ABC)
         assert "delivery-limit" in redrive(made.dead, "--yes", code=3).stderr
+        assert "Nothing was sent. Add --yes" in redrive(made.dead, "--rescue").stdout
         result = redrive(made.dead, "--limit", "2", "--where", "message.id=b", "--rescue", "--yes")
         assert "copied to the queue's end" in result.stdout
         assert made.bodies(made.inbox) == [b"b"]
         assert sorted(made.bodies(made.dead)) == [b"a", b"c"]
+        assert "0 messages" in redrive(made.dead, "--rescue").stdout
 
 
 def test_what_comes_back_is_told_and_not_sent_again(broker: Broker) -> None:
@@ -378,6 +381,26 @@ def rejected(made: Place, count: int) -> None:
     made.kill([b"another"])
 
 
+def test_a_user_without_the_right_to_send_is_told_in_a_line(broker: Broker) -> None:
+    with (
+        place(broker.url) as made,
+        httpx.Client(base_url=f"{broker.management}/api/", auth=("guest", "guest")) as api,
+    ):
+        made.kill(ABC)
+        api.put(f"users/{made.name}", json={"password": "s3cret", "tags": "monitoring"})
+        rights = {"configure": "", "write": "", "read": ".*"}
+        api.put(f"permissions/%2F/{made.name}", json=rights)
+        url = broker.url.replace("guest:guest", f"{made.name}:s3cret")
+        reader = Broker(url, broker.way, broker.management)
+        result = command(reader)(made.dead, "--yes", code=1)
+        api.delete(f"users/{made.name}")
+        told, reason = result.stderr.splitlines()
+        assert told.startswith("0 were sent")
+        assert "write access to exchange" in reason
+        assert "s3cret" not in result.output
+        assert made.bodies(made.dead) == ABC
+
+
 class TestInterrupted:
     """A run that is cut off, in whichever way, loses nothing, and what it left is told."""
 
@@ -403,7 +426,7 @@ class TestInterrupted:
 
         monkeypatch.setattr("mqctx.inspection._redrive.Redrive._pause", press)
         result = command(broker)(made.dead, "--yes", "--rate", "5", "--watch", "60", code=130)
-        assert "interrupted; 1 were sent; all others are in place" in result.stderr
+        assert "interrupted; 1 were sent" in result.stderr
         assert made.bodies(made.inbox) == [b"a"]
         assert made.bodies(made.dead) == [b"b", b"c"]
 

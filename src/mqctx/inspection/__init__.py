@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mqctx.inspection._look import Inspector, Look, RefusedError
     from mqctx.inspection._management import Management, ManagementError
     from mqctx.inspection._message import Message
+    from mqctx.inspection._redrive import Redrive
     from mqctx.inspection._safety import QueueFacts, Refusal
     from mqctx.inspection._where import Where
 
@@ -35,6 +36,7 @@ __all__ = [
     "ManagementError",
     "Message",
     "QueueFacts",
+    "Redrive",
     "Refusal",
     "RefusedError",
     "Where",
@@ -54,6 +56,7 @@ _MODULES: Final = {
     "ManagementError": "_management",
     "Message": "_message",
     "QueueFacts": "_safety",
+    "Redrive": "_redrive",
     "Refusal": "_safety",
     "RefusedError": "_look",
     "Where": "_where",

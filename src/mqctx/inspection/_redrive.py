@@ -27,9 +27,14 @@ _REASONS: Final = {
     Fate.REFUSED: "the broker refused it",
 }
 _NOT_FOUND: Final = 404
+_NO_RIGHT: Final = "ACCESS_REFUSED"
 _TICK: Final = 0.2
 """The seconds within which `stop` is noticed."""
 _Advance = Callable[[], None]
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class _Sending(NamedTuple):
@@ -108,7 +113,7 @@ class Redrive:
         if self._look is not None:
             self._look.stop()
 
-    def plan(self, advance: _Advance) -> Result:
+    def plan(self, advance: _Advance = _nothing) -> Result:
         """Return what `run` would do, and leave all in place. `advance` is called for each message.
 
         Raises:
@@ -121,7 +126,7 @@ class Redrive:
                 self._leave(look, message)
         return self.result
 
-    def run(self, advance: _Advance) -> Result:
+    def run(self, advance: _Advance = _nothing) -> Result:
         """Send, and take each message off its queue once its copy was confirmed and routed.
 
         Raises:
@@ -189,8 +194,9 @@ class Redrive:
         way = self._ways.of(message, self._origin)
         if len(sent_back(message, way, self.result.run).raw) > self._publisher.most_header:
             raise NoWayError("its headers would not fit into a frame")
-        if way.queue is not None and not self._queues.take_room(way.queue, len(message.body)):
-            raise NoWayError(f"{way.queue} is full")
+        for queue in way.queues:
+            if not self._queues.take_room(queue, len(message.body)):
+                raise NoWayError(f"{queue} is full")
         return way
 
     def _leave(self, look: Look, message: Message) -> None:
@@ -203,10 +209,12 @@ class Redrive:
             return
         began = time.monotonic()
         self._note.write([digest(sending.message) for sending in batch])
+        self.result.under_way = [name_of(sending.message) for sending in batch]
         for sending, outcome in self._outcomes(batch):
             self._settle(look, sending, outcome)
         look.settle()
         self._note.write(())
+        self.result.under_way = []
         self._queues.forget_room()
         if self._rate is not None:
             self._pause(began + len(batch) / self._rate)
@@ -225,8 +233,10 @@ class Redrive:
                     yield sending, outcome
         # The broker closed the channel over one of these. Alone, each shows whether it was the one.
         for sending in unclear:
-            self.result.twice.append(name_of(sending.message))
-            yield sending, self._publisher.publish(*sending.arguments)
+            outcome = self._publisher.publish(*sending.arguments)
+            if outcome.fate is Fate.ARRIVED:
+                self.result.twice.append(name_of(sending.message))
+            yield sending, outcome
 
     def _settle(self, look: Look, sending: _Sending, outcome: Outcome) -> None:
         message = sending.message
@@ -234,6 +244,8 @@ class Redrive:
             look.acknowledge(message)
             self.result.goes(sending.way, what_goes(message.header))
             return
+        if outcome.reason.startswith(_NO_RIGHT) and not self.result.sent:
+            raise BrokerError(outcome.reason)  # as it would be for all others
         reason = _REASONS[outcome.fate]
         self.result.stays(message, f"{reason} ({outcome.reason})" if outcome.reason else reason)
         self._leave(look, message)

@@ -53,6 +53,8 @@ class Result(msgspec.Struct):
     """By reason."""
     twice: list[str] = msgspec.field(default_factory=list[str])
     """The messages that may have been sent twice."""
+    under_way: list[str] = msgspec.field(default_factory=list[str])
+    """The messages that may be in both places, if the run ended in the middle of it."""
     interrupted: list[Interrupted] = msgspec.field(default_factory=list[Interrupted])
     """Earlier runs that ended before they could say how."""
     again: list[str] = msgspec.field(default_factory=list[str])

@@ -54,6 +54,11 @@ class Way(msgspec.Struct, frozen=True):
     """Through which a second failure goes; None if the queue has none."""
 
     @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues that are known to get it."""
+        return tuple(each for each in (self.queue, *(self.also or ())) if each is not None)
+
+    @property
     def is_clean(self) -> bool:
         """Whether no other queue gets a copy, and a second failure is kept if the first was."""
         return self.also == () and not self.loses_second

@@ -27,11 +27,13 @@ def title_of(result: Result, *, is_done: bool) -> str:
 
 def outcome_of(result: Result) -> str:
     """Return what was done, in a line."""
-    twice = f", and {len(result.twice)} perhaps twice" if result.twice else ""
-    return (
-        f"{number(result.sent)} were sent{twice}; all others are in place. "
-        f"The header mqctx-redrive of what was sent has the run {result.run}"
-    )
+    sent = f"{number(result.sent)} were sent (mqctx-redrive has the run {result.run})"
+    if result.twice:
+        sent += f", and {len(result.twice)} perhaps twice"
+    if result.under_way:
+        count, names = len(result.under_way), _names(result.under_way)
+        sent += f"; {count} are in place, and may have been sent, too: {names}"
+    return f"{sent}; all others are in place"
 
 
 def plan_table(result: Result) -> Table:

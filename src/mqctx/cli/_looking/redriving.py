@@ -17,7 +17,7 @@ from mqctx.inspection._ways import Origin
 
 __all__ = ["Wishes", "redrive"]
 
-_NOTHING_SENT = "Nothing was changed. Add --yes to send them, and --limit 1 to try one first"
+_ADD_YES = "Add --yes to send them, and --limit 1 to try one first"
 
 
 class Wishes(msgspec.Struct, frozen=True):
@@ -71,7 +71,8 @@ def _carry_out(call: Redrive, inspector: Inspector, options: Options, *, yes: bo
         try:
             call.run(advance)
         except BaseException:
-            say(outcome_of(call.result))
+            if call.result.looked:
+                say(outcome_of(call.result))
             raise
 
 
@@ -88,7 +89,8 @@ def _show(results: Results, result: Result, options: Options, *, yes: bool) -> N
         for note in notes_of(result):
             results.line(note, "none")
         if not yes:
-            results.line(_NOTHING_SENT, "bold")
+            happened = "Nothing was sent" if result.copied else "Nothing was changed"
+            results.line(f"{happened}. {_ADD_YES}" if result.sent else happened, "bold")
     results.show()
 
 

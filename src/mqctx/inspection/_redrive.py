@@ -27,7 +27,7 @@ _REASONS: Final = {
     Fate.REFUSED: "the broker refused it",
 }
 _NOT_FOUND: Final = 404
-_NO_RIGHT: Final = "ACCESS_REFUSED"
+_NO_RIGHT: Final = "access to exchange"
 _TICK: Final = 0.2
 """The seconds within which `stop` is noticed."""
 _Advance = Callable[[], None]
@@ -244,7 +244,7 @@ class Redrive:
             look.acknowledge(message)
             self.result.goes(sending.way, what_goes(message.header))
             return
-        if outcome.reason.startswith(_NO_RIGHT) and not self.result.sent:
+        if _NO_RIGHT in outcome.reason and not self.result.sent:
             raise BrokerError(outcome.reason)  # as it would be for all others
         reason = _REASONS[outcome.fate]
         self.result.stays(message, f"{reason} ({outcome.reason})" if outcome.reason else reason)

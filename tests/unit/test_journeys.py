@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from mqctx.inspection._journeys._chosen import Chosen
+from mqctx.inspection._journeys._model import Event
+from mqctx.inspection._where import Where
 from tests.unit.journeys import Story, death, edges
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -149,6 +152,17 @@ class TestIdenticalMessages:
         assert joined["dead_letter-1"] == ("delivery-1", "order", True)
         assert joined["delivery-3"] == ("dead_letter-1", "order", True)
 
+    def test_from_before_the_trace_are_messages_of_their_own(self) -> None:
+        story = Story()
+        for _ in range(3):
+            story.deliver("orders", headers=of_request())
+            story.wait(2)
+        story.deliver("dead", headers=of_request(), deaths=[death("orders")])
+        story.deliver("dead", headers=of_request(), deaths=[death("orders")])
+        records = story.end()
+        attempts = [r["attempt"] for r in records if r["kind"] == "delivery"]
+        assert attempts == [1] * len(attempts)
+
     def test_of_a_large_number_are_joined_in_order(self) -> None:
         story = Story()
         for _ in range(200):
@@ -162,6 +176,13 @@ class TestIdenticalMessages:
 
 
 class TestDeadLetter:
+    def test_with_deaths_of_a_copy_that_died_otherwise_is_another_message(self) -> None:
+        story = Story()
+        story.publish("", "orders", message_id="1")
+        story.deliver("dead", message_id="1", deaths=[death("orders", count=2)])
+        story.deliver("dead", message_id="1", deaths=[death("orders", count=1)])
+        assert edge_of(story, "delivery-2") == ("dead_letter-2", "death", False)
+
     def test_is_what_is_new_in_x_death(self) -> None:
         story = Story()
         story.publish("", "orders", message_id="1")
@@ -459,6 +480,11 @@ class TestRun:
         runs = [each for each in story.end() if each["kind"] == "run"]
         assert [(r["parent"], r["journey"]) for r in runs] == [(None, "r-1"), (None, "run-2")]
 
+    def test_with_a_tag_that_nobody_knows_is_marked(self) -> None:
+        story = _fan_out()
+        story.run(exchange="events", headers=of_span(A), consumer_tag="1")
+        assert edge_of(story, "run-1") == ("delivery-1", "time", True)
+
     def test_that_names_what_led_to_it_makes_no_circle(self) -> None:
         for pause in (0.0, 1.5):
             story = Story()
@@ -662,6 +688,83 @@ class TestQueues:
         story.publish("events", "gone", message_id="2")
         first, second = story.end()
         assert (first["queues"], second["queues"]) == (["orders"], ["gone"])
+
+
+class TestChosen:
+    def test_are_whole_journeys_of_which_one_event_fits_all_conditions(self) -> None:
+        story = Story()
+        why = {"mqctx-failure": '{"type":"ValueError","bound":{"card":"x"}}'}
+        for number in range(2):
+            headers = of_request(str(number))
+            story.publish("", "orders", headers=headers, message_id=f"m-{number}")
+            story.deliver("orders", headers=headers, message_id=f"m-{number}")
+            story.publish("", "dead", headers=headers | (why if number else {}), body=b"b")
+        story.deliver("audit", headers=of_request("1"), body=b"c", deaths=[death("orders")])
+        journeys = list(story.joiner.finish())
+        for condition, fitting in {
+            "request_id=0": ["0"],
+            "message.id=m-*": ["0", "1"],
+            "failure.type=ValueError": ["1"],
+            "card=x": ["1"],
+            "death.reason=rejected": ["1"],
+            "kind=run": [],
+            "queue=audit": ["1"],
+        }.items():
+            chosen = Chosen([Where.parse(condition)])
+            assert [each[0]["journey"] for each in journeys if chosen.take(each)] == fitting
+
+    def test_stay_chosen_when_they_go_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mqctx.inspection._journeys._chosen._MOST_REMEMBERED", 1)
+        story = Story()
+        for name in ("r-1", "r-2"):
+            story.publish("", "orders", headers=of_request(name), message_id=name)
+        chosen = Chosen([Where.parse("kind=publish")])
+        assert all(map(chosen.take, story.joiner.advance(story.now + 60)))
+        for name in ("r-1", "r-2"):
+            story.deliver("orders", headers=of_request(name), message_id=name)
+        assert [chosen.take(each) for each in story.joiner.finish()] == [False, True]
+        summary = chosen.summary(1.5, 4, 0, {"rabbit@b", "rabbit@a"})
+        assert summary == {
+            "kind": "summary",
+            "seconds": 1.5,
+            "events": 4,
+            "journeys": 2,
+            "publishes": 2,
+            "deliveries": 1,
+            "dead_letters": 0,
+            "runs": 0,
+            "inferred": 0,
+            "dropped": 0,
+            "without_context": 0,
+            "untraced_nodes": ["rabbit@a", "rabbit@b"],
+        }
+
+    def test_take_a_failure_that_is_none_for_none(self) -> None:
+        story = Story()
+        story.publish("", "dead", headers={"mqctx-failure": "no JSON"})
+        (journey,) = story.joiner.finish()
+        assert not Chosen([Where.parse("failure.type=*")]).take(journey)
+        assert Chosen().take(journey)
+
+
+class TestReader:
+    def test_takes_what_is_no_event_for_none(self) -> None:
+        assert Story().reader.firehose("else.where", {}, b"", 0.0) is None
+
+    def test_takes_what_is_missing_or_of_another_type_for_absent(self) -> None:
+        broken = {"properties": 7, "routing_keys": 7, "exchange_name": 7, "channel": "7"}
+        event = Story().reader.firehose("publish.x", broken, b"", 0.0)
+        assert isinstance(event, Event)
+        assert (event.exchange, event.routing_keys, event.channel) == ("", [], None)
+
+    def test_forgets_contexts_when_there_are_too_many(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("mqctx.inspection._journeys._identity._MOST_CACHED", 2)
+        story = Story()
+        for number in range(5):
+            story.publish("", "orders", headers=of_request(str(number)))
+        assert [r["journey"] for r in story.end()] == list("01234")
 
 
 class TestTap:

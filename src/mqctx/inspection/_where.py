@@ -9,12 +9,15 @@ from mqctx.errors import ConfigurationError
 
 __all__ = ["Where", "as_text", "fits", "values_of"]
 
-
 _ROOTS: Final = frozenset(
     (
         *("queue", "position", "id", "exchange", "routing_key", "from", "bytes", "published_at"),
         *("redelivered", "deliveries", "context", "verified", "rejections", "deaths", "failure"),
         *("celery", "headers", "message", "death"),
+        # What only the events of journeys have.
+        *("kind", "journey", "by", "parent", "joined", "inferred", "at", "message_id"),
+        *("correlation_id", "user", "node", "connection", "channel", "queues", "attempt", "wait"),
+        *("reason", "count", "service", "handler", "outcome", "error", "duration"),
     )
 )
 

@@ -25,6 +25,7 @@ class Sighting(msgspec.Struct, frozen=True):
     deaths: tuple[Death, ...]
     """The newest first."""
     counts: dict[tuple[str, str], int]
+    is_of_stream: bool
 
     @property
     def origins(self) -> list[str]:
@@ -36,7 +37,9 @@ def sighting_of(event: Event) -> Sighting:
     """Return what a delivery shows."""
     deaths = deaths_in(event.headers)
     counts = {(each.queue, each.reason): each.count for each in deaths}
-    return Sighting(event.queue, event.redelivered, event.identity.exact, deaths, counts)
+    is_of_stream = "x-stream-offset" in event.headers
+    exact = event.identity.exact
+    return Sighting(event.queue, event.redelivered, exact, deaths, counts, is_of_stream)
 
 
 def find_copy(messages: Messages, event: Event, seen: Sighting) -> tuple[Copy, bool] | None:
@@ -64,8 +67,10 @@ def _fitting(twins: Twins, seen: Sighting) -> list[Copy]:
     new = [each for each in may if each.place(seen.queue, seen.counts) not in each.places]
     # Requeued messages return in the order in which they were delivered.
     been.sort(key=lambda each: each.deliveries[-1].at if each.deliveries else 0.0)
-    chosen = (been or new) if seen.redelivered else (new or been)
-    return _exact(chosen, seen)
+    if seen.redelivered:
+        return _exact(been or new, seen)
+    # Only a stream gives out a message twice that was not returned.
+    return _exact(new or (been if seen.is_of_stream else ()), seen)
 
 
 def _some(twins: Twins) -> Iterator[Copy]:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 from mqctx.inspection._journeys._copies import find_copy, see, sighting_of
@@ -62,7 +63,7 @@ class Joiner:
         self._runs = Runs(self._messages, consumers)
         self._rules = Rules(self._messages, self._runs, tapped=tapped)
         self._undecided: deque[Node] = deque()
-        self._orphans: dict[tuple[int, str], list[Node]] = {}
+        self._orphans: dict[tuple[int, str], list[tuple[Node, Event]]] = {}
         self._numbers: dict[str, int] = {}
         self.journeys = Journeys()
 
@@ -70,6 +71,7 @@ class Joiner:
         """Take an event. It is joined once it has settled."""
         if isinstance(event, RunReport):
             run = Node(id=self._new_id("run"), kind="run", at=event.at, report=event)
+            run.decide = partial(self._decide_run, run, event)
             self._undecided.append(run)
             self._runs.add(run, event)
             return
@@ -77,19 +79,22 @@ class Joiner:
         self._undecided.append(node)
         if event.kind == "publish":
             self._take_publish(node, event)
-        elif not self._take_delivery(node, event):
-            self._orphans.setdefault((event.identity.key, event.queue), []).append(node)
+            return
+        node.decide = partial(self._decide_delivery, node, event)
+        if not self._take_delivery(node, event):
+            key = event.identity.key, event.queue
+            self._orphans.setdefault(key, []).append((node, event))
 
     def advance(self, now: float) -> Iterator[list[Record]]:
         """Join what has settled by `now`, and return the journeys that are quiet."""
         while self._undecided and self._undecided[0].at + SETTLE <= now:
-            self._decide(self._undecided.popleft())
+            _decide(self._undecided.popleft())
         yield from self.journeys.quiet_since(now - QUIET - SETTLE)
 
     def finish(self) -> Iterator[list[Record]]:
         """Join what is left, and return all journeys."""
         while self._undecided:
-            self._decide(self._undecided.popleft())
+            _decide(self._undecided.popleft())
         yield from self.journeys.all()
 
     def sizes(self) -> dict[str, int]:
@@ -117,6 +122,7 @@ class Joiner:
         if event.reply_to and event.correlation_id:
             message.answers = event.reply_to, event.correlation_id
         node.message = message
+        node.decide = partial(self._decide_publish, node, event, message)
         node.details["queues"] = None
         self._messages.add(message)
         if self._tapped:
@@ -126,8 +132,7 @@ class Joiner:
             self._messages.add_copy(message, queue)
             # In a cluster, the event of a delivery may come first.
             for orphan in self._orphans.pop((event.identity.key, queue), ()):
-                if orphan.event is not None:
-                    self._take_delivery(orphan, orphan.event)
+                self._take_delivery(*orphan)
 
     def _take_delivery(self, node: Node, event: Event) -> bool:
         """Find the message of a delivery; return whether one was found."""
@@ -136,18 +141,6 @@ class Joiner:
         if found is not None:
             see(node, found[0], seen, uncertain=found[1], new_id=self._new_id)
         return found is not None
-
-    def _decide(self, node: Node) -> None:
-        """Join an event for good, and with it what led to it."""
-        if node.is_decided:
-            return
-        node.is_decided = True
-        if node.report is not None:
-            self._decide_run(node, node.report)
-        elif node.event is not None and node.kind == "publish":
-            self._decide_publish(node, node.event)
-        elif node.event is not None:
-            self._decide_delivery(node, node.event)
 
     def _decide_run(self, node: Node, report: RunReport) -> None:
         delivery, uncertain = self._runs.delivery_of(report)
@@ -165,17 +158,13 @@ class Joiner:
             if _may_move(publish, node):
                 publish.parent, publish.joined, publish.inferred = node, "run", node.inferred
 
-    def _decide_publish(self, node: Node, event: Event) -> None:
-        message = node.message
-        if message is None:
-            return
+    def _decide_publish(self, node: Node, event: Event, message: Message) -> None:
         if event.queues is not None:
             node.details["queues"] = [
                 each for each in event.queues if event.exchange or self._exists(each)
             ]
-        run = self._runs.that_published(message)
-        if run is not None:
-            self._decide(run)
+        if (run := self._runs.that_published(message)) is not None:
+            _decide(run)
         choice = self._rules.choose(node, message)
         journey = self._journey_above(choice.parent)
         if journey is None and choice.parent is not None:
@@ -191,24 +180,23 @@ class Joiner:
     def _decide_delivery(self, node: Node, event: Event) -> None:
         message = node.message or self._unseen(node, event)
         if message.publish is not None:
-            self._decide(message.publish)
+            _decide(message.publish)
         if message.journey is None:
             message.journey = self._journey_of(message, node)
             for group in message.groups:
                 group.journey = group.journey or message.journey
         above: Node | None = node
         while above is not None and above.kind != "publish" and not above.is_held:
-            above.is_decided = True
+            above.decide = object
             self.journeys.add(above, message.journey)
             above = above.parent
 
     def _unseen(self, node: Node, event: Event) -> Message:
         """Return the message of a delivery whose publish was before the trace, or dropped."""
-        waiting = self._orphans.get((event.identity.key, event.queue), [])
-        if node in waiting:
-            waiting.remove(node)
-        if not waiting:
-            self._orphans.pop((event.identity.key, event.queue), None)
+        # The oldest is the first to settle; others will find their publish, or follow.
+        key = event.identity.key, event.queue
+        if left := self._orphans.pop(key, [])[1:]:
+            self._orphans[key] = left
         seen = sighting_of(event)
         found = find_copy(self._messages, event, seen)
         if found is None:
@@ -223,7 +211,7 @@ class Joiner:
         """Return the journey of a parent, which is decided first if need be."""
         if parent is None:
             return None
-        self._decide(parent)
+        _decide(parent)
         return parent.journey
 
     def _journey_of(self, message: Message, node: Node) -> Journey:
@@ -231,6 +219,12 @@ class Joiner:
         for group in message.groups:
             return group.journey or Journey(group.key[1], group.key[0])
         return Journey(node.id, None)
+
+
+def _decide(node: Node) -> None:
+    """Join an event for good, and with it what led to it, once."""
+    decide, node.decide = node.decide, object
+    decide()
 
 
 def _note_root(group: Group, node: Node, message: Message) -> None:

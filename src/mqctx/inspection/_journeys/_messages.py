@@ -28,10 +28,9 @@ class _Index(msgspec.Struct, eq=False):
         return self.found.get(key, [])[-_MOST_TWINS:] if key is not None else []
 
     def remove(self, key: object, message: Message) -> None:
-        messages = self.found.get(key)
-        if not messages:
+        if key is None:
             return
-        # The oldest is the first to go.
+        messages = self.found[key]
         messages.remove(message)
         if not messages:
             del self.found[key]
@@ -145,7 +144,8 @@ class Messages:
         key = (copy.message.identity.key, copy.origin)
         twins = self._twins[key]
         del twins.copies[id(copy)]
+        # The oldest is the first to go.
+        if twins.waiting and twins.waiting[0] is copy:
+            twins.waiting.popleft()
         if not twins.copies:
             del self._twins[key]
-        elif twins.waiting and twins.waiting[0] is copy:
-            twins.waiting.popleft()

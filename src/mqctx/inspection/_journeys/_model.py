@@ -1,7 +1,7 @@
 """What a trace keeps of messages, and how it keeps them apart and together."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -110,7 +110,8 @@ class Node(msgspec.Struct, eq=False, kw_only=True):
     joined: str | None = None
     inferred: bool = False
     journey: Journey | None = None
-    is_decided: bool = False
+    decide: Callable[[], object] = object
+    """Joins it for good; does nothing afterwards."""
     is_held: bool = False
     """Whether its journey has it, printed or not."""
 

@@ -1,0 +1,163 @@
+"""What a trace asks the management API, and what it makes of the answers."""
+
+from typing import Any, cast
+
+import pytest
+
+from mqctx.inspection._journeys._drops import Drops
+from mqctx.inspection._journeys._queues import Queues
+from mqctx.inspection._journeys._tracing_state import TracingState
+from mqctx.inspection._management import Management, ManagementError
+
+Json = dict[str, Any]
+
+
+class Api:
+    """A management API that is made up."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers: Json = {
+            "vhosts/shop": {"tracing": False, "description": "d", "tags": ["t"]},
+            "overview": {"node": "rabbit@a"},
+            "nodes": [{"name": "rabbit@a", "running": True}],
+            **answers,
+        }
+        self.asked: list[str] = []
+        self.changes: list[tuple[str, Json]] = []
+
+    def get(self, *parts: str, **_: Any) -> Any:
+        path = "/".join(parts)
+        self.asked.append(path)
+        answer = self.answers.get(path, ManagementError("no such thing", 404))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def put(self, *parts: str, **body: Any) -> None:
+        self.changes.append(("/".join(parts), body))
+        if isinstance(failure := self.answers.get(f"PUT {parts[0]}"), Exception):
+            raise failure
+
+    def delete(self, *parts: str) -> None:
+        self.changes.append(("/".join(parts), {}))
+
+    def queue_names(self, _pattern: str) -> list[str]:
+        return ["mqctx.trace.mine"]
+
+
+def state(api: Api) -> TracingState:
+    return TracingState(cast("Management", api), "shop")
+
+
+def queues(api: Api) -> Queues:
+    return Queues(cast("Management", api), "shop")
+
+
+class TestState:
+    def test_names_the_nodes_that_run_and_were_not_told(self) -> None:
+        others = [("rabbit@a", True), ("rabbit@b", True), ("rabbit@c", False)]
+        api = Api(nodes=[{"name": name, "running": running} for name, running in others])
+        assert state(api).begin("mqctx.trace.mine").untraced_nodes == ("rabbit@b",)
+
+    def test_sends_everything_back_but_a_type_that_is_none(self) -> None:
+        found = {"tracing": False, "default_queue_type": "undefined"}
+        for vhost, sent in (
+            (found, {}),
+            ({**found, "default_queue_type": "stream"}, {"default_queue_type": "stream"}),
+            ({**found, "description": "d", "tags": []}, {"description": "d", "tags": []}),
+        ):
+            api = Api(**{"vhosts/shop": {**vhost, "metadata": {"a": 1}}})
+            state(api).begin("mqctx.trace.mine")
+            assert api.changes[-1] == ("vhosts/shop", {**sent, "tracing": True})
+
+    def test_takes_the_mark_away_if_tracing_cannot_be_turned_on(self) -> None:
+        for status, advice in ((401, "--tap EXCHANGE"), (500, "answered")):
+            api = Api(**{"PUT vhosts": ManagementError("it answered", status)})
+            with pytest.raises(ManagementError, match=advice):
+                state(api).begin("mqctx.trace.mine")
+            assert api.changes[-1] == ("exchanges/shop/mqctx.trace", {})
+
+    def test_says_so_if_there_is_nothing_to_restore(self) -> None:
+        assert state(Api()).end("") == "tracing is off"
+
+    def test_restores_nothing_if_it_cannot_tell_whether_it_may(self) -> None:
+        api = Api(**{"exchanges/shop/mqctx.trace": ManagementError("busy", 503)})
+        with pytest.raises(ManagementError, match="busy"):
+            state(api).end("")
+        assert api.changes == []
+
+
+class TestQueues:
+    def test_exist_if_the_api_says_so_which_is_asked_once(self) -> None:
+        api = Api(**{"queues/shop/orders": {"name": "orders"}})
+        asked = queues(api)
+        for _ in range(3):
+            assert asked.exist("orders")
+            assert not asked.exist("nowhere")
+            assert not asked.exist("amq.rabbitmq.reply-to.g1h2AA")
+        assert api.asked == ["queues/shop/orders", "queues/shop/nowhere"]
+
+    def test_exist_if_it_cannot_be_told(self) -> None:
+        api = Api(**{"queues/shop/orders": ManagementError("busy", 503)})
+        assert queues(api).exist("orders")
+
+    def test_are_not_asked_for_too_often(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mqctx.inspection._journeys._queues.monotonic", lambda: 7.0)
+        monkeypatch.setattr("mqctx.inspection._journeys._queues._MOST_REMEMBERED", 5)
+        api = Api()
+        asked = queues(api)
+        assert [asked.exist(str(number)) for number in range(30)] == [False] * 20 + [True] * 10
+        assert len(api.asked) == 20
+
+    def test_count_publishes_and_deliveries(self) -> None:
+        stats = {"message_stats": {"publish": 3, "deliver_get": 4, "ack": 9}}
+        assert queues(Api(**{"vhosts/shop": stats})).events() == 7
+        assert queues(Api()).events() == 0
+        assert queues(Api(**{"vhosts/shop": ManagementError("busy", 503)})).events() is None
+
+    def test_have_consumers_on_connections_that_are_known_by_their_tags(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = [0.5]
+        monkeypatch.setattr("mqctx.inspection._journeys._queues.monotonic", lambda: now[0])
+        listed = [
+            {"consumer_tag": "a", "channel_details": {"connection_name": "1"}},
+            {"consumer_tag": "b", "channel_details": {"connection_name": "1"}},
+            {"consumer_tag": "b", "channel_details": {"connection_name": "2"}},
+            {"consumer_tag": "gone", "channel_details": []},
+        ]
+        api = Api(**{"consumers/shop": listed})
+        asked = queues(api)
+        assert [asked.consumers(tag) for tag in ("a", "b", "gone")] == [["1"], ["1", "2"], []]
+        assert api.asked == ["consumers/shop"]
+        api.answers["consumers/shop"] = ManagementError("busy", 503)
+        now[0] = 9.0
+        assert asked.consumers("new") == []
+        assert asked.consumers("a") == ["1"]
+
+
+def counting(*looks: tuple[int, int, int | None]) -> Drops:
+    drops = Drops(100)
+    for look in looks:
+        drops.look(*look)
+    return drops
+
+
+class TestDrops:
+    """`looks` are what waits, what was received, and what the statistics count."""
+
+    def test_are_none_while_the_queue_cannot_have_been_full(self) -> None:
+        assert counting((0, 0, 50), (40, 50, 90)).count(90, 10_000) == 0
+
+    def test_are_what_was_counted_and_neither_received_nor_there_before(self) -> None:
+        # 50 events are from before; of 1,000 since then, 300 were received, and as often delivered.
+        drops = counting((0, 0, 50), (100, 100, None))
+        assert drops.count(300, 50 + 1_000 + 300) == 700
+
+    def test_are_not_what_the_statistics_told_late_of_the_time_before(self) -> None:
+        drops = counting((0, 0, 20), (0, 0, 50), (100, 100, None))
+        assert drops.count(300, 50 + 300 + 300) == 0
+
+    def test_cannot_be_told_without_statistics(self) -> None:
+        assert counting((100, 100, None)).count(100, 1_000) is None
+        assert counting((0, 0, 50), (100, 100, None)).count(100, None) is None

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pika
@@ -9,7 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from mqctx.cli._group import commands
+from mqctx.inspection._broker import Broker as Address
+from mqctx.inspection._connection import connected
+from mqctx.inspection._errors import BrokerError
+from mqctx.inspection._journeys._lock import locked
 from mqctx.inspection._journeys._source import Source
+from mqctx.inspection._journeys._tracing_state import TracingState
 from mqctx.inspection._management import ManagementError
 from tests.drivers.on_pika import pika_channel
 
@@ -134,6 +140,51 @@ class TestTrace:
         assert not vhost.is_traced
         assert vhost.leftovers() == []
 
+    def test_of_a_broker_that_stays_away_ends_and_restores(
+        self, vhost: Vhost, channel: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("mqctx.inspection._journeys._tracer._PATIENCE", 0.0)
+        before = vhost.state()
+        with Traced(vhost) as traced:
+            send(channel, "orders")
+            until(lambda: traced.tracer.status.events == 2)
+            monkeypatch.setattr("mqctx.inspection._journeys._tracer.connected", _refuse)
+            channel.exchange_declare("e" * 250, "fanout")
+            channel.basic_publish("e" * 250, "", b"")
+            until(lambda: traced.is_whole is not None)
+        assert traced.is_whole is False
+        assert [each["kind"] for each in traced.watch.records] == ["publish", "delivery"]
+        assert (vhost.state(), vhost.leftovers()) == (before, [])
+
+    def test_says_what_to_do_if_the_management_api_is_gone_in_the_end(
+        self, vhost: Vhost, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with Traced(vhost) as traced:
+            monkeypatch.setattr(TracingState, "end", _fail)
+            traced.tracer.stop()
+            until(lambda: traced.is_whole is not None)
+        assert "mqctx trace --off" in traced.watch.warnings[-1]
+
+    def test_says_which_nodes_it_does_not_see(
+        self, vhost: Vhost, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(TracingState, "_untraced_nodes", lambda _: ("rabbit@b",))
+        with Traced(vhost, seconds=0.1) as traced:
+            until(lambda: traced.is_whole is not None)
+        assert "not traced: rabbit@b" in traced.watch.warnings[0]
+        assert traced.tracer.untraced_nodes == {"rabbit@b"}
+
+    def test_begins_and_ends_one_after_another_with_others(self, vhost: Vhost) -> None:
+        with (
+            connected(Address.parse(vhost.url), "one") as one,
+            connected(Address.parse(vhost.url), "two") as two,
+        ):
+            with locked(one), locked(two, seconds=0.2):
+                pass  # whoever holds it too long is not waited for
+            with locked(two):
+                assert vhost.leftovers() == ["mqctx.trace-lock"]
+            assert vhost.leftovers() == []
+
     def test_counts_what_was_dropped(
         self, vhost: Vhost, channel: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -170,12 +221,42 @@ class TestTrace:
         assert summary.startswith("1 journey, 1 publish, 1 delivery in ")
         assert summary.endswith("(0 inferred; 1 without context; 0 events dropped)")
 
+    def test_that_lost_its_broker_is_exit_code_1(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mqctx.inspection._journeys._tracer.Tracer.run", lambda _: False)
+        result = CliRunner().invoke(commands, ["trace", "--json"])
+        assert result.exit_code == 1
+        assert lines(result.stdout)[-1]["kind"] == "summary"
+
+    @pytest.mark.parametrize(
+        ("arguments", "hint"),
+        [
+            (["--broker", "http://x"], "not an amqp: or amqps: URL"),
+            (["--tap", ""], "the default exchange cannot be tapped"),
+            (["--routing-key", "k"], "goes with --tap"),
+            (["--where", "tenant"], "NAME=VALUE"),
+        ],
+    )
+    def test_that_makes_no_sense_is_a_usage_error(self, arguments: list[str], hint: str) -> None:
+        result = CliRunner().invoke(commands, ["trace", *arguments])
+        assert result.exit_code == 2
+        assert hint in result.stderr
+
     def test_of_a_broker_that_is_not_there_is_one_line(self) -> None:
         url = "amqp://guest:secret@127.0.0.1:1/"
         result = CliRunner().invoke(commands, ["trace", "--broker", url, "--seconds", "1"])
         assert result.exit_code == 1
         assert "cannot reach RabbitMQ at 127.0.0.1:1" in result.stderr
         assert "secret" not in result.output
+
+
+@contextmanager
+def _refuse(*_: object) -> Iterator[None]:
+    raise BrokerError("cannot reach RabbitMQ")
+    yield
+
+
+def _fail(*_: object) -> str:
+    raise ManagementError("the management API does not answer")
 
 
 class TestTap:

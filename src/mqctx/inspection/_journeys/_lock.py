@@ -16,7 +16,9 @@ _PAUSE: Final = 0.05
 
 
 @contextmanager
-def locked(connection: BlockingConnection) -> Generator[None, None, None]:
+def locked(
+    connection: BlockingConnection, seconds: float = _SECONDS
+) -> Generator[None, None, None]:
     """Let the block run while no other connection is in one.
 
     Nobody else can declare an exclusive queue, which goes with its connection: so no lock is left
@@ -25,7 +27,7 @@ def locked(connection: BlockingConnection) -> Generator[None, None, None]:
     Raises:
         AMQPError: the connection is lost.
     """
-    channel = _try_to_hold(connection)
+    channel = _try_to_hold(connection, seconds)
     try:
         yield
     finally:
@@ -34,8 +36,8 @@ def locked(connection: BlockingConnection) -> Generator[None, None, None]:
             channel.close()
 
 
-def _try_to_hold(connection: BlockingConnection) -> Any:
-    until = monotonic() + _SECONDS
+def _try_to_hold(connection: BlockingConnection, seconds: float) -> Any:
+    until = monotonic() + seconds
     while monotonic() < until:
         channel: Any = connection.channel()
         try:

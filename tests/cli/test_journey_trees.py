@@ -70,6 +70,20 @@ def test_marks_what_is_inferred_and_where_nothing_was_routed() -> None:
     ]
 
 
+def test_leaves_out_what_there_is_none_of() -> None:
+    shown = text(
+        record("publish", "p1", exchange="x", queues=None, connection=None),
+        record("dead_letter", "x1", "p1", reason="expired", count=1),
+        record("run", "r1", "p1", service="s", handler="h", outcome="returned")
+        | {"error": None, "duration": 2.0},
+    )
+    assert [line.partition("120 ")[2] for line in shown.splitlines()[1:]] == [
+        "published to x with orders",
+        "dead-lettered from orders: expired",
+        "handled by s h: returned in 2.0 s",
+    ]
+
+
 def test_begins_anew_below_what_was_printed_before() -> None:
     shown = text(record("delivery", "d9", "p1", by=None, wait=None, context={}))
     assert shown.splitlines() == [

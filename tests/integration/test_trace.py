@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pika
@@ -143,7 +142,7 @@ class TestTrace:
     def test_of_a_broker_that_stays_away_ends_and_restores(
         self, vhost: Vhost, channel: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("mqctx.inspection._journeys._tracer._PATIENCE", 0.0)
+        monkeypatch.setattr("mqctx.inspection._journeys._tracer._PATIENCE", 0.3)
         before = vhost.state()
         with Traced(vhost) as traced:
             send(channel, "orders")
@@ -199,9 +198,14 @@ class TestTrace:
         assert traced.tracer.status.events == received
         assert dropped == 2_000 - received > 0
 
-    def test_names_the_queues_that_exist(self, vhost: Vhost, channel: Any) -> None:
+    def test_names_the_queues_that_exist(
+        self, vhost: Vhost, channel: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("mqctx.inspection._journeys._joiner.QUIET", 0.0)
+        monkeypatch.setattr("mqctx.inspection._journeys._joiner.SETTLE", 0.2)
         with Traced(vhost) as traced:
             send(channel, "orders")
+            until(lambda: len(traced.watch.records) == 2)  # long before the end
             channel.basic_publish("", "nowhere", b"")
             channel.basic_publish("amq.fanout", "", b"")
         queues = [r["queues"] for r in traced.watch.records if r["kind"] == "publish"]
@@ -249,10 +253,8 @@ class TestTrace:
         assert "secret" not in result.output
 
 
-@contextmanager
-def _refuse(*_: object) -> Iterator[None]:
+def _refuse(*_: object) -> None:
     raise BrokerError("cannot reach RabbitMQ")
-    yield
 
 
 def _fail(*_: object) -> str:

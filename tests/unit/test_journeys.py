@@ -113,6 +113,14 @@ class TestIdenticalMessages:
         assert joined["delivery-1"] == ("publish-1", "message", False)
         assert joined["delivery-2"] == ("publish-2", "message", False)
 
+    def test_of_which_one_returns_while_another_waits_are_told_apart(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_request())
+        story.deliver("orders", headers=of_request())
+        story.publish("", "orders", headers=of_request())
+        story.deliver("orders", headers=of_request(), redelivered=True)
+        assert edge_of(story, "delivery-2") == ("publish-1", "message", False)
+
     def test_that_their_publisher_sends_twice_are_no_chain(self) -> None:
         story = Story()
         for _ in range(2):
@@ -395,6 +403,22 @@ class TestSpan:
         story.publish("", "mail", headers=of_span(A), body=b"b")
         assert edge_of(story, "publish-2") == (None, None, True)
 
+    def test_that_each_of_two_names_of_the_other_makes_no_circle(self) -> None:
+        story = Story()
+        story.publish("", "one", headers=of_span(A, B), body=b"a")
+        story.publish("", "two", headers=of_span(B, A), body=b"b")
+        story.deliver("one", headers=of_span(A, B), body=b"a")
+        story.deliver("two", headers=of_span(B, A), body=b"b")
+        joined = {each[0]: each[1:] for each in edges(story.end())}
+        assert joined["publish-1"] == (None, None, True)
+        assert joined["publish-2"] == ("delivery-1", "span", False)
+
+    def test_of_its_own_is_a_root(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_span(A, A))
+        story.deliver("orders", headers=of_span(A, A))
+        assert edge_of(story, "publish-1")[0] is None
+
     def test_of_which_only_the_publish_was_seen_is_marked(self) -> None:
         story = Story()
         story.publish("", "orders", headers=of_span(A))
@@ -425,6 +449,12 @@ class TestRun:
             "run",
             False,
         )
+
+    def test_that_published_what_was_seen_at_its_delivery_alone_changes_nothing(self) -> None:
+        story = Story()
+        story.deliver("mail", headers=of_span(B))
+        story.run(B, headers=of_span(A))
+        assert edge_of(story, "delivery-1") == (None, None, False)
 
     def test_that_is_known_late_takes_what_it_published_if_that_is_still_held(self) -> None:
         story = Story()
@@ -672,6 +702,14 @@ class TestMemory:
             "groups": 11,
             "journeys": 0,
         }
+
+    def test_forgets_identical_messages_one_by_one(self) -> None:
+        story = Story(kept=2)
+        for _ in range(5):
+            story.publish("", "orders", headers=of_request())
+        story.end()
+        assert story.joiner.sizes()["copies"] == 2
+        assert story.joiner.sizes()["contents"] == 1
 
     def test_a_delivery_of_a_forgotten_message_is_a_root(self) -> None:
         story = Story(kept=1)

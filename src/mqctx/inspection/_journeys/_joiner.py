@@ -167,10 +167,10 @@ class Joiner:
             _decide(run)
         choice = self._rules.choose(node, message)
         journey = self._journey_above(choice.parent)
-        if journey is None and choice.parent is not None:
-            choice = Choice(None, inferred=True)  # each would have led to the other
+        if choice.parent is not None and is_below(choice.parent, node):
+            choice, journey = Choice(None, inferred=True), None  # each would have led to the other
         node.parent, node.joined, node.inferred = choice
-        message.journey = journey or self._journey_of(message, node)
+        message.journey = journey or message.journey or self._journey_of(message, node)
         for group in message.groups:
             group.journey = group.journey or message.journey
             if node.parent is None:

@@ -10,6 +10,7 @@ from mqctx.inspection._journeys._runs import Runs
 __all__ = ["Choice", "Rules", "is_below"]
 
 _SETTLING: Final = ("mqctx-failure", "mqctx-redrive")
+_SAME_TIME: Final = 5.0
 _BY_CLOSENESS: Final = ("time", "client", "connection", "channel")
 
 
@@ -151,10 +152,15 @@ def _is_above(publish: Node, end: Node) -> bool:
 
 
 def is_below(node: Node, publish: Node) -> bool:
-    """Tell whether a publish led to an event, by however many steps."""
+    """Tell whether a publish led to an event, by however many steps.
+
+    Only events that are joined at about the same time can lead to each other.
+    """
+    then = publish.at - _SAME_TIME
     above: Node | None = node
     while above is not None and above is not publish:
-        above = above.parent
+        by_our_clock = above.kind in ("publish", "delivery")
+        above = None if by_our_clock and above.at < then else above.parent
     return above is not None
 
 

@@ -11,30 +11,24 @@ The first way that works is taken:
 The second broker, of RabbitMQ 4.3, is found in the first two ways, by names that end in ``_43``.
 """
 
-import gc
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import time
-import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any, Self
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import pika
 from pika.exceptions import AMQPConnectionError
 
-with warnings.catch_warnings():
-    # The module uses what testcontainers itself calls deprecated.
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from testcontainers.community.rabbitmq import RabbitMqContainer
-    from testcontainers.core.config import testcontainers_config
+from mqctx.testing import rabbitmq_container
 
 DEFAULT_IMAGE = "rabbitmq:4-management"
 DEFAULT_IMAGE_43 = "rabbitmq:4.3-management"
@@ -178,71 +172,15 @@ def _named_broker(environ: Mapping[str, str]) -> Generator[tuple[str, str]]:
 @contextmanager
 def _container_broker(environ: Mapping[str, str]) -> Generator[tuple[str, str]]:
     with ExitStack() as stack:
-        container = _start_container(environ, stack)
-        host = container.get_container_host_ip()
-        management = f"http://{host}:{container.get_exposed_port(15672)}"
-        yield _guest_url(host, container.get_exposed_port(5672)), management
-
-
-def _start_container(environ: Mapping[str, str], stack: ExitStack) -> RabbitMqContainer:
-    with warnings.catch_warnings():
-        # Where no engine answers, docker leaves its socket open. It is collected here, lest
-        # it breaks some later test in which warnings are errors.
-        warnings.simplefilter("ignore", ResourceWarning)
         try:
-            container = _make_container(environ)
-            # Before it starts: one that never answers is removed too.
-            stack.callback(container.stop)
-            return container.start()
+            started = stack.enter_context(rabbitmq_container(environ))
         except Exception as error:
-            failure = f"{type(error).__name__}: {error}"
-        gc.collect()
+            notes = getattr(error, "__notes__", ())
+            failure = "\n".join([f"{type(error).__name__}: {error}", *notes])
+        else:
+            yield started.url, started.management_url
+            return
     raise _WayFailedError(failure)
-
-
-class _LoopbackContainer(RabbitMqContainer):
-    def start(self) -> Self:
-        try:
-            return super().start()
-        except TimeoutError as error:
-            output = b"".join(self.get_logs()).decode(errors="replace")
-            raise TimeoutError(f"{error} Its last output:\n{_last_lines(output)}") from error
-
-    def get_container_host_ip(self) -> str:
-        # testcontainers guesses the bridge's address on a machine that looks like a container,
-        # and "localhost" may be ::1, where Docker may publish another port.
-        if _listens(int(self.get_exposed_port(5672))):
-            return "127.0.0.1"
-        return super().get_container_host_ip()
-
-
-def _make_container(environ: Mapping[str, str]) -> RabbitMqContainer:
-    container = _LoopbackContainer(
-        environ.get("MQCTX_TEST_IMAGE") or DEFAULT_IMAGE,
-        # Given because they default to this process's RABBITMQ_* variables.
-        port=5672,
-        username="guest",
-        password="guest",
-        vhost="/",
-        docker_client_kw={"environment": environ},
-    )
-    container.with_exposed_ports(15672)
-    _do_without_missing_ryuk(container.get_docker_client().client.images)
-    return container
-
-
-def _do_without_missing_ryuk(images: Any) -> None:
-    """Disable Ryuk where its image is not here and cannot be pulled.
-
-    Ryuk removes what a killed process leaves behind. A container of a process that ends in
-    order is removed without it.
-    """
-    ryuk_image = testcontainers_config.ryuk_image
-    try:
-        if not testcontainers_config.ryuk_disabled and not images.list(ryuk_image):
-            images.pull(ryuk_image)
-    except Exception:
-        testcontainers_config.ryuk_disabled = True
 
 
 @contextmanager

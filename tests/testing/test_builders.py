@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from uuid import UUID, uuid4
 
 import aio_pika
@@ -10,8 +10,11 @@ import celery
 import kombu
 import pika
 import pytest
+from celery.exceptions import Reject
 from celery.worker.request import Request
+from kombu.exceptions import ContentDisallowed
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.spec import Basic
 
 import mqctx
 from mqctx import ConfigurationError, Context, InvalidValueError, OversizeError, Variable, configure
@@ -189,7 +192,7 @@ class TestPika:
     def test_gives_the_arguments_of_a_callback(self) -> None:
         channel, method, properties, body = pika_delivery(b"42", tenant="acme")
         assert isinstance(channel, BlockingChannel)
-        assert isinstance(method, pika.spec.Basic.Deliver)
+        assert isinstance(method, Basic.Deliver)
         assert isinstance(properties, pika.BasicProperties)
         assert properties.headers == {"mqctx": '{"tenant":"acme"}'}
         assert body == b"42"
@@ -232,6 +235,7 @@ class TestKombu:
         message = kombu_message(b"42")
         assert settled(message) == []
         settle(message)
+        cast("Any", message.channel).basic_qos(0, 1, False)
         assert settled(message) == [expected]
         assert message.acknowledged
 
@@ -255,7 +259,7 @@ class TestCelery:
     def test_records_what_a_late_acknowledgement_rejects(self, app: Any) -> None:
         @app.task(shared=False, acks_late=True, reject_on_worker_lost=True)
         def charge() -> None:
-            raise celery.exceptions.Reject("no", requeue=True)
+            raise Reject("no", requeue=True)
 
         request = celery_request(charge)
         request.execute()
@@ -268,5 +272,5 @@ class TestCelery:
         def charge(order: object) -> object:
             return order
 
-        with pytest.raises(kombu.exceptions.ContentDisallowed):
+        with pytest.raises(ContentDisallowed):
             celery_request(charge, ({1, 2},))

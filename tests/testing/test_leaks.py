@@ -145,12 +145,14 @@ def test_no_failure_is_hidden(run: Run) -> None:
         def test_fixture_fails(failing):
             mqctx.scope(tenant="c").__enter__()
 
+        def test_only_the_fixture_fails(failing): ...
+
         def test_is_skipped():
             mqctx.scope(tenant="d").__enter__()
             pytest.skip("because")
         """
     )
-    result.assert_outcomes(passed=1, failed=2, skipped=1, errors=4)
+    result.assert_outcomes(passed=2, failed=2, skipped=1, errors=5)
     said = result.stdout.str()
     for text in ("assert 1 == 2", "assert 3 == 4", "boom at the end", "because"):
         assert text in said
@@ -176,6 +178,11 @@ def test_what_somebody_leaves_in_the_end_is_no_leak(run: Run) -> None:
         @pytest.fixture(scope="session")
         def session_scope():
             with mqctx.scope(user="ada"):
+                yield
+
+        @pytest.fixture(scope="session")
+        def late_scope():
+            with mqctx.scope(late="late"):
                 yield
 
         @pytest.fixture(scope="module", params=[1, 2])
@@ -217,7 +224,7 @@ def test_what_somebody_leaves_in_the_end_is_no_leak(run: Run) -> None:
             request.getfixturevalue("sync_scope")
 
         def test_with_a_fixture_of_the_session_by_its_name(sync_scope, request):
-            request.getfixturevalue("session_scope")
+            request.getfixturevalue("late_scope")
 
         class Sync(unittest.TestCase):
             @classmethod

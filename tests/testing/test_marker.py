@@ -24,6 +24,17 @@ def test_the_marker_opens_a_scope_around_the_test_and_its_fixtures(run: Run) -> 
             assert bound == {"tenant": "acme", "user": "ada"}
             mqctx.bind(step="pick")
 
+        class TestMethods:
+            @pytest.fixture
+            async def of_the_class(self):
+                mqctx.bind(user="ada")
+                return self
+
+            @pytest.mark.mqctx
+            async def test_method(self, of_the_class):
+                assert of_the_class is self
+                assert mqctx.current() == {"user": "ada"}
+
         @pytest.mark.mqctx
         def test_bare():
             mqctx.bind(user="ada")
@@ -57,7 +68,7 @@ def test_the_marker_opens_a_scope_around_the_test_and_its_fixtures(run: Run) -> 
             def tearDown(self):
                 assert mqctx.current() == {"tenant": "acme", "user": "ada"}
         """
-    ).assert_outcomes(passed=7)
+    ).assert_outcomes(passed=8)
 
 
 def test_markers_merge_and_the_nearest_counts(run: Run) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import aio_pika
 import kombu
@@ -11,6 +12,7 @@ import pytest
 from aio_pika import Message
 from aiormq.exceptions import ChannelInvalidStateError
 from kombu.exceptions import OperationalError
+from pika.channel import Channel
 from pika.exceptions import ChannelWrongStateError
 
 import mqctx
@@ -94,6 +96,27 @@ class TestAioPika:
 
         assert asyncio.run(on_exchange(publish)) == []
 
+    def test_leaves_an_open_channel_to_all_others(self) -> None:
+        async def publish() -> tuple[list[Sent], list[str]]:
+            channel = aio_pika.Channel(aio_pika.Connection(NOWHERE))
+            passed: list[str] = []
+
+            async def basic_publish(body: bytes, **options: Any) -> None:
+                passed.append(options["exchange"])
+
+            below = SimpleNamespace(is_closed=False, basic_publish=basic_publish)
+            channel._channel = cast("Any", SimpleNamespace(channel=below))
+            shop, other = aio_pika.Exchange(channel, "shop"), aio_pika.Exchange(channel, "other")
+            with sent(shop) as records:
+                await shop.publish(Message(b"1"), "orders")
+                await other.publish(Message(b"2"), "orders")
+            await shop.publish(Message(b"3"), "orders")
+            return records, passed
+
+        records, passed = asyncio.run(publish())
+        assert parts(records) == [({}, b"1", "orders", "shop")]
+        assert passed == ["other", "shop"]
+
     def test_records_all_of_a_channel(self) -> None:
         async def publish() -> list[Sent]:
             channel = aio_pika.RobustChannel(aio_pika.RobustConnection(NOWHERE))
@@ -128,7 +151,7 @@ class TestPika:
 
     def test_a_channel_that_is_closed_publishes_too_and_is_confirmed(self) -> None:
         channel: Any = pika_delivery(b"")[0]
-        channel._impl._set_state(pika.channel.Channel.CLOSED)
+        channel._impl._set_state(Channel.CLOSED)
         channel._delivery_confirmation = True
         with sent(channel) as records:
             channel.basic_publish("", "orders", b"1")
@@ -165,6 +188,9 @@ class TestKombu:
             with sent(channel) as records, scope(ADA):
                 kombu_adapter.publish(producer, {"id": 1}, "orders")
             assert parts(records) == [(ADA, b'{"id": 1}', "orders", "")]
+            with sent(producer) as records:
+                producer.publish(b"1", "orders")
+            assert parts(records) == [({}, b"1", "orders", "")]
             queue = kombu.Queue("mqctx-testing", channel=channel)
             queue.declare()
             with sent(shop) as records, scope(ADA):

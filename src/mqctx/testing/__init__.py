@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from mqctx.testing._celery import celery_request
     from mqctx.testing._kombu import kombu_message
     from mqctx.testing._pika import pika_delivery
-    from mqctx.testing._rabbitmq import rabbitmq_container
+    from mqctx.testing._rabbitmq import RabbitMQ, rabbitmq_container
     from mqctx.testing._sent import Sent, sent
     from mqctx.testing._settlement import Settlement, settled
 
 __all__ = [
+    "RabbitMQ",
     "Sent",
     "Settlement",
     "aio_pika_message",
@@ -31,6 +32,7 @@ __all__ = [
 
 # pytest loads this package in each of its processes: no client is imported before it is asked for.
 _MODULES: Final = {
+    "RabbitMQ": "_rabbitmq",
     "Sent": "_sent",
     "Settlement": "_settlement",
     "aio_pika_message": "_aio_pika",

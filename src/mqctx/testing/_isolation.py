@@ -144,8 +144,7 @@ class Isolation:
             return
         if fixture.held.held:
             self._note_leak(fixture.surroundings.store, is_certain=True)
-        if self._base.store is fixture.held:
-            self._base = fixture.surroundings
+        self._base = fixture.surroundings
         self._base.restore()
         self._enter()
 

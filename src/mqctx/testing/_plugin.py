@@ -158,5 +158,5 @@ def rabbitmq_url() -> Iterator[str]:
         return
     from mqctx.testing import rabbitmq_container  # noqa: PLC0415 - large, and seldom needed
 
-    with rabbitmq_container() as url:
-        yield url
+    with rabbitmq_container() as found:
+        yield found.url

@@ -6,7 +6,7 @@ import socket
 import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 with warnings.catch_warnings():
     # The module uses what testcontainers itself calls deprecated.
@@ -16,7 +16,17 @@ with warnings.catch_warnings():
 
 DEFAULT_IMAGE: Final = "rabbitmq:4-management"
 _PORT: Final = 5672
+_MANAGEMENT_PORT: Final = 15672
 _LINES: Final = 15
+
+
+class RabbitMQ(NamedTuple):
+    """The addresses of a RabbitMQ."""
+
+    url: str
+    """That of AMQP, with the user `guest`."""
+    management_url: str
+    """That of the management API and page, if the image has them."""
 
 
 class _Container(RabbitMqContainer):
@@ -36,8 +46,8 @@ class _Container(RabbitMqContainer):
 
 
 @contextmanager
-def rabbitmq_container(environ: Mapping[str, str] = os.environ) -> Generator[str]:
-    """Return a `with` block in which a new RabbitMQ runs: it gives the URL.
+def rabbitmq_container(environ: Mapping[str, str] = os.environ) -> Generator[RabbitMQ]:
+    """Return a `with` block in which a new RabbitMQ runs: it gives the addresses.
 
     testcontainers starts it, and removes it at the end.
 
@@ -52,8 +62,9 @@ def rabbitmq_container(environ: Mapping[str, str] = os.environ) -> Generator[str
     container = _made(environ)
     try:
         container.start()
-        host, port = container.get_container_host_ip(), container.get_exposed_port(_PORT)
-        yield f"amqp://guest:guest@{host}:{port}/"
+        host = container.get_container_host_ip()
+        port, management = map(container.get_exposed_port, (_PORT, _MANAGEMENT_PORT))
+        yield RabbitMQ(f"amqp://guest:guest@{host}:{port}/", f"http://{host}:{management}")
     finally:
         # Also one that never answered.
         container.stop()
@@ -74,12 +85,15 @@ def _made(environ: Mapping[str, str]) -> _Container:
                 vhost="/",
                 docker_client_kw={"environment": environ},
             )
+            container.with_exposed_ports(_MANAGEMENT_PORT)
             _do_without_missing_ryuk(container.get_docker_client().client.images)
-        except Exception as error:  # noqa: BLE001 - any of docker's; its traceback has the socket
-            raise error.with_traceback(None) from None
-        finally:
-            gc.collect()
-    return container
+            return container
+        except Exception as error:  # noqa: BLE001 - any of docker's
+            # Its traceback, and those of its causes, have the socket.
+            error.__context__ = error.__cause__ = None
+            failure = error.with_traceback(None)
+        gc.collect()
+    raise failure
 
 
 def _do_without_missing_ryuk(images: Any) -> None:

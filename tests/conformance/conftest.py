@@ -14,9 +14,9 @@ from tests.conformance.matrix import Cell
 from tests.conformance.model import AMBIENT, Kind, Path
 from tests.conformance.publishers import Publisher
 from tests.integration.broker import server_version
-from tests.integration.conftest import amqp_url, broker, brokers_folder
+from tests.integration.conftest import amqp_url, broker
 
-__all__ = ["amqp_url", "broker", "brokers_folder"]
+__all__ = ["amqp_url", "broker"]
 
 
 @pytest.fixture(scope="session")

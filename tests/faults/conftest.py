@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.conftest import broker, brokers_folder, queue_name
+from tests.integration.conftest import broker, queue_name
 
 from .docker import Container, engine_answers, started
 from .proxy import Proxy
 
-__all__ = ["broker", "brokers_folder", "queue_name"]
+__all__ = ["broker", "queue_name"]
 
 
 @pytest.fixture(scope="session")

@@ -17,10 +17,10 @@ from mqctx import configure
 from mqctx._opentelemetry_runtime import RuntimeContext
 from mqctx.opentelemetry import MqctxTextMapPropagator
 from tests.http_clients.conftest import server
-from tests.integration.conftest import amqp_url, broker, brokers_folder, queue, queue_name
+from tests.integration.conftest import amqp_url, broker, queue, queue_name
 from tests.opentelemetry.messages import FORMATS
 
-__all__ = ["amqp_url", "broker", "brokers_folder", "queue", "queue_name", "server"]
+__all__ = ["amqp_url", "broker", "queue", "queue_name", "server"]
 
 
 @pytest.fixture(autouse=True)

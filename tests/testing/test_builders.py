@@ -6,6 +6,7 @@ from typing import Any, Protocol, cast
 from uuid import UUID, uuid4
 
 import aio_pika
+import amqp
 import celery
 import kombu
 import pika
@@ -13,6 +14,7 @@ import pytest
 from celery.exceptions import Reject
 from celery.worker.request import Request
 from kombu.exceptions import ContentDisallowed
+from pamqp.header import ContentHeader
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.spec import Basic
 
@@ -123,6 +125,21 @@ class TestContext:
         configure(accept=["user"])
         assert build(tenant="acme", user="ada") == {"user": "ada"}
         assert [each.key for each in rejections] == ["tenant"]
+
+    def test_goes_through_the_codec_of_its_client(
+        self, build: Build, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def decode(*_: object) -> None:
+            raise NotImplementedError
+
+        for owner, name in (
+            (ContentHeader, "unmarshal"),
+            (amqp.Message, "_load_properties"),
+            (pika.BasicProperties, "decode"),
+        ):
+            monkeypatch.setattr(owner, name, decode)
+        with pytest.raises(NotImplementedError):
+            build(tenant="acme")
 
     def test_that_no_message_could_bring_is_refused(self, build: Build) -> None:
         Variable("session", object, local=True)

@@ -18,7 +18,11 @@ from mqctx.adapters import aio_pika as aio_pika_adapter
 from mqctx.adapters import kombu as kombu_adapter
 from mqctx.adapters import pika as pika_adapter
 from mqctx.adapters._pika_properties import PropertiesAsBytes, keep_properties
+from mqctx.adapters.aio_pika import settled as aio_pika_settled
+from mqctx.adapters.kombu import settled as kombu_settled
+from mqctx.adapters.pika import settled as pika_settled
 from tests.drivers.handling import SECONDS
+from tests.drivers.on_kombu import body_of
 from tests.drivers.on_pika import pika_channel
 
 Handle: TypeAlias = Callable[[bytes, Callable[[], Any]], object]
@@ -159,7 +163,7 @@ def pika_block(url: str, queue: str, handle: Handle, done: Done, dead_letter: An
     done = _in_time(done)
 
     def on_message(channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        with pika_adapter.settled(channel, method, properties, body, dead_letter=dead_letter):
+        with pika_settled(channel, method, properties, body, dead_letter=dead_letter):
             handle(body, lambda: channel.basic_ack(method.delivery_tag))
 
     with pika_channel(url) as channel:
@@ -230,7 +234,7 @@ def aio_pika_block(url: str, queue: str, handle: Handle, done: Done, dead_letter
     done = _in_time(done)
 
     async def on_message(message: Any) -> None:
-        async with aio_pika_adapter.settled(message, dead_letter=dead_letter):
+        async with aio_pika_settled(message, dead_letter=dead_letter):
             if asyncio.iscoroutine(result := handle(message.body, message.ack)):
                 await result
 
@@ -257,7 +261,7 @@ def kombu_handler(url: str, queue: str, handle: Handle, done: Done, dead_letter:
 
     @kombu_adapter.consume_with_context(dead_letter=dead_letter)
     def on_message(body: Any, message: Any) -> None:
-        handle(bytes(message.body), message.ack)
+        handle(body_of(message), message.ack)
 
     with kombu.Connection(url) as connection:
         source = kombu.Queue(queue, no_declare=True)
@@ -274,8 +278,8 @@ def kombu_block(url: str, queue: str, handle: Handle, done: Done, dead_letter: A
     done = _in_time(done)
 
     def on_message(message: Any) -> None:
-        with kombu_adapter.settled(message, dead_letter=dead_letter):
-            handle(bytes(message.body), message.ack)
+        with kombu_settled(message, dead_letter=dead_letter):
+            handle(body_of(message), message.ack)
 
     with kombu.Connection(url) as connection, connection.channel() as channel:
         source = kombu.Queue(queue, no_declare=True, channel=channel)

@@ -245,6 +245,46 @@ def test_a_copy_is_the_message_byte_for_byte(
     assert list(bare.headers) == ["mqctx-failure"]
 
 
+def nested(depth: int) -> bytes:
+    """Return tables within tables, as a value of a header."""
+    value = b"V"
+    for _ in range(depth):
+        value = b"F" + struct.pack(">I", len(value) + 2) + b"\1a" + value
+    return value
+
+
+def test_what_the_client_cannot_read_is_handled_and_copied_byte_for_byte(
+    amqp_url: str, orders: Bench, consume: Consume
+) -> None:
+    """Each alone would end the connection of most clients, and come again, for ever."""
+    orders.bind()
+    values = {
+        "milliseconds": b"T" + struct.pack(">Q", 1_700_000_000_000),
+        "never": b"T" + struct.pack(">Q", 2**62),
+        "deep": nested(700),
+        "mqctx": b"S" + struct.pack(">I", 12) + b'{"tenant":1}',
+    }
+    table = b"".join(bytes([len(name)]) + name.encode() + value for name, value in values.items())
+    flags = (1 << 14) | (1 << 13) | (1 << 7) | (1 << 6) | (1 << 5)
+    before = struct.pack(">H", flags) + b"\6binary" + struct.pack(">I", len(table)) + table
+    before += b"\3m-1" + struct.pack(">Q", 1_700_000_000_000_000) + b"\4kind"
+    orders.publish(b"1", b"", properties=as_bytes(before))
+    seen: list[Any] = []
+
+    def handle(body: bytes, _: object) -> None:
+        seen.append((body, mqctx.current()))
+        fail(body)
+
+    consume(amqp_url, orders.queue, handle, lambda: orders.dead_count() == 2, orders.exchange)
+    assert seen == [(b"1", {"tenant": 1}), (b"", {"tenant": 1})]
+    for body in (b"1", b""):
+        dead = orders.take_dead()
+        assert dead.body == body
+        assert sorted_bytes(ContentHeader(dead.properties).without_headers(["mqctx-failure"])) == (
+            sorted_bytes(ContentHeader(before))
+        )
+
+
 def test_a_failure_with_a_text_of_ten_megabytes_stays_within_its_limit(
     amqp_url: str, orders: Bench, consume_by_handler: Consume
 ) -> None:

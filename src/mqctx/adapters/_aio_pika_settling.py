@@ -12,6 +12,7 @@ from pamqp.commands import Basic
 from pamqp.header import ContentHeader as PamqpHeader
 
 from mqctx._amqp.content_header import ContentHeader
+from mqctx._amqp.tolerant import readable_properties
 from mqctx._core.isolation import Arguments, is_async
 from mqctx._failures.record import Failure
 from mqctx._failures.recording import Origin
@@ -41,8 +42,13 @@ def _keep_properties() -> None:
     unmarshal, construct = PamqpHeader.unmarshal, IncomingMessage.__init__
 
     def unmarshal_and_keep(self: Any, data: bytes) -> None:
-        unmarshal(self, data)
-        self.mqctx_properties = bytes(data[_BEFORE_PROPERTIES:])
+        self.mqctx_properties = raw = bytes(data[_BEFORE_PROPERTIES:])
+        try:
+            unmarshal(self, data)
+        except Exception:  # noqa: BLE001 - of many kinds; aiormq would close the connection
+            # It has read what stands before the properties.
+            for name, value in readable_properties(raw).items():
+                setattr(self.properties, "message_type" if name == "type" else name, value)
 
     def construct_and_keep(self: Any, message: Any, no_ack: bool = False) -> None:
         construct(self, message, no_ack)

@@ -7,6 +7,8 @@ import amqp  # pyright: ignore[reportMissingTypeStubs]  # py-amqp has none
 import kombu.compression
 from kombu.transport import pyamqp
 
+from mqctx._amqp.tolerant import readable_properties
+
 # Without types, it is of no use to say which.
 _amqp: Any = amqp
 _serialization: Any = import_module("amqp.serialization")
@@ -24,8 +26,14 @@ def keep_properties() -> None:
     inbound_header, construct = content.inbound_header, _message.__init__
 
     def inbound_header_and_keep(self: Any, buf: Any, offset: int = 0) -> Any:
-        self.mqctx_properties = bytes(buf[offset + _BEFORE_PROPERTIES :])
-        return inbound_header(self, buf, offset)
+        self.mqctx_properties = raw = bytes(buf[offset + _BEFORE_PROPERTIES :])
+        try:
+            return inbound_header(self, buf, offset)
+        except Exception:  # noqa: BLE001 - of many kinds; py-amqp could read nothing more after it
+            self.properties = readable_properties(raw)
+            self.properties["application_headers"] = self.properties.pop("headers", {})
+            self.ready = not self.body_size  # which it has read before
+            return len(buf)
 
     def construct_and_keep(self: Any, msg: Any, *args: Any, **options: Any) -> None:
         construct(self, msg, *args, **options)

@@ -4,6 +4,8 @@ from typing import Any
 
 from pika import BasicProperties, spec
 
+from mqctx._amqp.tolerant import readable_properties
+
 
 class PropertiesWithContext(BasicProperties):
     """Properties that are injected already: a hook further down lets them pass."""
@@ -28,9 +30,14 @@ class PropertiesAsReceived(BasicProperties):
     __slots__ = ("mqctx_raw",)
 
     def decode(self, encoded: bytes, offset: int = 0) -> Any:
-        """Keep the bytes, and decode them."""
+        """Keep the bytes, and decode them; what pika cannot read does not end the connection."""
         self.mqctx_raw = bytes(encoded[offset:])
-        return super().decode(encoded, offset)  # type: ignore[no-untyped-call]  # pika has none
+        try:
+            return super().decode(encoded, offset)  # type: ignore[no-untyped-call]  # pika has none
+        except Exception:  # noqa: BLE001 - of many kinds: ValueError, OSError, RecursionError
+            for name, value in readable_properties(self.mqctx_raw).items():
+                setattr(self, name, value)
+            return self
 
 
 def keep_properties() -> None:

@@ -1,0 +1,26 @@
+"""What a message says whose properties a client cannot read, and over which it would close."""
+
+from typing import Any
+
+from mqctx._amqp.content_header import ContentHeader
+from mqctx._amqp.field_table import Unreadable
+
+
+def readable_properties(raw: bytes) -> dict[str, Any]:
+    """Return the properties by name, those that can be read.
+
+    In the headers, what cannot be read is the text that describes it.
+    """
+    header = ContentHeader(raw)
+    found = {name: header.get(name) for name in header.names}
+    if "headers" in found:
+        found["headers"] = _as_text(found["headers"])
+    return {name: value for name, value in found.items() if not isinstance(value, Unreadable)}
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, Unreadable):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _as_text(each) for key, each in value.items()}
+    return [_as_text(each) for each in value] if isinstance(value, list) else value

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from importlib.metadata import entry_points
 
 import hypothesis
 import pytest
@@ -10,8 +9,6 @@ import pytest
 import mqctx
 
 pytest_plugins = ["pytester"]
-if not entry_points(group="pytest11", name="mqctx"):
-    pytest_plugins.append("mqctx.testing._plugin")
 
 # How long an example takes says nothing where several tests run at a time.
 hypothesis.settings.register_profile("mqctx", deadline=None)

@@ -18,7 +18,7 @@ from aio_pika.abc import (
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from aio_pika.patterns import JsonRPC
 
-from mqctx._core.context import as_context
+import mqctx
 from mqctx.adapters.aio_pika import consume_with_context, publish
 from tests.drivers.flow import FLOW_SECONDS, NO_SUCH_TAG, Flow, Role
 from tests.drivers.handling import (
@@ -60,7 +60,7 @@ def deliver(
     async def main() -> None:
         async with aio_pika_channel(url) as channel:
             for context, body in orders:
-                with as_context(context).scope():
+                with mqctx.Context(context).scope():
                     message = aio_pika.Message(body, **properties)
                     await send(channel.default_exchange, message, queue)
 

@@ -8,8 +8,8 @@ from typing import Any
 import kombu
 from kombu.mixins import ConsumerMixin
 
+import mqctx
 from mqctx import current
-from mqctx._core.context import as_context
 from mqctx.adapters.kombu import consume_with_context, publish
 from tests.drivers.flow import NO_SUCH_TAG, Flow
 from tests.drivers.handling import (
@@ -45,7 +45,7 @@ def deliver(
     with kombu_connection(url) as connection:
         producer = connection.Producer()
         for context, body in orders:
-            with as_context(context).scope():
+            with mqctx.Context(context).scope():
                 send(producer, body, routing_key=queue, **properties)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pika
 from pika.exceptions import AMQPError
 
-from mqctx._core.context import as_context
+import mqctx
 from mqctx.adapters.pika import consume_with_context, publish
 from tests.drivers.flow import NO_SUCH_TAG, Flow
 from tests.drivers.handling import (
@@ -50,7 +50,7 @@ def deliver(
         channel.confirm_delivery()
         given = pika.BasicProperties(**properties) if properties else None
         for context, body in orders:
-            with as_context(context).scope():
+            with mqctx.Context(context).scope():
                 send(channel, "", queue, body, given, True)
 
 

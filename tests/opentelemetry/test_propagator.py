@@ -15,10 +15,9 @@ from opentelemetry.trace import Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from mqctx import Context, JsonFormat, Propagator, Rejection, Variable, configure, current, scope
-from mqctx._core.rejection import Report
 from mqctx._opentelemetry_runtime import get_from_context
 from mqctx.adapters._handler import scope_from
-from mqctx.formats import BaggageFormat, Format
+from mqctx.formats import BaggageFormat, Format, Report
 from mqctx.formats.trace_context import TraceContextFormat
 from mqctx.opentelemetry import MqctxTextMapPropagator, restored
 

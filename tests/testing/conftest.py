@@ -1,7 +1,6 @@
 """Suites of tests, run with the plugin in this process."""
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 
 import pytest
 
@@ -21,7 +20,6 @@ def run(pytester: pytest.Pytester) -> Run:
 
     def run(code: str, *arguments: str, **others: str) -> pytest.RunResult:
         pytester.makepyfile(test_it=code, **others)
-        plugin = [] if entry_points(group="pytest11", name="mqctx") else ["-pmqctx.testing._plugin"]
-        return pytester.runpytest_inprocess("-q", "-rA", *plugin, *arguments)
+        return pytester.runpytest_inprocess("-q", "-rA", *arguments)
 
     return run

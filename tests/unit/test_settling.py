@@ -258,6 +258,13 @@ class TestACopyThatCannotBeSent:
         assert delivery.done == ["send", "requeue"]
         assert delivery.waiting.seconds() is None
 
+    def test_is_not_waited_for_where_the_consumer_has_ended(self) -> None:
+        delivery = Delivery(NotSentError())
+        delivery.has_ended = True
+        with block(delivery):
+            raise ValueError
+        assert delivery.done == ["send", "requeue"]
+
     def test_leaves_a_message_alone_that_others_settle_meanwhile(self, clock: Clock) -> None:
         delivery = Delivery(NotSentError())
         with block(delivery):

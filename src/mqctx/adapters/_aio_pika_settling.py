@@ -118,8 +118,9 @@ class _Outbox:
                 self._channel = None
                 await asyncio.gather(channel.close(), return_exceptions=True)
                 raise
-            if self._returned or isinstance(result, DeliveredMessage):
-                raise NotSentError("it was not routed to any queue")
+            was_routed = not self._returned and not isinstance(result, DeliveredMessage)
+        if not was_routed:
+            raise NotSentError("it was not routed to any queue")
 
     async def _open(self, connection: Any) -> Any:
         if self._channel is None or self._channel.is_closed:

@@ -90,7 +90,7 @@ class Container:
 @contextmanager
 def started(*options: str) -> Iterator[Container]:
     """Run a container with these options of `docker run`; remove it afterwards."""
-    port = _free_port()
+    port = free_port()
     image = os.environ.get("MQCTX_TEST_IMAGE") or DEFAULT_IMAGE
     publish = f"--publish=127.0.0.1:{port}:5672"
     identity = docker("run", "--detach", publish, *options, image).splitlines()[-1]
@@ -100,7 +100,7 @@ def started(*options: str) -> Iterator[Container]:
         docker("rm", "--force", "--volumes", identity)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a port that nobody is given by chance while the container is stopped."""
     for port in random.sample(range(20_000, 30_000), 100):
         with socket.socket() as probe:

@@ -15,7 +15,7 @@ from mqctx.inspection._management import Management, ManagementError
 from mqctx.inspection._message import Message, read_message
 from mqctx.inspection._publisher import Publisher
 from mqctx.inspection._reader import QueueChannel, Reader
-from mqctx.inspection._rescue import Rescue
+from mqctx.inspection._rescue import WINDOW, Rescue
 from mqctx.inspection._safety import QueueFacts, Refusal, refusal_of
 
 __all__ = ["Inspector", "Look", "RefusedError"]
@@ -103,8 +103,8 @@ class Look:
         self._reader.channel.acknowledge(message.tag)
 
     def settle(self) -> None:
-        """Wait until RabbitMQ has taken off the queue what was acknowledged."""
-        self._reader.channel.ready()
+        """Wait until RabbitMQ has what was acknowledged."""
+        self._reader.channel.settle()
 
     def close(self) -> None:
         """Put all back.
@@ -113,6 +113,8 @@ class Look:
             pika.exceptions.AMQPError: the connection is closed: RabbitMQ has put all back.
         """
         if self.rescue is not None:
+            for delivery in self._reader.leftovers():
+                self.rescue.take(delivery)
             self.rescue.finish()
         self._reader.release()
 
@@ -255,7 +257,12 @@ class Inspector:
         channel = QueueChannel(self.connection, facts.name)
         is_stream = facts.type == "stream"
         timeout = facts.setting("consumer-timeout") or _CONSUMER_TIMEOUT
-        reader = Reader(channel, stream=is_stream, seconds=timeout / 1000 * _SHARE)
+        reader = Reader(
+            channel,
+            seconds=timeout / 1000 * _SHARE,
+            stream=is_stream,
+            batch=WINDOW if rescue and not is_stream else None,
+        )
         if is_stream:  # which tells its length late
             reader.there = max(reader.there, facts.messages or 0)
         look = Look(facts, reader, self._contexts)

@@ -7,7 +7,7 @@ for each consumer. `basic.get` would take 30 times as long, and streams refuse i
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Final
 
 from pika import spec
@@ -18,7 +18,7 @@ from mqctx.inspection._errors import BrokerError
 
 __all__ = ["LIMIT_OF_PREFETCH", "QueueChannel", "Reader"]
 
-LIMIT_OF_PREFETCH: Final = 10_000
+LIMIT_OF_PREFETCH: Final = 50_000
 _FIRST_PREFETCH: Final = 250
 _GROWTH: Final = 4
 _TICK: Final = 0.5
@@ -40,7 +40,9 @@ class QueueChannel:
         self._blocking: Any = connection.channel()
         self._channel: Any = self._blocking._impl
         self._closed: list[Exception] = []
+        self._is_transactional = False
         self._settled = bytearray()
+        self._last_tag = 0
         self._last_tags: list[int] = []  # of each consumer that has ended
         self._channel.add_on_close_callback(self._on_close)
         self._channel.add_on_cancel_callback(self._on_cancel)
@@ -56,9 +58,14 @@ class QueueChannel:
         return method.message_count, method.consumer_count
 
     def consume(
-        self, prefetch: int, arguments: Mapping[str, Any], on_message: Callable[..., None]
+        self, prefetch: int, arguments: Mapping[str, Any], on_delivery: Callable[[Delivery], None]
     ) -> str:
         """Start a consumer that acknowledges nothing by itself, and return its tag."""
+
+        def on_message(_: object, method: Any, properties: object, body: bytes) -> None:
+            self._last_tag = method.delivery_tag
+            on_delivery(delivery_of(method, properties, body))
+
         qos, consume = self._channel.basic_qos, self._channel.basic_consume
         self._blocking._basic_consume_ok_result.reset()  # its own note of the last one, if any
         self._answer(lambda done: qos(prefetch_count=prefetch, callback=done))
@@ -67,18 +74,30 @@ class QueueChannel:
         )
         return str(answer.method.consumer_tag)
 
-    def cancel(self, consumer: str, last_tag: int) -> None:
-        """End a consumer whose last delivery had this tag. What is under way still arrives."""
+    def cancel(self, consumer: str) -> None:
+        """End a consumer. What is under way to it arrives before this returns."""
         cancel: Any = spec.Basic.Cancel
         method, replies = cancel(consumer_tag=consumer), [spec.Basic.CancelOk]
         self._answer(lambda done: self._channel._rpc(method, done, replies))
-        self._last_tags.append(last_tag)
+        self._last_tags.append(self._last_tag)
 
     def acknowledge(self, tag: int) -> None:
-        """Take a message off the queue."""
+        """Take a message off the queue, at the latest when `settle` returns.
+
+        In a transaction: a quorum queue gets 32 commands at most before it says that they were
+        carried out, and those that then wait are lost with the channel. One commit is one command.
+        """
+        if not self._is_transactional:
+            self._answer(lambda done: self._channel.tx_select(callback=done))
+            self._is_transactional = True
         self._channel.basic_ack(tag)
         self._settled.extend(bytes(max(0, tag + 1 - len(self._settled))))
         self._settled[tag] = 1
+
+    def settle(self) -> None:
+        """Pass on what was acknowledged, or given back."""
+        if self._is_transactional:
+            self._answer(lambda done: self._channel.tx_commit(callback=done))
 
     def give_back(self) -> None:
         """Put all back that is held. The broker has done it when this returns.
@@ -90,8 +109,10 @@ class QueueChannel:
         for last in self._last_tags:
             if tag := self._last_held(before, last):
                 self._channel.basic_nack(tag, multiple=True, requeue=True)
+                self.settle()
             before = last
         self._channel.basic_nack(0, multiple=True, requeue=True)
+        self.settle()
         self.ready()  # answered after what was sent before
 
     def _last_held(self, before: int, last: int) -> int:
@@ -103,9 +124,7 @@ class QueueChannel:
     def close(self) -> None:
         """Close the channel."""
         if self._channel.is_open:
-            self._channel.close()
-            while not self._channel.is_closed:  # pika cannot close a connection meanwhile
-                self._connection.process_data_events(_TICK)
+            self._blocking.close()
 
     def wait(self, seconds: float = _TICK) -> None:
         """Let the connection work until `wake` is called, or for so long.
@@ -153,16 +172,26 @@ class Reader:
     Args:
         channel: On the queue.
         stream: Whether the queue is a stream, which is read from its first message.
+        batch: Take so many at a time, and none while you have some of them to settle: a consumer
+            gets new ones for those that were acknowledged.
         seconds: For so long messages may be held.
     """
 
-    def __init__(self, channel: QueueChannel, *, stream: bool = False, seconds: float) -> None:
+    def __init__(
+        self,
+        channel: QueueChannel,
+        *,
+        seconds: float,
+        stream: bool = False,
+        batch: int | None = None,
+    ) -> None:
         self.channel = channel
         self._is_stream = stream
+        self._batch = batch
         self._deadline = time.monotonic() + seconds
         self._arrived: deque[Delivery] = deque()
+        self._wanted = 1
         self._consumer: str | None = None
-        self._last_tag = 0
         self._offset: int | None = None
         self._stopped = False
         self.there, self.consumers = channel.ready()
@@ -185,58 +214,80 @@ class Reader:
             pika.exceptions.AMQPError: channel or connection is closed.
             BrokerError: the queue is gone.
         """
-        prefetch = _FIRST_PREFETCH
+        prefetch = self._batch or _FIRST_PREFETCH
         while self.taken < self.there and not self._is_over():
             room = min(prefetch, self.there - self.taken)
-            before = self.taken
-            self._consumer = self.channel.consume(room, self._arguments(), self._on_message)
-            while self.taken - before < room and self._has_come():
-                self.taken += 1
-                yield self._taken(self._arrived.popleft())
-            if self.taken - before < room:
+            given = yield from self._deliveries_of_one_consumer(room)
+            if given < room:
                 self.is_drained = not self._is_over()
                 return
+            if self._batch is None:
+                prefetch = min(prefetch * _GROWTH, LIMIT_OF_PREFETCH)
+
+    def _deliveries_of_one_consumer(self, prefetch: int) -> Generator[Delivery, None, int]:
+        """Yield what a consumer gets until it may not get more, and return their number."""
+        self._consumer = self.channel.consume(prefetch, self._arguments(), self._arrives)
+        if self._batch is not None:
+            self._have_come(prefetch)
             self._cancel()
-            prefetch = min(prefetch * _GROWTH, LIMIT_OF_PREFETCH)
+        given = 0
+        while given < prefetch and self._have_come(1):
+            given += 1
+            yield self._take()
+        self._cancel()
+        return given
+
+    def leftovers(self) -> Iterator[Delivery]:
+        """Yield what has arrived and was not given out, and let nothing more come."""
+        self._cancel()
+        while self._arrived:
+            yield self._take()
+
+    def _take(self) -> Delivery:
+        self.taken += 1
+        delivery = self._arrived.popleft()
+        if self._is_stream:
+            offset = delivery.header.headers.get("x-stream-offset")
+            self._offset = offset if isinstance(offset, int) else self._offset
+        return delivery
 
     def _arguments(self) -> dict[str, Any]:
         if not self._is_stream:
             return {}
         return {"x-stream-offset": "first" if self._offset is None else self._offset + 1}
 
-    def _taken(self, delivery: Delivery) -> Delivery:
-        self._last_tag = delivery.tag
-        if self._is_stream:
-            offset = delivery.header.headers.get("x-stream-offset")
-            self._offset = offset if isinstance(offset, int) else self._offset
-        return delivery
-
-    def _has_come(self) -> bool:
-        """Wait for a message; tell whether there is one to give out."""
+    def _have_come(self, count: int) -> bool:
+        """Wait for so many messages, or fewer if no more come; tell whether to give one out."""
         since = time.monotonic()
-        while not self._arrived and not self._is_over():
+        self._wanted = count
+        while len(self._arrived) < count and self._consumer and not self._is_over():
+            before = len(self._arrived)
             self.channel.wait()
-            if not self._arrived and self._is_empty(since):
-                return False
-        return not self._is_over()
+            if len(self._arrived) > before:
+                since = time.monotonic()
+            elif self._is_empty(since):
+                break
+        return bool(self._arrived) and not self._is_over()
 
     def _is_empty(self, since: float) -> bool:
         """Tell whether nothing comes any more: others took the rest, or get it before us."""
+        before = len(self._arrived)
         ready, _ = self.channel.ready()
-        return not self._arrived and (not ready or time.monotonic() - since > _PATIENCE)
+        is_silent = len(self._arrived) == before
+        return is_silent and (not ready or time.monotonic() - since > _PATIENCE)
 
     def _is_over(self) -> bool:
         self.is_late = self.is_late or time.monotonic() > self._deadline
         return self._stopped or self.is_late
 
-    def _on_message(self, _: object, method: Any, properties: object, body: bytes) -> None:
-        if not self._arrived:
+    def _arrives(self, delivery: Delivery) -> None:
+        self._arrived.append(delivery)
+        if len(self._arrived) == self._wanted:
             self.channel.wake()
-        self._arrived.append(delivery_of(method, properties, body))
 
     def _cancel(self) -> None:
         if self._consumer is not None:
-            self.channel.cancel(self._consumer, self._last_tag)
+            self.channel.cancel(self._consumer)
             self._consumer = None
 
     def release(self) -> None:

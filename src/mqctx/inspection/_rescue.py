@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from mqctx.inspection._connection import Delivery
 from mqctx.inspection._message import Message
-from mqctx.inspection._publisher import Fate, Publisher
+from mqctx.inspection._publisher import Fate, Outcome, Publisher
 from mqctx.inspection._reader import QueueChannel
 
 __all__ = ["Kept", "Rescue"]
@@ -46,7 +46,7 @@ class Rescue:
         self.kept: list[Kept] = []
 
     def take(self, delivery: Delivery | Message) -> None:
-        """Send a copy of a message, and take off the queue whatever was confirmed by now.
+        """Send a copy of a message; with each hundredth, take all off the queue.
 
         Raises:
             pika.exceptions.AMQPError: channel or connection is closed.
@@ -58,26 +58,26 @@ class Rescue:
         header = delivery.header.without_headers(_BROKERS_OWN + _COPIES_TO_OTHERS)
         number = self._publisher.send("", self._queue, header, delivery.body)
         self._tags[number] = delivery.tag
-        while len(self._tags) >= WINDOW:
-            self._settle()
+        if len(self._tags) >= WINDOW:
+            self.finish()
 
     def finish(self) -> None:
-        """Wait for all that is not confirmed yet.
+        """Wait until all copies are confirmed, and take off the queue what was copied.
 
         Raises:
             pika.exceptions.AMQPError: channel or connection is closed.
         """
         while self._tags:
-            self._settle()
+            for outcome in self._publisher.outcomes(1):
+                self._note(self._tags.pop(outcome.number), outcome)
+        self._channel.settle()
 
-    def _settle(self) -> None:
-        for outcome in self._publisher.outcomes(1):
-            tag = self._tags.pop(outcome.number)
-            if outcome.fate is Fate.ARRIVED:
-                self._channel.acknowledge(tag)
-                self.copied += 1
-            else:
-                self.kept.append(Kept(tag, outcome.reason or outcome.fate.value))
+    def _note(self, tag: int, outcome: Outcome) -> None:
+        if outcome.fate is Fate.ARRIVED:
+            self._channel.acknowledge(tag)
+            self.copied += 1
+        else:
+            self.kept.append(Kept(tag, outcome.reason or outcome.fate.value))
 
     def reasons(self) -> Iterator[str]:
         """Yield a line for each reason why messages were kept, with their number."""

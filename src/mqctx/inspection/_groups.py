@@ -16,6 +16,7 @@ __all__ = ["Group", "Grouping", "Groups"]
 _ROOM: Final = 200_000  # hashes of request ids, in some 20 MB
 _MOST_GROUPS: Final = 500
 """A name with more groups is no choice of ours: ids, and the like."""
+_IDS: Final = ("request_id", "trace_id")
 _MOST_CANDIDATES: Final = 20
 _MOST_NAMES: Final = 100
 _OTHERS: Final = "others"
@@ -158,6 +159,13 @@ class _Candidate(msgspec.Struct):
     """How many messages have it."""
 
 
+def _rank(candidate: _Candidate) -> tuple[bool, int, bool, int]:
+    """Return what is less for a name that groups better. Ids come last of those that are alike."""
+    groups = len(candidate.grouping)
+    is_id = candidate.grouping.names[0] in _IDS
+    return groups == 1, groups, is_id, -candidate.present
+
+
 class Groups:
     """Groups by the name of the context that gives the fewest above one, found on the way.
 
@@ -202,8 +210,8 @@ class Groups:
         """The groups to show."""
         least = self._all.messages / 2
         sound = [c for c in self._candidates.values() if c is not None and c.present >= least]
-        sound.sort(key=lambda c: (len(c.grouping) == 1, len(c.grouping), -c.present))
-        return sound[0].grouping if sound else self._by_origin
+        best = min(sound, key=_rank, default=None)
+        return self._by_origin if best is None else best.grouping
 
     @property
     def others(self) -> list[str]:

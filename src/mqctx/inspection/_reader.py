@@ -44,8 +44,15 @@ class QueueChannel:
         self._settled = bytearray()
         self._last_tag = 0
         self._last_tags: list[int] = []  # of each consumer that has ended
+        self._forget_consumers_of(self._blocking)
         self._channel.add_on_close_callback(self._on_close)
         self._channel.add_on_cancel_callback(self._on_cancel)
+
+    def _forget_consumers_of(self, blocking: Any) -> None:
+        """Keep the blocking channel from what it would do with consumers that it did not start."""
+        number, forget = self._channel.channel_number, self._channel.callbacks.remove
+        forget(number, spec.Basic.Cancel, blocking._on_consumer_cancelled_by_broker)
+        forget(number, spec.Basic.ConsumeOk, blocking._basic_consume_ok_result.signal_once)
 
     def ready(self) -> tuple[int, int]:
         """Return the number of messages that wait in the queue, and of its consumers.
@@ -67,7 +74,6 @@ class QueueChannel:
             on_delivery(delivery_of(method, properties, body))
 
         qos, consume = self._channel.basic_qos, self._channel.basic_consume
-        self._blocking._basic_consume_ok_result.reset()  # its own note of the last one, if any
         self._answer(lambda done: qos(prefetch_count=prefetch, callback=done))
         answer = self._answer(
             lambda done: consume(self._queue, on_message, arguments=dict(arguments), callback=done)

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import kombu
 import pika
+import pika.exceptions
 import pika.spec
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
@@ -256,7 +257,7 @@ class TestPikaCallbackOutbox:
 
 class TestPika:
     def test_refuses_a_consumer_without_acknowledgements(self) -> None:
-        seen: list[bytes] = []
+        seen: list[object] = []
         handler = mqctx.adapters.pika.consume_with_context(
             lambda *delivery: seen.append(delivery[3]), dead_letter="dlx"
         )
@@ -493,7 +494,9 @@ class TestKombuWithoutConfirms:
         with mqctx.adapters.kombu.settled(memory.queue.get(), dead_letter="settled-late"):
             pass
         assert first.acknowledged
-        assert late.get(no_ack=True).payload == "x"
+        again = late.get(no_ack=True)
+        assert again is not None
+        assert again.payload == "x"
 
     def test_may_go_to_a_queue_by_the_default_exchange(self, memory: Any) -> None:
         memory.producer.publish("x", routing_key="settled-in")

@@ -14,6 +14,7 @@ from mqctx.adapters import _reporter
 from mqctx.adapters._handler import HandlerDecorator
 from mqctx.adapters._reporter import Origin, Reporter
 from mqctx.errors import ConfigurationError
+from mqctx.formats import TraceContextFormat
 from tests.adapters.clients import CLIENTS
 
 
@@ -82,7 +83,7 @@ def decorate(broker: Broker) -> Iterator[Callable[..., Any]]:
         )
 
     mqctx.configure(
-        formats=[mqctx.JsonFormat(), mqctx.formats.TraceContextFormat()],
+        formats=[mqctx.JsonFormat(), TraceContextFormat()],
         service="billing",
         report="mqctx.journeys",
     )

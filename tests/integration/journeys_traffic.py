@@ -23,6 +23,7 @@ import mqctx
 import mqctx.adapters.aio_pika as on_aio_pika
 import mqctx.adapters.kombu as on_kombu
 import mqctx.adapters.pika as on_pika
+from mqctx.formats import start_trace
 
 TRUTH = "truth"
 Headers = dict[str, Any]
@@ -151,7 +152,7 @@ class Shop:
     async def _request(self, channel: Any, number: int) -> None:
         values: dict[str, object] = {"request_id": f"r-{number}", "tenant": f"t-{number % 7}"}
         if self.with_spans:
-            values |= mqctx.formats.start_trace()
+            values |= start_trace()
         with mqctx.scope(values):
             await asyncio.sleep(number * 0.002)
             for item in range(2 if number % 10 == 0 else 1):

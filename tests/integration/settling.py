@@ -11,6 +11,7 @@ from uuid import uuid4
 import aio_pika
 import kombu
 import pika
+import pika.exceptions
 
 from mqctx._amqp.content_header import ContentHeader
 from mqctx._failures.record import Failure

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import mqctx
+from mqctx.formats import TraceContextFormat
 
 from .broker import Broker
 from .journeys_traffic import Shop, Verdict, compare
@@ -52,7 +53,7 @@ def _count(records: list[dict[str, Any]], kind: str) -> int:
 
 def with_spans(**more: Any) -> None:
     """Let messages name their spans."""
-    formats: list[mqctx.Format] = [mqctx.JsonFormat(), mqctx.formats.TraceContextFormat()]
+    formats: list[mqctx.Format] = [mqctx.JsonFormat(), TraceContextFormat()]
     mqctx.configure(formats=formats, **more)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import aio_pika
 import kombu
 import pika
+import pika.spec
 import pytest
 from kombu.transport import memory
 

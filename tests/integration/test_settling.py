@@ -12,6 +12,7 @@ from typing import Any
 import aio_pika
 import kombu
 import pika
+import pika.exceptions
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
@@ -46,6 +47,13 @@ def consume(request: pytest.FixtureRequest) -> Consume:
 @pytest.fixture(params=HANDLERS)
 def consume_by_handler(request: pytest.FixtureRequest) -> Consume:
     return WAYS[request.param]
+
+
+def taken(queue: kombu.Queue) -> kombu.Message:
+    """Get the message that is there."""
+    message = queue.get()
+    assert message is not None
+    return message
 
 
 def fail(body: bytes, ack: object = None) -> None:
@@ -504,7 +512,7 @@ class TestKombu:
             queue = kombu.Queue(orders.queue, no_declare=True, channel=channel)
             dead_letter = DeadLetter(orders.exchange, fallback="reject")
             for _ in range(2):
-                with kombu_adapter.settled(queue.get(), dead_letter=dead_letter):
+                with kombu_adapter.settled(taken(queue), dead_letter=dead_letter):
                     fail(b"x")
                 outboxes = vars(channel.connection)["mqctx_Outboxes"]._by_client
                 ((_, outbox),) = outboxes.values()
@@ -520,7 +528,7 @@ class TestKombu:
         with kombu.Connection(amqp_url) as connection, connection.channel() as channel:
             queue = kombu.Queue(orders.queue, no_declare=True, channel=channel)
             dead_letter = DeadLetter(orders.exchange, connection=gone)
-            with kombu_adapter.settled(queue.get(), dead_letter=dead_letter):
+            with kombu_adapter.settled(taken(queue), dead_letter=dead_letter):
                 fail(b"1")
         assert "held" in caplog.text
         assert orders.take_back().body == b"1"
@@ -531,7 +539,7 @@ class TestKombu:
         with kombu.Connection(amqp_url) as connection, connection.channel() as channel:
             queue = kombu.Queue(orders.queue, no_declare=True, channel=channel)
             for _ in range(2):
-                with kombu_adapter.settled(queue.get(), dead_letter=orders.exchange):
+                with kombu_adapter.settled(taken(queue), dead_letter=orders.exchange):
                     fail(b"x")
             orders.bind()
             with pytest.raises(TimeoutError):
@@ -549,7 +557,7 @@ class TestKombu:
         with kombu.Connection(amqp_url) as connection:
             channel = connection.channel()
             queue = kombu.Queue(orders.queue, no_declare=True, channel=channel)
-            with kombu_adapter.settled(queue.get(), dead_letter=orders.exchange):
+            with kombu_adapter.settled(taken(queue), dead_letter=orders.exchange):
                 channel.close()
                 fail(b"1")
         assert orders.take_back().body == b"1"

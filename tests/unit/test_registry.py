@@ -162,7 +162,7 @@ class TestBind:
                 for thread in threads:
                     thread.start()
                 for thread in threads:
-                    thread.join(30)
+                    thread.join(300)
                 assert len(current()) == 200
         finally:
             sys.setswitchinterval(interval)

@@ -215,7 +215,7 @@ class TestBlock:
 
     def test_that_is_interrupted_while_it_sends_puts_the_message_back(self) -> None:
         class Interrupted(Delivery):
-            def send(self, *_: object) -> None:
+            def send(self, failure: Failure, then: Callable[[Exception | None], None]) -> None:
                 raise KeyboardInterrupt
 
         delivery = Interrupted()

@@ -22,5 +22,9 @@ def _as_text(value: Any) -> Any:
     if isinstance(value, Unreadable):
         return str(value)
     if isinstance(value, dict):
-        return {key: _as_text(each) for key, each in value.items()}
-    return [_as_text(each) for each in value] if isinstance(value, list) else value
+        table: dict[str, Any] = value
+        return {key: _as_text(each) for key, each in table.items()}
+    if isinstance(value, list):
+        array: list[Any] = value
+        return [_as_text(each) for each in array]
+    return value

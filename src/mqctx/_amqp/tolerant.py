@@ -1,6 +1,6 @@
 """What a message says whose properties a client cannot read, and over which it would close."""
 
-from typing import Any
+from typing import Any, cast
 
 from mqctx._amqp.content_header import ContentHeader
 from mqctx._amqp.field_table import Unreadable
@@ -22,9 +22,7 @@ def _as_text(value: Any) -> Any:
     if isinstance(value, Unreadable):
         return str(value)
     if isinstance(value, dict):
-        table: dict[str, Any] = value
-        return {key: _as_text(each) for key, each in table.items()}
+        return {key: _as_text(each) for key, each in cast("dict[str, object]", value).items()}
     if isinstance(value, list):
-        array: list[Any] = value
-        return [_as_text(each) for each in array]
+        return [_as_text(each) for each in cast("list[object]", value)]
     return value

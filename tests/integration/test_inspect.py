@@ -1,10 +1,12 @@
 """`mqctx inspect` and `mqctx.inspection` on real brokers: look at queues, lose nothing."""
 
 import json
+import re
 import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -365,3 +367,17 @@ def test_a_late_answer_of_the_management_api_is_waited_for(broker: Broker) -> No
     finally:
         api.delete("users/mqctx-late")
         api.close()
+
+
+def test_the_commands_of_the_docs_answer(broker: Broker) -> None:
+    page = (Path(__file__).parents[2] / "docs/dead-letters.md").read_text()
+    commands = re.findall(r"^\$ mqctx (inspect .*)$", page.partition("\n### ")[0], re.MULTILINE)
+    answers: list[str] = []
+    with filled(broker, "classic", 6) as queue:
+        for command in commands:
+            named = command.replace("orders.dead", queue).replace("*.dead", f"{queue}*")
+            result = mqctx(broker, *shlex.split(named))
+            assert result.exit_code == 0, result.output
+            answers.append(result.stdout)
+    told = ("acme ", "tenant=acme", "failure.type", queue, '"tenant":"acme"')
+    assert [word in answer for word, answer in zip(told, answers, strict=True)] == [True] * 5

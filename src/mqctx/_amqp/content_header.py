@@ -51,7 +51,7 @@ class ContentHeader:
     __slots__ = ("_spans", "raw")
 
     def __init__(self, raw: bytes = b"\0\0") -> None:
-        self.raw = raw
+        self.raw: bytes = raw
         self._spans = dict(_spans(raw))
 
     def __repr__(self) -> str:

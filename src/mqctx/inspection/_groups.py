@@ -57,8 +57,8 @@ class Group:
 
     def __init__(self, values: tuple[Any, ...], requests: Distinct) -> None:
         self.values = values
-        self.messages = 0
-        self.bytes = 0
+        self.messages: int = 0
+        self.bytes: int = 0
         self.requests = requests
         """The number of distinct request ids."""
         self.first: str | None = None
@@ -120,7 +120,7 @@ class Grouping:
     """Groups by the values under some names. A message without a name has None there."""
 
     def __init__(self, names: Sequence[str], room: Room | None = None) -> None:
-        self.names = tuple(names)
+        self.names: tuple[str, ...] = tuple(names)
         self._room = Room(_ROOM) if room is None else room
         self._groups: dict[tuple[str | None, ...], Group] = {}
 

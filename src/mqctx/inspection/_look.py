@@ -150,7 +150,9 @@ class Inspector:
             # What the server told of itself, which pika's blocking connection keeps for itself.
             server: Any = self.connection._impl.server_properties
             self._server: Mapping[str, Any] = server
-            self.management = stack.enter_context(Management(self.broker, self._management_url))
+            self.management: Management = stack.enter_context(
+                Management(self.broker, self._management_url)
+            )
             self._stack = stack.pop_all()
         self._problem = self._management_problem()
         return self

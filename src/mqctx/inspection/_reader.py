@@ -200,13 +200,15 @@ class Reader:
         self._consumer: str | None = None
         self._offset: int | None = None
         self._stopped = False
+        self.there: int
+        self.consumers: int
         self.there, self.consumers = channel.ready()
         """The messages that waited, and the consumers that were there, when the look began."""
-        self.taken = 0
+        self.taken: int = 0
         """The messages that were given out so far."""
-        self.is_drained = False
+        self.is_drained: bool = False
         """Whether messages were left because nothing more came: others got them."""
-        self.is_late = False
+        self.is_late: bool = False
         """Whether messages were left because time was up."""
 
     def stop(self) -> None:

@@ -81,9 +81,9 @@ class Redrive:
             raise BrokerError(
                 f"{queue} is a stream, which keeps its messages: it cannot be redriven"
             )
-        self.result = Result(queue, token_hex(4), now())
+        self.result: Result = Result(queue, token_hex(4), now())
         """What was done so far, also after an error."""
-        self.is_stopped = False
+        self.is_stopped: bool = False
         self._inspector = inspector
         self._origin = origin
         self._choose = choose

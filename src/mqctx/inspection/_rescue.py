@@ -42,7 +42,7 @@ class Rescue:
         self._queue = queue
         self._user = user
         self._tags: dict[int, int] = {}
-        self.copied = 0
+        self.copied: int = 0
         self.kept: list[Kept] = []
 
     def take(self, delivery: Delivery | Message) -> None:

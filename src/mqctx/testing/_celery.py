@@ -14,8 +14,8 @@ from mqctx.testing._kombu import delivered
 from mqctx.testing._wire import written
 
 
-def celery_request(task: Any, args: Sequence[Any] = (), /, **values: object) -> Request:
-    """Return the request with which a worker would run `task(*args)`.
+def celery_request(task: Any, args: Sequence[Any] = (), /, **values: object) -> Any:
+    """Return the `celery.worker.request.Request` with which a worker would run `task(*args)`.
 
     It brings a context of exactly `values`. `request.execute()` runs the task as a worker does: in
     that context if the app is instrumented. Arguments and headers went through the serializer of

@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 from pika.exceptions import ChannelClosedByBroker
 
-from mqctx.cli._demo import on_aio_pika
+from mqctx.cli._demo import dead_letter, on_aio_pika
 from mqctx.cli._group import commands
+from mqctx.inspection import BrokerError, RefusedError
 
 CAST = {("web", "aio-pika"), ("legacy", "aio-pika"), ("billing", "pika"), ("shipping", "kombu")}
 
@@ -18,7 +19,8 @@ CAST = {("web", "aio-pika"), ("legacy", "aio-pika"), ("billing", "pika"), ("ship
 def test_each_handler_sees_its_request_across_three_clients(amqp_url: str) -> None:
     result = CliRunner().invoke(commands, ["demo", "--broker", amqp_url])
 
-    cast = re.findall(r"^ *\d+  (\S+) +(\S+)", result.output, re.MULTILINE)
+    story = result.output.partition("10 handlers ran")[0]
+    cast = re.findall(r"^ *\d+  (\S+) +(\S+)", story, re.MULTILINE)
     assert set(cast) == CAST
     assert (
         "10 handlers ran: 8 in their request's context, "
@@ -58,3 +60,72 @@ def test_a_wrong_password_is_one_line_without_it(amqp_url: str) -> None:
     assert len(result.output.splitlines()) == 1
     assert "ACCESS_REFUSED" in result.output
     assert "s3cret" not in result.output
+
+
+def is_there(amqp_url: str, queue: str) -> bool:
+    with pika.BlockingConnection(pika.URLParameters(amqp_url)) as connection:
+        try:
+            connection.channel().queue_declare(queue, passive=True)
+        except ChannelClosedByBroker:
+            return False
+        return True
+
+
+def test_an_order_that_fails_is_inspected_sent_back_and_handled(amqp_url: str) -> None:
+    result = CliRunner().invoke(commands, ["demo", "--broker", amqp_url])
+
+    second = result.output.partition("One order fails.")[2]
+    assert re.findall(r"payments +pika +(\S+) order 1002, 1 lamp +r-1 +ada +acme", second) == [
+        "fails",
+        "bills",
+    ]
+    assert re.search(r"^acme +1 +1 +mqctx-demo-\w+\.payments ", second, re.MULTILINE)
+    assert "1  TimeoutError: the bank is silent" in second
+    assert "1 were sent, 0 stay" in second
+    assert "2 of 2 attempts in its request's context." in second
+    assert max(map(len, result.output.splitlines())) < 80
+    assert result.exit_code == 0
+
+
+def test_without_a_management_api_a_line_says_what_is_left_out(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MQCTX_MANAGEMENT_URL", "http://127.0.0.1:1")
+
+    result = CliRunner().invoke(commands, ["demo", "--broker", amqp_url])
+
+    assert result.output.splitlines()[-2] == (
+        "Left out, an order that fails, is inspected and sent back: no management API"
+    )
+    assert result.exit_code == 0
+
+
+def test_a_message_that_does_not_come_back_makes_the_demo_fail(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letter, "_redrive", Mock())
+    monkeypatch.setattr(dead_letter, "PATIENCE_SECONDS", 0.5)
+
+    result = CliRunner().invoke(commands, ["demo", "--broker", amqp_url])
+
+    assert "wrong: payments had 1 attempts at order 1002, 1 lamp, 1 in" in result.output
+    assert result.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [(RefusedError(Mock()), 0), (BrokerError("gone"), 2), (KeyboardInterrupt(), 1)],
+)
+def test_a_look_that_fails_leaves_no_queue_behind(
+    amqp_url: str, error: BaseException, exit_code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = secrets.token_hex(4)
+    monkeypatch.setattr(secrets, "token_hex", lambda _: run)
+    monkeypatch.setattr(dead_letter, "_inspect", Mock(side_effect=error))
+
+    result = CliRunner().invoke(commands, ["demo", "--broker", amqp_url])
+
+    assert result.exit_code == exit_code
+    assert ("no look is safe" in result.output) is (exit_code == 0)
+    names = [f"mqctx-demo-{run}.payments{end}" for end in ("", ".dead")]
+    assert [is_there(amqp_url, name) for name in names] == [False, False]

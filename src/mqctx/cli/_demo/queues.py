@@ -8,8 +8,6 @@ import kombu
 from kombu.exceptions import OperationalError
 from kombu.transport.pyamqp import Transport
 
-from mqctx.cli._demo.stage import Stage
-
 # Its annotations are incomplete; as Any it passes the type checkers.
 _kombu: Any = kombu
 
@@ -28,17 +26,16 @@ def connect(url: str) -> Any:
     return connection.ensure_connection(max_retries=1, interval_start=0)
 
 
-def queue(name: str) -> Any:
+def queue(name: str, **arguments: str) -> Any:
     """Return the description of a queue, with which it is declared and consumed from."""
-    return _kombu.Queue(name, expires=_EXPIRE_SECONDS)
+    return _kombu.Queue(name, expires=_EXPIRE_SECONDS, queue_arguments=arguments or None)
 
 
 @contextmanager
-def queues(stage: Stage) -> Generator[None, None, None]:
-    """Declare both queues; delete them after the block, however it ends."""
-    with connect(stage.url) as connection:
-        names = (stage.orders, stage.shipping)
-        declared = [queue(name)(connection.default_channel) for name in names]
+def queues(url: str, *described: Any) -> Generator[None, None, None]:
+    """Declare queues; delete them after the block, however it ends."""
+    with connect(url) as connection:
+        declared = [each(connection.default_channel) for each in described]
         try:
             for each in declared:
                 each.declare()

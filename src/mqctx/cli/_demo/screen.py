@@ -34,13 +34,13 @@ def echo(text: str = "", **style: Any) -> None:
 
 
 @contextmanager
-def story_lines(header: str) -> Generator[None, None, None]:
-    """Print a header, then the log lines of the services while the block lasts."""
-    _say(header)
-    _say(_LINE.format(**_TITLES), bold=True)
+def story_lines(header: str, of: str = "mqctx") -> Generator[None, None, None]:
+    """Print a header, then the log lines of the logger `of` while the block lasts."""
+    say(header)
+    say(_LINE.format(**_TITLES), bold=True)
     log.setLevel(logging.INFO)
     # The clients log a broken connection that the error they raise tells of anyway.
-    with _handled("mqctx", _Screen()), _handled(None, logging.NullHandler()):
+    with _handled(of, _Screen()), _handled(None, logging.NullHandler()):
         yield
 
 
@@ -51,7 +51,8 @@ def show(verdict: Verdict) -> None:
         echo(f"wrong: {problem}", fg="red")
 
 
-def _say(text: str, **style: Any) -> None:
+def say(text: str = "", **style: Any) -> None:
+    """Print a line while the demo is under way."""
     # A reader that has left (`| head`) must not end the story before its queues are deleted.
     with suppress(BrokenPipeError):
         echo(text, **style)
@@ -87,4 +88,4 @@ class _Screen(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         fields = record.__dict__
         fields["ms"] = f"{(record.created - self._started) * 1000:.0f}"
-        _say(self.format(record), fg=_COLOURS.get(fields["request_id"]))
+        say(self.format(record), fg=_COLOURS.get(fields["request_id"]))

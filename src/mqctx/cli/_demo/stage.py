@@ -1,4 +1,4 @@
-"""The place of the story: a broker with two queues."""
+"""The place of the story: a broker with its queues."""
 
 import secrets
 
@@ -9,11 +9,13 @@ from mqctx.cli._demo.story import SENT_IN, WORKERS
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """A broker, the names of two queues on it, and the journal."""
+    """A broker, the names of the queues on it, and the journal."""
 
     url: str
     orders: str
     shipping: str
+    payments: str
+    dead: str
     journal: Journal
 
     @classmethod
@@ -21,7 +23,14 @@ class Stage(msgspec.Struct, frozen=True):
         """Make a stage on the broker at `url`, with queue names that nobody else has."""
         prefix = f"mqctx-demo-{secrets.token_hex(4)}"
         journal = Journal(expected_runs=len(WORKERS) * len(SENT_IN))
-        return cls(url, f"{prefix}.orders", f"{prefix}.shipping", journal)
+        return cls(
+            url=url,
+            orders=f"{prefix}.orders",
+            shipping=f"{prefix}.shipping",
+            payments=f"{prefix}.payments",
+            dead=f"{prefix}.payments.dead",
+            journal=journal,
+        )
 
     def service(self, name: str, client: str) -> Service:
         """Make a service that writes to the journal."""

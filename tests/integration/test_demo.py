@@ -13,7 +13,14 @@ from mqctx.cli._demo import dead_letter, on_aio_pika
 from mqctx.cli._group import commands
 from mqctx.inspection import BrokerError, RefusedError
 
+from .broker import Broker
+
 CAST = {("web", "aio-pika"), ("legacy", "aio-pika"), ("billing", "pika"), ("shipping", "kombu")}
+
+
+@pytest.fixture(autouse=True)
+def _management(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MQCTX_MANAGEMENT_URL", broker.management)
 
 
 def test_each_handler_sees_its_request_across_three_clients(amqp_url: str) -> None:

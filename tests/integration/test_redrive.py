@@ -522,7 +522,10 @@ def orders(broker: Broker) -> Iterator[str]:
         api.delete(f"vhosts/{name}")
 
 
-def test_the_page_shows_what_the_commands_print(broker: Broker, orders: str) -> None:
+def test_the_page_shows_what_the_commands_print(
+    broker: Broker, orders: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "110")
     page = (Path(__file__).parents[2] / "docs/dead-letters.md").read_text()
     (block,) = re.findall(r"```console\n(\$ mqctx redrive.*?)```", page, re.DOTALL)
     printed = ""

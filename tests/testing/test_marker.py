@@ -308,7 +308,9 @@ def test_bind_works_under_test_clients(run: Run) -> None:
 
         @pytest.mark.mqctx(tenant="acme")
         def test_django():
-            with django.test.override_settings(ROOT_URLCONF=__name__):
+            with django.test.override_settings(
+                ROOT_URLCONF=__name__, MIDDLEWARE=[], ALLOWED_HOSTS=["testserver"]
+            ):
                 assert Client().get("/").json() == {"tenant": "acme", "user": "ada"}
 
         @pytest.mark.mqctx(tenant="acme")

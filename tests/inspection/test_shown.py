@@ -1,0 +1,195 @@
+"""The commands show single messages, sums and tables, from messages made without a broker."""
+
+import signal
+import sys
+from io import StringIO
+from types import SimpleNamespace
+from typing import Any
+
+import click
+import pytest
+from rich.console import Console
+
+import mqctx.inspection
+from mqctx.cli._looking.exits import Interruption, exits
+from mqctx.cli._looking.messages import message_block
+from mqctx.cli._looking.screen import Results, progress
+from mqctx.cli._looking.summary import Summary
+from mqctx.cli._looking.tables import groups_table
+from mqctx.cli._looking.text import number
+from mqctx.inspection import Grouping, Message
+
+from .messages import message, of_tenant
+
+FAILURE = (
+    '{"type":"Timeout","message":"late","where":"bank.py:3 in pay","service":"billing",'
+    '"attempt":2,"at":"2026-11-28T16:00:00Z","bound":{"card":"4242"}}'
+)
+DEATH = {"queue": "orders.in", "reason": "rejected", "count": 3, "exchange": "orders"}
+
+
+def shown(message: Message, *, with_body: bool = False) -> list[str]:
+    """Return the lines of a message as they are printed."""
+    console = Console(file=StringIO(), width=100, color_system=None)
+    with console.capture() as captured:
+        console.print(message_block(message, with_body=with_body))
+    return [line.strip() for line in captured.get().splitlines()]
+
+
+class TestBlock:
+    def test_of_a_failed_message_says_why(self) -> None:
+        lines = shown(of_tenant("acme", **{"mqctx-failure": FAILURE, "x-death": [DEATH]}))
+        assert "failed   Timeout: late" in lines
+        assert "bank.py:3 in pay" in lines
+        assert "service billing  attempt 2  at 2026-11-28T16:00:00Z" in lines
+        assert "bound    card=4242" in lines
+        assert "died     rejected from orders.in, 3 times" in lines
+
+    def test_of_a_failure_that_says_little_shows_that(self) -> None:
+        assert "failed   -" in shown(message({"mqctx-failure": '{"queue":"orders.in"}'}))
+
+    def test_of_a_celery_task_names_it(self) -> None:
+        task = {"task": "pay", "id": "t-1", "lang": "py", "retries": 2}
+        assert "task     pay  id t-1  retries 2" in shown(message(task))
+        assert "task     pay  id t-1" in shown(message({"task": "pay", "id": "t-1", "lang": "py"}))
+
+    def test_of_refused_values_says_so(self) -> None:
+        (line,) = [line for line in shown(message({"mqctx": "no JSON"})) if "refused" in line]
+        assert "malformed" in line
+
+    def test_of_what_died_once_counts_nothing(self) -> None:
+        lines = shown(message({"x-death": [{**DEATH, "count": 1}]}))
+        assert "died     rejected from orders.in" in lines
+
+
+class TestCeleryTask:
+    def test_of_protocol_1_stands_in_the_body(self) -> None:
+        body = b'{"task":"pay","id":"t-1","args":[],"kwargs":{},"retries":1}'
+        assert message(body=body).celery == {"task": "pay", "id": "t-1", "retries": 1}
+
+    @pytest.mark.parametrize(
+        "body", [b'{"task":"pay"', b'{"task":"pay","id":"t-1"}', b'{"task":1,"id":"x"}', b"[]"]
+    )
+    def test_is_none_of_a_body_that_only_looks_like_it(self, body: bytes) -> None:
+        assert message(body=body).celery is None
+
+    def test_is_none_of_json_that_is_no_object(self) -> None:
+        assert message(body=b'{"a":["task"]}').celery is None
+
+
+class TestDeaths:
+    @pytest.mark.parametrize("entry", ["x", {"queue": 1, "reason": "rejected"}, {"queue": "q"}])
+    def test_leave_out_what_is_none(self, entry: Any) -> None:
+        assert message({"x-death": [entry, DEATH]}).came_from == "orders.in"
+        assert len(message({"x-death": [entry, DEATH]}).deaths) == 1
+
+    def test_of_a_stream_are_known_by_the_last_one(self) -> None:
+        headers = {"x-last-death-queue": "orders.in", "x-last-death-reason": "expired"}
+        (death,) = message(headers).deaths
+        assert (death.queue, death.reason, death.count) == ("orders.in", "expired", 1)
+
+
+class TestMessage:
+    def test_came_from_where_it_failed_last(self) -> None:
+        headers = {
+            "mqctx-failure": '{"type":"T","queue":"later","at":"2026-11-28T16:00:00Z"}',
+            "x-death": [DEATH],
+        }
+        assert message(headers).came_from == "later"
+
+    def test_of_a_time_that_is_none_has_none(self) -> None:
+        assert message({"mqctx-failure": '{"type":"T","at":"soon"}'}).at is None
+
+
+class TestSummary:
+    def test_counts_all_queues_and_names_the_days(self) -> None:
+        summary = Summary()
+        for queue in ("a", "b"):
+            look: Any = SimpleNamespace(
+                queue=queue, there=5, looked=3, held_by_others=2, is_late=False, missed=1,
+                rescue=SimpleNamespace(copied=3, reasons=lambda: ["kept"]),
+            )  # fmt: skip
+            summary.add(look)
+        for day in (1, 2):
+            died = {"type": "T", "at": f"2026-11-0{day}T16:00:00Z"}
+            summary.choose(message({"mqctx-failure": str(died).replace("'", '"')}))
+        assert summary.line() == (
+            "10 messages in 2 queues, looked at 6, 2 of them chosen, "
+            "6 copied to the end, and taken off their place  11-01 16:00:00 .. 11-02 16:00:00 UTC"
+        )
+        assert summary.notes == [
+            *("a: 2 more are held by other consumers", "a: 1 went to other consumers meanwhile"),
+            *("a: kept", "b: 2 more are held by other consumers"),
+            *("b: 1 went to other consumers meanwhile", "b: kept"),
+        ]
+
+    def test_says_that_time_was_up(self) -> None:
+        summary = Summary()
+        look: Any = SimpleNamespace(
+            queue="a", there=5, looked=3, held_by_others=0, is_late=True, missed=2, rescue=None
+        )
+        summary.add(look)
+        assert summary.notes == [
+            "a: stopped before RabbitMQ would take the look for a consumer that is stuck"
+        ]
+
+
+class TestTable:
+    def test_sums_up_the_rarest_ways(self) -> None:
+        grouping = Grouping(["tenant"])
+        for number_, reason in enumerate("abcdefgh"):
+            for _ in range(9 - number_):
+                failure = f'{{"type":"{reason}","message":"m"}}'
+                grouping.add(of_tenant("acme", **{"mqctx-failure": failure}))
+        console = Console(file=StringIO(), width=120, color_system=None)
+        with console.capture() as captured:
+            console.print(groups_table(120, ["tenant"], list(grouping)))
+        assert "more" in captured.get()
+        assert "a: m" in captured.get()
+
+    def test_says_about_where_a_number_is_estimated(self) -> None:
+        assert (number(1200), number(1200, is_exact=False)) == ("1,200", "~1,200")
+
+
+class TestExits:
+    def test_where_nobody_watches_ctrl_c_ends_with_130(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        context = click.Context(click.Command("inspect"))
+        with context, pytest.raises(click.exceptions.Exit) as ended, exits():
+            raise KeyboardInterrupt
+        assert ended.value.exit_code == 130
+        assert capsys.readouterr().err == "interrupted; everything is in place\n"
+
+    def test_the_second_ctrl_c_interrupts_at_once(self) -> None:
+        stopped: list[bool] = []
+        with Interruption().watched() as interruption:
+            interruption.stop = lambda: stopped.append(True)
+            signal.raise_signal(signal.SIGINT)
+            assert (stopped, interruption.happened) == ([True], True)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+
+
+class TestScreen:
+    def test_columns_decides_how_wide(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "100")
+        assert Results(plain=True).width == 100
+        monkeypatch.setenv("COLUMNS", "many")
+        assert Results(plain=True).width > 40
+
+    def test_a_bar_moves_on_a_terminal_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Terminal(StringIO):
+            def isatty(self) -> bool:
+                return True
+
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        with progress("orders.dead", 2, plain=True) as advance:
+            advance()
+        assert "orders.dead" in sys.stderr.getvalue()  # type: ignore[attr-defined]  # a Terminal
+
+
+def test_the_front_has_its_names_and_no_other() -> None:
+    assert set(dir(mqctx.inspection)) == set(mqctx.inspection.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = mqctx.inspection.nothing

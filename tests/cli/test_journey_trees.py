@@ -3,8 +3,10 @@
 from io import StringIO
 from typing import Any
 
+from click.testing import CliRunner
 from rich.console import Console
 
+from mqctx.cli._group import commands
 from mqctx.cli._tracing.tree import tree
 from mqctx.cli._tracing.view import Screen
 from mqctx.inspection._journeys._tracer import Status
@@ -150,3 +152,10 @@ def test_says_what_it_could_not_see() -> None:
         "no messages in 30.0 s (1 inferred; 0 without context; events were dropped; "
         "not traced: rabbit@b)"
     )
+
+
+def test_a_tap_asks_no_management_api_and_says_that_the_broker_is_away() -> None:
+    arguments = ["trace", "--tap", "orders", "--broker", "amqp://guest:guest@127.0.0.1:1/"]
+    result = CliRunner().invoke(commands, arguments)
+    assert result.exit_code == 1
+    assert "127.0.0.1:1" in result.stderr

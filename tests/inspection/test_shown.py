@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections import deque
 from io import StringIO
 from types import SimpleNamespace
 from typing import Any
@@ -10,14 +11,21 @@ import click
 import pytest
 from rich.console import Console
 
+import mqctx
 import mqctx.inspection
 from mqctx.cli._looking.exits import Interruption, exits
+from mqctx.cli._looking.inspection import _Run
 from mqctx.cli._looking.messages import message_block
+from mqctx.cli._looking.options import Options
 from mqctx.cli._looking.screen import Results, progress
 from mqctx.cli._looking.summary import Summary
 from mqctx.cli._looking.tables import groups_table
 from mqctx.cli._looking.text import number
-from mqctx.inspection import Grouping, Message
+from mqctx.inspection import BrokerError, Grouping, Inspector, Message, Where
+from mqctx.inspection._contexts import plain_of
+from mqctx.inspection._management import ManagementError
+from mqctx.inspection._reader import QueueChannel, Reader
+from mqctx.inspection._safety import QueueFacts
 
 from .messages import message, of_tenant
 
@@ -96,6 +104,20 @@ class TestMessage:
             "x-death": [DEATH],
         }
         assert message(headers).came_from == "later"
+
+    def test_was_published_when_the_most_exact_source_says(self) -> None:
+        assert message(timestamp=1_764_345_600_000).published_at == "2025-11-28T16:00:00Z"
+        exact = message({"timestamp_in_ms": 1_764_345_600_250}, timestamp=1_764_345_600)
+        assert exact.published_at == "2025-11-28T16:00:00.250Z"
+
+    def test_of_a_type_declared_later_shows_the_text(self) -> None:
+        context = mqctx.Context(size="large")
+        mqctx.Variable("size", int)
+        assert plain_of(context) == {"size": "large"}
+
+    @pytest.mark.parametrize("condition", ["queue.more=1", "headers.none.more=1"])
+    def test_has_nothing_below_what_is_not_there(self, condition: str) -> None:
+        assert not Where.parse(condition).matches(message({"some": "header"}))
 
     def test_of_a_time_that_is_none_has_none(self) -> None:
         assert message({"mqctx-failure": '{"type":"T","at":"soon"}'}).at is None
@@ -177,19 +199,88 @@ class TestScreen:
         assert Results(plain=True).width == 100
         monkeypatch.setenv("COLUMNS", "many")
         assert Results(plain=True).width > 40
+        monkeypatch.delenv("COLUMNS")
+        assert Results(plain=True).width > 40
 
     def test_a_bar_moves_on_a_terminal_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
         class Terminal(StringIO):
             def isatty(self) -> bool:
                 return True
 
-        monkeypatch.setattr(sys, "stderr", Terminal())
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
         with progress("orders.dead", 2, plain=True) as advance:
             advance()
-        assert "orders.dead" in sys.stderr.getvalue()  # type: ignore[attr-defined]  # a Terminal
+        assert "orders.dead" in terminal.getvalue()
 
 
 def test_the_front_has_its_names_and_no_other() -> None:
     assert set(dir(mqctx.inspection)) == set(mqctx.inspection.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = mqctx.inspection.nothing
+
+
+class TestRun:
+    def made(self, inspector: object) -> _Run:
+        inspector_: Any = inspector
+        return _Run(inspector_, Options(), [], Interruption(), rescue=False)
+
+    def test_looks_at_nothing_more_once_it_is_interrupted(self) -> None:
+        run = self.made(None)
+        run._interruption.happened = True
+        run.look_at("orders.dead")
+        with click.Context(click.Command("inspect")), pytest.raises(click.exceptions.Exit) as ended:
+            run.finish(Results(plain=True))
+        assert ended.value.exit_code == 130
+
+    def test_ends_where_the_connection_is_lost(self) -> None:
+        def look(*_: object, **__: object) -> None:
+            raise BrokerError("lost")
+
+        with pytest.raises(BrokerError):
+            self.made(SimpleNamespace(look=look, is_lost=True)).look_at("orders.dead")
+
+
+class TestInspector:
+    def test_knows_why_the_management_api_did_not_tell(self) -> None:
+        def facts(*_: object) -> None:
+            raise ManagementError("it is ill", 500)
+
+        inspector: Any = SimpleNamespace(
+            _problem=None,
+            management=SimpleNamespace(facts=facts),
+            version=(4, 0),
+            broker=SimpleNamespace(vhost="/"),
+        )
+        assert Inspector.facts(inspector, "q").unknown_because == "it is ill"
+
+    def test_waits_for_facts_that_are_late(self) -> None:
+        told = [
+            QueueFacts(name="q", vhost="/", version=(4, 0), type=kind, are_late=True)
+            for kind in ("quorum", "classic")
+        ]
+        waited: list[float] = []
+        inspector: Any = SimpleNamespace(
+            facts=lambda _: told.pop(0),
+            connection=SimpleNamespace(process_data_events=waited.append),
+        )
+        assert Inspector._safe_facts(inspector, "q").type == "classic"
+        assert waited == [0.5]
+
+
+class TestReader:
+    def test_waits_on_where_messages_are_there_and_have_not_come(self) -> None:
+        arrived: deque[int] = deque()
+        comes: deque[list[int]] = deque([[], [1]])
+        reader: Any = SimpleNamespace(
+            _arrived=arrived,
+            _consumer="c",
+            _is_over=lambda: False,
+            _is_empty=lambda _: False,
+            channel=SimpleNamespace(wait=lambda: arrived.extend(comes.popleft())),
+        )
+        assert Reader._have_come(reader, 1)
+
+    def test_closes_a_channel_once(self) -> None:
+        channel: Any = SimpleNamespace(_channel=SimpleNamespace(is_open=False))
+        QueueChannel.close(channel)

@@ -187,6 +187,7 @@ class TestStays:
 
     def test_that_tells_nothing(self, made: Place, redrive: Run) -> None:
         made.channel.basic_publish("", made.dead, b"x")
+        made.await_count(made.dead, 1)
         made.kill([b"a"])
         (stays,) = objects(redrive(made.dead, "--yes", "--json", code=4), "stays")
         assert stays["reason"] == "nothing tells where it came from; name a queue with --to"

@@ -1,7 +1,7 @@
 """The task that a message of Celery asks for."""
 
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 
@@ -21,17 +21,14 @@ def celery_task(headers: Mapping[str, Any], body: bytes) -> dict[str, Any] | Non
     if not body.startswith(b"{") or b'"task"' not in body or len(body) > _LONGEST_BODY:
         return None
     try:
-        message = msgspec.json.decode(body)
+        message = msgspec.json.decode(body, type=dict[str, Any])
     except (ValueError, RecursionError):
         return None
     is_protocol_1 = _is_task(message) and {"args", "kwargs"} <= message.keys()
     return _told(message) if is_protocol_1 else None
 
 
-def _is_task(table: Any) -> bool:
-    if not isinstance(table, Mapping):
-        return False
-    fields = cast("Mapping[str, Any]", table)
+def _is_task(fields: Mapping[str, Any]) -> bool:
     return isinstance(fields.get("task"), str) and isinstance(fields.get("id"), str)
 
 

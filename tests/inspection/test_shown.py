@@ -3,6 +3,7 @@
 import signal
 import sys
 from collections import deque
+from contextlib import closing
 from io import StringIO
 from types import SimpleNamespace
 from typing import Any
@@ -44,9 +45,14 @@ def shown(message: Message, *, with_body: bool = False) -> list[str]:
     return [line.strip() for line in captured.get().splitlines()]
 
 
+def width() -> int:
+    with closing(Results(plain=True)) as results:
+        return results.width
+
+
 class TestBlock:
     def test_of_a_failed_message_says_why(self) -> None:
-        lines = shown(of_tenant("acme", **{"mqctx-failure": FAILURE, "x-death": [DEATH]}))
+        lines = shown(message({"mqctx-failure": FAILURE, "x-death": [DEATH]}))
         assert "failed   Timeout: late" in lines
         assert "bank.py:3 in pay" in lines
         assert "service billing  attempt 2  at 2026-11-28T16:00:00Z" in lines
@@ -196,11 +202,11 @@ class TestExits:
 class TestScreen:
     def test_columns_decides_how_wide(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("COLUMNS", "100")
-        assert Results(plain=True).width == 100
+        assert width() == 100
         monkeypatch.setenv("COLUMNS", "many")
-        assert Results(plain=True).width > 40
+        assert width() > 40
         monkeypatch.delenv("COLUMNS")
-        assert Results(plain=True).width > 40
+        assert width() > 40
 
     def test_a_bar_moves_on_a_terminal_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
         class Terminal(StringIO):
@@ -230,7 +236,8 @@ class TestRun:
         run._interruption.happened = True
         run.look_at("orders.dead")
         with click.Context(click.Command("inspect")), pytest.raises(click.exceptions.Exit) as ended:
-            run.finish(Results(plain=True))
+            with closing(Results(plain=True)) as results:
+                run.finish(results)
         assert ended.value.exit_code == 130
 
     def test_ends_where_the_connection_is_lost(self) -> None:

@@ -235,9 +235,13 @@ class TestRun:
         run = self.made(None)
         run._interruption.happened = True
         run.look_at("orders.dead")
-        with click.Context(click.Command("inspect")), pytest.raises(click.exceptions.Exit) as ended:
-            with closing(Results(plain=True)) as results:
-                run.finish(results)
+        context = click.Context(click.Command("inspect"))
+        with (
+            context,
+            closing(Results(plain=True)) as results,
+            pytest.raises(click.exceptions.Exit) as ended,
+        ):
+            run.finish(results)
         assert ended.value.exit_code == 130
 
     def test_ends_where_the_connection_is_lost(self) -> None:

@@ -22,7 +22,7 @@ from mqctx.cli._looking.screen import Results, progress
 from mqctx.cli._looking.summary import Summary
 from mqctx.cli._looking.tables import groups_table
 from mqctx.cli._looking.text import number
-from mqctx.inspection import BrokerError, Grouping, Inspector, Message, Where
+from mqctx.inspection import BrokerError, Grouping, Inspector, Look, Message, Where
 from mqctx.inspection._contexts import plain_of
 from mqctx.inspection._management import ManagementError
 from mqctx.inspection._reader import QueueChannel, Reader
@@ -116,14 +116,15 @@ class TestMessage:
         exact = message({"timestamp_in_ms": 1_764_345_600_250}, timestamp=1_764_345_600)
         assert exact.published_at == "2025-11-28T16:00:00.250Z"
 
-    def test_of_a_type_declared_later_shows_the_text(self) -> None:
-        context = mqctx.Context(size="large")
-        mqctx.Variable("size", int)
-        assert plain_of(context) == {"size": "large"}
+    def test_of_a_value_that_is_no_json_shows_its_text(self) -> None:
+        mqctx.Variable("thing", complex, local=True)
+        assert plain_of(mqctx.Context(thing=1j)) == {"thing": "1j"}
 
-    @pytest.mark.parametrize("condition", ["queue.more=1", "headers.none.more=1"])
-    def test_has_nothing_below_what_is_not_there(self, condition: str) -> None:
-        assert not Where.parse(condition).matches(message({"some": "header"}))
+    @pytest.mark.parametrize(
+        "condition", ["queue.more=1", "headers.some.more=1", "deaths.reason=none"]
+    )
+    def test_fits_no_condition_on_what_is_not_there(self, condition: str) -> None:
+        assert not Where.parse(condition).matches(message({"some": "header", "x-death": [DEATH]}))
 
     def test_of_a_time_that_is_none_has_none(self) -> None:
         assert message({"mqctx-failure": '{"type":"T","at":"soon"}'}).at is None
@@ -253,6 +254,11 @@ class TestRun:
 
 
 class TestInspector:
+    def test_tells_how_many_consumers_there_were(self) -> None:
+        look: Any = SimpleNamespace(_reader=SimpleNamespace(consumers=2))
+        consumers: Any = Look.consumers
+        assert consumers.fget(look) == 2
+
     def test_knows_why_the_management_api_did_not_tell(self) -> None:
         def facts(*_: object) -> None:
             raise ManagementError("it is ill", 500)

@@ -125,14 +125,15 @@ class _Outbox:
     async def _open(self, connection: Any) -> Any:
         if self._channel is None or self._channel.is_closed:
             channel = await connection.channel(publisher_confirms=True, on_return_raises=False)
-            # aiormq tells nobody of a message without id that is returned.
-            on_return = channel._on_return_frame
+            # aiormq tells nobody of a message without id that is returned. Nothing but what is
+            # returned has content on this channel. (aiormq 6 has taken `_on_return_frame` already.)
+            read_content = channel._read_content
 
-            async def note_return(frame: Any) -> None:
+            async def note_return(frame: Any, header: Any) -> Any:
                 self._returned = True
-                await on_return(frame)
+                return await read_content(frame, header)
 
-            channel._on_return_frame = note_return
+            channel._read_content = note_return
             self._channel = channel
         return self._channel
 

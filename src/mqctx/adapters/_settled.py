@@ -64,11 +64,12 @@ class Block:
         self._handler = handler
         self._scope: Scope | None = None
 
-    def enter(self) -> None:
-        """Make the message's context active, unless it is already."""
+    def __enter__(self) -> Context:
+        # The consumer of a decorated handler may have made it active already.
         if active_store().headers is not self._headers or self._headers is None:
             self._scope = Scope(self._brought, exact=True, headers=self._headers)
             self._scope.__enter__()
+        return self._brought
 
     def leave(self) -> None:
         """Make the context active again that was."""
@@ -85,10 +86,6 @@ class Block:
 
 class SyncBlock(Block):
     """A `with` block for clients that are called without `await`."""
-
-    def __enter__(self) -> Context:
-        self.enter()
-        return self._brought
 
     def __exit__(
         self,

@@ -41,8 +41,7 @@ class AsyncBlock(Block):
     """An `async with` block. As a `with` block, for sync handlers, it does not wait."""
 
     async def __aenter__(self) -> Context:
-        self.enter()
-        return self._brought
+        return self.__enter__()
 
     async def __aexit__(
         self,
@@ -60,10 +59,6 @@ class AsyncBlock(Block):
         finally:
             self.leave()
         return isinstance(error, Exception)
-
-    def __enter__(self) -> Context:
-        self.enter()
-        return self._brought
 
     def __exit__(
         self,

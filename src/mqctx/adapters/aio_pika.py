@@ -1,8 +1,7 @@
 """Context through aio-pika: plain and robust connections."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import msgspec
@@ -14,13 +13,14 @@ from pamqp.commands import Basic
 
 from mqctx._core.isolation import mark_async
 from mqctx._core.scope import Scope
+from mqctx._lazy import names_of, when_called
 from mqctx._propagation.propagator import Propagator, registry
 from mqctx.adapters._aio_pika_blocks import OpenBlocks
 from mqctx.adapters._aio_pika_copy import copied_message
 from mqctx.adapters._aio_pika_iterators import BlockHooks, owners
 from mqctx.adapters._aio_pika_reports import origin_of
 from mqctx.adapters._attached import Consumed, attached
-from mqctx.adapters._handler import HandlerDecorator, SettleCalls, headers_of, scope_from
+from mqctx.adapters._handler import HandlerDecorator, headers_of, scope_from
 from mqctx.adapters._instrumentation import (
     Hook,
     InjectedHeaders,
@@ -159,29 +159,18 @@ def _set_missing(copied: AbstractMessage, name: str, text: str) -> None:
         object.__setattr__(copied, name, text)
 
 
-def _settler(dead_letter: "str | DeadLetter", propagator: Propagator | None) -> SettleCalls:
-    made: SettleCalls = _settling().settler(dead_letter, propagator)
-    return made
-
-
-def _settling() -> Any:
-    # Loaded for those who ask: it takes a while, and hooks the client to keep what it drops.
-    return import_module("mqctx.adapters._aio_pika_settling")
-
-
-def __getattr__(name: str) -> Any:
-    if name in ("DeadLetter", "settled"):
-        return getattr(_settling(), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
+# Loaded for those who ask: it takes a while, and hooks the client to keep what it drops.
+_SETTLING = "_aio_pika_settling"
+__getattr__: Callable[[str], Any] = names_of(
+    __name__, __package__, {"DeadLetter": _SETTLING, "settled": _SETTLING}
+)
 consume_with_context: HandlerDecorator = HandlerDecorator(
     "message",
     carrier="message",
     kind=AbstractMessage,
     awaited_by_client=True,
     origin_of=origin_of,
-    settler=_settler,
+    settler=when_called(f"{__package__}.{_SETTLING}", "settler"),
 )
 """Decorate a `(message)` callback, sync or `async def`, to run in its message's context."""
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import wraps
-from importlib import import_module
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, Unpack, cast
 
@@ -16,11 +15,11 @@ from kombu.transport.base import StdChannel
 
 from mqctx._core.isolation import Arguments, KeywordArguments
 from mqctx._core.scope import Scope
+from mqctx._lazy import names_of, when_called
 from mqctx._propagation.propagator import Propagator, registry
 from mqctx.adapters._attached import Consumed, attached
 from mqctx.adapters._handler import (
     HandlerDecorator,
-    SettleCalls,
     headers_of,
     scope_from,
     snapshot_from,
@@ -149,29 +148,18 @@ def _by_name(args: Arguments, options: KeywordArguments) -> Arguments:
     return args[:_HEADERS]
 
 
-def _settler(dead_letter: "str | DeadLetter", propagator: Propagator | None) -> SettleCalls:
-    made: SettleCalls = _settling().settler(dead_letter, propagator)
-    return made
-
-
-def _settling() -> Any:
-    # Loaded for those who ask: it takes a while, and hooks py-amqp to keep what it drops.
-    return import_module("mqctx.adapters._kombu_settling")
-
-
-def __getattr__(name: str) -> Any:
-    if name in ("DeadLetter", "settled"):
-        return getattr(_settling(), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
+# Loaded for those who ask: it takes a while, and hooks py-amqp to keep what it drops.
+_SETTLING = "_kombu_settling"
+__getattr__: Callable[[str], Any] = names_of(
+    __name__, __package__, {"DeadLetter": _SETTLING, "settled": _SETTLING}
+)
 consume_with_context: HandlerDecorator = HandlerDecorator(
     *("body", "message"),
     carrier="message",
     kind=Message,
     awaited_by_client=False,
     property_of=property_of,
-    settler=_settler,
+    settler=when_called(f"{__package__}.{_SETTLING}", "settler"),
     origin_of=origin_of,
 )
 """Decorate a `(body, message)` or `(message)` callback to run in its message's context."""

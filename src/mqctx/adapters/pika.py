@@ -1,7 +1,6 @@
 """Context through pika: BlockingConnection, SelectConnection and AsyncioConnection."""
 
-from collections.abc import Iterator
-from importlib import import_module
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pika import BasicProperties, BlockingConnection
@@ -10,9 +9,10 @@ from pika.channel import Channel
 from pika.connection import Connection
 
 from mqctx._core.scope import Scope
+from mqctx._lazy import names_of, when_called
 from mqctx._propagation.propagator import Propagator, registry
 from mqctx.adapters._attached import Consumed, attached
-from mqctx.adapters._handler import HandlerDecorator, SettleCalls, headers_of, scope_from
+from mqctx.adapters._handler import HandlerDecorator, headers_of, scope_from
 from mqctx.adapters._instrumentation import (
     Hook,
     Instrument,
@@ -92,28 +92,17 @@ def _set_property(properties: BasicProperties, name: str, text: str) -> None:
         setattr(properties, name, text)
 
 
-def _settler(dead_letter: "str | DeadLetter", propagator: Propagator | None) -> SettleCalls:
-    made: SettleCalls = _settling().settler(dead_letter, propagator)
-    return made
-
-
-def _settling() -> Any:
-    # Loaded for those who ask: it takes a while, and lets pika keep what it drops.
-    return import_module("mqctx.adapters._pika_settling")
-
-
-def __getattr__(name: str) -> Any:
-    if name in ("DeadLetter", "settled"):
-        return getattr(_settling(), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
+# Loaded for those who ask: it takes a while, and lets pika keep what it drops.
+_SETTLING = "_pika_settling"
+__getattr__: Callable[[str], Any] = names_of(
+    __name__, __package__, {"DeadLetter": _SETTLING, "settled": _SETTLING}
+)
 consume_with_context: HandlerDecorator = HandlerDecorator(
     *("channel", "method", "properties", "body"),
     carrier="properties",
     kind=BasicProperties,
     awaited_by_client=False,
-    settler=_settler,
+    settler=when_called(f"{__package__}.{_SETTLING}", "settler"),
     origin_of=origin_of,
 )
 """Decorate a `(channel, method, properties, body)` callback to run in its message's context."""

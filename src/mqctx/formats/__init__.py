@@ -1,10 +1,11 @@
 """Layouts of a context on the wire, and the tools to write another one."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from mqctx._core.rejection import Rejection, Report
 from mqctx._core.values import JSONValue, UntypedText
+from mqctx._lazy import names_of
 from mqctx.formats._format import (
     PROPERTY,
     Format,
@@ -47,22 +48,20 @@ __all__ = [
 ]
 
 # A format that is not in use is not loaded; SignedFormat needs an extra.
-_MODULES: Final = {
-    "BaggageFormat": "baggage",
-    "CORRELATION_ID": "flat",
-    "FlatFormat": "flat",
-    "JsonFormat": "json",
-    "MESSAGE_ID": "flat",
-    "SignedFormat": "signed",
-    "TraceContextFormat": "trace_context",
-    "start_trace": "trace_context",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__: Callable[[str], Any] = names_of(
+    __name__,
+    __package__,
+    {
+        "BaggageFormat": "baggage",
+        "CORRELATION_ID": "flat",
+        "FlatFormat": "flat",
+        "JsonFormat": "json",
+        "MESSAGE_ID": "flat",
+        "SignedFormat": "signed",
+        "TraceContextFormat": "trace_context",
+        "start_trace": "trace_context",
+    },
+)
 
 
 def __dir__() -> list[str]:

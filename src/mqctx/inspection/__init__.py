@@ -8,8 +8,10 @@
                 print(message.context, message.deaths, message.failure)
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mqctx._lazy import names_of
 
 if TYPE_CHECKING:
     from mqctx.inspection._broker import Broker
@@ -43,30 +45,28 @@ __all__ = [
 ]
 
 # Help texts are shown without loading pika and httpx.
-_MODULES: Final = {
-    "Broker": "_broker",
-    "BrokerError": "_errors",
-    "Death": "_deaths",
-    "Group": "_groups",
-    "Grouping": "_groups",
-    "Groups": "_groups",
-    "Inspector": "_look",
-    "Look": "_look",
-    "Management": "_management",
-    "ManagementError": "_management",
-    "Message": "_message",
-    "QueueFacts": "_safety",
-    "Redrive": "_redrive",
-    "Refusal": "_safety",
-    "RefusedError": "_look",
-    "Where": "_where",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__: Callable[[str], Any] = names_of(
+    __name__,
+    __package__,
+    {
+        "Broker": "_broker",
+        "BrokerError": "_errors",
+        "Death": "_deaths",
+        "Group": "_groups",
+        "Grouping": "_groups",
+        "Groups": "_groups",
+        "Inspector": "_look",
+        "Look": "_look",
+        "Management": "_management",
+        "ManagementError": "_management",
+        "Message": "_message",
+        "QueueFacts": "_safety",
+        "Redrive": "_redrive",
+        "Refusal": "_safety",
+        "RefusedError": "_look",
+        "Where": "_where",
+    },
+)
 
 
 def __dir__() -> list[str]:

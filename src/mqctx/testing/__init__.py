@@ -5,8 +5,10 @@ pytest finds the plugin by itself. It gives the marker `mqctx` and the fixtures 
 test has configured, declared and linked.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mqctx._lazy import names_of
 
 if TYPE_CHECKING:
     from mqctx.testing._aio_pika import aio_pika_message
@@ -31,24 +33,22 @@ __all__ = [
 ]
 
 # pytest loads this package in each of its processes: no client is imported before it is asked for.
-_MODULES: Final = {
-    "RabbitMQ": "_rabbitmq",
-    "Sent": "_sent",
-    "Settlement": "_settlement",
-    "aio_pika_message": "_aio_pika",
-    "celery_request": "_celery",
-    "kombu_message": "_kombu",
-    "pika_delivery": "_pika",
-    "rabbitmq_container": "_rabbitmq",
-    "sent": "_sent",
-    "settled": "_settlement",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__: Callable[[str], Any] = names_of(
+    __name__,
+    __package__,
+    {
+        "RabbitMQ": "_rabbitmq",
+        "Sent": "_sent",
+        "Settlement": "_settlement",
+        "aio_pika_message": "_aio_pika",
+        "celery_request": "_celery",
+        "kombu_message": "_kombu",
+        "pika_delivery": "_pika",
+        "rabbitmq_container": "_rabbitmq",
+        "sent": "_sent",
+        "settled": "_settlement",
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -298,6 +298,20 @@ class TestReader:
         )
         assert Reader._have_come(reader, 1)
 
+    def test_waits_until_all_that_it_gave_back_is_there_again(self) -> None:
+        counts = deque([0, 2, 2, 3])
+        waited: list[float] = []
+        channel: Any = SimpleNamespace(ready=lambda: (counts.popleft(), 0), wait=waited.append)
+        QueueChannel._wait_for(channel, 3)
+        assert (list(counts), len(waited)) == ([], 3)
+
+    def test_does_not_wait_for_what_others_have_taken(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("mqctx.inspection._reader._SECONDS_STILL", 0.05)
+        channel: Any = SimpleNamespace(ready=lambda: (2, 1), wait=lambda _: None)
+        QueueChannel._wait_for(channel, 3)
+
     def test_closes_a_channel_once(self) -> None:
         channel: Any = SimpleNamespace(_channel=SimpleNamespace(is_open=False))
         QueueChannel.close(channel)

@@ -23,6 +23,9 @@ _FIRST_PREFETCH: Final = 250
 _GROWTH: Final = 4
 _TICK: Final = 0.5
 """The seconds within which `stop` is noticed."""
+_PAUSE: Final = 0.02
+_SECONDS_STILL: Final = 1.0
+"""The seconds after which what has not come back is taken to be with others."""
 _PATIENCE: Final = 3.0
 """The seconds after which a queue that has messages and gives none is left."""
 
@@ -105,8 +108,8 @@ class QueueChannel:
         if self._is_transactional:
             self._answer(lambda done: self._channel.tx_commit(callback=done))
 
-    def give_back(self) -> None:
-        """Put all back that is held. The broker has done it when this returns.
+    def give_back(self, there: int) -> None:
+        """Put all back that is held; `there` messages waited before. Return once they wait again.
 
         Consumer by consumer, for RabbitMQ 4.0 does it in an order of its own if it gets those of
         several at once.
@@ -119,7 +122,19 @@ class QueueChannel:
             before = last
         self._channel.basic_nack(0, multiple=True, requeue=True)
         self.settle()
-        self.ready()  # answered after what was sent before
+        self._wait_for(there - self._settled.count(1))
+
+    def _wait_for(self, count: int) -> None:
+        """Wait until so many messages wait in the queue, or no more come back: others take them.
+
+        A busy quorum queue gives back some time after it has answered: the next look would miss
+        what is still on its way.
+        """
+        most, since = -1, time.monotonic()
+        while (ready := self.ready()[0]) < count and time.monotonic() - since < _SECONDS_STILL:
+            if ready > most:
+                most, since = ready, time.monotonic()
+            self.wait(_PAUSE)
 
     def _last_held(self, before: int, last: int) -> int:
         """Return the highest tag up to `last` that is not settled, 0 if none is above `before`."""
@@ -306,5 +321,5 @@ class Reader:
         """
         self._cancel()
         if not self._is_stream:
-            self.channel.give_back()
+            self.channel.give_back(self.there)
         self.channel.close()

@@ -1,5 +1,6 @@
 """The examples in README and docs are executed as they stand, against the tests' broker."""
 
+import logging
 import re
 import runpy
 from collections.abc import Iterator
@@ -53,6 +54,22 @@ def _uninstrument() -> Iterator[None]:
     """An example's Celery app outlives it, as the current one."""
     yield
     celery_adapter.uninstrument(celery.current_app)
+
+
+@pytest.fixture(autouse=True)
+def _no_log_handler_left() -> Iterator[None]:
+    """Loggers outlive the example that gives them a handler, and the stream that this writes to."""
+    before = {name: [*handlers] for name, handlers in log_handlers().items()}
+    yield
+    for name, handlers in log_handlers().items():
+        handlers[:] = before.get(name, [])
+
+
+def log_handlers() -> dict[str, list[logging.Handler]]:
+    """Return the handlers of each logger there is, the root's under no name."""
+    known = logging.Logger.manager.loggerDict.items()
+    loggers = {name: each for name, each in known if isinstance(each, logging.Logger)}
+    return {name: each.handlers for name, each in {**loggers, "": logging.getLogger()}.items()}
 
 
 @pytest.mark.parametrize(("code", "output"), pages_examples())

@@ -3,7 +3,7 @@
 import contextvars
 from collections.abc import Callable
 from functools import lru_cache, partial
-from inspect import Parameter, signature
+from inspect import Parameter, cleandoc, signature
 from sys import maxsize
 from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
 
@@ -23,6 +23,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _HANDLER = "__mqctx_handler__"
 _SETTLES = "__mqctx_settles__"
+_USE = """consume_with_context(handler=None, /, *, propagator=None, dead_letter=None)
+
+Decorate a `({})` callback to run in its message's context.
+
+"""
 SettleCalls: TypeAlias = Callable[[Any, Arguments], Any]
 """Takes a handler, and the arguments that are bound to it; returns one that settles its message."""
 Settler: TypeAlias = Callable[[str | DeadLetter, Propagator | None], SettleCalls]
@@ -105,16 +110,6 @@ class HandlerDecorator:
         ConfigurationError: `propagator` is none, or `dead_letter` cannot work.
     """
 
-    __slots__ = (
-        "_arguments",
-        "_awaited_by_client",
-        "_carrier",
-        "_kind",
-        "_origin_of",
-        "_property_of",
-        "_settler",
-    )
-
     def __init__(
         self,
         *arguments: str,
@@ -130,6 +125,8 @@ class HandlerDecorator:
         `kind` is the client's own class for it. `settler` is called for handlers whose messages
         mqctx settles. `origin_of` tells where a message came from, for reports.
         """
+        # help() tells of an instance's class only, unless its docstring differs from the class's.
+        self.__doc__ = _USE.format(", ".join(arguments)) + cleandoc(type(self).__doc__ or "")
         self._arguments = arguments
         self._carrier = carrier
         self._kind = kind

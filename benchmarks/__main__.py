@@ -16,7 +16,7 @@ from typing import Any
 import pyperf
 from pika import BlockingConnection, URLParameters
 
-from benchmarks import own_work, page, ways
+from benchmarks import own_work, page, rows, ways
 
 _KEPT = Path("build/benchmarks")
 _PACKAGES = (
@@ -42,7 +42,7 @@ def main() -> None:
     _KEPT.mkdir(parents=True, exist_ok=True)
     data = {
         "measured with": _versions(),
-        "own work": _own_work(options.only, quick=quick),
+        "own work": {row.name: _timed(row, quick=quick) for row in rows.chosen(options.only)},
         "throughput": _by_client("throughput", clients, [4 if quick else 50]),
         # Other processes change no count.
         "instructions": _by_client("instructions", clients, [80, 1] if quick else [240, 2], 2),
@@ -51,23 +51,10 @@ def main() -> None:
     page.write(data, Path("docs") if complete else _KEPT)
 
 
-def _own_work(only: str, *, quick: bool) -> dict[str, dict[str, list[float]]]:
-    """Return microseconds by row and way; in several passes, as a machine's pace changes."""
-    path = _KEPT / "own_work.json"
-    path.unlink(missing_ok=True)
-    options = ["-p1", "-n2", "-l300"] if quick else ["-p2", "-n3", "--min-time=0.05"]
-    command = [*("-m", "benchmarks.own_work", f"--only={only}", f"--append={path}"), *options]
-    for _ in range(1 if quick else 3):
-        _run("own work", [*command, "-w1", "--quiet"], stdout=sys.stderr)
-    found: dict[str, dict[str, list[float]]] = {}
-    suite = pyperf.BenchmarkSuite.load(str(path)) if path.exists() else ()
-    times = {each.get_name(): each.get_values() for each in suite}
-    for row in own_work.ROWS:
-        for way in row.ways:
-            if values := times.get(f"{row.name}: {way}"):
-                rounded = [round(value * 1e6, 3) for value in values]
-                found.setdefault(row.name, {})[way] = rounded
-    return found
+def _timed(row: rows.Row, *, quick: bool) -> own_work.Times:
+    times = own_work.measure(row, own_work.QUICK if quick else own_work.THOROUGH)
+    own_work.report(row, times)
+    return times
 
 
 def _by_client(

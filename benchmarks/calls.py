@@ -21,9 +21,10 @@ def with_httpx(way: str) -> Callable[[], object]:
         return httpx.Response(200)
 
     transport: httpx.BaseTransport = httpx.MockTransport(answer)
-    if way == ways.MQCTX:
+    if way in ways.OURS:
         transport = ContextTransport(transport, hosts=["api.internal"])
-        ways.hold(mqctx.scope(ways.VALUES | start_trace()))
+        ways.hold(ways.active(way, ways.VALUES))
+        mqctx.bind(start_trace())
     client = httpx.Client(transport=transport)
     if way == ways.OTEL:
         HTTPXClientInstrumentor.instrument_client(client)

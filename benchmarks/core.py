@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 from opentelemetry import baggage, context
@@ -45,6 +45,9 @@ def scope(way: str) -> Callable[[], object]:
     """Enter and leave a block with two values."""
     request_id: ContextVar[str] = ContextVar("request_id")
     tenant: ContextVar[str] = ContextVar("tenant")
+    if way == ways.MIXED:
+        mqctx.Variable("request_id", str)
+        mqctx.Variable("tenant", str, contextvar=ContextVar("linked"))
 
     def by_hand() -> None:
         first, second = request_id.set("r-1"), tenant.set("acme")
@@ -59,9 +62,7 @@ def scope(way: str) -> Callable[[], object]:
         with mqctx.scope(request_id="r-1", tenant="acme"):
             pass
 
-    return {ways.BY_HAND: by_hand, ways.OTEL: with_baggage, ways.MQCTX: with_mqctx}.get(
-        way, nothing
-    )
+    return _of_way(way, by_hand, with_mqctx, with_baggage)
 
 
 def get(way: str) -> Callable[[], object]:
@@ -80,6 +81,36 @@ def get(way: str) -> Callable[[], object]:
     def with_mqctx() -> None:
         tenant.get()
 
-    return {ways.BY_HAND: by_hand, ways.OTEL: with_baggage, ways.MQCTX: with_mqctx}.get(
-        way, nothing
-    )
+    return _of_way(way, by_hand, with_mqctx, with_baggage)
+
+
+def run(way: str) -> Callable[[], object]:
+    """Call an `async def` inside a context of five values."""
+    ways.hold(ways.active(way, ways.VALUES))
+    given = mqctx.current()
+
+    async def inside() -> None:
+        pass
+
+    async def raw() -> None:
+        await inside()
+
+    async def by_hand() -> None:
+        await copy_context().run(inside)
+
+    async def with_mqctx() -> None:
+        await given.run(inside)
+
+    return _of_way(way, by_hand, with_mqctx, raw=raw)
+
+
+def _of_way(
+    way: str,
+    by_hand: Callable[[], object],
+    with_mqctx: Callable[[], object],
+    with_otel: Callable[[], object] = nothing,
+    raw: Callable[[], object] = nothing,
+) -> Callable[[], object]:
+    if way in ways.OURS:
+        return with_mqctx
+    return {ways.BY_HAND: by_hand, ways.OTEL: with_otel}.get(way, raw)

@@ -38,7 +38,7 @@ def standard(way: str) -> Callable[[], object]:
     ways.hold(ways.active(way, ways.VALUES))
     log, handler = logging.getLogger("bench"), _Last()
     log.addHandler(handler)
-    filters = {ways.BY_HAND: _ByHand, ways.MQCTX: ContextFilter}
+    filters = {ways.BY_HAND: _ByHand, **dict.fromkeys(ways.OURS, ContextFilter)}
     if way in filters:
         handler.addFilter(filters[way]())
     return _checked(way, lambda: log.warning("billing"), lambda: vars(handler.record))
@@ -53,13 +53,13 @@ def structured(way: str) -> Callable[[], object]:
         last = event
         return ""
 
-    merge = structlog.contextvars.merge_contextvars
-    processors: dict[str, list[Any]] = {ways.MERGE: [merge], ways.MQCTX: [ContextProcessor()]}
+    adding: list[Any] = [ContextProcessor()] if way in ways.OURS else []
+    if way == ways.MERGE:
+        adding = [structlog.contextvars.merge_contextvars]
     log: Any = structlog.wrap_logger(
-        structlog.ReturnLogger(), [*processors.get(way, []), keep], structlog.BoundLogger
+        structlog.ReturnLogger(), [*adding, keep], structlog.BoundLogger
     )
-    if way == ways.BY_HAND:
-        log = log.bind(**ways.VALUES)
+    log = log.bind(**ways.VALUES if way == ways.BY_HAND else {})
     structlog.contextvars.bind_contextvars(**ways.VALUES)
     ways.hold(ways.active(way, ways.VALUES))
     return _checked(way, lambda: log.warning("billing"), lambda: last)
@@ -75,7 +75,7 @@ def with_loguru(way: str) -> Callable[[], object]:
 
     logger.configure(
         handlers=[{"sink": keep, "format": "{message}"}],
-        patcher=ContextPatcher() if way == ways.MQCTX else None,
+        patcher=ContextPatcher() if way in ways.OURS else None,
     )
     log = logger.bind(**ways.VALUES) if way == ways.BY_HAND else logger
     if way == ways.CONTEXTUALIZE:

@@ -1,94 +1,150 @@
-"""Microseconds of our own work, beside by hand and the peers: a script of pyperf's.
+"""Microseconds of our own work, beside by hand and the peers.
 
-    python -m benchmarks.own_work --only log --fast
-    python -m benchmarks.own_work -o before.json; ...; python -m pyperf compare_to before.json ...
+    python -m benchmarks.own_work --only log --quick
 
-It takes pyperf's options. What a way adds is its time less that of the raw row.
+A machine's pace changes by more than what is measured. So the ways of a row take turns, each with
+a short batch, in a new order each round; what a way adds is its time less the raw one's of the
+same round. Each way has a process, forked from one that has all modules: none sees what another
+has patched. Time is that of the processor.
 """
 
+import argparse
 import asyncio
-import functools
-from collections.abc import Awaitable, Callable
+import gc
+import os
+import random
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from itertools import repeat
-from time import perf_counter
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from statistics import median, quantiles
+from time import process_time
 from typing import Any, NamedTuple
 
-import pyperf
-
 from benchmarks import ways
+from benchmarks.rows import Row, chosen
+
+Times = dict[str, list[float]]
+"""Microseconds of each round, by way."""
+
+_fork: Any = get_context("fork")
+_TIMEOUT = 60.0
 
 
-class Row(NamedTuple):
-    """What is measured, the function that sets it up, and the ways in which it is done."""
+class Effort(NamedTuple):
+    """How much is measured: processes of each way, rounds with these, seconds of a batch."""
 
-    name: str
-    function: str
-    ways: tuple[str, ...]
-    arguments: tuple[str, ...] = ()
-
-
-_QUEUE = (ways.RAW, ways.FIVE, ways.MQCTX, ways.OTEL)
-_EDGE = (ways.RAW, ways.BY_HAND, ways.MQCTX)
-ROWS = (
-    *(Row(f"publish, {each}", "core.publish", _QUEUE, (each,)) for each in ways.CLIENTS),
-    *(Row(f"consume, {each}", "core.consume", _QUEUE, (each,)) for each in ways.CLIENTS),
-    Row("a scope of two values", "core.scope", (*_EDGE, ways.OTEL)),
-    Row("`Variable.get`", "core.get", (*_EDGE, ways.OTEL)),
-    Row("web request, an id in and out", "web.request_id", (*_EDGE, ways.CORRELATION_ID)),
-    Row(
-        "web request, defaults",
-        "web.defaults",
-        (ways.RAW, ways.MQCTX, ways.STARLETTE_CONTEXT, ways.OTEL),
-    ),
-    Row("log line, logging", "logs.standard", _EDGE),
-    Row("log line, structlog", "logs.structured", (*_EDGE, ways.MERGE)),
-    Row("log line, loguru", "logs.with_loguru", (*_EDGE, ways.CONTEXTUALIZE)),
-    Row("call out, httpx", "calls.with_httpx", (*_EDGE, ways.OTEL)),
-)
+    passes: int
+    rounds: int
+    seconds: float
 
 
-@functools.cache
-def _set_up(row: Row, way: str) -> Callable[[], Any]:
-    # Imported only where it is measured: each process of pyperf's measures one thing.
-    module, name = row.function.split(".")
-    call: Callable[[], Any] = getattr(import_module(f"benchmarks.{module}"), name)(
-        way, *row.arguments
-    )
-    return call
+THOROUGH, QUICK = Effort(3, 40, 0.003), Effort(1, 60, 0.0015)
 
 
-def _time(loops: int, row: Row, way: str) -> float:
-    call = _set_up(row, way)
-    if asyncio.iscoroutinefunction(call):
-        return asyncio.run(_time_awaited(loops, call))
-    start = perf_counter()
+def measure(row: Row, effort: Effort) -> Times:
+    """Return what each way took in each round."""
+    times: Times = {way: [] for way in row.ways}
+    import_module(f"benchmarks.{row.function.split('.')[0]}")
+    for _ in range(effort.passes):
+        with ExitStack() as stack:
+            timers = {way: stack.enter_context(_timer(row, way)) for way in row.ways}
+            loops = {way: _loops(timers[way], effort.seconds) for way in row.ways}
+            for _ in range(effort.rounds):
+                for way in random.sample(row.ways, len(row.ways)):
+                    took = timers[way](loops[way])
+                    times[way].append(round(took / loops[way] * 1e6, 4))
+    return times
+
+
+def added(times: Times, way: str) -> list[float]:
+    """Return the microseconds that a way adds to the raw one: lower quartile, median, upper."""
+    each = [mine - raw for mine, raw in zip(times[way], times[ways.RAW], strict=True)]
+    return quantiles(each, n=4)
+
+
+@contextmanager
+def _timer(row: Row, way: str) -> Iterator[Callable[[int], float]]:
+    """Start a process for a way; give what lets it make so many calls and returns the seconds."""
+    ours, theirs = _fork.Pipe()
+    process = _fork.Process(target=_serve, args=(row, way, theirs), daemon=True)
+    process.start()
+    theirs.close()
+
+    def timed(loops: int) -> float:
+        ours.send(loops)
+        if not ours.poll(_TIMEOUT):
+            raise TimeoutError(f"{row.name}: {way} takes more than {_TIMEOUT} s")
+        return float(ours.recv())
+
+    yield timed
+    process.kill()
+    process.join()
+
+
+def _loops(timer: Callable[[int], float], seconds: float) -> int:
+    """Return how many calls take so long, once code is warm."""
+    loops = 4
+    while (took := timer(loops)) < 4 * seconds:
+        loops *= 2
+    return max(1, round(loops * seconds / took))
+
+
+def _serve(row: Row, way: str, requests: Connection) -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    call = row.set_up(way)
+    asynchronous = asyncio.iscoroutinefunction(call)
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # it would fall into some batches only; what a batch leaves goes after it
+    with asyncio.Runner() as runner:
+        while True:
+            loops = requests.recv()
+            for count in (1 + loops // 10, loops):  # another process was at work meanwhile
+                took = runner.run(_await(count, call)) if asynchronous else _call(count, call)
+            requests.send(took)
+            gc.collect()
+
+
+def _call(loops: int, call: Callable[[], object]) -> float:
+    start = process_time()
     for _ in repeat(None, loops):
         call()
-    return perf_counter() - start
+    return process_time() - start
 
 
-async def _time_awaited(loops: int, call: Callable[[], Awaitable[object]]) -> float:
-    start = perf_counter()
+async def _await(loops: int, call: Callable[[], Awaitable[object]]) -> float:
+    start = process_time()
     for _ in repeat(None, loops):
         await call()
-    return perf_counter() - start
+    return process_time() - start
 
 
-def main() -> None:
-    """Measure all rows, or those whose names contain a word of `--only`."""
+def report(row: Row, times: Times) -> None:
+    """Print what each way adds, with the quartiles, and how much of that mqctx adds."""
+    ours = added(times, ways.MQCTX)[1]
+    print(f"{row.name}: raw {median(times[ways.RAW]):.2f} us")
+    for way in row.ways[1:]:
+        low, middle, high = added(times, way)
+        print(f"  {middle:8.2f} us [{low:.2f} .. {high:.2f}]  {way}", end="")
+        print(f": mqctx is {ours / middle:.2f} of it" if way not in ways.OURS else "")
+    if row.target:
+        most = row.target.limit({way: added(times, way)[1] for way in row.ways})
+        print(f"  target: at most {most:.2f} us, {'met' if ours <= most else 'NOT met'}")
 
-    def pass_on(command: list[str], options: Any) -> None:
-        command += ("--only", options.only)
 
-    runner = pyperf.Runner(program_args=("-m", "benchmarks.own_work"), add_cmdline_args=pass_on)
-    runner.argparser.add_argument("--only", default="", help="words, separated by commas")
-    words = runner.parse_args().only.split(",")
-    for row in ROWS:
-        if any(word in row.name for word in words):
-            for way in row.ways:
-                runner.bench_time_func(f"{row.name}: {way}", _time, row, way)
+def main(arguments: Sequence[str]) -> None:
+    """Measure the chosen rows and report each."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.own_work")
+    parser.add_argument("--only", default="", help="words in the names of rows, by commas")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: some 2 s for a row")
+    options = parser.parse_args(arguments)
+    for row in chosen(options.only):
+        report(row, measure(row, QUICK if options.quick else THOROUGH))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

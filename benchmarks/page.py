@@ -10,8 +10,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from benchmarks import ways
-from benchmarks.own_work import ROWS
+from benchmarks import own_work, ways
+from benchmarks.rows import ROWS, Row, peers
 
 _HEAD = """\
 # Benchmarks
@@ -70,11 +70,6 @@ def share(rates: Mapping[str, Sequence[float]], way: str) -> float:
     return median(mine / raw for mine, raw in zip(rates[way], rates[ways.RAW], strict=True))
 
 
-def added(times: Mapping[str, Sequence[float]], way: str) -> float:
-    """Return the microseconds that a way adds to the raw row."""
-    return median(times[way]) - median(times[ways.RAW])
-
-
 def _through_broker(data: Mapping[str, Any]) -> Iterator[str]:
     yield _QUEUE
     yield from _header("client", "", *_SHOWN)
@@ -91,14 +86,27 @@ def _through_broker(data: Mapping[str, Any]) -> Iterator[str]:
 
 def _own_work(data: Mapping[str, Any]) -> Iterator[str]:
     yield _OWN_WORK
-    yield from _header("", "by hand", "mqctx", "others")
+    yield from _header(
+        "", "by hand", "cheapest peer", "mqctx", ways.MIXED, "of by hand", "of the peer", "target"
+    )
     for row in ROWS:
         if times := data["own work"].get(row.name):
-            cells = {way: f"{added(times, way):.2f}" for way in row.ways if way != ways.RAW}
-            by_hand = cells.pop(ways.BY_HAND, cells.pop(ways.FIVE, ""))
-            ours = cells.pop(ways.MQCTX)
-            others = ", ".join(f"{cell} {way}" for way, cell in cells.items())
-            yield _line(row.name, by_hand, ours, others)
+            yield _line(row.name, *_cells(row, times))
+
+
+def _cells(row: Row, times: own_work.Times) -> Iterator[str]:
+    cost = {way: own_work.added(times, way)[1] for way in row.ways}
+    ours = cost[ways.MQCTX]
+    hand = cost.get(ways.BY_HAND, cost.get(ways.FIVE))
+    peer = min(peers(cost), key=lambda way: cost[way], default=None)
+    yield f"{hand:.2f}" if hand is not None else ""
+    yield f"{cost[peer]:.2f} {peer}" if peer else ""
+    yield f"{ours:.2f}"
+    yield f"{cost[ways.MIXED]:.2f}" if ways.MIXED in cost else ""
+    yield f"{ours / hand:.2f}" if hand else ""
+    yield f"{ours / cost[peer]:.2f}" if peer else ""
+    met = row.target and ("met" if ours <= row.target.limit(cost) else "missed")
+    yield f"{row.target}: {met}" if row.target else ""
 
 
 def _machine(data: Mapping[str, Any]) -> Iterator[str]:

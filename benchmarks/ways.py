@@ -22,8 +22,13 @@ MQCTX_EACH = "mqctx, a new context each"
 OTEL = "OpenTelemetry"
 """Its instrumentation of the client; for kombu, which has none, inject and extract alone."""
 
-OURS = (MQCTX, MQCTX_EACH)
+MIXED = "mqctx, of all kinds"
+"""One of the five values is declared, one linked to a ContextVar, one bound later."""
+
+OURS = (MQCTX, MQCTX_EACH, MIXED)
 BY_HAND = "by hand"
+PEERS = "the cheapest peer"
+NO_PEERS = (*OURS, RAW, ONE, FIVE, BY_HAND)
 CORRELATION_ID, STARLETTE_CONTEXT = "asgi-correlation-id", "starlette-context"
 MERGE, CONTEXTUALIZE = "merge_contextvars", "contextualize"
 
@@ -67,6 +72,12 @@ def active(way: str, given: Mapping[str, str]) -> Iterator[None]:
     """Make the values active, where this way keeps them."""
     if way == MQCTX:
         with mqctx.scope(given):
+            yield
+    elif way == MIXED:
+        mqctx.Variable("user_id", str)
+        mqctx.Variable("locale", str, contextvar=ContextVar("locale"))
+        with mqctx.scope({name: given[name] for name in given if name != "session"}):
+            mqctx.bind(session=given["session"])
             yield
     elif way == OTEL:
         token = context.attach(propagate.extract(headers(OTEL, given)))

@@ -1,21 +1,27 @@
 """Instructions of a publish and a consume: `python -m benchmarks.instructions CLIENT MOST TIMES`.
 
-callgrind counts what this process executes, the interpreter and all, for few and for more messages
-through a real broker: the difference is what a message takes, whatever the machine.
+callgrind counts what a process executes, the interpreter and all, for few and for more messages
+through a real broker: the difference is what a message takes, whatever the machine. The calls of a
+row of own work are counted in the same way.
 """
 
+import asyncio
 import gc
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import repeat
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks import ways
+from benchmarks.rows import ROWS, Row
 
 WAYS = (ways.RAW, ways.ONE, ways.FIVE, ways.MQCTX, ways.MQCTX_EACH, ways.OTEL)
 FEW = 40
@@ -23,15 +29,15 @@ _WARM_UP = 50
 
 
 class _Counted:
-    """A process under callgrind that publishes and consumes on demand."""
+    """A process under callgrind that does what it is told."""
 
-    def __init__(self, client: str, folder: Path) -> None:
+    def __init__(self, folder: Path, *what: str) -> None:
         self._folder = folder
         self.process: Any = subprocess.Popen(
             [
                 *("valgrind", "--tool=callgrind", "--instr-atstart=no", "--quiet"),
                 f"--callgrind-out-file={folder / 'dump'}",
-                *(sys.executable, "-m", "benchmarks.instructions", client),
+                *(sys.executable, "-m", "benchmarks.instructions", "serve", *what),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -41,9 +47,9 @@ class _Counted:
         self._answer()
         self._control("instrumentation", "on")
 
-    def count(self, doing: str, number: int, way: str) -> int:
-        """Return how many instructions so many messages take."""
-        print(doing, number, way, file=self.process.stdin, flush=True)
+    def count(self, *order: object) -> int:
+        """Return how many instructions an order takes."""
+        print(*order, file=self.process.stdin, flush=True)
         self._answer()
         self._control("dump")  # which sets the counter back to zero
         (dump,) = self._folder.glob("dump.*")
@@ -60,14 +66,33 @@ class _Counted:
         subprocess.run(ask, check=True, capture_output=True, timeout=120)
 
 
+@contextmanager
+def _counted(*what: str) -> Iterator[_Counted]:
+    with TemporaryDirectory() as folder:
+        counted = _Counted(Path(folder), *what)
+        with counted.process:
+            try:
+                yield counted
+            finally:
+                counted.process.kill()
+
+
+def of_row(row: Row, times: int = 2) -> dict[str, list[float]]:
+    """Return the thousands of instructions that a call takes in each way, counted so often."""
+    found: dict[str, list[float]] = {}
+    for way in row.ways:
+        with _counted(row.name, way) as counted:
+            found[way] = [
+                round((counted.count(FEW + 100) - counted.count(FEW)) / 100_000, 2)
+                for _ in range(times)
+            ]
+    return found
+
+
 def measure(client: str, most: int, times: int) -> dict[str, list[int]]:
     """Return the instructions of a publish and of a consume, by way."""
-    with TemporaryDirectory() as folder:
-        counted = _Counted(client, Path(folder))
-        with counted.process:
-            found = {way: _per_message(counted, way, most, times) for way in WAYS}
-            counted.process.kill()
-    return found
+    with _counted(client) as counted:
+        return {way: _per_message(counted, way, most, times) for way in WAYS}
 
 
 def _per_message(counted: _Counted, way: str, most: int, times: int) -> list[int]:
@@ -81,23 +106,54 @@ def _per_message(counted: _Counted, way: str, most: int, times: int) -> list[int
     return [round(mean(each)) for each in zip(*slopes, strict=True)]
 
 
-def _serve(client: str) -> None:
-    """Publish and consume what standard input asks for."""
+def _serve_client(client: str) -> None:
+    """Publish and consume what is ordered."""
     with ways.sessions(client, WAYS) as sessions:
-        for session in sessions.values():  # what is specialized and cached is so before it counts
-            session.publish(_WARM_UP)
-            session.consume(_WARM_UP)
-        gc.freeze()  # or a full collection, of all that was imported, falls into some counts
-        print("ready", flush=True)
-        for line in sys.stdin:
-            gc.collect()  # or it depends on what went before how often the collector runs
-            doing, number, way = line.strip().split(" ", 2)
+
+        def obey(doing: str, number: str, way: str) -> None:
             getattr(sessions[way], doing)(int(number))
-            print("done", flush=True)
+
+        for way in sessions:
+            obey("publish", str(_WARM_UP), way)
+            obey("consume", str(_WARM_UP), way)
+        _serve(obey)
+
+
+def _serve_row(name: str, way: str) -> None:
+    """Call what is measured as often as is ordered."""
+    row = next(each for each in ROWS if each.name == name)
+    call = row.set_up(way)
+
+    async def awaited(number: int) -> None:
+        for _ in repeat(None, number):
+            await call()
+
+    with asyncio.Runner() as runner:
+
+        def obey(number: str) -> None:
+            if asyncio.iscoroutinefunction(call):
+                runner.run(awaited(int(number)))
+            else:
+                for _ in repeat(None, int(number)):
+                    call()
+
+        obey(str(_WARM_UP))  # what is specialized and cached is so before it counts
+        _serve(obey)
+
+
+def _serve(obey: Callable[..., None]) -> None:
+    gc.freeze()  # or a full collection, of all that was imported, falls into some counts
+    print("ready", flush=True)
+    for line in sys.stdin:
+        gc.collect()  # or it depends on what went before how often the collector runs
+        obey(*line.strip().split(" ", 2))
+        print("done", flush=True)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2:
-        _serve(sys.argv[1])
-    else:
+    if sys.argv[1] != "serve":
         print(json.dumps(measure(sys.argv[1], *map(int, sys.argv[2:]))))
+    elif len(sys.argv) == 3:
+        _serve_client(sys.argv[2])
+    else:
+        _serve_row(*sys.argv[2:])

@@ -24,11 +24,11 @@ from statistics import median, quantiles
 from time import process_time
 from typing import Any, NamedTuple
 
-from benchmarks import ways
+from benchmarks import instructions, ways
 from benchmarks.rows import Row, chosen
 
 Times = dict[str, list[float]]
-"""Microseconds of each round, by way."""
+"""Microseconds of each round, or thousands of instructions, by way."""
 
 _fork: Any = get_context("fork")
 _TIMEOUT = 60.0
@@ -47,6 +47,8 @@ THOROUGH, QUICK = Effort(3, 40, 0.003), Effort(1, 60, 0.0015)
 
 def measure(row: Row, effort: Effort) -> Times:
     """Return what each way took in each round."""
+    if row.counted:
+        return instructions.of_row(row)
     times: Times = {way: [] for way in row.ways}
     import_module(f"benchmarks.{row.function.split('.')[0]}")
     for _ in range(effort.passes):
@@ -125,25 +127,27 @@ async def _await(loops: int, call: Callable[[], Awaitable[object]]) -> float:
 
 def report(row: Row, times: Times) -> None:
     """Print what each way adds, with the quartiles, and how much of that mqctx adds."""
-    ours = added(times, ways.MQCTX)[1]
-    print(f"{row.name}: raw {median(times[ways.RAW]):.2f} us")
+    ours, unit = added(times, ways.MQCTX)[1], "k" if row.counted else "us"
+    print(f"{row.name}: raw {median(times[ways.RAW]):.2f} {unit}")
     for way in row.ways[1:]:
         low, middle, high = added(times, way)
-        print(f"  {middle:8.2f} us [{low:.2f} .. {high:.2f}]  {way}", end="")
+        print(f"  {middle:8.2f} {unit} [{low:.2f} .. {high:.2f}]  {way}", end="")
         print(f": mqctx is {ours / middle:.2f} of it" if way not in ways.OURS else "")
     if row.target:
         most = row.target.limit({way: added(times, way)[1] for way in row.ways})
-        print(f"  target: at most {most:.2f} us, {'met' if ours <= most else 'NOT met'}")
+        print(f"  target: at most {most:.2f} {unit}, {'met' if ours <= most else 'NOT met'}")
 
 
 def main(arguments: Sequence[str]) -> None:
     """Measure the chosen rows and report each."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.own_work")
     parser.add_argument("--only", default="", help="words in the names of rows, by commas")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds: some 2 s for a row")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: some 3 s for a row")
+    parser.add_argument("--instructions", action="store_true", help="count thousands of these")
     options = parser.parse_args(arguments)
     for row in chosen(options.only):
-        report(row, measure(row, QUICK if options.quick else THOROUGH))
+        asked = row._replace(counted=row.counted or options.instructions)
+        report(asked, measure(asked, QUICK if options.quick else THOROUGH))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ class Row(NamedTuple):
     ways: tuple[str, ...]
     target: Target | None = None
     arguments: tuple[str, ...] = ()
+    counted: bool = False
+    """Whether thousands of instructions are counted, instead of microseconds."""
 
     def set_up(self, way: str) -> Callable[[], Any]:
         """Return what is called in this way, a function or an `async def`."""

@@ -1,8 +1,9 @@
 """Which message a delivery is one of, and what of its life that shows."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from itertools import islice
+from operator import attrgetter
 
 import msgspec
 
@@ -27,6 +28,16 @@ class Sighting(msgspec.Struct, frozen=True):
     """The newest first."""
     counts: dict[tuple[str, str], int]
     is_of_stream: bool
+
+    @property
+    def is_first(self) -> bool:
+        """Whether its message was neither returned nor dead-lettered before."""
+        return not self.redelivered and not self.counts
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Where in its life the message is: the queue, and how often it had died."""
+        return self.queue, sum(self.counts.values())
 
     @property
     def origins(self) -> list[str]:
@@ -62,22 +73,27 @@ def find_copy(messages: Messages, event: Event, seen: Sighting) -> tuple[Copy, b
 
 def _fitting(twins: Twins, seen: Sighting) -> list[Copy]:
     """Return the copies that may be meant, the likeliest first."""
-    first_time = not seen.redelivered and not seen.counts
-    if first_time and twins.waiting:
+    if seen.is_first and twins.waiting:
         return _exact(islice(twins.waiting, _MOST_COMPARED), seen)
-    may = [each for each in _some(twins) if each.may_have(seen.counts)]
-    been = [each for each in may if each.place(seen.queue, seen.counts) in each.places]
-    new = [each for each in may if each.place(seen.queue, seen.counts) not in each.places]
-    # Requeued messages return in the order in which they were delivered.
-    been.sort(key=lambda each: each.deliveries[-1].at if each.deliveries else 0.0)
+    new, been = _by_place(twins, seen)
     if seen.redelivered:
         return _exact(been or new, seen)
-    # Only a stream gives out a message twice that was not returned.
-    return _exact(new or (been if seen.is_of_stream else ()), seen)
+    if seen.is_of_stream:
+        # Nothing but a stream gives out a message twice that was not returned.
+        return _exact(new or been, seen)
+    return _exact(new, seen)
 
 
-def _some(twins: Twins) -> Iterator[Copy]:
-    return islice(twins.copies.values(), _MOST_COMPARED)
+def _by_place(twins: Twins, seen: Sighting) -> tuple[list[Copy], list[Copy]]:
+    """Return the copies that were not yet delivered where this one is, and those that were."""
+    new: list[Copy] = []
+    been: list[Copy] = []
+    for copy in islice(twins.copies.values(), _MOST_COMPARED):
+        if copy.may_have(seen.counts):
+            (been if seen.place in copy.places else new).append(copy)
+    # Requeued messages return in the order in which they were delivered.
+    been.sort(key=attrgetter("last_delivered_at"))
+    return new, been
 
 
 def _exact(copies: Iterable[Copy], seen: Sighting) -> list[Copy]:
@@ -107,7 +123,7 @@ def see(
         _join(node, copy.dead.get((newest.queue, newest.reason, newest.count)), "death", uncertain)
     else:
         _join(node, copy.message.publish, "message", uncertain)
-    copy.places.add(copy.place(seen.queue, seen.counts))
+    copy.places.add(seen.place)
     attempt = copy.attempts.get(seen.queue, int(seen.redelivered)) + 1
     copy.attempts[seen.queue] = attempt
     node.details |= {"queue": seen.queue, "redelivered": seen.redelivered, "attempt": attempt}

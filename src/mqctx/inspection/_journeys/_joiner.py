@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import takewhile
 from typing import Final
 
 from mqctx.inspection._journeys._copies import find_copy, see, sighting_of
@@ -15,6 +16,7 @@ from mqctx.inspection._journeys._model import (
     Message,
     Node,
     RunReport,
+    upward,
 )
 from mqctx.inspection._journeys._records import Record
 from mqctx.inspection._journeys._rules import Choice, Rules, is_below
@@ -150,7 +152,8 @@ class Joiner:
             delivery.has_run = True
             node.parent, node.message = delivery, delivery.message
             node.joined, node.inferred = "time" if uncertain else "message", uncertain
-            journey = self._journey_above(delivery) or journey
+            _decide(delivery)
+            journey = delivery.journey or journey
         # Until now, it was when the record came.
         node.at = report.began_at.timestamp()
         self.journeys.add(node, journey or Journey(node.id, None))
@@ -160,36 +163,44 @@ class Joiner:
 
     def _decide_publish(self, node: Node, event: Event, message: Message) -> None:
         if event.queues is not None:
-            node.details["queues"] = [
-                each for each in event.queues if event.exchange or self._exists(each)
-            ]
+            node.details["queues"] = self._reached(event.exchange, event.queues)
         if (run := self._runs.that_published(message)) is not None:
             _decide(run)
-        choice = self._rules.choose(node, message)
-        journey = self._journey_above(choice.parent)
-        if choice.parent is not None and is_below(choice.parent, node):
-            choice, journey = Choice(None, inferred=True), None  # each would have led to the other
+        choice, above = self._parent_of(node, message)
         node.parent, node.joined, node.inferred = choice
-        message.journey = journey or message.journey or self._journey_of(message, node)
-        for group in message.groups:
-            group.journey = group.journey or message.journey
-            if node.parent is None:
+        journey = above or message.journey or _journey_of(message, node)
+        message.take_up(journey)
+        if node.parent is None:
+            for group in message.groups:
                 _note_root(group, node, message)
-        self.journeys.add(node, message.journey)
+        self.journeys.add(node, journey)
+
+    def _reached(self, exchange: str, queues: tuple[str, ...]) -> list[str]:
+        """Return the queues that a publish reached."""
+        # Of the default exchange, RabbitMQ names the routing key, whether that queue is there.
+        return list(queues) if exchange else [*filter(self._exists, queues)]
+
+    def _parent_of(self, node: Node, message: Message) -> tuple[Choice, Journey | None]:
+        """Return what led to a publish, and the journey of that."""
+        choice = self._rules.choose(node, message)
+        if choice.parent is None:
+            return choice, None
+        # First decided, then looked at: only now does the parent have a parent of its own.
+        _decide(choice.parent)
+        if is_below(choice.parent, node):
+            return Choice(None, inferred=True), None  # each would have led to the other
+        return choice, choice.parent.journey
 
     def _decide_delivery(self, node: Node, event: Event) -> None:
         message = node.message or self._unseen(node, event)
         if message.publish is not None:
             _decide(message.publish)
-        if message.journey is None:
-            message.journey = self._journey_of(message, node)
-            for group in message.groups:
-                group.journey = group.journey or message.journey
-        above: Node | None = node
-        while above is not None and above.kind != "publish" and not above.is_held:
+        journey = message.journey or _journey_of(message, node)
+        message.take_up(journey)
+        # With a delivery come the deaths before it, which no event tells.
+        for above in takewhile(_is_untold, upward(node)):
             above.decide = object
-            self.journeys.add(above, message.journey)
-            above = above.parent
+            self.journeys.add(above, journey)
 
     def _unseen(self, node: Node, event: Event) -> Message:
         """Return the message of a delivery whose publish was before the trace, or dropped."""
@@ -207,24 +218,23 @@ class Joiner:
         see(node, found[0], seen, uncertain=found[1], new_id=self._new_id)
         return found[0].message
 
-    def _journey_above(self, parent: Node | None) -> Journey | None:
-        """Return the journey of a parent, which is decided first if need be."""
-        if parent is None:
-            return None
-        _decide(parent)
-        return parent.journey
 
-    def _journey_of(self, message: Message, node: Node) -> Journey:
-        """Return the journey of its request, else of its trace, else one of its own."""
-        for group in message.groups:
-            return group.journey or Journey(group.key[1], group.key[0])
-        return Journey(node.id, None)
+def _journey_of(message: Message, node: Node) -> Journey:
+    """Return the journey of its request, else of its trace, else one of its own."""
+    for group in message.groups:
+        return group.journey or Journey(group.key[1], group.key[0])
+    return Journey(node.id, None)
 
 
 def _decide(node: Node) -> None:
     """Join an event for good, and with it what led to it, once."""
+    # Taken off before it is called: two events that name each other would never come to an end.
     decide, node.decide = node.decide, object
     decide()
+
+
+def _is_untold(node: Node) -> bool:
+    return node.kind != "publish" and not node.is_held
 
 
 def _note_root(group: Group, node: Node, message: Message) -> None:

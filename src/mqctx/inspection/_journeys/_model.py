@@ -131,9 +131,10 @@ class Copy(msgspec.Struct, eq=False):
     is_uncertain: bool = False
     """Whether it may be another one of the same content."""
 
-    def place(self, queue: str, deaths: Mapping[tuple[str, str], int]) -> tuple[str, int]:
-        """Return a place in its life: the queue, and how often it had died."""
-        return queue, sum(deaths.values())
+    @property
+    def last_delivered_at(self) -> float:
+        """When it was last delivered, 0.0 if it never was."""
+        return self.deliveries[-1].at if self.deliveries else 0.0
 
     def may_have(self, deaths: Mapping[tuple[str, str], int]) -> bool:
         """Tell whether these deaths may be its own: those that were seen, and perhaps more."""
@@ -155,6 +156,12 @@ class Message(msgspec.Struct, eq=False):
     journey: Journey | None = None
     id: str | None = None
     """The property `message_id`."""
+
+    def take_up(self, journey: Journey) -> None:
+        """Make it part of a journey, and with it those of its groups that have none yet."""
+        self.journey = journey
+        for group in self.groups:
+            group.journey = group.journey or journey
 
     @property
     def span(self) -> str | None:
@@ -202,6 +209,18 @@ class Twins(msgspec.Struct, eq=False):
 def deliveries_of(messages: Iterable[Message]) -> list[Node]:
     """Return the deliveries of messages, of each in the order of time."""
     return [each for message in messages for each in message.deliveries()]
+
+
+def publishes_of(messages: Iterable[Message]) -> list[Node]:
+    """Return the publishes of messages, as far as they were seen."""
+    return [each.publish for each in messages if each.publish is not None]
+
+
+def upward(node: Node | None) -> Iterator[Node]:
+    """Yield an event and what led to it, step by step, as far as that is kept."""
+    while node is not None:
+        yield node
+        node = node.parent
 
 
 def _text(value: object) -> str | None:

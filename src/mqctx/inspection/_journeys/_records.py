@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any
 
-from mqctx.inspection._journeys._model import Journey, Node
+from mqctx.inspection._journeys._model import Journey, Node, upward
 
 __all__ = ["Record", "records_of", "timestamp"]
 
@@ -18,17 +19,14 @@ def records_of(journey: Journey) -> list[Record]:
 
 def _parents_first(nodes: Iterable[Node]) -> list[Node]:
     """Return the nodes in the order of time, but none before its parent."""
-    ordered: dict[str, Node] = {}
+    ordered: list[Node] = []
     held = sorted(nodes, key=_moment)
-    ids = {node.id for node in held}
+    missing = {node.id for node in held}
     for node in held:
-        line: list[Node] = []
-        above: Node | None = node
-        while above is not None and above.id in ids and above.id not in ordered:
-            line.append(above)
-            above = above.parent
-        ordered.update((each.id, each) for each in reversed(line))
-    return list(ordered.values())
+        line = list(takewhile(lambda above: above.id in missing, upward(node)))
+        missing.difference_update(each.id for each in line)
+        ordered.extend(reversed(line))
+    return ordered
 
 
 def _moment(node: Node) -> float:

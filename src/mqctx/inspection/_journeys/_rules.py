@@ -1,10 +1,18 @@
 """Which event a publish came from: the rules, in the order in which they are tried."""
 
 from collections.abc import Iterable
+from functools import partial
+from itertools import filterfalse, takewhile
 from typing import Final, NamedTuple
 
 from mqctx.inspection._journeys._messages import Messages
-from mqctx.inspection._journeys._model import Message, Node, deliveries_of
+from mqctx.inspection._journeys._model import (
+    Message,
+    Node,
+    deliveries_of,
+    publishes_of,
+    upward,
+)
 from mqctx.inspection._journeys._runs import Runs
 
 __all__ = ["Choice", "Rules", "is_below"]
@@ -48,16 +56,13 @@ class Rules:
         """A message that is sent on unchanged, by whom it was delivered to."""
         earlier = self._messages.same_as(message)
         ends = self._ends(earlier, publish)
-        if not ends:
-            return None
-        here = [each for each in ends if is_same(each.connection, publish.connection)]
-        from_sender = any(is_same(each.sender, publish.connection) for each in earlier)
-        if len(ends) == 1 and (_is_settling(publish) or (here and not from_sender)):
+        received, sent = _received(publish, ends), _sent(publish, earlier)
+        if len(ends) == 1 and (_is_settling(publish) or (received and not sent)):
             return Choice(ends[0], "message", inferred=not message.identity.is_unique)
-        before = [each for each in ends if each.at <= publish.at]
-        if not before or (not here and (from_sender or not message.identity.is_unique)):
+        if not received and (sent or not message.identity.is_unique):
             return None  # its publisher sends the same again, or a stranger does
-        return _nearest_of(before, publish)
+        before = _before(publish, ends)
+        return _nearest_of(before, publish) if before else None
 
     def _reply(self, publish: Node, message: Message) -> Choice | None:
         """An answer, which goes where the request said, with the request's correlation id."""
@@ -65,7 +70,7 @@ class Rules:
         if event is None or event.exchange or not event.routing_keys:
             return None
         found = self._messages.awaiting(event.routing_keys[0], event.correlation_id)
-        requests = [each for each in found if each is not message]
+        requests = _without(message, found)
         if requests:
             message.asker = requests[-1].sender
         return self._from(publish, requests, "reply")
@@ -82,11 +87,11 @@ class Rules:
         if message.parent_span is not None:
             return self._from(publish, self._messages.of_span(message.parent_span), "span")
         # Whoever knows no spans may still send on the headers that came in.
-        others = [each for each in self._messages.of_span(message.span) if each is not message]
+        others = _without(message, self._messages.of_span(message.span))
         ends = self._ends(others, publish)
-        if not ends or any(is_same(each.sender, publish.connection) for each in others):
+        if not ends or _sent(publish, others):
             return None
-        if _is_only_one(others, ends) and is_same(ends[0].connection, publish.connection):
+        if _is_only_one(others, ends) and _received(publish, ends):
             return Choice(ends[0], "span")
         return _nearest_of(ends, publish)
 
@@ -103,11 +108,11 @@ class Rules:
     def _nearest(self, publish: Node, message: Message) -> Choice:
         """The delivery of the same request that is nearest to it."""
         for group in message.groups:
-            ends = [each for each in group.ends if each.message is not message]
-            before = [each for each in ends if each.at <= publish.at]
+            others = (each for each in group.ends if each.message is not message)
+            before = _before(publish, others)
             # Whoever asked goes on when the answer comes: what is sent then came from what made
             # him ask.
-            if chosen := [each for each in before if not _is_awaited(each)] or before:
+            if chosen := [*filterfalse(_is_awaited, before)] or before:
                 return _nearest_of(chosen, publish)
         return Choice(None)
 
@@ -119,16 +124,31 @@ class Rules:
                 return Choice(ends[0], rule)
             return _nearest_of(ends, publish)
         # No delivery of it can be seen: a direct reply, say, or the event was dropped.
-        known = [each.publish for each in messages if each.publish]
+        known = publishes_of(messages)
         return Choice(known[-1], rule, inferred=True) if known else None
 
     def _ends(self, messages: Iterable[Message], publish: Node) -> list[Node]:
         """Return what may have led to a publish: the deliveries of these messages."""
-        if self._tapped:
-            ends = [each.publish for each in messages if each.publish]
-        else:
-            ends = deliveries_of(messages)
+        ends = publishes_of(messages) if self._tapped else deliveries_of(messages)
         return [each for each in ends if not _is_above(publish, each)]
+
+
+def _received(publish: Node, ends: Iterable[Node]) -> bool:
+    """Tell whether one of these deliveries was to the connection that published."""
+    return any(is_same(each.connection, publish.connection) for each in ends)
+
+
+def _sent(publish: Node, messages: Iterable[Message]) -> bool:
+    """Tell whether one of these messages is from the connection that published, too."""
+    return any(is_same(each.sender, publish.connection) for each in messages)
+
+
+def _before(publish: Node, ends: Iterable[Node]) -> list[Node]:
+    return [each for each in ends if each.at <= publish.at]
+
+
+def _without(message: Message, messages: Iterable[Message]) -> list[Message]:
+    return [each for each in messages if each is not message]
 
 
 def _is_awaited(end: Node) -> bool:
@@ -143,12 +163,12 @@ def _is_settling(publish: Node) -> bool:
 
 def _is_above(publish: Node, end: Node) -> bool:
     """Tell whether a delivery is what came of the publish itself."""
-    above: Node | None = end
-    while above is not None and (above.at >= publish.at or above.kind == "dead_letter"):
-        if above is publish:
-            return True
-        above = above.parent
-    return False
+    return publish in takewhile(partial(_may_follow, publish), upward(end))
+
+
+def _may_follow(publish: Node, node: Node) -> bool:
+    # The broker tells a death's time in whole seconds: it may seem to be before its publish.
+    return node.at >= publish.at or node.kind == "dead_letter"
 
 
 def is_below(node: Node, publish: Node) -> bool:
@@ -156,12 +176,12 @@ def is_below(node: Node, publish: Node) -> bool:
 
     Only events that are joined at about the same time can lead to each other.
     """
-    then = publish.at - _SAME_TIME
-    above: Node | None = node
-    while above is not None and above is not publish:
-        by_our_clock = above.kind in ("publish", "delivery")
-        above = None if by_our_clock and above.at < then else above.parent
-    return above is not None
+    return publish in takewhile(partial(_is_joined_with, publish), upward(node))
+
+
+def _is_joined_with(publish: Node, node: Node) -> bool:
+    # Deaths and runs have the times of other clocks.
+    return node.kind in ("dead_letter", "run") or node.at >= publish.at - _SAME_TIME
 
 
 def _is_only_one(messages: list[Message], ends: list[Node]) -> bool:
@@ -171,7 +191,7 @@ def _is_only_one(messages: list[Message], ends: list[Node]) -> bool:
 
 def _nearest_of(ends: list[Node], publish: Node) -> Choice:
     """Choose the latest before the publish, of those that are nearest to its channel."""
-    before = [each for each in ends if each.at <= publish.at]
+    before = _before(publish, ends)
     # An event may come before that of its cause, but hardly by much.
     chosen = before or [min(ends, key=lambda each: each.at)]
     best = max(chosen, key=lambda each: (_closeness(each, publish), each.at))

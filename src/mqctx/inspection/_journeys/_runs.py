@@ -72,21 +72,29 @@ class Runs:
         own = f"{report.connection} "
         known = self._consumers(report.consumer_tag) if report.consumer_tag else []
         published = {(each.connection, each.channel) for each in self.published_by(report)}
-        return (
-            [each for each in deliveries if f"{each.connection} ".startswith(own)]
-            or [each for each in deliveries if [each.connection] == known]
-            or [each for each in deliveries if (each.connection, each.channel) in published]
+        return _that_fit_first(
+            deliveries,
+            lambda each: f"{each.connection} ".startswith(own),
+            lambda each: [each.connection] == known,
+            lambda each: (each.connection, each.channel) in published,
         )
 
     def _likely(self, deliveries: list[Node], who: tuple[str, str]) -> list[Node]:
         """Return those from queues that this handler is known to read, or else no other one."""
         own = self._queues.get(who, set[str]())
-        others = {queue for each in self._queues.values() for queue in each} - own
-        return (
-            [each for each in deliveries if each.details["queue"] in own]
-            or [each for each in deliveries if each.details["queue"] not in others]
-            or deliveries
+        others = set[str]().union(*self._queues.values()) - own
+        likely = _that_fit_first(
+            deliveries,
+            lambda each: each.details["queue"] in own,
+            lambda each: each.details["queue"] not in others,
         )
+        return likely or deliveries
+
+
+def _that_fit_first(deliveries: list[Node], *conditions: Callable[[Node], bool]) -> list[Node]:
+    """Return the deliveries that fit the first of the conditions that any fits."""
+    fitting = ([*filter(each, deliveries)] for each in conditions)
+    return next(filter(None, fitting), [])
 
 
 def _fits(delivery: Node, report: RunReport) -> bool:

@@ -82,6 +82,8 @@ class ContentHeader:
             return None
         start, end = self._spans[name]
         layout = _LAYOUT[name]
+        # A short string has one byte for its length, a table has four (AMQP 0-9-1, 4.2.5.3 and
+        # 4.2.5.5).
         if layout == "text":
             return as_text(self.raw[start + 1 : end])
         if layout == "time":
@@ -115,6 +117,7 @@ class ContentHeader:
         entry = bytes([len(key)]) + key + _encoded(value)
         header = self if "headers" in self._spans else self._with_empty_table()
         places = [(start, end) for found, start, end in header._keys() if found == key]
+        # RabbitMQ passes on a key that comes twice, and clients differ in which one they show.
         for start, end in reversed(places[1:]):
             header = header._with_table_part(start, end, b"")
         at = header._spans["headers"][1]
@@ -142,6 +145,7 @@ class ContentHeader:
                 return
 
     def _with_empty_table(self) -> "ContentHeader":
+        # Properties have no names on the wire: their order, and the flags, say which is which.
         before = [self._spans[name][1] for name in _LAYOUT_BEFORE_HEADERS if name in self._spans]
         at = max(before, default=_end_of_flags(self.raw))
         return self._with_flags(self._flags | _BIT["headers"], at, at, _SIZE.pack(0))
@@ -170,6 +174,7 @@ _LAYOUT_BEFORE_HEADERS: Final = ("content_type", "content_encoding")
 
 def _end_of_flags(raw: bytes) -> int:
     """Return where the first property starts. The lowest bit says that more flags follow."""
+    # So AMQP 0-9-1 has it (4.2.6.1), though its own 14 properties need no more than two bytes.
     at = 0
     while at + 2 <= len(raw) and raw[at + 1] & 1:
         at += 2
@@ -186,7 +191,7 @@ def _spans(raw: bytes) -> Iterator[tuple[str, tuple[int, int]]]:
         if flags & _BIT[name]:
             end = _end_of(layout, raw, at)
             if end > len(raw):
-                return
+                return  # where one ends nowhere, the next one starts nowhere
             yield name, (at, end)
             at = end
 

@@ -84,6 +84,7 @@ def decode_table(data: bytes, start: int, end: int, depth: int = MAX_DEPTH) -> d
     It never raises: what cannot be read is `Unreadable`.
     """
     table: dict[str, Value] = {}
+    # Nothing is decoded twice: the length of each value says where the next key is, read or not.
     try:
         for entry in entries(data, start, end):
             table[as_key(entry.key)] = _decode_value(data, entry.value, entry.end, depth)

@@ -15,6 +15,7 @@ def readable_properties(raw: bytes) -> dict[str, Any]:
     found = {name: header.get(name) for name in header.names}
     if "headers" in found:
         found["headers"] = _as_text(found["headers"])
+    # A client's own class for properties takes a timestamp or nothing, but no description of one.
     return {name: value for name, value in found.items() if not isinstance(value, Unreadable)}
 
 

@@ -49,6 +49,7 @@ class HeaderDecoder:
         reader, *others = self._readers
         format = reader.format
         decode_text = format.decode_text
+        # Each of these has to look at more than the text: to merge, to verify, to filter, to check.
         if others or decode_text is None or format.verifies or not reader.is_exact:
             return None
         (header,), restore = format.headers, partial(self._restore, reader)
@@ -61,6 +62,7 @@ class HeaderDecoder:
         """Return the context that `headers` carry. Never raises."""
         if not headers:
             return EMPTY
+        # Most are dicts: the abstract class takes ten times as long to ask.
         if not isinstance(headers, dict) and not is_mapping(headers):
             detail = f"expected headers in a mapping, got {type_name(type(headers))}"
             self._report(Rejection("extract", "headers", None, "wrong-type", detail))
@@ -70,6 +72,7 @@ class HeaderDecoder:
         room = self._max_bytes
         for reader in self._readers:
             restored, taken = self._read(reader, headers, room, values)
+            # One limit for all headers together: what one format took, the next ones do not have.
             room -= taken
             values = {**values, **restored} if values else restored
             # If two formats have a name, the word of the one whose value stays counts.
@@ -77,6 +80,7 @@ class HeaderDecoder:
             change_signed(restored)
         if not values:
             return EMPTY
+        # Where nothing is signed, the mapping itself is the collection of its names, at no cost.
         unsigned = values.keys() - signed if signed else values
         return from_checked(values, unsigned, signed)
 
@@ -88,6 +92,7 @@ class HeaderDecoder:
         try:
             decoded = format.decode(headers, room, self._report)
             taken = size_within(room, format, headers)
+            # Nothing to merge, to filter, to check or to convert: the format's own dict will do.
             if not known and reader.is_exact and registry.undeclared.issuperset(decoded):
                 return decoded, taken
             return self._restore(reader, decoded, known), taken
@@ -124,6 +129,7 @@ class HeaderDecoder:
 
 def _restored(name: str, plain: JSONValue, accepts: _NameFilter) -> Any:
     """Return a value as the context keeps it; raise `RefusedError` if it may not enter."""
+    # The name first: by one of any length and any characters nothing is looked up or remembered.
     try:
         check_undeclared(name)
     except InvalidNameError as error:
@@ -137,6 +143,7 @@ def _restored(name: str, plain: JSONValue, accepts: _NameFilter) -> Any:
         checked = to_plain(name, plain)
         if declaration is None:
             return checked
+        # `checked` is a plain str again: only what came tells whether its type was written down.
         return declaration.restore(checked, lax=isinstance(plain, UntypedText))
     except Exception as error:  # noqa: BLE001 - a declared type's own code may raise anything
         raise RefusedError("illegal-value", escape(str(error))) from None
@@ -148,22 +155,25 @@ def _readers(settings: Settings) -> list[_Reader]:
     Raises:
         ConfigurationError: `accept` is text, or names a format that is not among them.
     """
-    formats, accept, groups = settings.formats, settings.accept, settings.names_of_headers
-    if isinstance(accept, Mapping):
-        lists = cast("Mapping[Format, Iterable[str] | None]", accept)
-        strange = [each for each in lists if each not in formats]
-        if strange:
-            raise ConfigurationError(
-                f"accept: {strange[0]!r} is none of the formats; a mapping has a list of names for "
-                "each of some formats, as accept={json_format: ['request_id']}"
-            )
-        filters = [name_filter("accept", lists.get(each), groups) for each in formats]
-    else:
-        filters = [name_filter("accept", accept, groups)] * len(formats)
     return [
         _Reader(each, accepts, each.yields_plain_json and accepts is any_name)
-        for each, accepts in zip(formats, filters, strict=True)
+        for each, accepts in zip(settings.formats, _filters(settings), strict=True)
     ]
+
+
+def _filters(settings: Settings) -> list[_NameFilter]:
+    """Return for each format which names are restored from it."""
+    formats, accept, groups = settings.formats, settings.accept, settings.names_of_headers
+    if not isinstance(accept, Mapping):
+        return [name_filter("accept", accept, groups)] * len(formats)
+    lists = cast("Mapping[Format, Iterable[str] | None]", accept)
+    for each in lists:
+        if each not in formats:
+            raise ConfigurationError(
+                f"accept: {each!r} is none of the formats; a mapping has a list of names for "
+                "each of some formats, as accept={json_format: ['request_id']}"
+            )
+    return [name_filter("accept", lists.get(each), groups) for each in formats]
 
 
 def is_mapping(headers: object) -> bool:

@@ -24,6 +24,7 @@ class PerMessageHeaders:
     ) -> None:
         self._headers = headers
         # A format that fills the room it is given must leave the others theirs, in any order.
+        # Given no room at all, it writes the least that it ever does.
         self._each_message = [(write, _size(write(0))) for write in each_message]
         self._spare = max_bytes - _size(headers) - sum(least for _, least in self._each_message)
 
@@ -78,6 +79,7 @@ class HeaderEncoder:
         encoded, surplus = self._try(self._reduced({**ours, **theirs}, theirs))
         if surplus is None:
             return encoded
+        # Formats may write something without any value (a `traceparent`), and `max_bytes` may be 1.
         self._reject(None, f"not even without values: {surplus.detail}")
         return {}
 
@@ -90,6 +92,7 @@ class HeaderEncoder:
                 each_message.append(written)
             else:
                 headers.update(written)
+        # A dict where it can be one: it is copied for each message, and by C.
         if each_message:
             return PerMessageHeaders(headers, each_message, self._max_bytes)
         return headers
@@ -111,6 +114,7 @@ class HeaderEncoder:
         """Return `values` without those of the `droppable` that must go for the rest to fit."""
         kept = {**values}
         sizes = self._sizes({name: values[name] for name in droppable})
+        # Tried anew each time: what a value takes depends on the others (commas, framing).
         while sizes and (surplus := self._try(kept)[1]):
             for name in surplus.dropped_from(sizes):
                 del kept[name]

@@ -39,6 +39,7 @@ class CachingExtractor:
         self._longest = max_bytes - header_size(header, "")
         self._short = self._longest // 4  # fits, however many bytes a character takes
         self._extract_any = extract_any
+        # One tuple, replaced in one step: the threads of all handlers share it.
         self._last: tuple[str | None, object, Context] = None, None, EMPTY
 
     def extract(self, headers: Headers | None, message: Any, property_of: PropertyOf) -> Context:
@@ -58,7 +59,7 @@ class CachingExtractor:
                 if size <= self._short or (size <= self._longest and text.isascii()):
                     values = self._decode_text(text)
         except KeyError:
-            return EMPTY
+            return EMPTY  # a message of somebody without mqctx: nothing to report
         except Exception:  # noqa: BLE001, S110 - `extract_any` reports what is wrong
             pass
         if values is None:

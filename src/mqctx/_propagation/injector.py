@@ -51,16 +51,19 @@ class HeaderInjector:
             # A message that is published on must not keep its old context beside the new one.
             for format in self._settings.formats:
                 format.strip(injected)
+            # Fewer than before: they carry a context, and a script that sends the message on
+            # has none to put in its place.
             if not store.active and len(injected) < len(headers):
-                return dict(headers)  # a script that sends a message on must keep its context
+                return dict(headers)
         usual = store.later is None and not registry.linked
         context = store.context if usual else store.now()
         known = context.encoded
+        # Another propagator writes it in another way, and so may a name that was declared since.
         if known and known[0] is self and known[1] is registry.undeclared:
             encoded: Encoded = known[2]
         else:
             encoded = self._encode(context, trim)
-        written = encoded.copy()
+        written = encoded.copy()  # the caller may change what it gets
         if registry.report is not None:
             note_published(written)
         if injected is None or not headers:
@@ -73,6 +76,7 @@ class HeaderInjector:
         declared = registry.undeclared  # as it is before anything is looked up
         unsigned, brought = context.unsigned, frozenset([*context.unsigned, *context.signed])
         encoder = self._encoder
+        # Rare, and once for a context: whoever signs must know what to leave out.
         if unsigned and self._verifies:
             encoder = HeaderEncoder(
                 self._settings.formats, self._settings.max_bytes, self._report, unsigned
@@ -95,6 +99,7 @@ class HeaderInjector:
         old: Mapping[Any, Any] = handled if is_mapping(handled) else {}
         for header, join in self._joins:
             theirs = given.get(header)
+            # The same text as the handled message had: what is in it, our context has already.
             if theirs is not None and old.get(header) != theirs:
                 ours = injected.get(header, "")
                 joined = join(ours, theirs, context.keys() - _strange(context), self._report)
@@ -132,6 +137,4 @@ class HeaderInjector:
 
 def _strange(context: Context) -> set[str]:
     """Return the names that only the sender of an unsigned value chose: those of other vendors."""
-    return {
-        n for n in context.unsigned if n not in registry.declarations and n not in registry.named
-    }
+    return {*context.unsigned} - registry.declarations.keys() - registry.named

@@ -51,15 +51,8 @@ class Propagator:
     """
 
     __slots__ = (
-        *(
-            "_inject",
-            "extract_from",
-            "inject_into",
-            "plain",
-            "properties",
-            "rejections",
-            "settings",
-        ),
+        *("_inject", "extract_from", "inject_into"),
+        *("plain", "properties", "rejections", "settings"),
     )
 
     def __init__(
@@ -90,10 +83,8 @@ class Propagator:
         self.extract_from: Extract
         """For adapters: `extract`, with those properties of the message."""
         report = self.report  # bound once, not for each message
-        decoder, injector = (
-            HeaderDecoder(self.settings, report),
-            HeaderInjector(self.settings, report),
-        )
+        decoder = HeaderDecoder(self.settings, report)
+        injector = HeaderInjector(self.settings, report)
         self._inject: Inject = injector.inject
         self.plain: Final = injector.plain
         """For adapters: the values of a context that may leave, as plain JSON."""
@@ -167,6 +158,7 @@ def check_propagator(given: object) -> None:
         )
 
 
+# On import, so that the default one is there for whatever is decorated or hooked first.
 registry.propagator = Propagator()
 
 
@@ -191,6 +183,7 @@ def configure(
     Raises:
         ConfigurationError: a setting cannot work.
     """
+    # All checks come before the change: a `configure` that raises leaves the last one in force.
     if service is not None:
         check_text("service", service)
     if report is not None:

@@ -50,6 +50,7 @@ class WithProperties:
         """Inject, and move the keys that are properties from the headers to `message`."""
         injected = self._inject(headers, message, set_property, trim=trim)
         for key, name in self._names.items():
+            # Moved, not copied: a header of that name would outlive it when the message is sent on.
             if key in injected:
                 set_property(message, name, injected.pop(key))
         return injected

@@ -86,7 +86,7 @@ def _check_formats(formats: Sequence[Format]) -> None:
     # OpenTelemetry may write them to HTTP, which does not tell upper case from lower.
     written = [entry.lower() for each in formats for entry in _headers_of(each)]
     if any(any_of([one])(other) for one, other in permutations(written, 2)):
-        labels = [header_label(each) for each in formats]
+        labels = list(map(header_label, formats))
         raise ConfigurationError(f"formats: two of them write the same header, of {labels}")
 
 
@@ -96,6 +96,7 @@ def _headers_of(format: Format) -> Collection[str]:
 
 
 def _check_limit(max_bytes: int, on_oversize: str) -> None:
+    # Not isinstance: True is an int, and would be a limit of one byte.
     if type(max_bytes) is not int or not 0 < max_bytes <= _MOST_BYTES:
         raise ConfigurationError(
             f"max_bytes: {max_bytes!r} is not between 1 and {_MOST_BYTES}; RabbitMQ "

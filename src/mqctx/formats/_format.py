@@ -40,6 +40,7 @@ OWN_HEADERS: Final = frozenset((FAILURE, REDRIVE))
 """Headers of mqctx's own for dead letters. They belong to no format, whatever its prefix."""
 
 _ABSENT: Final = object()
+# AMQP allows keys of 255 bytes (4.2.5.5), but pamqp, below aio-pika, cuts them at 128.
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 # Names to which a broker, a client or Celery gives a meaning of its own. Celery: the fields of
 # its message protocol 2 (docs.celeryq.dev, "Message Protocol") and of its stamping.
@@ -179,6 +180,7 @@ def headers_with(prefix: str, headers: Mapping[Any, Any]) -> list[str]:
 
 def _bytes_in(text: str | bytes | bytearray) -> int:
     if isinstance(text, str) and not text.isascii():
+        # kombu hands out lone surrogates for what is not UTF-8: to count them must not raise.
         return len(text.encode(errors="surrogatepass"))
     return len(text)
 
@@ -190,6 +192,7 @@ def check_header(header: object) -> None:
             f"header {header!r}: use a letter, then letters, digits, _ . or -, all ASCII, "
             "at most 64 in all"
         )
+    # RabbitMQ keeps `x-` for itself since 3.13, and turns it into annotations on streams.
     if header.lower().startswith("x-") or header.lower() in _TAKEN:
         raise ConfigurationError(
             f"header {header!r}: brokers, clients or Celery give that name a meaning of their own; "
@@ -205,6 +208,7 @@ def check_header(header: object) -> None:
 def check_prefix(prefix: str) -> None:
     """Raise `ConfigurationError` if a header with that prefix could be misread."""
     check_header(prefix)
+    # The name that a prefix is completed by comes from the context: "c" would write a `cc` one day.
     if any(taken.startswith(prefix.lower()) for taken in ("x-", *_TAKEN)):
         raise ConfigurationError(
             f"prefix {prefix!r}: brokers, clients or Celery give headers that begin so a meaning "
@@ -219,6 +223,7 @@ def raw_in(
 
     Report a value that is no text, or takes more than `max_bytes`, and return None for it.
     """
+    # Not None, which a header may hold (AMQP's `V`): then it is there, and is no text.
     raw = headers.get(header, _ABSENT)
     if raw is _ABSENT:
         return None

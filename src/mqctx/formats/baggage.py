@@ -18,6 +18,7 @@ __all__ = ["BaggageFormat"]
 
 _HEADER: Final = "baggage"
 _OTHERS: Final = "baggage.others"
+# W3C Baggage 3.3.2: as much must be propagated by everybody; of more, nobody promises it.
 _MAX_MEMBERS: Final = 64
 _MAX_BYTES: Final = 8192
 _WHITE_SPACE: Final = " \t"
@@ -91,20 +92,16 @@ class BaggageFormat:
         """
         text = as_text(theirs) if isinstance(theirs, str | bytes | bytearray) else ""
         given = _parts(text)
-        newer = {_key(part) for part in given}.difference(counting)
+        newer = {*map(_key, given)}.difference(counting)
         members = [part for part in _parts(ours) if _key(part) not in newer]
-        known = {_key(part) for part in members}
-        size = sum(len(part) + 1 for part in members) - 1  # a comma before each but the first
-        for part in given:
-            if _key(part) in known:
-                continue
-            size += len(part.encode(errors="surrogatepass")) + 1
-            if len(members) == _MAX_MEMBERS or size > _MAX_BYTES:
-                detail = f"no room beside ours: {_MAX_MEMBERS} members, {_MAX_BYTES} bytes"
-                report(Rejection("inject", _HEADER, escape(_key(part)), "too-large", detail))
-                break
-            members.append(part)
-        return ",".join(members)
+        known = {*map(_key, members)}
+        others = [part for part in given if _key(part) not in known]
+        fitting = _that_fit(others, members)
+        # Those behind the first without room go too: what counts is how the sender ordered them.
+        for part in others[len(fitting) : len(fitting) + 1]:
+            detail = f"no room beside ours: {_MAX_MEMBERS} members, {_MAX_BYTES} bytes"
+            report(Rejection("inject", _HEADER, escape(_key(part)), "too-large", detail))
+        return ",".join([*members, *fitting])
 
     def strip(self, headers: dict[str, Any]) -> None:
         """Remove the header from `headers`, in place."""
@@ -123,7 +120,7 @@ class _Member(NamedTuple):
 
     def plain(self) -> JSONValue:
         """Return the value; raise `ValueError` if it is not the JSON that it should be."""
-        text = unquote(self.value, errors="replace")
+        text = unquote(self.value, errors="replace")  # U+FFFD for no UTF-8: W3C Baggage 3.3.1.3
         if _TYPED in self.properties:
             return from_json(text)
         # OpenTelemetry for Python passes on properties as a part of the value.
@@ -209,6 +206,21 @@ def _says(member: _Member, value: JSONValue) -> bool:
     except Exception:  # noqa: BLE001 - a declared type's own code may raise anything
         return False
     return _written(member.key, plain) == _written(member.key, value)
+
+
+def _that_fit(parts: list[str], members: list[str]) -> list[str]:
+    """Return the first of `parts`, as many as W3C Baggage has room for beside `members`."""
+    parts = parts[: max(_MAX_MEMBERS - len(members), 0)]
+    room = _MAX_BYTES - sum(map(_with_comma, members)) + 1  # no comma before the first
+    for count, part in enumerate(parts):
+        room -= _with_comma(part)
+        if room < 0:
+            return parts[:count]
+    return parts
+
+
+def _with_comma(part: str) -> int:
+    return len(part.encode(errors="surrogatepass")) + 1
 
 
 def _check_others(text: JSONValue) -> None:

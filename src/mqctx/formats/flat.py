@@ -29,6 +29,7 @@ __all__ = ["CORRELATION_ID", "MESSAGE_ID", "FlatFormat"]
 
 CORRELATION_ID: Final = f"{PROPERTY}correlation_id"
 MESSAGE_ID: Final = f"{PROPERTY}message_id"
+# No others: RabbitMQ checks `user_id`, obeys `expiration`, and clients answer to `reply_to`.
 _PROPERTIES: Final = (CORRELATION_ID, MESSAGE_ID)
 # AMQP 0-9-1, 4.2.5.3: a short string.
 _MAX_PROPERTY: Final = 255
@@ -66,13 +67,8 @@ class FlatFormat:
     ) -> None:
         if headers is not None and prefix is not None:
             raise ConfigurationError("headers and prefix: give one of them")
-        self._headers: dict[str, str] = {}
-        self.header_prefix: str | None = None
-        if headers is not None:
-            self._headers = _checked(headers)
-        else:
-            self.header_prefix = "mqctx-" if prefix is None else prefix
-            check_prefix(self.header_prefix)
+        self.header_prefix: str | None = _checked_prefix(prefix) if headers is None else None
+        self._headers: dict[str, str] = {} if headers is None else _checked(headers)
         self.headers: tuple[str, ...] = tuple(self._headers.values())
         self.properties: tuple[str, ...] = tuple(
             header for header in self.headers if header in _PROPERTIES
@@ -84,9 +80,12 @@ class FlatFormat:
         Raises:
             OversizeError: a value is too long for the property that is to carry it.
         """
-        if self.header_prefix is not None:
-            named = {self.header_prefix + name: value for name, value in values.items()}
-            return {h: _written(value) for h, value in named.items() if h not in OWN_HEADERS}
+        if self.header_prefix is None:
+            return self._encode_named(values)
+        headers = {self.header_prefix + name: value for name, value in values.items()}
+        return {h: _written(value) for h, value in headers.items() if h not in OWN_HEADERS}
+
+    def _encode_named(self, values: Mapping[str, JSONValue]) -> Mapping[str, str]:
         written = {h: _written(values[n]) for n, h in self._headers.items() if n in values}
         _check_room(self._headers, written)
         return written
@@ -113,7 +112,7 @@ class FlatFormat:
 
     def strip(self, headers: dict[str, Any]) -> None:
         """Remove all our headers from `headers`, in place."""
-        for _, header in self._found(headers):
+        for _, header in self._found(headers):  # a list: it does not change with `headers`
             del headers[header]
 
     def _found(self, headers: Mapping[Any, Any]) -> list[tuple[str, str]]:
@@ -127,6 +126,12 @@ class FlatFormat:
         if self.header_prefix is not None:
             return f"FlatFormat(prefix={self.header_prefix!r})"
         return f"FlatFormat({self._headers!r})"
+
+
+def _checked_prefix(given: str | None) -> str:
+    prefix = "mqctx-" if given is None else given
+    check_prefix(prefix)
+    return prefix
 
 
 def _checked(given: object) -> dict[str, str]:

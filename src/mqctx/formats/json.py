@@ -95,6 +95,7 @@ class JsonFormat:
             return {}
         try:
             decoded: JSONValue = _decode(text)
+        # msgspec 0.22 raises RecursionError for 100,000 open brackets.
         except (RecursionError, ValueError) as error:
             return self._reject(None, "malformed", str(error), report)
         return self._checked(decoded, report)

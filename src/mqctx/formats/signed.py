@@ -17,6 +17,7 @@ from mqctx.formats._format import Format, Headers, text_in
 __all__ = ["SignedFormat"]
 
 _KEY_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# At most 12 digits of a time: `int` of a text that a stranger wrote must stay cheap.
 _SIGNED = re.compile(r"([A-Za-z0-9_-]{1,64})\.([0-9]{1,12})\.([A-Za-z0-9_-]*):(.*)", re.DOTALL)
 # 32 bytes in base64url. Two bits of the last character mean nothing: only one spelling counts.
 _SIGNATURE = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
@@ -24,7 +25,7 @@ _LEAST_SECRET: Final = 16
 _LEAST_UNPADDED: Final = 12  # random bytes may begin or end with what looks like padding
 _LEAST_DISTINCT: Final = 6  # of 16 random hex digits, fewer are one in a million
 _DAY: Final = 24 * 60 * 60
-_CLOCK_SKEW: Final = 300
+_CLOCK_SKEW: Final = 300  # seconds that the clock of a signer may be ahead of ours
 
 
 class SignedFormat:
@@ -77,6 +78,7 @@ class SignedFormat:
         self._sign_with = next(iter(secrets)) if sign_with is None else sign_with
         if self._sign_with not in secrets:
             raise ConfigurationError(f"sign_with: not one of the keys, {', '.join(secrets)}")
+        # `not >` rather than `<=`: NaN is refused too.
         if max_age is not None and not max_age > 0:
             raise ConfigurationError(f"max_age: {max_age} is not a number of seconds above 0")
         self._format = format
@@ -88,7 +90,9 @@ class SignedFormat:
         self._signers = {
             name: Signer(
                 secret,
+                # So a signature counts for this header alone, and not in another one.
                 salt=f"mqctx {self._header}",
+                # itsdangerous' own default hashes salt and secret in a row.
                 key_derivation="hmac",
                 digest_method=sha256,
             )
@@ -168,6 +172,7 @@ class SignedFormat:
 
 
 def _check_single(format: Format) -> None:
+    # Tried out: a format is not asked what it is, but what it does.
     written = format.encode({"name": "value"})
     if callable(written) or set(written) != {*format.headers} or format.properties:
         raise ConfigurationError(

@@ -107,6 +107,7 @@ class TraceContextFormat:
         if text is None:
             return {}
         match = _TRACEPARENT.fullmatch(text)
+        # Version 00 has four fields and no more; only a later one may go on (3.2.2).
         if match is None or (match[1] == "00" and match[5] is not None):
             report(Rejection("extract", _PARENT, None, "malformed", escape(text)))
             return {}
@@ -172,6 +173,7 @@ def _active(values: Mapping[str, JSONValue]) -> _Trace | None:
     return _Trace(
         str(trace_id),
         str(span_id) if _is_id(span_id, 16) else None,
+        # Recorded, if in doubt: what a parent leaves out, its children leave out too.
         str(flags) if flags in ("00", "01", "02", "03") else "01",
     )
 
@@ -183,6 +185,7 @@ def _start(sampled: bool) -> _Trace:
 def _headers(trace: _Trace, others: Mapping[str, str], room: int) -> Mapping[str, str]:
     span_id = new_id(8)
     written = {_PARENT: f"00-{trace.trace_id}-{span_id}-{trace.flags}"}
+    # Who changes a `tracestate` puts its own member first (3.5).
     ours = {_OURS: f"{trace.parent}-{span_id}"} if trace.parent else {}
     state = _state({**ours, **others}, min(room - _LEAST, _MAX_STATE))
     return {**written, _STATE: state} if state else written
@@ -214,7 +217,7 @@ def _members(text: JSONValue) -> dict[str, str] | None:
 def _state(members: Mapping[str, str], room: int = _MAX_STATE) -> str:
     """Return a `tracestate` of as many members as may be passed on, in `room` bytes."""
     parts = [f"{key}={value}" for key, value in members.items()][:_MAX_MEMBERS]
-    while parts and sum(map(len, parts)) + len(parts) - 1 > room:
+    while len(",".join(parts)) > max(room, 0):
         long = [part for part in parts if len(part) > _LONG_MEMBER]
         parts.remove((long or parts)[-1])
     return ",".join(parts)

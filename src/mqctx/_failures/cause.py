@@ -17,8 +17,11 @@ _OWN: Final = str(PurePath(__file__).parents[1]) + os.sep
 _LIBRARIES: Final = (
     _OWN,
     "<frozen ",
+    # Prefixes of files, each with its separator: `/usr/lib/python3` is none of
+    # `/usr/lib/python3.11`.
     *{sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")},
 )
+# Virtual environments lie anywhere, and Debian calls the directory by another name.
 _PACKAGES: Final = ("site-packages", "dist-packages")
 _MOST_FRAMES: Final = 50
 """How many frames of a traceback are written: more would not fit."""
@@ -37,9 +40,14 @@ class Place(msgspec.Struct, frozen=True):
         return f"{self.file}:{self.line} in {self.function.rpartition('.')[2]}"
 
     @property
+    def qualified_name(self) -> str:
+        """The name of the function, with its module."""
+        return f"{self.module}.{self.function}"
+
+    @property
     def identity(self) -> str:
         """The same while the function does not change, wherever it stands in its file."""
-        return f"{self.module}.{self.function}+{self.line - self.start}"
+        return f"{self.qualified_name}+{self.line - self.start}"
 
     def is_library(self, package: str) -> bool:
         """Whether it is in code that was installed, and not in `package`, the application's."""
@@ -57,14 +65,14 @@ class Cause:
         """Take the qualified name of the handler; without one, the code around counts as it."""
         self._error = error
         self._start = _without_own(error.__traceback__)
-        self._places = list(_places(self._start))
-        if handler is None and self._places:
-            handler = f"{self._places[0].module}.{self._places[0].function}"
+        places = list(_places(self._start))
+        if handler is None and places:
+            handler = places[0].qualified_name
         self.handler = handler
         """The qualified name of the function that handled the message."""
         package = (handler or "").partition(".")[0]
-        ours = [place for place in self._places if not place.is_library(package)]
-        self._ours = ours or self._places
+        # A failure within libraries alone has to be told apart from others, too.
+        self._ours = [each for each in places if not each.is_library(package)] or places
 
     @property
     def type(self) -> str:
@@ -91,12 +99,14 @@ class Cause:
         A function counts once, however deep it called itself.
         """
         way = dict.fromkeys(place.identity for place in self._ours)
+        # Without the text of the error, in which ids and amounts differ each time.
         text = "\n".join((self.type, *way))
         return blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()
 
     def lines(self) -> Iterable[str]:
         """Return its traceback, with the exceptions that led to it, in parts of any length."""
         error = self._error
+        # `compact` keeps no frames of causes that are not shown; the limit counts from the end.
         told = traceback.TracebackException(
             type(error), error, self._start, limit=-_MOST_FRAMES, compact=True
         )
@@ -105,6 +115,7 @@ class Cause:
 
 def _without_own(start: TracebackType | None) -> TracebackType | None:
     """Return the traceback from the first frame that is not mqctx's, if there is one."""
+    # The frames of wrappers come first: a handler is called by mqctx, never the other way round.
     place = start
     while place is not None:
         if not place.tb_frame.f_code.co_filename.startswith(_OWN):

@@ -21,6 +21,7 @@ def _bytes_of(character: str) -> int:
         return 2
     if " " <= character <= "~":
         return 1
+    # What is beyond 16 bits takes two escapes of six, a surrogate pair (RFC 8259 7).
     return 6 if character <= "\uffff" else 12
 
 
@@ -34,6 +35,7 @@ def cut(text: str, most: int, *, keep_end: bool = False) -> str:
     near = near.encode(errors="backslashreplace").decode()
     if json_bytes(near) <= most:
         return near
+    # Whole characters only: an escape that is cut in two is no JSON.
     sizes = accumulate(map(_bytes_of, reversed(near) if keep_end else near))
     count = bisect(list(sizes), most - len(_MARK))
     return _MARK + near[len(near) - count :] if keep_end else near[:count] + _MARK

@@ -10,6 +10,7 @@ from mqctx._core.values import JSONValue
 from mqctx.formats._format import FAILURE, as_text, header_size
 from mqctx.formats.json import from_json, to_json
 
+# With the context beside it, both fit a frame of 4,096 bytes, the smallest one of AMQP (4.2.3).
 MOST_BYTES: Final = 2048
 """The most that the header takes in a message, AMQP's framing included."""
 MOST_BYTES_WITH_TRACEBACK: Final = 10_240
@@ -55,10 +56,9 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         decoded = _decoded(value)
         if not isinstance(decoded, dict):
             return None
+        # Key by key: one that a stranger, or a later version, wrote otherwise costs only itself.
         known: dict[str, Any] = {
-            name: decoded[name]
-            for name, is_sound in _SOUND.items()
-            if name in decoded and is_sound(decoded[name])
+            name: decoded[name] for name, is_sound in _SOUND.items() if is_sound(decoded.get(name))
         }
         return cls(**known) if known else None
 
@@ -79,6 +79,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Yield the record, then with less and less in it."""
         yield self
         shed: Any = self
+        # From what is longest and helps least, to what a search needs.
         for name in ("traceback", "bound", "message", "where"):
             shed = msgspec.structs.replace(shed, **{name: None})
             yield shed
@@ -90,6 +91,7 @@ def as_time(text: str | None, now: datetime) -> datetime | None:
     try:
         time = datetime.fromisoformat(text or "")
         return time.astimezone(UTC) if time.tzinfo and time <= now else None
+    # OverflowError: in UTC, the first and the last day of the calendar may be outside it.
     except (ValueError, OverflowError):
         return None
 
@@ -113,7 +115,7 @@ def _is_text(value: object) -> bool:
 
 
 def _is_count(value: object) -> bool:
-    return type(value) is int and value > 0
+    return type(value) is int and value > 0  # not isinstance: True is an int
 
 
 def _is_object(value: object) -> bool:

@@ -81,4 +81,5 @@ def _history(earlier: object, now: datetime) -> tuple[datetime, int]:
     if before is None:
         return now, 1
     failures = before.failures or 0
+    # A count near the end of its range is a stranger's: no message fails two billion times.
     return as_time(before.first_at, now) or now, 1 + (failures if failures < _MOST_FAILURES else 0)

@@ -60,6 +60,8 @@ def hide_secrets(text: str) -> str:
 def _in_url(match: re.Match[str]) -> str:
     """Hide the password of a URL, whose end is at the last `@` before its path."""
     rest = match["rest"]
+    # RFC 3986 3.2: the authority ends at the first of these. Its last `@` ends the userinfo, for
+    # users write passwords with an `@` in them as they are.
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
     userinfo, at, _ = authority.rpartition("@")
     if not at:
@@ -73,28 +75,44 @@ def _in_url(match: re.Match[str]) -> str:
 
 def _in_malformed_url(match: re.Match[str], authority: str) -> str:
     """Hide a password with a `/`, `?` or `#` in it, or one that was cut off before its `@`."""
-    rest, (user, colon, port) = match["rest"], authority.partition(":")
-    if not colon or authority.startswith("[") or (port.isdigit() and len(port) <= 5):
+    rest, (user, colon, _) = match["rest"], authority.partition(":")
+    if _is_host(authority):
+        # At the very end, what looks like a port may be how a password begins.
         is_cut = colon and match.end() == len(match.string) and authority == rest
         return f"://{user}:{HIDDEN}" if is_cut else match[0]
     _, at, host = rest.rpartition("@")
     return f"://{user}:{HIDDEN}{at}{host if at else ''}"
 
 
+def _is_host(authority: str) -> bool:
+    """Tell whether an authority without an `@` is a host, with or without a port."""
+    _, colon, port = authority.partition(":")
+    return not colon or authority.startswith("[") or (port.isdigit() and len(port) <= 5)
+
+
 def _if_card(match: re.Match[str]) -> str:
     """Hide the groups of digits that make up a card number."""
     parts = re.split(r"(\D+)", match[0])
-    groups = parts[::2]
+    found = _card_in(parts[::2])
+    if found is None:
+        return match[0]
+    # Every other part is what stands between two groups: it stays.
+    for group in found:
+        parts[2 * group] = HIDDEN
+    return "".join(parts)
+
+
+def _card_in(groups: list[str]) -> range | None:
+    """Return which groups of digits, one after another, are a card number."""
     for first in range(len(groups)):
         digits = ""
         for last in range(first, len(groups)):
             digits += groups[last]
-            if len(digits) > 19:
+            if len(digits) > 19:  # the longest number of ISO/IEC 7812; the shortest in use has 13
                 break
             if len(digits) >= 13 and _passes_luhn(digits):
-                hidden = {2 * each for each in range(first, last + 1)}
-                return "".join(HIDDEN if i in hidden else part for i, part in enumerate(parts))
-    return match[0]
+                return range(first, last + 1)
+    return None
 
 
 def _passes_luhn(digits: str) -> bool:
@@ -105,6 +123,7 @@ def _passes_luhn(digits: str) -> bool:
     return sum(number // 10 + number % 10 for number in doubled) % 10 == 0
 
 
+# DOTALL: a password may hold a line break, and text that ends behind it must not show its rest.
 def _rule(pattern: str, replacement: _Replacement, flags: int = re.IGNORECASE) -> "_Rule":
     return re.compile(pattern, flags | re.DOTALL), replacement
 
@@ -135,6 +154,7 @@ _RULES: Final[tuple[_Rule, ...]] = (
     _rule(r"(\s(?:-u|--user)[\s=]{1,8}[^\s:]{1,128}:)\S+", rf"\1{HIDDEN}"),
     _rule(rf"(?<![A-Za-z0-9]){_WELL_KNOWN}", HIDDEN, 0),
     _rule(r"(hooks\.slack\.com/services/)\S+", rf"\1{HIDDEN}"),
+    # After the rules that know more: `Authorization: Bearer x` must not leave the x behind.
     _rule(rf"({_WORD}{_ASSIGNS}){_VALUE}", rf"\1{HIDDEN}"),
     _rule(rf"((?<!-)--(?:[a-z]{{1,16}}-){{0,3}}{_WORD}\s{{1,8}})(?!-){_VALUE}", rf"\1{HIDDEN}"),
     _rule(

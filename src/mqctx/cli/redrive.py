@@ -51,12 +51,7 @@ def redrive(
     a second failure would end. Each message is taken off QUEUE once its copy is where it belongs.
     Try one first: --limit 1 --yes.
     """
-    if to is not None and (exchange is not None or routing_key is not None):
-        raise click.UsageError("--to names a queue: --exchange and --routing-key cannot go with it")
-    if routing_key is not None and exchange is None:
-        raise click.UsageError("--routing-key goes with --exchange")
-    if to == queue:
-        raise click.UsageError("--to is the queue itself")
+    _check_target(queue, to, exchange, routing_key)
     if watch is not None and not yes:
         raise click.UsageError("--watch goes with --yes")
     from mqctx.cli._looking import redriving  # noqa: PLC0415 - it loads pika and httpx
@@ -71,3 +66,16 @@ def redrive(
         yes=yes,
     )
     redriving.redrive(options, queue, wishes)
+
+
+def _check_target(
+    queue: str, to: str | None, exchange: str | None, routing_key: str | None
+) -> None:
+    """Raise `click.UsageError` unless the options name one place to go to, or none."""
+    if to is not None and (exchange is not None or routing_key is not None):
+        raise click.UsageError("--to names a queue: --exchange and --routing-key cannot go with it")
+    if routing_key is not None and exchange is None:
+        raise click.UsageError("--routing-key goes with --exchange")
+    if to == queue:
+        # They would be behind the others again, and nothing gained.
+        raise click.UsageError("--to is the queue itself")

@@ -41,6 +41,7 @@ def exits() -> Generator[None]:
         say(f"mqctx: {error}")
         leave(COULD_NOT)
     except KeyboardInterrupt:
+        # Raised where nothing is held, or by a second Ctrl-C: RabbitMQ returns what was held then.
         say("interrupted; everything is in place")
         leave(INTERRUPTED)
 
@@ -56,6 +57,7 @@ class Interruption:
     @contextmanager
     def watched(self) -> Generator["Interruption"]:
         """Take the signals while the block lasts."""
+        # SIGTERM too: it is what a pod or a CI job is ended by.
         numbers = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, self._on_signal) for number in numbers}
         try:

@@ -82,17 +82,21 @@ class _Grouped:
     def finish(self, summary: Summary) -> None:
         """Print the groups below the summary."""
         groups = self._groups
-        chosen = groups if isinstance(groups, Grouping) else groups.chosen
+        grouping = groups if isinstance(groups, Grouping) else groups.chosen
+        others = () if isinstance(groups, Grouping) else groups.others
         if self._as_json:
-            for group in chosen:
-                self._results.json(group.as_json(chosen.names))
-            return
+            for group in grouping:
+                self._results.json(group.as_json(grouping.names))
+        else:
+            self._show(grouping, others, summary)
+
+    def _show(self, grouping: Grouping, others: Sequence[str], summary: Summary) -> None:
         results = self._results
         results.line(summary.line(), "bold")
-        if len(chosen):
-            results.print(groups_table(results.width, chosen.names, list(chosen)))
-        if isinstance(groups, Groups) and groups.others:
-            results.line(summary.hint(groups.others), "dim")
+        if len(grouping):
+            results.print(groups_table(results.width, grouping.names, list(grouping)))
+        if others:
+            results.line(summary.hint(others), "dim")
 
 
 def inspect(
@@ -115,13 +119,7 @@ def inspect(
         Interruption().watched() as interruption,
         contextlib.ExitStack() as pages,
     ):
-        one_by_one = not by and (options.json or options.where or options.limit)
-        answer: _Answer
-        if one_by_one:
-            answer = _Messages(results, as_json=options.json, with_body=with_body)
-        else:
-            answer = _Grouped(results, by, as_json=options.json)
-        answers: list[_Answer] = [answer]
+        answers = [_answer(results, options, by, with_body=with_body)]
         if html is not None:
             page = pages.enter_context(dead_letters_page(html))
             answers.append(Paged(page, pages.close, options, by, with_body=with_body))
@@ -134,6 +132,15 @@ def inspect(
             say(f"mqctx: no queue is called {' or '.join(queues)}")
             leave(COULD_NOT)
         run.finish(results)
+
+
+def _answer(results: Results, options: Options, by: Sequence[str], *, with_body: bool) -> _Answer:
+    """Return groups where they were asked for, or nothing was; else single messages."""
+    # Whoever names a condition, a number or JSON wants the messages themselves.
+    one_by_one = not by and (options.json or options.where or options.limit)
+    if one_by_one:
+        return _Messages(results, as_json=options.json, with_body=with_body)
+    return _Grouped(results, by, as_json=options.json)
 
 
 class _Run:
@@ -175,7 +182,7 @@ class _Run:
             if self._inspector.is_lost:
                 raise
             say(f"mqctx: {queue}: {error}")
-            self._code = self._code or COULD_NOT
+            self._code = self._code or COULD_NOT  # REFUSED tells more
         else:
             self._summary.add(look)
         finally:
@@ -186,14 +193,19 @@ class _Run:
             for message in look:
                 advance()
                 if self._options.choose(message):
-                    self._summary.choose(message)
-                    for answer in self._answers:
-                        answer.add(message)
+                    self._take(message)
+                    # Asked behind a chosen one, so that `--limit 1` does not read all to the end.
                     if self._is_enough:
                         break
 
+    def _take(self, message: Message) -> None:
+        self._summary.choose(message)
+        for answer in self._answers:
+            answer.add(message)
+
     def finish(self, results: Results) -> None:
         """Show what was found, and end the program if anything was not as it should be."""
+        # Before the results: a pager may take the screen.
         for note in self._summary.notes:
             say(note)
         if self._interruption.happened:

@@ -12,6 +12,8 @@ from mqctx.inspection import Death, Message
 __all__ = ["body_of", "message_block"]
 
 _MOST_OF_BODY: Final = 2_000
+_REASON: Final = ("type", "message")
+_DETAILS: Final = ("service", "handler", "attempt", "failures", "at", "system")
 _VERIFIED: Final = {True: "  (verified)", False: "  (not verified)", None: ""}
 
 
@@ -24,49 +26,50 @@ def message_block(message: Message, *, with_body: bool) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True, style="dim")
     grid.add_column(overflow="fold")
-    for label, text in _lines(message, with_body=with_body):
+    for label, text in _lines(message):
         grid.add_row(f"  {label}", text)
+    if with_body:
+        grid.add_row("  body", escaped(str(body_of(message)["body"])[:_MOST_OF_BODY]))
     block.add_row(grid)
     return block
 
 
-def _lines(message: Message, *, with_body: bool) -> Iterator[tuple[str, str]]:
+def _lines(message: Message) -> Iterator[tuple[str, str]]:
     origin = shown(message.came_from)
     yield "from", f"{origin}  exchange {shown(message.exchange)}  key {shown(message.routing_key)}"
-    values = "  ".join(f"{escaped(name)}={shown(value)}" for name, value in _context(message))
+    values = "  ".join(map(_assigned, message.plain_context.items()))
     yield "context", (values or "none") + _VERIFIED[message.verified]
     for rejection in message.rejections:
         yield "refused", escaped(str(rejection))
-    if message.failure is not None:
-        yield from _failure(message.failure)
+    yield from _failure(message.failure or {})
     for death in message.deaths:
         yield "died", _death(death)
     if message.celery is not None:
-        told = message.celery
-        yield "task", f"{shown(told['task'])}  id {shown(told['id'])}" + _retries(told)
-    if with_body:
-        yield "body", escaped(str(body_of(message)["body"])[:_MOST_OF_BODY])
+        yield "task", _task(message.celery)
 
 
-def _context(message: Message) -> Iterator[tuple[str, Any]]:
-    yield from message.plain_context.items()
+def _assigned(named: tuple[str, Any]) -> str:
+    name, value = named
+    return f"{escaped(name)}={shown(value)}"
 
 
-def _retries(told: Mapping[str, Any]) -> str:
-    return f"  retries {shown(told['retries'])}" if "retries" in told else ""
+def _task(told: Mapping[str, Any]) -> str:
+    retries = f"  retries {shown(told['retries'])}" if "retries" in told else ""
+    return f"{shown(told['task'])}  id {shown(told['id'])}{retries}"
 
 
 def _failure(failure: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    reason = [shown(failure[key]) for key in ("type", "message") if key in failure]
-    yield "failed", ": ".join(reason) or "-"
+    """Yield the lines of a failure, none if there was none. Any of its keys may be missing."""
+    if failure:
+        reason = ": ".join(shown(failure[key]) for key in _REASON if key in failure)
+        yield "failed", reason or "-"
     if "where" in failure:
         yield "", shown(failure["where"])
-    told = ("service", "handler", "attempt", "failures", "at", "system")
-    details = [f"{key} {shown(failure[key])}" for key in told if key in failure]
+    details = "  ".join(f"{key} {shown(failure[key])}" for key in _DETAILS if key in failure)
     if details:
-        yield "", "  ".join(details)
-    for name, value in failure.get("bound", {}).items():
-        yield "bound", f"{escaped(name)}={shown(value)}"
+        yield "", details
+    for bound in failure.get("bound", {}).items():
+        yield "bound", _assigned(bound)
 
 
 def _death(death: Death) -> str:

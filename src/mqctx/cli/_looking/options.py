@@ -85,10 +85,13 @@ def common_options(command: Callable[..., R]) -> Callable[..., R]:
     """Give a command the options, which it gets as one argument `options`."""
 
     def with_options(**given: Any) -> R:
+        # click gives each option as an argument of its own.
         own = {name: given.pop(name) for name in list(given) if name not in names}
         return command(options=Options(**given), **own)
 
     names = Options.__struct_fields__
+    # click reads the help from the docstring, and parameters from this list, which is in the
+    # reverse order of what it shows.
     with_options.__doc__ = command.__doc__
     decorated: Any = with_options
     decorated.__click_params__ = list(getattr(command, "__click_params__", ()))

@@ -1,7 +1,7 @@
 """A plan, and what came of it, as text."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from rich.table import Table
@@ -82,11 +82,29 @@ def _second(way: Way) -> str:
 
 def notes_of(result: Result) -> Iterator[str]:
     """Yield what is to be said beside the table."""
-    if result.removed:
-        told = {name: n for name, n in sorted(result.removed.items()) if not _is_of_x_death(name)}
-        yield "goes away: " + ", ".join(f"{name} ({number(n)})" for name, n in told.items())
+    yield from _removed(result.removed)
     for reason, stayed in result.stayed.items():
         yield f"stays: {number(stayed.messages)}, {escaped(reason)}: {_names(stayed.names)}"
+    yield from _doubts(result)
+    if result.copied:
+        yield f"{number(result.copied)} others were copied to the queue's end"
+    if result.came_back is not None:
+        yield from _came_back(result, result.came_back)
+
+
+def _removed(removed: Mapping[str, int]) -> Iterator[str]:
+    """Yield which headers go away: of `x-death` and what RabbitMQ repeats of it, the former."""
+    told = [
+        f"{name} ({number(count)})"
+        for name, count in sorted(removed.items())
+        if not name.startswith(("x-first-death-", "x-last-death-"))
+    ]
+    if told:
+        yield f"goes away: {', '.join(told)}"
+
+
+def _doubts(result: Result) -> Iterator[str]:
+    """Yield what may have been sent more than once, by this run or an earlier one."""
     for run in result.interrupted:
         yield (
             f"the run {run.run}, begun at {run.at}, has not ended: unless it is still under way, "
@@ -96,14 +114,6 @@ def notes_of(result: Result) -> Iterator[str]:
         yield f"of these, {number(len(result.again))} are chosen again: {_names(result.again)}"
     if result.twice:
         yield f"sent twice, perhaps: {number(len(result.twice))}: {_names(result.twice)}"
-    if result.copied:
-        yield f"{number(result.copied)} others were copied to the queue's end"
-    if result.came_back is not None:
-        yield from _came_back(result, result.came_back)
-
-
-def _is_of_x_death(name: str) -> bool:
-    return name.startswith(("x-first-death-", "x-last-death-"))
 
 
 def _came_back(result: Result, told: Counter[str]) -> Iterator[str]:

@@ -58,6 +58,7 @@ def redrive(options: Options, queue: str, wishes: Wishes) -> None:
             interruption.stop = None
             if wishes.watch is not None and not interruption.happened:
                 came_back(inspector, call.result, wishes.watch, rescue=wishes.rescue)
+        # The connection is closed by now: while a pager is read, nothing is held.
         _show(results, call.result, options, yes=wishes.yes)
         _leave(call.result, interruption, yes=wishes.yes)
 
@@ -71,6 +72,7 @@ def _carry_out(call: Redrive, inspector: Inspector, options: Options, *, yes: bo
         try:
             call.run(advance)
         except BaseException:
+            # Whatever it was: what has been sent until then is sent, and must be known.
             if call.result.looked:
                 say(outcome_of(call.result))
             raise
@@ -78,20 +80,29 @@ def _carry_out(call: Redrive, inspector: Inspector, options: Options, *, yes: bo
 
 def _show(results: Results, result: Result, options: Options, *, yes: bool) -> None:
     if options.json:
-        for each in result.plan_as_json():
-            results.json(each)
-        if yes:
-            results.json(result.as_json())
+        _show_as_json(results, result, yes=yes)
     else:
-        results.line(title_of(result, is_done=yes), "bold")
-        if result.legs:
-            results.print(plan_table(result))
-        for note in notes_of(result):
-            results.line(note, "none")
-        if not yes:
-            happened = "Nothing was sent" if result.copied else "Nothing was changed"
-            results.line(f"{happened}. {_ADD_YES}" if result.sent else happened, "bold")
+        _show_as_text(results, result, yes=yes)
     results.show()
+
+
+def _show_as_json(results: Results, result: Result, *, yes: bool) -> None:
+    for each in result.plan_as_json():
+        results.json(each)
+    if yes:
+        results.json(result.as_json())
+
+
+def _show_as_text(results: Results, result: Result, *, yes: bool) -> None:
+    results.line(title_of(result, is_done=yes), "bold")
+    if result.legs:
+        results.print(plan_table(result))
+    for note in notes_of(result):
+        results.line(note, "none")
+    if not yes:
+        # To copy to the queue's end, as --rescue reads, is a change, though nothing is sent.
+        happened = "Nothing was sent" if result.copied else "Nothing was changed"
+        results.line(f"{happened}. {_ADD_YES}" if result.sent else happened, "bold")
 
 
 def _leave(result: Result, interruption: Interruption, *, yes: bool) -> None:

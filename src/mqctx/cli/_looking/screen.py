@@ -46,6 +46,7 @@ class Results:
 
     def print(self, renderable: RenderableType) -> None:
         """Add a table or the like."""
+        # rich fills each line with spaces up to the width, which a copied line would keep.
         with self._console.capture() as captured:
             self._console.print(renderable)
         for line in captured.get().splitlines():
@@ -74,6 +75,7 @@ class Results:
 
 
 def _width(*, is_terminal: bool) -> int:
+    # A user's COLUMNS counts for pipes too, as it does for `ls` and `ps`.
     if columns := os.environ.get("COLUMNS", ""):
         with suppress(ValueError):
             return max(40, int(columns))

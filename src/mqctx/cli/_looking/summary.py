@@ -70,6 +70,7 @@ class Summary:
 
 
 def _without_zone(moment: str) -> str:
+    # With the Z, a time without fraction would sort behind one of the same second with one.
     return moment[:-1]
 
 

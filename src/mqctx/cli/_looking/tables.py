@@ -49,6 +49,7 @@ def _wide_rows(table: Table, groups: Sequence[Group], *, with_date: bool) -> Non
             *_counts(group),
             _origins(group),
             "\n".join(line for line, _ in whys),
+            # A single one has all the messages, whose number stands in the line already.
             "\n".join(count for _, count in whys) if len(whys) > 1 else "",
             clock(group.first, with_date=with_date),
             clock(group.last, with_date=with_date),

@@ -432,6 +432,31 @@ class TestServer:
         assert variables[0].run(current) == {}
 
     @pytest.mark.asyncio
+    async def test_the_server_binds_what_is_there_until_its_call_ends(self) -> None:
+        async def receive() -> dict[str, Any]:
+            variables.append(copy_context())
+            bind(connection=7)
+            await asyncio.sleep(0)
+            seen.append(dict(current()))
+            return {"type": "http.request"}
+
+        async def app(_scope: Any, receive: Any, _send: Any) -> None:
+            await receive()
+            seen.append(dict(current()))
+            bind(user="ada")
+
+        variables: list[Context] = []
+        seen: list[dict[str, object]] = []
+        given = http_scope(headers=[("X-Request-Id", "r-1")])
+        with scope(service="shop"):
+            bind(region="eu")
+            await ContextMiddleware(app, trace=False)(given, receive, no_send)
+            during, after = seen
+            assert during == {**after, "connection": 7}
+            bind(region="us")
+            assert variables[0].run(current) == {"service": "shop", "region": "us"}
+
+    @pytest.mark.asyncio
     async def test_the_server_may_be_awaited_by_several_tasks_at_once(self) -> None:
         async def receive() -> dict[str, Any]:
             await sent.wait()

@@ -29,7 +29,6 @@ from mqctx import (
     scope,
 )
 from mqctx._core import values
-from mqctx._core.context import EMPTY
 from mqctx._core.linked_vars import LinkedVar
 from mqctx._core.registry import registry
 from mqctx._core.rejection import Tally, log_rejection
@@ -292,18 +291,7 @@ class TestInstrument:
         assert vars(Client)["publish"] is original
 
 
-class TestStore:
-    def test_a_store_shows_another_one_without_what_was_bound_to_it(self) -> None:
-        around = Store(Context(a=1), None, EMPTY)
-        around.bind(Context(b=2))
-        lent = Store(Context(c=3), None, EMPTY)
-        lent.bind(Context(d=4))
-        lent.show(around)
-        assert lent.now() == {"a": 1, "b": 2}
-        lent.show(Store(Context(), None, EMPTY, active=False))
-        assert lent.now() == {}
-        assert not lent.active
-
+class TestScope:
     def test_a_scope_shows_what_it_is_of(self) -> None:
         assert repr(scope(a=1)) == "<Scope of <Context a=1>>"
         assert repr(Context(a=1).scope()) == "<Scope of exactly <Context a=1>>"

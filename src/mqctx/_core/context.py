@@ -9,7 +9,7 @@ from mqctx._core import isolation, linked_vars
 from mqctx._core.linked_vars import MISSING
 from mqctx._core.registry import registry
 from mqctx._core.scope import Scope
-from mqctx._core.store import OUTSIDE, Store, active_store, call_inside, current
+from mqctx._core.store import OUTSIDE, Store, active_store, call_inside, current, set_store
 from mqctx._core.values import check
 from mqctx._core.wrapped import AsyncWrapped, Wrapped
 from mqctx.errors import HandlerError, InactiveError, MissingValueError
@@ -180,8 +180,11 @@ class Context(Mapping[str, Any]):
 
         With the `headers` that it was extracted from, if it was.
         """
-        store = Store(self, headers, self)
-        return copy_context().run(call_inside, store, copy_context, (), {})
+        snapshot = copy_context()
+        snapshot.run(set_store, Store(self, headers, self))
+        if registry.linked:
+            snapshot.run(linked_vars.set_to, self)
+        return snapshot
 
     def captured(self, given: Mapping[str, object], replaced: Mapping[str, object]) -> "Context":
         """Return this context with the values that linked ContextVars were set to since `given`.

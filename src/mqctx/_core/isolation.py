@@ -8,9 +8,9 @@ import functools
 import inspect
 import sys
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import copy_context
-from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeAlias, TypeVar, cast
 
 from mqctx.errors import HandlerError
 
@@ -81,6 +81,28 @@ def in_steps(
             raise
         except BaseException as error:  # noqa: BLE001 - it is the coroutine's to handle
             step, value = coroutine.throw, error
+
+
+def begin(
+    snapshot: contextvars.Context, function: Callable[..., Awaitable[object]], *args: object
+) -> Awaitable[object] | None:
+    """Call a function in `snapshot`, as far as it goes without waiting.
+
+    Return what is left to await, None if it has ended. Its result is dropped.
+    """
+    awaitable = snapshot.run(function, *args)
+    is_coroutine = type(awaitable) is types.CoroutineType
+    coroutine: Any = awaitable if is_coroutine else _coroutine_of(awaitable)
+    # Not `send`, which makes an exception of the end.
+    awaited = snapshot.run(next, coroutine.__await__(), _ENDED)
+    return None if awaited is _ENDED else in_steps(snapshot, coroutine, lambda _: awaited)
+
+
+_ENDED: Final = object()
+
+
+async def _coroutine_of(awaitable: Awaitable[object]) -> object:
+    return await awaitable
 
 
 Arguments: TypeAlias = tuple[Any, ...]

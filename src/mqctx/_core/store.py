@@ -66,15 +66,6 @@ class Store(Version, eq=False):
             return last.context.captured(given, replaced)
         return last.context
 
-    def show(self, around: "Store") -> None:
-        """Become like another store, for copies of the context variables that still have this."""
-        # What was bound to it meanwhile belongs to a run that is over.
-        if self.later is not None:
-            del vars(self)["later"]
-        self.context = around._last().context
-        self.active = around.active
-        self.has_linked = True
-
     def bind(self, added: "Context") -> None:
         """Add values, for all that share this store.
 

@@ -38,15 +38,19 @@ def start_trace(*, sampled: bool = True) -> dict[str, str]:
     Args:
         sampled: The flag of the trace: whether its spans are to be recorded.
     """
+    return trace_of(new_id(24), "01" if sampled else "00")
+
+
+def trace_of(ids: str, flags: str = "01") -> dict[str, str]:
+    """Return a new trace of these 48 hex digits, or that of OpenTelemetry's current span."""
     span = _opentelemetry_span()
-    if span is not None:
-        return {
-            "trace_id": f"{span.trace_id:032x}",
-            "span_id": f"{span.span_id:016x}",
-            "trace_flags": f"{span.trace_flags:02x}",
-        }
-    trace = _start(sampled)
-    return {"trace_id": trace.trace_id, "span_id": new_id(8), "trace_flags": trace.flags}
+    if span is None:
+        return {"trace_id": ids[:32], "span_id": ids[32:], "trace_flags": flags}
+    return {
+        "trace_id": f"{span.trace_id:032x}",
+        "span_id": f"{span.span_id:016x}",
+        "trace_flags": f"{span.trace_flags:02x}",
+    }
 
 
 class TraceContextFormat:
@@ -228,9 +232,14 @@ def _opentelemetry_span() -> Any:
 
     Without `opentelemetry.trace` loaded there is no span; to import it here would load it for all.
     """
-    api = sys.modules.get("opentelemetry.trace")
-    span = api and api.get_current_span().get_span_context()
-    return span if span and span.is_valid else None
+    api: Any = sys.modules.get("opentelemetry.trace")
+    if api is None:
+        return None
+    span = api.get_current_span()
+    if span is api.INVALID_SPAN:  # known without asking it, as mostly
+        return None
+    context = span.get_span_context()
+    return context if context.is_valid else None
 
 
 def _opentelemetry_headers(room: int) -> dict[str, str]:

@@ -1,9 +1,11 @@
 """One line for each request that was answered, in the log of the standard library."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any, Final
+
+import msgspec
 
 from mqctx._http_log import log_request
 
@@ -17,19 +19,20 @@ _LINE: Final = (
 _logger = logging.getLogger("mqctx.access")
 
 
-class AccessLine:
+class AccessLine(msgspec.Struct, eq=False):
     """The line of one request: written once, by the first caller that knows how it ended.
 
     The record has its fields too. All their names have a dot, so that none meets the name of a
     value that a filter adds from the context.
     """
 
-    __slots__ = ("_began", "_request", "_settled")
-
-    def __init__(self, request: Mapping[str, Any], *, silent: bool) -> None:
-        self._began = perf_counter()
-        self._request = request
-        self._settled = silent
+    request: Mapping[str, Any]
+    """What is shown of the request."""
+    is_quiet: Callable[[str], bool]
+    """Whether requests of a path have no line."""
+    settled: bool = False
+    """Whether it is written, or is not to be."""
+    began: float = msgspec.field(default_factory=perf_counter)
 
     def completed(self, status: int, error: str | None = None) -> None:
         """Log that the request was answered, or the error that kept it from an answer."""
@@ -40,9 +43,12 @@ class AccessLine:
         self._write("websocket closed", "websocket.code", code, error)
 
     def _write(self, what: str, field: str, number: int, error: str | None) -> None:
-        if self._settled or not _logger.isEnabledFor(logging.INFO):
+        if self.settled:
             return
-        self._settled = True
-        shown = {name: self._request.get(name) for name in _SHOWN}
+        self.settled = True
+        # Before all else: a logger that is not enabled costs nothing more.
+        if not _logger.isEnabledFor(logging.INFO) or self.is_quiet(self.request["url.path"]):
+            return
+        shown = {name: self.request.get(name) for name in _SHOWN}
         text = f"{what}: {_LINE % field}{' (%(error.type)s)' if error else ''}"
-        log_request(_logger, text, {**shown, field: number}, perf_counter() - self._began, error)
+        log_request(_logger, text, {**shown, field: number}, perf_counter() - self.began, error)

@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, Protocol, TypeAlias
 
+import msgspec
+
 from mqctx._core.lending import Surroundings
 from mqctx._core.values import type_name
-from mqctx.middleware._access_log import GONE
-from mqctx.middleware._request import Request
+from mqctx.middleware._access_log import GONE, AccessLine
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
@@ -27,8 +28,6 @@ class AsgiServer(Protocol):
     request: uvicorn reads further requests of the connection from where it is awaited last.
     """
 
-    id_header: IdHeader
-
     async def receive(self) -> Any:
         """Give the application the server's next message."""
         ...
@@ -42,31 +41,20 @@ class AsgiServer(Protocol):
         ...
 
 
-class _HttpServer:
-    __slots__ = (
-        *("_complete", "_line", "_loss", "_outside", "_receive", "_send", "_status"),
-        "id_header",
-    )
-
-    def __init__(
-        self,
-        request: Request,
-        id_header: IdHeader,
-        receive: Receive,
-        send: Send,
-        outside: Surroundings,
-    ) -> None:
-        self.id_header = id_header
-        self._line = request.line
-        self._receive = receive
-        self._send = send
-        self._outside = outside
-        self._status = 0
-        self._complete = False
-        self._loss: str | None = None
+class _HttpServer(msgspec.Struct, eq=False):
+    _line: AccessLine
+    _id_header: IdHeader
+    _receive: Receive
+    _send: Send
+    _outside: Surroundings
+    _status: int = 0
+    _complete: bool = False
+    _loss: str | None = None
 
     async def receive(self) -> Any:
-        message = await self._outside.lend_to(self._receive)
+        answer: list[Any] = []
+        await self._outside.lend_to(_receive_into, answer, self._receive)
+        (message,) = answer
         # After the response, a disconnect is the only message there is, and says nothing new.
         if message["type"] == "http.disconnect" and not self._complete:
             self._loss = GONE
@@ -76,7 +64,7 @@ class _HttpServer:
         kind = message["type"]
         if kind == "http.response.start":
             self._status = message["status"]
-            message = _with_id(message, self.id_header)
+            message = _with_id(message, self._id_header)
         elif kind in _BODIES:
             self._complete = not message.get("more_body", False)
         try:
@@ -85,10 +73,12 @@ class _HttpServer:
             self._loss = GONE
             raise
         # A framework that answers an exception with a 5xx raises it afterwards: wait for it.
-        if self._complete and self._status < 500:
+        if self._complete and self._status < 500 and not self._line.settled:
             self._line.completed(self._status, self._loss)
 
     def end(self, error: BaseException | None) -> None:
+        if self._line.settled:
+            return
         # A cancellation is no Exception: the server cancels when there is nobody to answer.
         nobody_waits = self._loss or not isinstance(error, Exception | None)
         status = self._status or (499 if nobody_waits else 500)
@@ -96,31 +86,20 @@ class _HttpServer:
         self._line.completed(status, note or (None if self._complete else "no complete response"))
 
 
-class _WebSocketServer:
-    __slots__ = (
-        *("_code", "_line", "_open", "_outside", "_receive", "_send", "_status"),
-        "id_header",
-    )
-
-    def __init__(
-        self,
-        request: Request,
-        id_header: IdHeader,
-        receive: Receive,
-        send: Send,
-        outside: Surroundings,
-    ) -> None:
-        self.id_header = id_header
-        self._line = request.line
-        self._receive = receive
-        self._send = send
-        self._outside = outside
-        self._open = False
-        self._code = 0
-        self._status = 0
+class _WebSocketServer(msgspec.Struct, eq=False):
+    _line: AccessLine
+    _id_header: IdHeader
+    _receive: Receive
+    _send: Send
+    _outside: Surroundings
+    _open: bool = False
+    _code: int = 0
+    _status: int = 0
 
     async def receive(self) -> Any:
-        message = await self._outside.lend_to(self._receive)
+        answer: list[Any] = []
+        await self._outside.lend_to(_receive_into, answer, self._receive)
+        (message,) = answer
         if message["type"] == "websocket.disconnect":
             self._ended(message.get("code", 1005), 499)
         return message
@@ -129,10 +108,10 @@ class _WebSocketServer:
         kind = message["type"]
         if kind == "websocket.accept":
             self._open = True
-            message = _with_id(message, self.id_header)
+            message = _with_id(message, self._id_header)
         elif kind == "websocket.http.response.start":
             self._status = message["status"]
-            message = _with_id(message, self.id_header)
+            message = _with_id(message, self._id_header)
         elif kind == "websocket.close":
             self._ended(message.get("code", 1000), 403)
         await self._outside.lend_to(self._send, message)
@@ -156,6 +135,10 @@ SERVERS: Final[Mapping[str, Callable[..., AsgiServer]]] = {
 """The kinds of scope that get a context, and what stands for the server in each."""
 
 
+async def _receive_into(answer: list[Any], receive: Receive) -> None:
+    answer.append(await receive())
+
+
 def _name(error: BaseException | None) -> str | None:
     return None if error is None else type_name(type(error))
 
@@ -165,7 +148,9 @@ def _with_id(message: Message, id_header: IdHeader) -> Message:
     if id_header is None:
         return message
     kept: list[tuple[bytes, bytes]] = [*(message.get("headers") or ())]
+    id_key = id_header[0]
     for name, _ in kept:
-        if name.lower() == id_header[0]:
+        if len(name) == len(id_key) and name.lower() == id_key:
             return message
-    return {**message, "headers": [*kept, id_header]}
+    kept.append(id_header)
+    return {**message, "headers": kept}

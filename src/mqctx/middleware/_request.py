@@ -1,7 +1,7 @@
 """Build the context of an HTTP request."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Final
@@ -16,7 +16,7 @@ from mqctx._core.rejection import Reason, Rejection, report_to_log
 from mqctx._core.store import current
 from mqctx._core.values import JSONValue, describe, escape, printable, to_plain
 from mqctx._core.variable import Variable
-from mqctx.formats.trace_context import TraceContextFormat, new_id, start_trace
+from mqctx.formats.trace_context import TraceContextFormat, new_id, trace_of
 from mqctx.middleware._access_log import AccessLine
 from mqctx.middleware._settings import (
     MAX_TEXT,
@@ -40,6 +40,8 @@ UNDER_WAY: Final = "mqctx.under_way"
 """Key in an ASGI scope or WSGI environ: a middleware further out has made the context."""
 
 _is_plain_path = re.compile(rb"[A-Za-z0-9_.~/:@!$&'()*+,;=-]*").fullmatch
+_is_plain_client = re.compile(r"[0-9a-f.:]{1,64}").fullmatch  # an address, as mostly
+_METHODS: Final = frozenset(("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"))
 # A stranger's headers must not use up the budget that all values have in a message.
 _MAX_TRACE: Final = 4096
 _MAX_PATH: Final = 1024
@@ -61,12 +63,9 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     id: str | None
     """Its id as the response shows it; None where no new one fits the type that is declared."""
     is_new_id: bool
-    id_key: str
-    """The header of its id, in lower case."""
+    settings: "RequestContextBuilder"
     found: Mapping[str, str]
     """The headers that were looked for and found."""
-    wanted: Collection[str]
-    """The headers that were looked for."""
     method: str
     path: bytes
 
@@ -79,8 +78,8 @@ class Request(msgspec.Struct, frozen=True, eq=False):
         return (
             method == self.method
             and self.path.endswith(path)
-            and header(self.id_key) == self.id
-            and all(header(k) == self.found.get(k) for k in self.wanted if k != self.id_key)
+            and header(self.settings.id_key) == self.id
+            and all(header(k) == self.found.get(k) for k in self.settings.wanted_beside_id)
         )
 
 
@@ -97,10 +96,12 @@ class RequestContextBuilder:
 
     __slots__ = (
         *("_accepts_id", "_headers", "_is_quiet", "_silent", "_trace", "_trust", "_unsigned"),
-        *("_values", "id_header", "id_key", "wanted"),
+        *("_values", "id_header", "id_key", "wanted", "wanted_beside_id"),
     )
 
-    wanted: frozenset[str]
+    id_header: str
+    """The header of the request id, and `id_key`, the same in lower case."""
+    wanted: Set[str]
     """The headers that are looked for, in lower case."""
 
     def __init__(
@@ -131,6 +132,7 @@ class RequestContextBuilder:
         self._is_quiet = checked_quiet_paths(quiet_paths)
         ours = (self.id_key, *(TRACE_HEADERS if trace else ())) if trust_client else ()
         self.wanted = frozenset([*ours, *(key for _, _, key in self._headers)])
+        self.wanted_beside_id = self.wanted - {self.id_key}
 
     def build(
         self, found: Mapping[str, str], method: str, path: bytes, client: str | None
@@ -140,30 +142,29 @@ class RequestContextBuilder:
         `found` has the values of a repeated header joined by commas (RFC 9110 5.3), so that a
         doubled id or traceparent is none.
         """
-        shown_path = _shown_path(path)
-        linked = linked_vars.held({})  # a middleware further out has just set them
+        # A middleware further out has just set them.
+        linked = linked_vars.held({}) if registry.linked else {}
+        # Mostly, all is plain: then each is looked at by one call, which asks for all at once.
         values: dict[str, object] = {
             **self._values,
             **linked,
-            "http.request.method": printable(method, 32),
+            "http.request.method": method if method in _METHODS else printable(method, 32),
             "http.request.start_time": datetime.now(UTC),
-            "url.path": shown_path,
+            "url.path": _shown_path(path),
         }
         if client:
-            values["client.address"] = printable(client, 64)
+            values["client.address"] = client if _is_plain_client(client) else printable(client, 64)
         given = self._given_id(found, values)
-        request_id = given or self._new_id(values)
+        fresh = "" if given else new_id(40)  # at once for id and trace: it asks the system
+        request_id = given or self._new_id(values, fresh[:32])
         if self._trace:
-            self._trace_into(values, found)
+            self._trace_into(values, found, fresh[32:])
         for name, header, key in self._headers:
             if key in found:
                 _take(values, name, header, found[key])
         context = from_checked(values, self._unsigned_of(values, linked))
-        line = AccessLine(context, silent=self._silent or self._is_quiet(shown_path))
-        is_new = given is None
-        return Request(
-            context, line, request_id, is_new, self.id_key, found, self.wanted, method, path
-        )
+        line = AccessLine(values, self._is_quiet, self._silent)
+        return Request(context, line, request_id, given is None, self, found, method, path)
 
     def _given_id(self, found: Mapping[str, str], values: dict[str, object]) -> str | None:
         """Put the client's request id into `values` and return its text, if it is accepted."""
@@ -180,9 +181,8 @@ class RequestContextBuilder:
         values["request_id"] = given
         return given
 
-    def _new_id(self, values: dict[str, object]) -> str | None:
+    def _new_id(self, values: dict[str, object], text: str) -> str | None:
         """Put a new request id that fits the declared type into `values` and return its text."""
-        text = new_id(16)
         if "request_id" not in registry.declarations:
             values["request_id"] = text
             return text
@@ -197,12 +197,16 @@ class RequestContextBuilder:
         _reject(self.id_header, "request_id", "illegal-value", detail)
         return None
 
-    def _trace_into(self, values: dict[str, object], found: Mapping[str, str]) -> None:
-        """Put the trace into `values`: the client's, or a new one."""
+    def _trace_into(self, values: dict[str, object], found: Mapping[str, str], new: str) -> None:
+        """Put the trace into `values`: the client's, or a new one, of the `new` ids if any."""
         trace: Mapping[str, JSONValue] = {}
-        if self._trust:
+        if self._trust and "traceparent" in found:
             trace = _trace_context.decode(found, _MAX_TRACE, report_to_log)
-        for name, text in (trace or start_trace()).items():
+        trace = trace or trace_of(new or new_id(24))
+        if trace.keys().isdisjoint(registry.declarations):
+            values.update(trace)
+            return
+        for name, text in trace.items():
             if name in registry.declarations:
                 _take(values, name, "traceparent", str(text))
             else:

@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, TypeAlias, Unpack
 
-from mqctx._core.isolation import in_steps
+from mqctx._core.isolation import begin
 from mqctx._core.lending import Surroundings
 from mqctx._core.settings import check_callable
-from mqctx.middleware._asgi_server import SERVERS, AsgiServer
+from mqctx.middleware._asgi_server import SERVERS
 from mqctx.middleware._request import (
     UNDER_WAY,
     Request,
@@ -54,29 +54,33 @@ class ContextMiddleware:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request, websocket, or lifespan."""
         server_of = SERVERS.get(scope["type"])
-        if server_of is None or UNDER_WAY in scope or _is_handed_on(scope):
+        outer = under_way.get()
+        if server_of is None or UNDER_WAY in scope or (outer and _is_handed_on(outer, scope)):
             await self.app(scope, receive, send)
             return
-        found = _headers(scope, self._wanted)
-        request = self._builder.build(found, *_target(scope), _client_address(scope))
-        id_header = None if request.id is None else (self._id_key, request.id.encode())
-        server = server_of(request, id_header, receive, send, Surroundings())
-        # A run, not a scope: some servers call the application in a task that others use too.
-        await in_steps(request.context.snapshot(), self._serve(scope, request, server))
-
-    async def _serve(self, scope: Any, request: Request, server: AsgiServer) -> None:
-        under_way.set(request)
-        scope[UNDER_WAY] = True
         brought = scope["headers"]
-        if request.is_new_id and server.id_header:
-            scope["headers"] = _with_new_id(brought, server.id_header)
+        client = scope.get("client")  # none on a Unix socket
+        request = self._builder.build(
+            _found(brought, self._wanted), *_target(scope), client[0] if client else None
+        )
+        id_header = None if request.id is None else (self._id_key, request.id.encode())
+        server = server_of(request.line, id_header, receive, send, Surroundings.here())
+        scope[UNDER_WAY] = True
+        if id_header and request.is_new_id:
+            # In place of the client's, which was not taken.
+            scope["headers"] = [*(each for each in brought if each[0] != self._id_key), id_header]
+        # A run, not a scope: some servers call the application in a task that others use too.
+        snapshot = request.context.snapshot()
+        snapshot.run(under_way.set, request)
         try:
-            await self.app(scope, server.receive, server.send)
+            rest = begin(snapshot, self.app, scope, server.receive, server.send)
+            if rest is not None:
+                await rest
         except BaseException as error:
-            server.end(error)
+            snapshot.run(server.end, error)
             raise
         else:
-            server.end(None)
+            snapshot.run(server.end, None)
         finally:
             # A caller may use the same scope again.
             scope.pop(UNDER_WAY, None)
@@ -88,30 +92,19 @@ def _target(scope: Any) -> tuple[str, bytes]:
     return scope.get("method", "GET"), scope["path"].encode(errors="replace")
 
 
-def _client_address(scope: Any) -> str | None:
-    client = scope.get("client")  # none on a Unix socket
-    return client[0] if client else None
+def _is_handed_on(outer: Request, scope: Any) -> bool:
+    return outer.is_handed_on(*_target(scope), partial(_header, scope["headers"]))
 
 
-def _is_handed_on(scope: Any) -> bool:
-    outer = under_way.get()
-    return outer is not None and outer.is_handed_on(*_target(scope), partial(_header, scope))
-
-
-def _with_new_id(headers: Iterable[Header], id_header: Header) -> list[Header]:
-    """Return headers with this id in place of the client's, which was not taken."""
-    return [*(header for header in headers if header[0] != id_header[0]), id_header]
-
-
-def _headers(scope: Any, wanted: dict[bytes, str]) -> dict[str, str]:
+def _found(headers: Iterable[Header], wanted: dict[bytes, str]) -> dict[str, str]:
     """Return the headers that are wanted, and are there."""
     found: dict[str, str] = {}
-    for key, raw in scope["headers"]:
+    for key, raw in headers:
         if key in wanted:
             name, text = wanted[key], raw.decode(errors="surrogateescape")
             found[name] = join(found[name], text) if name in found else text
     return found
 
 
-def _header(scope: Any, name: str) -> str | None:
-    return _headers(scope, {name.encode(): name}).get(name)
+def _header(headers: Iterable[Header], name: str) -> str | None:
+    return _found(headers, {name.encode(): name}).get(name)

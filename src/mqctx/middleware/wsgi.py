@@ -107,7 +107,7 @@ class _Response:
         self, status: str, headers: list[tuple[str, str]], *exc_info: Any
     ) -> Callable[[bytes], object]:
         self._status = int(status[:3]) if status[:3].isdecimal() else 0
-        request_id, id_key = self._request.id, self._request.id_key
+        request_id, id_key = self._request.id, self._request.settings.id_key
         if request_id is not None and not any(key.lower() == id_key for key, _ in headers):
             headers = [*headers, (self._id_header, request_id)]
         return self._start_response(status, headers, *exc_info)

@@ -55,8 +55,12 @@ class Broker:
     @property
     def address(self) -> str:
         """Host and port."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return f"{bracketed(self.host)}:{self.port}"
+
+
+def bracketed(host: str) -> str:
+    """Return a host as it stands in a URL, where IPv6 addresses have brackets (RFC 3986 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _credentials(parts: SplitResult) -> dict[str, str]:

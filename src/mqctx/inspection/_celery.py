@@ -18,7 +18,13 @@ def celery_task(headers: Mapping[str, Any], body: bytes) -> dict[str, Any] | Non
     """Return task, id, retries and the like of a message that Celery sent, None for any other."""
     if _is_task(headers) and not _ONLY_CELERYS.isdisjoint(headers):
         return _told(headers)
-    if not body.startswith(b"{") or b'"task"' not in body or len(body) > _LONGEST_BODY:
+    return _task_in(body)
+
+
+def _task_in(body: bytes) -> dict[str, Any] | None:
+    """Return what a body of protocol 1 tells, None if it is none."""
+    # The cheap questions first: most bodies are no tasks, and some are large.
+    if len(body) > _LONGEST_BODY or not body.startswith(b"{") or b'"task"' not in body:
         return None
     try:
         message = msgspec.json.decode(body, type=dict[str, Any])

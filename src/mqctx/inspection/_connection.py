@@ -91,7 +91,7 @@ def _parameters(broker: Broker, name: str) -> pika.ConnectionParameters:
         virtual_host=broker.vhost,
         credentials=pika.PlainCredentials(broker.user, broker.password),
         ssl_options=_tls(broker) if broker.tls else None,
-        connection_attempts=1,
+        connection_attempts=1,  # a person waits: better to say at once what is wrong
         socket_timeout=_SECONDS_TO_CONNECT,
         stack_timeout=_SECONDS_TO_CONNECT,
         blocked_connection_timeout=_SECONDS_BLOCKED,

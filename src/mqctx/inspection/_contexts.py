@@ -53,6 +53,7 @@ class ContextReader:
         self._rejections.clear()
         bare, signed = _without_signatures(headers)
         context = self._propagator.extract(bare)
+        # Not of the text that `bare` has: a signature counts for the header as it came.
         verified = None
         if self._signed is not None and context:
             formats = self._signed

@@ -1,6 +1,6 @@
 """The broker's own history of a dead letter: `x-death` of RabbitMQ 3.10 to 4.3."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -28,12 +28,12 @@ class Death(msgspec.Struct, frozen=True):
 
 def deaths_in(headers: Mapping[str, Any]) -> tuple[Death, ...]:
     """Return the deaths of a message, the newest first. What is no death is left out."""
-    entries = headers.get("x-death")
-    found = [_death(each) for each in cast("list[Any]", entries)] if _is_list(entries) else []
-    deaths = [each for each in found if each is not None]
+    deaths = [*filter(None, map(_death, _items(headers.get("x-death"))))]
     if not deaths:
         # Streams, and shovels, may keep these alone.
-        return tuple(each for each in (_summary(headers, w) for w in ("last", "first")) if each)[:1]
+        summaries = (_summary(headers, which) for which in ("last", "first"))
+        return tuple(filter(None, summaries))[:1]
+    # A stable sort: of the others the newest is still the first.
     return tuple(sorted(deaths, key=lambda death: not _is_last(death, headers)))
 
 
@@ -49,23 +49,23 @@ def _death(entry: Any) -> Death | None:
     if not isinstance(entry, Mapping):
         return None
     table = cast("Mapping[str, Any]", entry)
-    queue, reason, count = (table.get(key) for key in ("queue", "reason", "count"))
-    if not isinstance(queue, str) or not isinstance(reason, str):
+    queue, reason = _text(table.get("queue")), _text(table.get("reason"))
+    if queue is None or reason is None:
         return None
-    keys = table.get("routing-keys")
+    count = table.get("count")
     return Death(
         queue=queue,
         reason=reason,
         count=count if isinstance(count, int) else 1,
         exchange=_text(table.get("exchange")),
-        routing_keys=tuple(str(key) for key in cast("list[Any]", keys)) if _is_list(keys) else (),
+        routing_keys=tuple(map(str, _items(table.get("routing-keys")))),
         at=moment(table.get("time")),
     )
 
 
 def _summary(headers: Mapping[str, Any], which: str) -> Death | None:
-    queue, reason = (headers.get(f"x-{which}-death-{key}") for key in ("queue", "reason"))
-    if not isinstance(queue, str) or not isinstance(reason, str):
+    queue, reason = (_text(headers.get(f"x-{which}-death-{key}")) for key in ("queue", "reason"))
+    if queue is None or reason is None:
         return None
     return Death(queue, reason, exchange=_text(headers.get(f"x-{which}-death-exchange")))
 
@@ -74,5 +74,6 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _is_list(value: object) -> bool:
-    return isinstance(value, list | tuple)
+def _items(value: object) -> Iterable[Any]:
+    """Return the items of a list. Any publisher may write `x-death`, and of any type."""
+    return cast("Iterable[Any]", value) if isinstance(value, list | tuple) else ()

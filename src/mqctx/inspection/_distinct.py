@@ -10,6 +10,7 @@ _BYTES: Final = 8
 
 def hash_of(text: str) -> int:
     """Return the number that a counter keeps for a text."""
+    # Not `hash`, whose low bits are no good for a sample of short texts under PYTHONHASHSEED=0.
     digest = blake2b(text.encode(errors="surrogatepass"), digest_size=_BYTES).digest()
     return int.from_bytes(digest)
 
@@ -37,6 +38,7 @@ class Distinct:
 
     def add(self, hashed: int) -> None:
         """Count a text by its hash."""
+        # Hashes are as good as random: those whose low bits are 0 are a fair sample of the texts.
         if not hashed & ((1 << self._level) - 1):
             self._hashes.add(hashed)
 

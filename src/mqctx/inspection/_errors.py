@@ -38,6 +38,7 @@ def not_connected(broker: Broker, error: BaseException) -> BrokerError:
             f"{where}: there is no vhost {broker.vhost!r}, or {broker.user!r} has no right to it",
             530,
         )
+    # Before OSError, which it is one of, below.
     if isinstance(error, ssl.SSLError):
         return BrokerError(f"{where}: TLS failed: {_one_line(error)}. {_about_tls(error)}")
     if isinstance(error, AMQPConnectorStackTimeout | exceptions.IncompatibleProtocolError):
@@ -84,6 +85,7 @@ def _hint(broker: Broker) -> str:
 
 def _innermost(error: BaseException) -> str:
     """Return the text of what pika wraps: the connector's error, which has the socket's."""
+    # pika has it in `exception`, Python's own wrappers in their first argument.
     inner: object = error
     while isinstance(inner, BaseException):
         error = inner

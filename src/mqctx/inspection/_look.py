@@ -153,6 +153,7 @@ class Inspector:
             self.management: Management = stack.enter_context(
                 Management(self.broker, self._management_url)
             )
+            # Past this line nothing can fail: until here, both are closed again.
             self._stack = stack.pop_all()
         self._problem = self._management_problem()
         return self
@@ -163,6 +164,7 @@ class Inspector:
     @property
     def version(self) -> tuple[int, ...]:
         """The server's version."""
+        # "4.0.0-rc.1" counts as 4.0.0, and "4.0.5+1.g2f" as 4.0.
         numbers = str(self._server.get("version", "")).partition("-")[0].split(".")
         return tuple(int(number) for number in numbers if number.isdigit())
 
@@ -250,6 +252,7 @@ class Inspector:
             try:
                 yield look
             except BaseException:
+                # What ended the block is told, rather than what that has broken.
                 with suppress(exceptions.AMQPError, BrokerError):
                     look.close()
                 raise
@@ -258,17 +261,18 @@ class Inspector:
     def _begun(self, facts: QueueFacts, *, rescue: bool) -> Look:
         channel = QueueChannel(self.connection, facts.name)
         is_stream = facts.type == "stream"
+        by_copies = rescue and not is_stream  # nothing ever leaves a stream
         timeout = facts.setting("consumer-timeout") or _CONSUMER_TIMEOUT
         reader = Reader(
             channel,
             seconds=timeout / 1000 * _SHARE,
             stream=is_stream,
-            batch=WINDOW if rescue and not is_stream else None,
+            batch=WINDOW if by_copies else None,
         )
         if is_stream:  # which tells its length late
             reader.there = max(reader.there, facts.messages or 0)
         look = Look(facts, reader, self._contexts)
-        if rescue and not is_stream:
+        if by_copies:
             publisher = Publisher(self.connection)
             look.rescue = Rescue(channel, publisher, facts.name, self.broker.user)
         return look

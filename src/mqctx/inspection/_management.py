@@ -10,7 +10,7 @@ import httpx
 import msgspec
 from httpx import codes
 
-from mqctx.inspection._broker import Broker
+from mqctx.inspection._broker import Broker, bracketed
 from mqctx.inspection._safety import QueueFacts
 from mqctx.inspection._where import fits
 
@@ -129,6 +129,7 @@ class Management:
             ManagementError: it speaks of another one.
         """
         overview = self.get("overview")
+        # By name: node and version may be those of another node of the same cluster.
         cluster = _as_text(server.get("cluster_name"))
         if cluster is not None and overview.get("cluster_name") not in (None, cluster):
             raise ManagementError(
@@ -169,7 +170,7 @@ class Management:
             name=queue,
             vhost=self._broker.vhost,
             version=version,
-            type=told.get("type", "classic"),
+            type=told.get("type", "classic"),  # before 3.8, RabbitMQ had no other and told none
             arguments=told.get("arguments") or {},
             policy=told.get("effective_policy_definition") or {},
             messages=told.get("messages"),
@@ -221,22 +222,21 @@ def _fits(pattern: str, queue: QueueFacts) -> bool:
 
 def _derived(broker: Broker) -> str:
     scheme = "https" if broker.tls else "http"
-    host = f"[{broker.host}]" if ":" in broker.host else broker.host
     port = broker.port + _PORT_OFFSET
     usual = 15_671 if broker.tls else 15_672
-    return f"{scheme}://{host}:{port if port < 65_536 else usual}"
+    return f"{scheme}://{bracketed(broker.host)}:{port if port < 65_536 else usual}"
 
 
 def _parse(url: str) -> tuple[str, str | None, str | None]:
     """Return the URL, and the user and password in it."""
     try:
         parts = urlsplit(url)
-        port = parts.port
+        port = parts.port  # only now is it read as a number
     except ValueError:
         port, parts = None, urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ManagementError("the management URL is none: give it as http://HOST:15672")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    host = bracketed(parts.hostname)
     path = parts.path.rstrip("/").removesuffix("/api")
     user, password = (None if text is None else unquote(text) for text in _login(parts))
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{path}", user, password

@@ -69,6 +69,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     @property
     def _failed_last(self) -> bool:
+        # Which came last, the handler's failure or the broker's death? The Z would sort wrongly.
         died = self.deaths[0].at
         failed = (self.failure or {}).get("at")
         return died is None or failed is None or failed[:-1] >= died[:-1]
@@ -148,6 +149,7 @@ def _text(value: Any) -> str | None:
 
 
 def _failure(headers: Mapping[str, Any]) -> dict[str, Any] | None:
+    # Ours first: what others wrote may be of an earlier hop, kept by whoever sent it on.
     own = Failure.from_header(headers.get("mqctx-failure"))
     told = failure_of_others(headers) if own is None else msgspec.to_builtins(own)
     if told is None:
@@ -163,6 +165,7 @@ def _published_at(header: ContentHeader, headers: Mapping[str, Any]) -> str | No
         if exact := moment(headers.get(name)):
             return exact
     value = header.get("timestamp")
+    # Milliseconds, mostly, which are seconds beyond the year 9999.
     if isinstance(value, Unreadable) and (match := _TIMESTAMP.match(value.text)):
         return moment(int(match[1]))
     return moment(value)

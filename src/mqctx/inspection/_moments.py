@@ -16,7 +16,7 @@ def moment(value: Any) -> str | None:
 
     A number counts as seconds, milliseconds, microseconds or nanoseconds since 1970, by its size.
     """
-    if isinstance(value, bool) or value is None:
+    if isinstance(value, bool) or value is None:  # a bool is a number, and no time
         return None
     try:
         if isinstance(value, str):
@@ -24,6 +24,7 @@ def moment(value: Any) -> str | None:
         if isinstance(value, datetime):
             return _written(value)
         return _from_number(value)
+    # OverflowError and OSError: which one a time beyond the calendar raises depends on the system.
     except (ValueError, TypeError, OverflowError, OSError):
         return None
 

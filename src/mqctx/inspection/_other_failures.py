@@ -22,6 +22,8 @@ def _text(value: Any) -> str | None:
 
 
 def _number(value: Any) -> int | None:
+    # As text or as a number: NServiceBus writes all its headers as text. Of bounded length, for
+    # `int` takes long over many digits.
     text = str(value)
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
@@ -42,6 +44,15 @@ class _Library(NamedTuple):
     name: str
     fields: Mapping[str, tuple[str, _Read]]
     """The header of each key of a failure, and how it is read."""
+
+    def has_written(self, headers: Mapping[str, Any]) -> bool:
+        """Tell whether there is a reason of its own among the headers."""
+        return any(self.fields[key][0] in headers for key in _REASONS if key in self.fields)
+
+    def read(self, headers: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what it tells, by the keys of a failure."""
+        values = {key: read(headers.get(header)) for key, (header, read) in self.fields.items()}
+        return {key: value for key, value in values.items() if value is not None}
 
 
 _LIBRARIES: Final = (
@@ -125,17 +136,15 @@ def failure_of_others(headers: Mapping[str, Any]) -> dict[str, Any] | None:
     The keys are those of mqctx's own record; `system` names the library.
     """
     for library in _LIBRARIES:
-        fields = library.fields
-        if any(fields[key][0] in headers for key in _REASONS if key in fields):
-            values = {key: read(headers.get(header)) for key, (header, read) in fields.items()}
-            known = {key: value for key, value in values.items() if value is not None}
-            return {"system": library.name, **_completed(known)}
+        if library.has_written(headers):
+            return {"system": library.name, **_completed(library.read(headers))}
     return None
 
 
 def _completed(failure: dict[str, Any]) -> dict[str, Any]:
     """Fill in type and message from the stack trace, where no header of their own tells them."""
     trace = failure.get("traceback", "")
+    # Java and .NET print what was thrown first, and its root cause last.
     causes = list(_CAUSE.finditer(trace))
     found = causes[-1] if causes else _FIRST.match(trace)
     if found is None or "type" in failure:

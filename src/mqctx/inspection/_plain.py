@@ -25,7 +25,7 @@ def plain(value: Any) -> Any:
 
 def _scalar(value: bytes | float | datetime | Decimal | Unreadable) -> Any:
     if isinstance(value, bytes):
-        return value.decode(errors="backslashreplace")
+        return value.decode(errors="backslashreplace")  # streams hand out text as bytes
     if isinstance(value, float):
-        return value if isfinite(value) else str(value)
+        return value if isfinite(value) else str(value)  # JSON has no NaN
     return moment(value) if isinstance(value, datetime) else str(value)

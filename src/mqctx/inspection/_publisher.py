@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from itertools import filterfalse
 from typing import Any, Final
 
 from pika import spec
@@ -76,6 +77,7 @@ class Publisher:
     @property
     def most_header(self) -> int:
         """The most bytes of a header: it has to fit into one frame."""
+        # pika's word for a frame without its own eight bytes, as it was negotiated.
         return int(self._connection._impl._body_max_length) - _BESIDE_HEADER
 
     def send(self, exchange: str, routing_key: str, header: ContentHeader, body: bytes) -> int:
@@ -118,6 +120,7 @@ class Publisher:
         channel.add_on_close_callback(self._on_close)
         channel.add_on_return_callback(self._on_return)
         channel.confirm_delivery(self._on_confirm, selected.append)
+        # Without the broker's answer, the first messages could be unconfirmed for ever.
         while not selected:
             self._connection.process_data_events(0.1)
         self._channel, self._before = channel, self._last
@@ -126,6 +129,7 @@ class Publisher:
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method
         tag = self._before + method.delivery_tag
+        # `multiple` confirms all up to this one, as it acknowledges all in a client's `basic.ack`.
         numbers = [n for n in self._outstanding if n <= tag] if method.multiple else [tag]
         fate = Fate.ARRIVED if isinstance(method, spec.Basic.Ack) else Fate.REJECTED
         for number in numbers:
@@ -136,15 +140,24 @@ class Publisher:
         """Find the message that came back. Its confirmation follows, for which it need not wait."""
         address = method.exchange, method.routing_key
         same = [n for n, sent in self._outstanding.items() if sent.is_like(address, body)]
-        returned = _comparable(properties.header)
-        exactly = [n for n in same if _comparable(self._outstanding[n].header) == returned]
-        found = [n for n in exactly if n not in self._returned] or same
-        fate = Fate.UNROUTED if exactly or len(same) == 1 else Fate.UNKNOWN
-        for number in found[:1] if fate is Fate.UNROUTED else same:
+        meant = self._meant(same, properties.header)
+        # If nobody can tell which it was, none of them may be taken off its queue.
+        fate = Fate.UNKNOWN if meant is None else Fate.UNROUTED
+        for number in same if meant is None else [meant]:
             self._returned[number] = Outcome(number, fate, method.reply_text)
+
+    def _meant(self, same: list[int], header: ContentHeader) -> int | None:
+        """Return which of these messages came back with a header, None if nobody can tell."""
+        returned = _comparable(header)
+        exactly = [n for n in same if _comparable(self._outstanding[n].header) == returned]
+        if not exactly:
+            return same[0] if len(same) == 1 else None
+        # Twins come back one after another: each is told of once.
+        return next(filterfalse(self._returned.__contains__, exactly), same[0])
 
     def _on_close(self, _: object, reason: Exception) -> None:
         self._channel = None
+        # The broker does not say over which: if there is one alone, it is that one.
         fate = Fate.REFUSED if len(self._outstanding) == 1 else Fate.UNKNOWN
         for number in self._outstanding:
             self._tell(Outcome(number, fate, str(getattr(reason, "reply_text", reason))))

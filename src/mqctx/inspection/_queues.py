@@ -53,11 +53,12 @@ class Queues:
         try:
             declared = self._declare("queue_declare", queue)
         except exceptions.ChannelClosedByBroker:
-            return 0  # it is another connection's own
+            return 0  # it is another connection's own (405)
         return None if declared is None else int(declared.method.message_count)
 
     def _declare(self, method: str, name: str) -> Any:
         """Return the broker's answer to a passive declaration, None if there is no such thing."""
+        # One for each question: a refusal closes it.
         channel = self._connection.channel()
         try:
             answer = getattr(channel, method)(name, passive=True)

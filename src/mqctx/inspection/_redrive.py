@@ -208,11 +208,13 @@ class Redrive:
         if not batch:
             return
         began = time.monotonic()
+        # Before they are sent: a kill in between leaves a note of too many, never of too few.
         self._note.write([digest(sending.message) for sending in batch])
         self.result.under_way = [name_of(sending.message) for sending in batch]
         for sending, outcome in self._outcomes(batch):
             self._settle(look, sending, outcome)
         look.settle()
+        # Only when the broker has them off the queue is none of them in both places.
         self._note.write(())
         self.result.under_way = []
         self._queues.forget_room()
@@ -231,12 +233,16 @@ class Redrive:
                     unclear.append(sending)
                 else:
                     yield sending, outcome
-        # The broker closed the channel over one of these. Alone, each shows whether it was the one.
         for sending in unclear:
-            outcome = self._publisher.publish(*sending.arguments)
-            if outcome.fate is Fate.ARRIVED:
-                self.result.twice.append(name_of(sending.message))
-            yield sending, outcome
+            yield sending, self._outcome_alone(sending)
+
+    def _outcome_alone(self, sending: _Sending) -> Outcome:
+        """Publish again a message that the broker may have closed the channel over, alone."""
+        outcome = self._publisher.publish(*sending.arguments)
+        if outcome.fate is Fate.ARRIVED:
+            # It was another one; and this one may have arrived the first time, too.
+            self.result.twice.append(name_of(sending.message))
+        return outcome
 
     def _settle(self, look: Look, sending: _Sending, outcome: Outcome) -> None:
         message = sending.message

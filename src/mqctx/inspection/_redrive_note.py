@@ -57,6 +57,7 @@ class Note:
         """Note that these are being sent, and no others any more."""
         if self._path is not None:
             noted = msgspec.structs.replace(self._run, messages=tuple(digests))
+            # Emptied, not removed: `close` takes it away, with those of earlier runs.
             self._path.write_bytes(msgspec.json.encode(noted) if digests else b"")
 
     def close(self) -> None:
@@ -67,6 +68,7 @@ class Note:
 
     def _left_behind(self) -> Iterator[tuple[Path, Interrupted]]:
         for path in sorted(self._folder.glob(f"{self._prefix}*.json")):
+            # Another run may have removed it meanwhile, or be about to write it.
             with suppress(OSError, msgspec.MsgspecError):
                 noted = path.read_bytes()
                 yield path, msgspec.json.decode(noted, type=Interrupted) if noted else _NOTHING

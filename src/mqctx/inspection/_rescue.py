@@ -55,6 +55,7 @@ class Rescue:
         if owner not in (None, self._user):
             self.kept.append(Kept(delivery.tag, f"it was sent by the user {owner!r}"))
             return
+        # Without its counts, it begins anew; with CC, other queues would get it again.
         header = delivery.header.without_headers(_BROKERS_OWN + _COPIES_TO_OTHERS)
         number = self._publisher.send("", self._queue, header, delivery.body)
         self._tags[number] = delivery.tag

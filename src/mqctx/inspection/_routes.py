@@ -54,19 +54,32 @@ class Routes:
         seen: frozenset[str],
     ) -> Route:
         if exchange == _DEFAULT:
-            return Route(frozenset(key for key in keys if self._has_queue(key)))
+            # Each queue is bound to it by its own name, which no list of bindings shows.
+            return Route(frozenset(filter(self._has_queue, keys)))
         found = self._exchange(exchange)
+        # Bindings may go round in circles; RabbitMQ, too, passes each exchange once.
         if exchange in seen or found is None:
             return Route()
+        return self._through(exchange, found, keys, headers, seen | {exchange})
+
+    def _through(
+        self,
+        exchange: str,
+        found: Mapping[str, Any],
+        keys: Collection[str],
+        headers: Mapping[str, Any],
+        seen: frozenset[str],
+    ) -> Route:
+        """Return where an exchange leads, by its bindings, else by its alternate exchange."""
         self.needs_headers = self.needs_headers or found["type"] == "headers"
         matches = _MATCHES.get(found["type"])
         if matches is None:
-            return Route(is_sure=False)
+            return Route(is_sure=False)  # a plugin's exchange, whose rules nobody tells
         fitting = [each for each in self._bindings(exchange) if matches(each, keys, headers)]
-        alternate = _alternate(found)
-        if not fitting and alternate is not None:
-            return self._of(alternate, keys, headers, seen | {exchange})
-        return self._behind(fitting, keys, headers, seen | {exchange})
+        alternate = None if fitting else _alternate(found)
+        if alternate is not None:
+            return self._of(alternate, keys, headers, seen)
+        return self._behind(fitting, keys, headers, seen)
 
     def _behind(
         self,
@@ -103,6 +116,7 @@ class Routes:
 
 def _alternate(exchange: Mapping[str, Any]) -> str | None:
     """Return the exchange that gets what no binding fits, None if there is none."""
+    # An argument counts more than a policy (rabbitmq.com/docs/ae).
     sources: list[Any] = [exchange.get("arguments"), exchange.get("policy_definition")]
     found = (source.get("alternate-exchange") for source in sources if source)
     return next((str(name) for name in found if name), None)
@@ -122,7 +136,7 @@ def _topic(binding: Mapping[str, Any], keys: Collection[str], _: Mapping[str, An
 
 
 def _words(key: str) -> list[str]:
-    return key.split(".") if key else []
+    return key.split(".") if key else []  # an empty key has no words; `"".split` has one
 
 
 def _fits(pattern: list[str], words: list[str]) -> bool:

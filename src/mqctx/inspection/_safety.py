@@ -75,18 +75,23 @@ def refusal_of(queue: QueueFacts, command: str = "mqctx inspect") -> Refusal | N
             f"kind cannot be asked: {queue.unknown_because}. Or read it by copies to its end:",
             rescue,
         )
-    if queue.type != "quorum":
-        return None
-    if queue.setting("delayed-retry-type") not in _NO_DELAY:
-        reason = "its messages would vanish for a while after each look (delayed retry)"
-    elif delivery_limit(queue) < MANY:
-        limit = max(0, int(delivery_limit(queue)))
-        reason = f"it drops messages that were given out more than {limit} times (delivery limit)"
-    else:
+    reason = _danger(queue) if queue.type == "quorum" else None
+    if reason is None:
         return None
     by_policy = _policy_command(queue)
     remedy = "A policy lifts that:" if by_policy else "Read it by copies to the queue's end:"
     return Refusal(f"{queue.name}: refused, since {reason}. {remedy}", by_policy or rescue)
+
+
+def _danger(queue: QueueFacts) -> str | None:
+    """Return what a quorum queue with these settings does to messages that come back, if harm."""
+    if queue.setting("delayed-retry-type") not in _NO_DELAY:
+        return "its messages would vanish for a while after each look (delayed retry)"
+    limit = delivery_limit(queue)
+    if limit < MANY:
+        times = max(0, int(limit))
+        return f"it drops messages that were given out more than {times} times (delivery limit)"
+    return None
 
 
 def delivery_limit(queue: QueueFacts) -> float:
@@ -96,9 +101,10 @@ def delivery_limit(queue: QueueFacts) -> float:
         combine(queue.policy.get("delivery-limit"), queue.operator_policy.get("delivery-limit")),
         queue.arguments.get("x-delivery-limit"),
     )
-    if queue.version < (4,):
-        return inf if limit is None else limit
-    return _DEFAULT_LIMIT if limit is None else limit if limit >= 0 else inf
+    if limit is None:
+        return inf if queue.version < (4,) else _DEFAULT_LIMIT
+    # From 4.0 on, a negative limit is none; on 3.10, -1 lost all messages at the first look.
+    return inf if limit < 0 and queue.version >= (4,) else limit
 
 
 def _lower(one: int | None, other: int | None) -> int | None:
@@ -117,8 +123,8 @@ def _policy_command(queue: QueueFacts) -> str | None:
     """Return the command that sets a policy, None if none could lift what another setting says."""
     kept = {k: v for k, v in queue.policy.items() if not k.startswith("delayed-retry-")}
     definition = {**kept, "delivery-limit": MANY}
-    lifted = msgspec.structs.replace(queue, policy=definition)
-    if refusal_would_stay(lifted):
+    # One policy at most applies to a queue: ours has to repeat what the present one says.
+    if _danger(msgspec.structs.replace(queue, policy=definition)) is not None:
         return None
     vhost = ["-p", queue.vhost] if queue.vhost != "/" else []
     pattern = "^" + re.sub(r"([\\.^$*+?()\[\]{}|])", r"\\\1", queue.name) + "$"
@@ -128,8 +134,3 @@ def _policy_command(queue: QueueFacts) -> str | None:
         *(f"mqctx-look-{queue.name}", pattern, json.dumps(definition)),
     ]
     return shlex.join(words)
-
-
-def refusal_would_stay(queue: QueueFacts) -> bool:
-    """Tell whether a quorum queue with these settings is still no queue to look at."""
-    return queue.setting("delayed-retry-type") not in _NO_DELAY or delivery_limit(queue) < MANY

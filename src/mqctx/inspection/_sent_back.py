@@ -25,6 +25,7 @@ _BROKERS: Final = (
     "x-delivery-count",
     "x-acquired-count",
 )
+# RabbitMQ delivers a copy for each queue that these name, each time that they are published.
 _COPIES: Final = ("CC", "BCC")
 _HEADERS: Final = frozenset((*_BROKERS, *_COPIES))
 _EXPIRATION: Final = "expiration"
@@ -44,6 +45,7 @@ def what_goes(header: ContentHeader) -> list[str]:
 def sent_back(message: Message, way: Way, run: str) -> ContentHeader:
     """Return the header of what is published for a message."""
     before = redrive_of(message.header).get("count")
+    # A stranger may have written the header: a count that is none begins anew.
     note = {
         "count": before + 1 if isinstance(before, int) and before > 0 else 1,
         "at": now(),

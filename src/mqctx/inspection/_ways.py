@@ -91,14 +91,16 @@ class Ways:
             ManagementError, BrokerError: the broker cannot be asked.
         """
         origin = self._with_key(target, message) if target else origin_of(message, self._source)
-        if origin in self._known:
-            return self._known[origin]
+        known = self._known.get(origin)
+        return self._find(origin, message) if known is None else known
+
+    def _find(self, origin: Origin, message: Message) -> Way:
+        """Return the way with the least harm, and remember it for all that came from there."""
         if origin.queue is not None and not self._queues.is_there(origin.queue):
             raise NoWayError(f"there is no queue {origin.queue!r}, where it came from")
-        ways = list(self._candidates(origin, message))
-        clean = [way for way in ways if way.is_clean]
-        alone = [way for way in ways if way.also == ()]
-        way = (clean or alone or ways)[0]
+        # Of ways that do as little harm, the first one.
+        way = min(self._candidates(origin, message), key=_harm)
+        # Where headers decide, two messages from one place may go two ways.
         if self._routes is None or not self._routes.needs_headers:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
@@ -121,10 +123,12 @@ class Ways:
         if queue is None:
             yield self._way(origin, exchange or _DEFAULT, key or message.routing_key, message)
             return
-        if exchange and key is not None and self._routes is not None:
-            through = self._way(origin, exchange, key, message)
-            if through.also == () and self._reach(exchange, (key,), message) == frozenset((queue,)):
-                yield through
+        if (
+            exchange
+            and key is not None
+            and self._reach(exchange, (key,), message) == frozenset((queue,))
+        ):
+            yield self._way(origin, exchange, key, message)
         if key not in (None, queue):
             yield self._way(origin, _DEFAULT, str(key), message, is_by_bcc=True)
         yield self._way(origin, _DEFAULT, queue, message)
@@ -132,7 +136,7 @@ class Ways:
     def _reach(self, exchange: str, keys: Sequence[str], message: Message) -> frozenset[str] | None:
         """Return the queues that a message reaches, None if nobody can tell."""
         if exchange == _DEFAULT:
-            return frozenset(key for key in keys if self._queues.has(key))
+            return frozenset(filter(self._queues.has, keys))
         if self._routes is None:
             return None
         try:
@@ -162,6 +166,7 @@ class Ways:
             return None, None
         if exchange is None:
             return (), None
+        # Without a key of its own, a queue dead-letters with those that the message came by.
         own = facts.setting("dead-letter-routing-key")
         reached = self._reach(str(exchange), keys if own is None else (str(own),), message)
         return None if reached is None else tuple(sorted(reached)), str(exchange)
@@ -177,9 +182,24 @@ def origin_of(message: Message, source: str) -> Origin:
         if death.queue != source:
             key = next(iter(death.routing_keys), None)
             return Origin(death.queue, death.exchange, key, "x-death")
-    failure: Mapping[str, Any] = message.failure or {}
-    queue, exchange, key = (failure.get(name) for name in ("queue", "exchange", "routing_key"))
-    if (queue is None or queue == source) and (exchange is None or key is None):
+    origin = _told_by_failure(message.failure or {}, source)
+    if origin is None:
         raise NoWayError("nothing tells where it came from; name a queue with --to")
-    system = failure.get("system", "mqctx-failure")
-    return Origin(None if queue == source else queue, exchange, key, str(system))
+    return origin
+
+
+def _told_by_failure(failure: Mapping[str, Any], source: str) -> Origin | None:
+    """Return where a message came from, as the record of its failure tells, if it does."""
+    queue, exchange, key = (failure.get(name) for name in ("queue", "exchange", "routing_key"))
+    if queue == source:
+        queue = None  # the dead-letter queue itself had a handler, and that failed
+    if queue is None and (exchange is None or key is None):
+        return None
+    return Origin(queue, exchange, key, str(failure.get("system", "mqctx-failure")))
+
+
+def _harm(way: Way) -> int:
+    """Return 0 if a way does no harm, 1 if a second failure may be lost, 2 if others get it too."""
+    if way.also != ():
+        return 2
+    return int(way.loses_second)

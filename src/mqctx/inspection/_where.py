@@ -95,14 +95,17 @@ def _below(value: Any, path: str) -> Iterator[Any]:
         for each in cast("list[object]", value):
             yield from _below(each, path)
     elif isinstance(value, dict):
-        table = cast("dict[str, Any]", value)
-        if path in table:
-            yield from _unfolded(table[path])
-            return
-        dots = (at for at, character in enumerate(path) if character == ".")
-        for at in dots:
-            if path[:at] in table:
-                yield from _below(table[path[:at]], path[at + 1 :])
+        yield from _in_table(cast("dict[str, Any]", value), path)
+
+
+def _in_table(table: dict[str, Any], path: str) -> Iterator[Any]:
+    if path in table:
+        yield from _unfolded(table[path])
+        return
+    # Any dot may end the first part, for a header's own name may have some.
+    for at, character in enumerate(path):
+        if character == "." and path[:at] in table:
+            yield from _below(table[path[:at]], path[at + 1 :])
 
 
 def _unfolded(value: Any) -> Iterator[Any]:
@@ -122,6 +125,7 @@ def fits(pattern: str, text: str) -> bool:
     first, *middle = pattern.split("*")
     if not middle:
         return text == first
+    # Not `re` or `fnmatch`: `*a*a*a*b` would take them a time that grows with each star.
     last = middle.pop()
     start, end = len(first), len(text) - len(last)
     if start > end or not (text.startswith(first) and text.endswith(last)):

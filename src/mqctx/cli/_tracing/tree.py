@@ -20,33 +20,42 @@ _NOT_SHOWN: Final = ("trace_id", "span_id", "parent_span_id", "trace_flags", "tr
 
 def tree(records: Sequence[Record]) -> list[Text]:
     """Return the lines of a journey, or of a part of one, whose parents come before children."""
-    below: defaultdict[str | None, list[Record]] = defaultdict(list)
-    here = {record["id"] for record in records}
-    for record in records:
-        below[record["parent"] if record["parent"] in here else None].append(record)
+    below = _by_parent(records)
     lines = [_title(records)]
-    stack = [(record, "", record is below[None][-1]) for record in reversed(below[None])]
+    # A stack rather than recursion: a message that dies again and again goes deep.
+    stack = _to_draw(below[None], "")
     while stack:
         record, indent, is_last = stack.pop()
         lines.append(_line(record, indent + ("└─ " if is_last else "├─ ")))
-        children = below[record["id"]]
-        deeper = indent + ("   " if is_last else "│  ")
-        stack += [(child, deeper, child is children[-1]) for child in reversed(children)]
+        stack += _to_draw(below[record["id"]], indent + ("   " if is_last else "│  "))
     return lines
+
+
+def _by_parent(records: Sequence[Record]) -> defaultdict[str | None, list[Record]]:
+    """Return the records below each other, and below None those whose parent is not there."""
+    below: defaultdict[str | None, list[Record]] = defaultdict(list)
+    here = {record["id"] for record in records}
+    for record in records:
+        # The parent may have been printed with an earlier part of the journey.
+        below[record["parent"] if record["parent"] in here else None].append(record)
+    return below
+
+
+def _to_draw(siblings: Sequence[Record], indent: str) -> list[tuple[Record, str, bool]]:
+    """Return records with their indent, and whether they are the last, the first one on top."""
+    return [(each, indent, each is siblings[-1]) for each in reversed(siblings)]
 
 
 def _title(records: Sequence[Record]) -> Text:
     first = records[0]
     title = Text(_short(first["journey"]), style="bold")
-    values = {
-        name: value
-        for record in records
-        for name, value in record["context"].items()
-        if name not in _NOT_SHOWN and name != first["by"]
-    }
-    shown = [f"{_short(name)}={_short(value)}" for name, value in values.items()][:_MOST_VALUES]
-    by = [first["by"]] if first["by"] else ["without context"]
-    return title.append("   ".join(["", *map(_short, by), *shown]), style="dim")
+    values: Record = {}
+    for record in records:
+        values |= record["context"]
+    hidden = (*_NOT_SHOWN, first["by"])
+    shown = [f"{_short(n)}={_short(value)}" for n, value in values.items() if n not in hidden]
+    by = _short(first["by"] or "without context")
+    return title.append("   ".join(["", by, *shown[:_MOST_VALUES]]), style="dim")
 
 
 def _line(record: Record, indent: str) -> Text:

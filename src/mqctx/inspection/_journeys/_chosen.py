@@ -26,23 +26,31 @@ class Chosen:
 
     def __init__(self, where: Sequence[Where] = ()) -> None:
         self._where = where
-        self._journeys: dict[tuple[str | None, str], bool] = {}
+        self._journeys: dict[tuple[str | None, str], None] = {}
+        """Those that were chosen, in the order in which they were."""
         self._counts: Counter[str] = Counter()
         self._without_context = 0
 
     def take(self, records: Sequence[Record]) -> bool:
         """Tell whether these events of one journey are to be shown."""
-        key = (records[0]["by"], records[0]["journey"])
-        self._without_context += sum(
-            1 for each in records if each["kind"] == "publish" and not each["context"]
-        )
-        if not self._journeys.get(key) and not any(map(self._fits, records)):
+        self._without_context += sum(map(_is_without_context, records))
+        if not self._is_chosen((records[0]["by"], records[0]["journey"]), records):
             return False
-        if key not in self._journeys:
-            self._counts["journeys"] += 1
-            self._remember(key)
         self._counts.update(_KINDS[each["kind"]] for each in records)
-        self._counts["inferred"] += sum(1 for each in records if each["inferred"])
+        self._counts["inferred"] += sum(each["inferred"] for each in records)
+        return True
+
+    def _is_chosen(self, key: tuple[str | None, str], records: Sequence[Record]) -> bool:
+        """Tell whether a journey fits, with these events or with earlier ones of it."""
+        if key in self._journeys:
+            return True
+        if not any(map(self._fits, records)):
+            return False
+        self._counts["journeys"] += 1
+        # The oldest is forgotten: a part of it that comes now would be counted anew.
+        if len(self._journeys) >= _MOST_REMEMBERED:
+            del self._journeys[next(iter(self._journeys))]
+        self._journeys[key] = None
         return True
 
     def summary(
@@ -63,10 +71,9 @@ class Chosen:
     def _fits(self, record: Record) -> bool:
         return all(each.matches(_View(record)) for each in self._where)
 
-    def _remember(self, key: tuple[str | None, str]) -> None:
-        if len(self._journeys) >= _MOST_REMEMBERED:
-            del self._journeys[next(iter(self._journeys))]
-        self._journeys[key] = True
+
+def _is_without_context(record: Record) -> bool:
+    return record["kind"] == "publish" and not record["context"]
 
 
 class _View(msgspec.Struct, frozen=True):

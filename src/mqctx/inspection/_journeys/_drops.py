@@ -34,6 +34,8 @@ class Drops(msgspec.Struct):
         if waiting + since >= self.limit:
             self.may_have_dropped = True
         elif not self.may_have_dropped and counted is not None:
+            # Twice: each event was published to us by the broker, and delivered to us. The highest
+            # so far, since statistics that are late count too little.
             self._before = max(self._before, counted - 2 * received - waiting)
 
     def count(self, received: int, counted: int | None) -> int | None:

@@ -30,16 +30,13 @@ class Reader:
         properties = _table(headers.get("properties"))
         if what not in ("publish", "deliver"):
             return None
-        if properties.get("type") == _REPORT and (report := _report(body, at)) is not None:
+        report = _report(body, at) if properties.get("type") == _REPORT else None
+        if report is not None:
             return report if what == "publish" else None
         event = self._event(properties, body, at)
-        event.exchange = _text(headers.get("exchange_name")) or ""
-        event.routing_keys = _texts(headers.get("routing_keys"))
-        event.user, event.node = _text(headers.get("user")), _text(headers.get("node"))
-        event.connection = _text(headers.get("connection"))
-        channel = headers.get("channel")
-        event.channel = channel if isinstance(channel, int) else None
+        _complete(event, headers)
         if what == "publish":
+            # The same queue twice, if two bindings lead there: it gets one copy.
             event.queues = tuple(dict.fromkeys(_texts(headers.get("routed_queues"))))
         else:
             event.kind = "delivery"
@@ -77,6 +74,16 @@ class Reader:
         )
 
 
+def _complete(event: Event, headers: Mapping[str, Any]) -> None:
+    """Add what the firehose says beside the properties: from whom, over what, to where."""
+    event.exchange = _text(headers.get("exchange_name")) or ""
+    event.routing_keys = _texts(headers.get("routing_keys"))
+    event.user, event.node = _text(headers.get("user")), _text(headers.get("node"))
+    event.connection = _text(headers.get("connection"))
+    channel = headers.get("channel")
+    event.channel = channel if isinstance(channel, int) else None
+
+
 def _report(body: bytes, at: float) -> RunReport | None:
     """Return the record of a run; None of what only looks like one."""
     try:
@@ -85,6 +92,7 @@ def _report(body: bytes, at: float) -> RunReport | None:
         return None
     report.at = at
     if report.began_at.tzinfo is None:
+        # One without a zone, which ours always have, would be taken for local time.
         report.began_at = report.began_at.replace(tzinfo=UTC)
     return report
 

@@ -39,6 +39,7 @@ def identity_of(
     Built-in hashes do: they are compared in this process alone, and nobody can guess their seed.
     """
     key = hash((body, message_id, correlation_id, of_context))
+    # `repr`, since values of headers may be lists and tables, which have no hash.
     own = sorted((k, repr(v)) for k, v in headers.items() if not _is_brokers(k))
     is_unique = bool(message_id or correlation_id or of_context)
     return Identity(key, hash((key, repr(others), tuple(own))), is_unique)

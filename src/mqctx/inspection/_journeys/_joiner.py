@@ -121,8 +121,7 @@ class Joiner:
 
     def _take_publish(self, node: Node, event: Event) -> None:
         message = Message(event.identity, event.context, publish=node, id=event.message_id)
-        if event.reply_to and event.correlation_id:
-            message.answers = event.reply_to, event.correlation_id
+        message.answers = _answers_to(event)
         node.message = message
         node.decide = partial(self._decide_publish, node, event, message)
         node.details["queues"] = None
@@ -224,6 +223,13 @@ def _journey_of(message: Message, node: Node) -> Journey:
     for group in message.groups:
         return group.journey or Journey(group.key[1], group.key[0])
     return Journey(node.id, None)
+
+
+def _answers_to(event: Event) -> tuple[str, str] | None:
+    """Return where the answer to a message goes, and by which correlation id it is known."""
+    if event.reply_to and event.correlation_id:
+        return event.reply_to, event.correlation_id
+    return None
 
 
 def _decide(node: Node) -> None:

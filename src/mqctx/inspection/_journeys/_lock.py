@@ -42,7 +42,7 @@ def _try_to_hold(connection: BlockingConnection, seconds: float) -> Any:
         channel: Any = connection.channel()
         try:
             channel.queue_declare(_QUEUE, exclusive=True, arguments={"x-queue-type": "classic"})
-        except ChannelClosedByBroker:
+        except ChannelClosedByBroker:  # 405: it is another connection's
             sleep(_PAUSE)
         else:
             return channel

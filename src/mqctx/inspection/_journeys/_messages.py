@@ -92,6 +92,7 @@ class Messages:
 
     def same_as(self, message: Message) -> list[Message]:
         """Return the messages of the same content that came before it."""
+        # Among very many of one content, it may be too old to be looked at itself.
         found = self._same.get(message.identity.key)
         return found[: found.index(message)] if message in found else []
 

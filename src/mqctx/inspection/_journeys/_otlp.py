@@ -69,12 +69,13 @@ class OtlpFile:
         """Return the service that did it: told by a run, and of what that published."""
         journey = (event["by"], event["journey"])
         if journey != self._journey:
+            # Events come journey by journey, so that no more than one has to be remembered.
             self._journey = journey
             self._services.clear()
         if event["kind"] in {"delivery", "dead_letter"}:
             return _BROKER
-        known = event.get("service") or self._services.get(event["parent"] or "")
-        service = known or event.get("user") or _UNKNOWN
+        told = (event.get("service"), self._services.get(event["parent"]), event.get("user"))
+        service = next(filter(None, told), _UNKNOWN)
         if event["kind"] == "run":
             self._services[event["id"]] = service
         return service
@@ -90,6 +91,7 @@ class OtlpFile:
             "spanId": self._span_id(event["id"]),
             "name": _sound(name),
             "kind": _KINDS.get(event["kind"], _INTERNAL),
+            # As text: in protobuf's JSON, 64 bits are, for JavaScript has no such numbers.
             "startTimeUnixNano": str(start * 1_000),
             "endTimeUnixNano": str(end * 1_000),
             "attributes": [_attribute(*each) for each in told.items()],
@@ -97,12 +99,16 @@ class OtlpFile:
         if event["parent"] is not None:
             span["parentSpanId"] = self._span_id(event["parent"])
         if event.get("outcome") == "raised" or event["kind"] == "dead_letter":
-            reason = event.get("error") or event.get("reason") or ""
-            span["status"] = {"code": _ERROR, "message": _sound(reason)}
+            span["status"] = {"code": _ERROR, "message": _sound(_reason_of(event))}
         return span
 
     def _span_id(self, event: str) -> str:
         return _digest(f"{self._run} {event}", 8)
+
+
+def _reason_of(event: Json) -> str:
+    """Return why a run or a message failed: the class of the error, or the broker's word."""
+    return str(event.get("error") or event.get("reason") or "")
 
 
 def _trace_id(event: Json) -> str:
@@ -123,7 +129,7 @@ def _attribute(name: str, value: Any) -> dict[str, Any]:
 
 def _value(value: Any) -> dict[str, Any]:
     """Return an AnyValue. What is neither text nor a number is written as JSON."""
-    if isinstance(value, bool):
+    if isinstance(value, bool):  # before int, which it is one of
         return {"boolValue": value}
     if isinstance(value, int) and -(2**63) <= value < 2**63:
         return {"intValue": str(value)}

@@ -37,7 +37,7 @@ class Queues:
         if now < until:
             return exists
         if not self._may_ask(now):
-            return True
+            return True  # and not remembered: asked again when there is time
         exists = self._ask(queue)
         if len(self._known) >= _MOST_REMEMBERED:
             self._known.clear()

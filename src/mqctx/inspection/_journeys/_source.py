@@ -57,6 +57,7 @@ class Source:
         arguments = {"x-queue-type": "classic", "x-max-length": buffer, "x-overflow": "drop-head"}
         self._channel.queue_declare(self.queue, exclusive=True, arguments=arguments)
         self._channel.queue_bind(self.queue, exchange, "#" if routing_key is None else routing_key)
+        # With a prefetch: what we cannot keep up with waits there, where it is bounded.
         self._channel.basic_qos(prefetch_count=self.BATCH)
         self._channel.basic_consume(self.queue, self._take)
 

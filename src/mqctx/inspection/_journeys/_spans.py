@@ -61,10 +61,10 @@ def _micros(seconds: float | None) -> int:
 
 def destination_of(event: Json) -> str:
     """Return where a message goes, as OpenTelemetry's conventions for RabbitMQ write it."""
-    keys = ",".join(event.get("routing_keys") or ())
-    queue = event.get("queue") or ""
-    parts = (event.get("exchange"), keys, "" if queue == keys else queue)
-    return ":".join(part for part in parts if part) or "amq.default"
+    keys, queue = _keys_of(event), event.get("queue")
+    # By the default exchange the key is the queue: once is enough.
+    parts = (event.get("exchange"), keys, None if queue == keys else queue)
+    return ":".join(filter(None, parts)) or "amq.default"
 
 
 def told_of(event: Json) -> dict[str, Any]:
@@ -72,9 +72,13 @@ def told_of(event: Json) -> dict[str, Any]:
     told = {theirs: event.get(ours) for ours, theirs in _TOLD}
     told["messaging.system"] = "rabbitmq"
     if "exchange" in event:
-        keys = ",".join(event.get("routing_keys") or ())
         told["messaging.destination.name"] = destination_of(event)
-        told["messaging.rabbitmq.destination.routing_key"] = keys
+        told["messaging.rabbitmq.destination.routing_key"] = _keys_of(event)
     context: Json = event.get("context") or {}
     told |= {f"mqctx.{name}": value for name, value in context.items()}
+    # The conventions have attributes left out that say nothing.
     return {name: value for name, value in told.items() if value not in (None, "")}
+
+
+def _keys_of(event: Json) -> str:
+    return ",".join(event.get("routing_keys") or ())

@@ -16,7 +16,7 @@ from mqctx.inspection._journeys._model import Event, RunReport
 from mqctx.inspection._journeys._queues import Queues
 from mqctx.inspection._journeys._records import Record
 from mqctx.inspection._journeys._source import Source
-from mqctx.inspection._journeys._tracing_state import TracingState
+from mqctx.inspection._journeys._tracing_state import Found, TracingState
 from mqctx.inspection._management import Management, ManagementError
 
 __all__ = ["Settings", "Status", "Tracer", "Watcher"]
@@ -101,6 +101,7 @@ class Tracer:
         self._drops = Drops(settings.buffer)
         self._began = monotonic()
         self._has_begun = self._is_stopped = False
+        self._lost_at: float | None = None
         self._received = 0
         self._next_look = self._next_count = 0.0
         self.status = Status()
@@ -131,25 +132,30 @@ class Tracer:
         return is_whole
 
     def _run(self) -> bool:
-        lost: float | None = None
         while True:
             try:
                 with connected(self._broker, _NAME) as connection:
                     source = self._begin(connection)
-                    lost = None
+                    self._lost_at = None
                     self._watch(source)
                     self._end(connection, source)
                 return True
             except (BrokerError, ManagementError) as error:
+                # A broker that cannot be reached in the first place is not waited for.
                 if not self._has_begun:
                     raise
-                if lost is None:
-                    lost = monotonic()
-                    self._drops.may_have_dropped = True
-                    self._watcher.warn(f"{error}. Waiting for it to come back")
-                if self._is_over() or monotonic() > lost + _PATIENCE:
+                if not self._may_come_back(error):
                     return False
                 sleep(_PAUSE)
+
+    def _may_come_back(self, error: Exception) -> bool:
+        """Note that the broker is gone, and tell whether to wait for it."""
+        if self._lost_at is None:
+            self._lost_at = monotonic()
+            # Our queue was exclusive, and went with the connection, whatever waited in it.
+            self._drops.may_have_dropped = True
+            self._watcher.warn(f"{error}. Waiting for it to come back")
+        return not self._is_over() and monotonic() <= self._lost_at + _PATIENCE
 
     def _begin(self, connection: BlockingConnection) -> Source:
         settings = self._settings
@@ -163,16 +169,20 @@ class Tracer:
             self._has_begun = True
             return source
         with locked(connection):
+            # The queue first: it is what tells other traces that tracing is needed still.
             source = Source(connection, buffer=settings.buffer)
             found = self._state.begin(source.queue)
-        if not self._has_begun:
-            for each in found.warnings:
-                self._watcher.warn(each)
-            if found.untraced_nodes:
-                self._watcher.warn(f"not traced: {', '.join(found.untraced_nodes)}; {_ONE_NODE}")
+        if not self._has_begun:  # once, not after each loss of the connection
+            self._tell(found)
         self.untraced_nodes |= {*found.untraced_nodes}
         self._has_begun = True
         return source
+
+    def _tell(self, found: Found) -> None:
+        for each in found.warnings:
+            self._watcher.warn(each)
+        if found.untraced_nodes:
+            self._watcher.warn(f"not traced: {', '.join(found.untraced_nodes)}; {_ONE_NODE}")
 
     def _watch(self, source: Source) -> None:
         """Join events as they come, until the trace is over."""

@@ -83,6 +83,7 @@ class TracingState:
         return Found(warnings, self._untraced_nodes())
 
     def _turn_on(self, found: dict[str, Any]) -> None:
+        # The mark first: a kill between the two leaves a mark too many, never tracing unmarked.
         self._management.put("exchanges", self._vhost, MARK, type="fanout", durable=True)
         try:
             self._put(found, tracing=True)

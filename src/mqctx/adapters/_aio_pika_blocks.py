@@ -33,6 +33,7 @@ class Block:
     __slots__ = ("_around", "_may_fill", "_message", "_owner", "_replaced", "in_loop", "is_over")
 
     def __init__(self, owner: _AnyTask) -> None:
+        # Weakly: a context that was copied while the block was open may outlive the task.
         self._owner = ref(owner)
         self._message: Store | None = None
         self._may_fill = True
@@ -93,6 +94,7 @@ class Block:
 
     def undo(self) -> None:
         """Make the store around it the active one."""
+        # Set, not reset by a token: blocks end in any order, and in contexts that were copied.
         set_store(self._around)
         for contextvar, value in self._replaced:
             contextvar.set(value)
@@ -169,6 +171,7 @@ class OpenBlocks:
         """End the blocks in it, except those of loops that other tasks are still in."""
         blocks = self._open.pop(entered, None)
         task = _running_task()
+        # A copy: tasks may be collected, and drop out of the dict, while it is iterated over.
         for owner, block in tuple(blocks.items() if blocks else ()):
             if owner is task or not block.in_loop:
                 block.end()

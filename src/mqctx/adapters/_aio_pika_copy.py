@@ -27,5 +27,6 @@ def copied_message(message: AbstractMessage) -> AbstractMessage | None:
 
 @lru_cache
 def _slots(kind: type) -> tuple[MemberDescriptorType, ...]:
+    # Not by `__slots__`: names that begin with two underscores are mangled there.
     attributes = (each for owner in kind.__mro__ for each in vars(owner).values())
     return tuple(each for each in attributes if isinstance(each, MemberDescriptorType))

@@ -90,12 +90,17 @@ class BlockHooks:
         with suppress(AttributeError, ChannelInvalidStateError):  # of none, or of a closed one
             channel = message.channel
         for target in self._instrumentation.targets if channel else ():
-            known: Any = target
-            connection = known._connection if isinstance(target, Channel) else known
-            transport = connection.transport  # None after the connection was closed
-            came = transport and transport.connection is channel.connection
-            if came and (connection is known or known.number == channel.number):
+            if _has_carried(target, channel):
                 yield target
+
+
+def _has_carried(target: Any, channel: Any) -> bool:
+    """Tell whether what came by a channel of aiormq came through a connection or a channel."""
+    connection = target._connection if isinstance(target, Channel) else target
+    transport = connection.transport  # None after the connection was closed
+    if not transport or transport.connection is not channel.connection:
+        return False
+    return connection is target or target.number == channel.number
 
 
 async def _arriving(

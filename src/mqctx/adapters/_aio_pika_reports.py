@@ -19,6 +19,7 @@ class _Sender:
 
     def __init__(self, client: Any, exchange: str) -> None:
         self._exchange = exchange
+        # The thread that sends reports has no loop, and the application's is for its own thread.
         self._loop = asyncio.new_event_loop()
         self._connection: Any = None
         try:

@@ -29,6 +29,7 @@ from mqctx.errors import HandlerError
 __all__ = ["DeadLetter", "settled", "settler"]
 
 _BEFORE_PROPERTIES: Final = 12
+"""The class and the size of the body, in front of the properties (AMQP 0-9-1, 4.2.6.1)."""
 
 
 class _AsReceived(dict[str, Any]):
@@ -48,6 +49,7 @@ def _keep_properties() -> None:
         except Exception:  # noqa: BLE001 - of many kinds; aiormq would close the connection
             # It has read what stands before the properties.
             for name, value in readable_properties(raw).items():
+                # pamqp has the specification's names, but for this one.
                 setattr(self.properties, "message_type" if name == "type" else name, value)
 
     def construct_and_keep(self: Any, message: Any, no_ack: bool = False) -> None:
@@ -101,6 +103,7 @@ class _Outbox:
         Raises:
             NotSentError: it was not routed. Any other exception: it was not confirmed.
         """
+        # One at a time: a return names no delivery tag, so it must be the one that is waited for.
         async with self._lock:
             channel = await self._open(connection)
             self._returned = False
@@ -189,6 +192,7 @@ class _Delivery:
         try:
             await self._send(failure)
         except asyncio.CancelledError as error:
+            # The handler's task is cancelled, or aiormq has cancelled the future that it awaits.
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise

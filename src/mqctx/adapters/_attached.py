@@ -8,6 +8,7 @@ T = TypeVar("T")
 def attached(owner: object, kind: type[T]) -> T:
     """Return the `kind` that belongs to a client's object, made at the first call."""
     name = f"mqctx_{kind.__name__}"
+    # In its own dict: `getattr` would ask a mock, or a proxy, which may answer with anything.
     found: T | None = vars(owner).get(name)
     if found is None:
         found = vars(owner)[name] = kind()

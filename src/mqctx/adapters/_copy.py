@@ -65,9 +65,10 @@ def copy(
     header = ContentHeader(received.properties).without("expiration")
     if header.get("user_id") != user:
         header = header.without("user_id")  # the broker would refuse it
-    header = header.without_headers(("CC", "BCC"))
+    header = header.without_headers(("CC", "BCC"))  # each publish would deliver these copies again
     most = (frame_max or _UNLIMITED) - _FRAMING - _BEFORE_PROPERTIES
     others = header.without_headers((FAILURE,))
+    # A copy that dies again gets an `x-death`, with which RabbitMQ must be able to deliver it.
     text = failure.to_header(most - len(others.raw) - _FOR_THE_BROKER)
     header = others if text is None else header.with_header(FAILURE, text)
     if len(header.raw) > most:

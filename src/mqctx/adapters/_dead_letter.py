@@ -10,6 +10,7 @@ from mqctx.errors import ConfigurationError
 
 
 class _To(msgspec.Struct, frozen=True):
+    # Of its own, since `kw_only` goes for all fields of a class: this one is given by position.
     exchange: str
 
 

@@ -3,8 +3,7 @@
 import contextvars
 from collections.abc import Callable
 from functools import lru_cache, partial
-from inspect import Parameter, cleandoc, signature
-from sys import maxsize
+from inspect import cleandoc
 from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
 
 from mqctx._core import isolation
@@ -16,6 +15,7 @@ from mqctx._propagation.decoder import is_mapping
 from mqctx._propagation.propagator import Propagator, check_propagator, registry
 from mqctx._propagation.properties import PropertyOf
 from mqctx.adapters._dead_letter import DeadLetter
+from mqctx.adapters._position import place_of
 from mqctx.adapters._reports import OriginOf, with_report
 from mqctx.errors import HandlerError
 
@@ -65,6 +65,7 @@ def context_from(
             return EMPTY
     except Exception:  # noqa: BLE001 - a foreign object's own code may raise anything
         headers = None
+    # With a propagator of its own, the same headers may say something else.
     if propagator is None and headers:
         store = active_store()
         if store.headers is headers:
@@ -223,8 +224,9 @@ class HandlerDecorator:
 
     def _inside(self, handler: Callable[..., Any], propagator: Propagator | None) -> CallInside:
         """Return a function that calls a handler inside the context that its message brought."""
-        (position, name), property_of = self._place(handler), self._property_of
-        bound, origin_of = _bound_by(handler), self._origin_of
+        # Found out once, so that a call looks at nothing but its own arguments.
+        position, name = place_of(self._carrier, self._arguments, handler)
+        property_of, bound, origin_of = self._property_of, _bound_by(handler), self._origin_of
 
         def inside(function: Callable[..., Any], args: Arguments, kwargs: KeywordArguments) -> Any:
             try:
@@ -242,38 +244,12 @@ class HandlerDecorator:
 
         return inside
 
-    def _place(self, handler: Callable[..., Any]) -> tuple[int, str]:
-        """Return the position of the carrier in a call, and its name.
-
-        Applications have arguments of their own before the client's (`self`, or those that a
-        partial adds) and after them, and name the client's in their own way. Where that leaves
-        several, the position is out of every range, and the arguments are searched.
-        """
-        carrier, known = self._arguments.index(self._carrier), self._arguments
-        parameters = _parameters(handler)
-        positional = [each for each in parameters if each.kind <= Parameter.POSITIONAL_OR_KEYWORD]
-        names = [each.name.strip("_") for each in positional]
-        # One that has the client's name for it shows where the others are.
-        for name in (self._carrier, *known):
-            if name in names:
-                index = names.index(name) + carrier - known.index(name)
-                if 0 <= index < len(names):
-                    return index, positional[index].name
-        required = sum(each.default is Parameter.empty for each in positional)
-        index = required + carrier - len(known)
-        own = required - len(known) - (names[:1] in (["self"], ["cls"]))
-        has_rest = any(each.kind is Parameter.VAR_POSITIONAL for each in parameters)
-        if own > 0:
-            return maxsize, self._carrier
-        if has_rest or index < 0:
-            return carrier - len(known), self._carrier
-        return index, positional[index].name
-
     def _search(self, arguments: Arguments) -> tuple[object, Any]:
         """Return the message among the arguments of an unusual call, and its headers."""
         for argument in arguments:
             if isinstance(argument, self._kind):
                 return argument, headers_of(argument)
+        # A test's stand-in for a message, or a class of the application's own.
         for argument in arguments:
             headers = headers_of(argument)
             if is_mapping(headers):
@@ -286,13 +262,6 @@ def _bound_by(handler: Any) -> Arguments:
     return (*handler.args, *handler.keywords.values()) if isinstance(handler, partial) else ()
 
 
-def _parameters(handler: Callable[..., Any]) -> list[Parameter]:
-    try:
-        return [*signature(handler).parameters.values()]
-    except (TypeError, ValueError):  # built in, or its `__signature__` is none
-        return []
-
-
 def _marked(decorated: Callable[P, R], handler: Callable[P, R]) -> Callable[P, R]:
     setattr(decorated, _HANDLER, handler)
     return decorated
@@ -300,5 +269,6 @@ def _marked(decorated: Callable[P, R], handler: Callable[P, R]) -> Callable[P, R
 
 def _is_decorated(handler: Callable[..., Any]) -> bool:
     """Tell whether `handler` itself, not only one that it wraps, restores a context already."""
+    # `functools.wraps` copies the mark, too, to a wrapper around a decorated handler.
     decorated = getattr(handler, _HANDLER, None)
     return decorated is not None and decorated is getattr(handler, "__wrapped__", None)

@@ -12,6 +12,8 @@ class Outbox:
     """A clone of a connection, for copies: to wait on the one that consumes runs its handlers."""
 
     def __init__(self, client: Any) -> None:
+        # kombu's own `confirm_publish` waits in the publish, and tells nothing of a return. Without
+        # heartbeats, which nobody would answer between two copies.
         options: dict[str, Any] = {**(client.transport_options or {}), "confirm_publish": False}
         self._client = client.clone(transport_options=options, heartbeat=0)
         self._channel: Any = None
@@ -99,6 +101,7 @@ class Outboxes:
             self._end_with(connection)
         found = self._by_client.get(id(client))
         if found is None:
+            # With the client, whose id may be another object's once it is gone.
             found = self._by_client[id(client)] = client, Outbox(client)
         return found[1]
 

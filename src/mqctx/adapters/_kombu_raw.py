@@ -15,6 +15,7 @@ _serialization: Any = import_module("amqp.serialization")
 _compression: Any = kombu.compression
 _message: Any = pyamqp.Message
 _BEFORE_PROPERTIES: Final = 12
+"""The class and the size of the body, in front of the properties (AMQP 0-9-1, 4.2.6.1)."""
 
 ACK: Final = _amqp.spec.Basic.Ack
 NACK: Final = _amqp.spec.Basic.Nack

@@ -2,8 +2,9 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 from kombu.message import Message
@@ -82,10 +83,12 @@ class AmqpDelivery(_Delivery):
 
     @property
     def origin(self) -> Origin:
+        """What is known of the message."""
         return self._received().origin(self._queue)
 
     @property
     def has_ended(self) -> bool:
+        """Whether its consumer or its channel is gone."""
         channel, tag = self.message.channel, self._info.get("consumer_tag")
         if channel.connection is None or not channel.is_open:
             return True
@@ -106,6 +109,7 @@ class AmqpDelivery(_Delivery):
         )
 
     def later(self, seconds: float, then: Callable[[], None]) -> None:
+        """Call `then` after so many seconds, in the thread that drains events."""
         connection = self.message.channel.connection
         attached(connection, Waiting).add(seconds, then)
         if "drain_events" not in vars(connection):
@@ -127,6 +131,7 @@ class VirtualDelivery(_Delivery):
 
     @property
     def origin(self) -> Origin:
+        """What is known of the message."""
         headers, payload = self.message.headers, self.message._raw
         redelivered = headers.get("redelivered") or payload.get("redelivered")
         return Origin(
@@ -139,6 +144,7 @@ class VirtualDelivery(_Delivery):
 
     @property
     def has_ended(self) -> bool:
+        """Whether its channel is gone."""
         return bool(self.message.channel.closed)
 
     def _send(self, failure: Failure) -> None:
@@ -146,12 +152,12 @@ class VirtualDelivery(_Delivery):
         key = destination(
             self._dead_letter, self._info.get("exchange") or "", self._info.get("routing_key") or ""
         )
+        # Nothing is returned here: what no queue is bound for would be dropped without a word.
         if to and not channel.typeof(to).lookup(channel.get_table(to), to, key, None):
             raise NotSentError("no queue is bound for it")
-        headers = {k: v for k, v in message.headers.items() if k not in ("CC", "BCC")}
-        headers[FAILURE] = failure.to_header()
-        properties = {k: v for k, v in message.properties.items() if k != "expiration"}
-        properties["delivery_info"] = {}
+        headers = {**_without(message.headers, "CC", "BCC"), FAILURE: failure.to_header()}
+        # kombu fills in the delivery's own, but only if it finds an empty place for it.
+        properties = {**_without(message.properties, "expiration"), "delivery_info": {}}
         prepared = channel.prepare_message(
             self._body(),
             content_type=message.content_type,
@@ -168,7 +174,12 @@ class VirtualDelivery(_Delivery):
         return self.message.channel.decode_body(raw["body"], encoding) if raw["body"] else ""
 
     def later(self, seconds: float, then: Callable[[], None]) -> None:
+        """Call `then` after so many seconds, when the next block ends."""
         attached(self.message.channel.connection, Waiting).add(seconds, then)
+
+
+def _without(table: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in table.items() if name not in names}
 
 
 def _wake_in_time(connection: Any) -> None:
@@ -176,18 +187,20 @@ def _wake_in_time(connection: Any) -> None:
     drain_events, waiting = connection.drain_events, attached(connection, Waiting)
 
     def drain(timeout: float | None = None) -> Any:
-        end = None if timeout is None else time.monotonic() + timeout
+        end = inf if timeout is None else time.monotonic() + timeout
         while True:
             waiting.run()
-            left = None if end is None else max(0.0, end - time.monotonic())
+            left = max(0.0, end - time.monotonic())
             pause = waiting.seconds()
             if pause is None:
+                # Nothing waits any more: from the next call on, it is the connection's own again.
                 connection.__dict__.pop("drain_events", None)
-                return drain_events(timeout=left)
+                return drain_events(timeout=None if timeout is None else left)
             try:
-                return drain_events(timeout=pause if left is None else min(pause, left))
+                return drain_events(timeout=min(pause, left))
             except TimeoutError:
-                if end is not None and time.monotonic() >= end:
+                # Ours, unless the caller's time is up too.
+                if time.monotonic() >= end:
                     raise
 
     connection.drain_events = drain

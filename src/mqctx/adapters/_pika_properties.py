@@ -42,6 +42,7 @@ class PropertiesAsReceived(BasicProperties):
 
 def keep_properties() -> None:
     """Let messages that arrive from now on keep the bytes of their properties."""
+    # pika looks up there which class a header frame is read into.
     spec.props[BasicProperties.INDEX] = PropertiesAsReceived
 
 

@@ -52,6 +52,7 @@ def origin_of(properties: Any, arguments: tuple[Any, ...]) -> Origin:
     """Return where a message came from."""
     method = next(each for each in arguments if hasattr(each, "delivery_tag"))
     channel = next(each for each in arguments if hasattr(each, "basic_publish"))
+    # Of a BlockingChannel, the connection below it: the blocking one knows no parameters.
     client = getattr(channel, "_impl", channel).connection
     address = None
     with suppress(Exception):  # the transport is pika's own affair

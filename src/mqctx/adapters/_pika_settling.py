@@ -93,12 +93,15 @@ class BlockingDelivery(_Delivery):
     """On a BlockingConnection, whose errors a handler may raise."""
 
     def ack(self) -> None:
+        """Acknowledge it."""
         self.channel.basic_ack(self._tag)
 
     def reject(self) -> None:
+        """Reject it, not to be delivered again."""
         self.channel.basic_reject(self._tag, requeue=False)
 
     def send(self, failure: Failure, then: Then) -> None:
+        """Send a copy, wait for its confirm, and call `then`."""
         try:
             connection = self._dead_letter.connection or self.channel.connection
             what = self._copy(failure, connection._impl)
@@ -112,6 +115,8 @@ class BlockingDelivery(_Delivery):
         then(problem)
 
     def later(self, seconds: float, then: Callable[[], None]) -> None:
+        """Call `then` after so many seconds, between two handlers or when the next block ends."""
+        # A timer alone runs in `start_consuming` and the like only, and not in a loop over `get`.
         waiting = attached(self.channel.connection, Waiting)
         waiting.add(seconds, then)
         self.channel.connection.call_later(seconds, waiting.run)
@@ -121,12 +126,15 @@ class CallbackDelivery(_Delivery):
     """On another connection, which an error of a handler would close."""
 
     def ack(self) -> None:
+        """Acknowledge it."""
         self._settle(self.channel.basic_ack)
 
     def reject(self) -> None:
+        """Reject it, not to be delivered again."""
         self._settle(self.channel.basic_reject, requeue=False)
 
     def send(self, failure: Failure, then: Then) -> None:
+        """Send a copy, and call `then` once it is known how that went."""
         connection = self._dead_letter.connection or self.channel.connection
         try:
             what = self._copy(failure, connection)
@@ -136,6 +144,7 @@ class CallbackDelivery(_Delivery):
             attached(connection, CallbackOutbox).send(connection, what, then)
 
     def later(self, seconds: float, then: Callable[[], None]) -> None:
+        """Call `then` after so many seconds, on the connection's loop."""
         self.channel.connection._adapter_call_later(seconds, then)
 
     def _settle(self, verb: Callable[..., object], **options: Any) -> None:

@@ -35,6 +35,7 @@ class Watch:
         @wraps(verb)
         def watched(delivery_tag: int = 0, *args: Any, **options: Any) -> None:
             verb(delivery_tag, *args, **options)
+            # Only now: a verb that raises has settled nothing.
             multiple = verb.__name__ != "basic_reject" and bool(
                 args[0] if args else options.get("multiple")
             )

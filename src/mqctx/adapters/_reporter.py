@@ -106,6 +106,7 @@ class Reporter:
             self._drop()
             return
         self._waiting.put(ended)
+        # At the first report: a server that forks its workers has no thread of ours by then.
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="mqctx-reports", daemon=True)
             with suppress(RuntimeError):  # the interpreter is about to end
@@ -118,6 +119,7 @@ class Reporter:
     def flush(self, seconds: float = _AT_EXIT) -> None:
         """Wait until all is sent, at most so long."""
         until = self._clock() + seconds
+        # A SimpleQueue cannot be joined; its `put` alone may be interrupted by itself.
         while self._thread is not None and self._waiting.qsize() and self._clock() < until:
             time.sleep(0.01)
 
@@ -159,6 +161,7 @@ class Reporter:
 
 
 def _routing_key() -> str:
+    # AMQP counts bytes (4.2.5.3): a character that is cut in two goes as a whole.
     return service_name().encode()[:_MOST_ROUTING_KEY].decode(errors="ignore")
 
 

@@ -39,23 +39,28 @@ class _Begun(msgspec.Struct):
     def end(self, error: BaseException | None) -> None:
         """Report how it ended."""
         kind = self.run.failed if error is None else type(error)
-        outcome = "returned" if kind is None else "raised"
-        # By its name: asyncio is not loaded for it.
-        if kind is not None and kind.__name__ in _CANCELLED and not issubclass(kind, Exception):
-            outcome = "cancelled"
         reporter.add(
             Ended(
                 origin=self.origin,
                 exchange=self.exchange,
                 context=self.context,
                 handler=self.handler,
-                outcome=outcome,
+                outcome=_outcome_of(kind),
                 error=None if kind is None else type_name(kind),
                 began_at=self.began_at.isoformat().replace("+00:00", "Z"),
                 duration=round(time.perf_counter() - self.began, 6),
                 published=self.run.published,
             )
         )
+
+
+def _outcome_of(kind: type[BaseException] | None) -> str:
+    """Return how a run ended that raised an exception of this class, None for none."""
+    if kind is None:
+        return "returned"
+    # By its name: asyncio is not loaded for it.
+    is_cancelled = kind.__name__ in _CANCELLED and not issubclass(kind, Exception)
+    return "cancelled" if is_cancelled else "raised"
 
 
 def with_report(

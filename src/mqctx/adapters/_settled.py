@@ -96,6 +96,7 @@ class SyncBlock(Block):
         try:
             proceed(self.steps(error), self.delivery)
         except BaseException as raised:
+            # Ctrl-C while the copy was sent: not acknowledged, the message must not stay held.
             if not isinstance(raised, Exception):
                 with suppress(Exception):
                     self.delivery.requeue()
@@ -141,6 +142,7 @@ class Waiting:
 
     def run(self) -> None:
         """Call those whose time has come."""
+        # Taken out before they are called: each may add itself again, for later.
         now = time.monotonic()
         ready = [each for each in self._due if each[0] <= now]
         self._due = [each for each in self._due if each[0] > now]

@@ -72,6 +72,7 @@ class AsyncBlock(Block):
 
 
 _under_way: Final = set[asyncio.Task[None]]()
+"""The tasks that settle in the background: asyncio itself keeps no more than weak references."""
 
 
 def _in_background(coroutine: Coroutine[Any, Any, None]) -> None:

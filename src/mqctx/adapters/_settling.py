@@ -94,7 +94,7 @@ def steps(
     elif error is None:
         yield delivery.ack
     elif not isinstance(error, Exception):
-        yield delivery.requeue
+        yield delivery.requeue  # cancelled, or interrupted: it was not the message's fault
     else:
         failure = _failure(delivery.origin, dead_letter, error, handler, bound)
         logger.error(
@@ -122,7 +122,12 @@ def _dead_letter(delivery: Delivery, dead_letter: DeadLetter, failure: Failure) 
             yield delivery.reject
         return
     logger.warning("the copy to %r cannot be sent: held (%s)", dead_letter.exchange, told)
-    del problem
+    del problem  # its traceback has the frames of the client, and those the message
+    yield from _hold(delivery, dead_letter, failure)
+
+
+def _hold(delivery: Delivery, dead_letter: DeadLetter, failure: Failure) -> Steps:
+    """Send the copy again, with growing pauses, for as long as the message is ours to settle."""
     pause = _FIRST_PAUSE
     while not delivery.has_ended:
         yield from _wait(delivery, pause)

@@ -66,6 +66,7 @@ class ContextMiddleware(Middleware):
             injected = inject(options, trim=self._thread.is_dramatiqs)
         except MqctxError as error:
             raise _let_through(error) from None
+        # In place: dramatiq has no way to enqueue another message than this one.
         for stale in options.keys() - injected.keys():
             del options[stale]
         options.update(injected)

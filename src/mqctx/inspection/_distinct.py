@@ -10,7 +10,6 @@ _BYTES: Final = 8
 
 def hash_of(text: str) -> int:
     """Return the number that a counter keeps for a text."""
-    # Not `hash`, whose low bits are no good for a sample of short texts under PYTHONHASHSEED=0.
     digest = blake2b(text.encode(errors="surrogatepass"), digest_size=_BYTES).digest()
     return int.from_bytes(digest)
 

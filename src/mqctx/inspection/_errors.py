@@ -38,7 +38,6 @@ def not_connected(broker: Broker, error: BaseException) -> BrokerError:
             f"{where}: there is no vhost {broker.vhost!r}, or {broker.user!r} has no right to it",
             530,
         )
-    # Before OSError, which it is one of, below.
     if isinstance(error, ssl.SSLError):
         return BrokerError(f"{where}: TLS failed: {_one_line(error)}. {_about_tls(error)}")
     if isinstance(error, AMQPConnectorStackTimeout | exceptions.IncompatibleProtocolError):

@@ -25,6 +25,8 @@ LOWEST := $(VENV)-lowest
 # Tests wait more than they work: for brokers, servers and workers. Each file stays in one process.
 AT_ONCE := --numprocesses 4 --dist loadfile
 IMAGES := MQCTX_TEST_IMAGE=$$(docker/prepare.sh) MQCTX_TEST_IMAGE_43=$$(docker/prepare.sh 4.3)
+# The tests start a hundred Python processes; each would compile the package and its tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 BROKER ?=
 ONLY ?=
 QUICK ?=
@@ -69,9 +71,10 @@ tests: $(VENV)/.dev redis browser
 	$(BIN)/coverage report
 
 # The wheel as users install it, with the lowest versions of the clients that pyproject.toml allows.
+# On one broker: what differs between brokers differs for each version of a client alike.
 tests-lowest: $(LOWEST)/.dev dist redis
 	@$(LOWEST)/bin/$(INSTALL) --no-deps --force-reinstall dist/*.whl
-	$(IMAGES) $(LOWEST)/bin/pytest -q $(AT_ONCE) tests/unit tests/adapters tests/http_clients tests/integration $(addprefix tests/opentelemetry/test_,$(addsuffix .py,propagator runtime baggage spans trace_context))
+	$(IMAGES) $(LOWEST)/bin/pytest -q $(AT_ONCE) -k 'not 4.3' tests/unit tests/adapters tests/http_clients tests/integration $(addprefix tests/opentelemetry/test_,$(addsuffix .py,propagator runtime baggage spans trace_context))
 
 # Everything that takes long too: each cell of the conformance matrix, the cluster, the soak.
 test-full: $(VENV)/.full redis browser

@@ -17,6 +17,7 @@ def names_of(module: str, package: str | None, modules: Mapping[str, str]) -> Ca
     def load(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        # Not kept in the module's own dict: what a test patches there is asked for each time.
         return getattr(import_module(f"{package}.{modules[name]}"), name)
 
     return load

@@ -40,9 +40,10 @@ class RuntimeContext(ContextVarsRuntimeContext):
 
     def attach(self, context: OtelContext) -> Token[OtelContext]:
         """Make `context` OpenTelemetry's current one, and the context that it brought active."""
+        # Before it is attached: afterwards, this is the current one itself.
         brought, before = get_from_context(context), get_from_context(self.get_current())
         token = super().attach(context)
-        if brought is before or not (brought or before or not active_store().active):
+        if brought is before or (not brought and not before and active_store().active):
             return token
         scope = (brought or EMPTY).scope()
         scope.__enter__()
@@ -50,6 +51,7 @@ class RuntimeContext(ContextVarsRuntimeContext):
 
     def detach(self, token: "Token[OtelContext] | _Attached") -> None:
         """Undo the `attach` that gave `token`."""
+        # The scope ends first, as it began last.
         if isinstance(token, _Attached):
             token.scope.__exit__(None, None, None)
             token = token.token

@@ -63,6 +63,7 @@ class MqctxTextMapPropagator(TextMapPropagator):
         headers = _headers(context, present)
         left = _left_to_opentelemetry(context) - ({"baggage"} & present.keys())
         for header in headers.keys() - left:
+            # What is there already is not set again: some carriers append to it.
             if present.get(header) != headers[header]:
                 setter.set(carrier, header, headers[header])
 
@@ -80,8 +81,7 @@ class MqctxTextMapPropagator(TextMapPropagator):
         context = OtelContext() if context is None else context
         # If an adapter has restored it already, its own propagator counts.
         brought = restored_here(carrier) or registry.propagator.extract(_Carried(carrier, getter))
-        # Some instrumentations replace an empty context with the current one.
-        if not brought and (active_store().active or (get_current() and not context)):
+        if not brought and (active_store().active or _would_be_replaced(context)):
             return context
         return set_in_context(brought, context)
 
@@ -91,9 +91,15 @@ class MqctxTextMapPropagator(TextMapPropagator):
         return {header for each in registry.propagator.formats for header in each.headers}
 
 
+def _would_be_replaced(context: OtelContext) -> bool:
+    """Tell whether some instrumentations would take the current context instead of this one."""
+    return not context and bool(get_current())
+
+
 def _headers(context: OtelContext, present: Mapping[Any, Any]) -> dict[str, Any]:
     propagator = registry.propagator
     brought = get_from_context(context)
+    # The active context has what was bound since; one that was brought elsewhere is as it came.
     if not brought or brought is get_from_context(get_current()):
         headers = propagator.inject(present, trim=True)
     else:
@@ -118,11 +124,8 @@ class _Carried(Mapping[str, Any]):
         found: Any = self._getter.get(self._carrier, header)
         if not found:
             raise KeyError(header)
-        lines: list[Any] = [found] if isinstance(found, str | bytes | bytearray) else list(found)
-        if len(lines) == 1:
-            return lines[0]
-        # RFC 9110 5.3: the lines of one header are one value.
-        return ",".join(lines) if all(isinstance(line, str) for line in lines) else lines
+        # Most getters give a list of the header's lines, as HTTP may have several.
+        return found if isinstance(found, str | bytes | bytearray) else _one_value(list(found))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._getter.keys(self._carrier))
@@ -132,6 +135,13 @@ class _Carried(Mapping[str, Any]):
 
     def __bool__(self) -> bool:
         return True  # pika's and Celery's getters know values, but no keys
+
+
+def _one_value(lines: list[Any]) -> Any:
+    if len(lines) == 1:
+        return lines[0]
+    # RFC 9110 5.3: the lines of one header are one value.
+    return ",".join(lines) if all(isinstance(line, str) for line in lines) else lines
 
 
 def restored(context: OtelContext | None = None) -> Scope:
@@ -215,7 +225,7 @@ class ContextSpanProcessor(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: OtelContext | None = None) -> None:
         """Put the values on `span`. Never raises."""
-        del parent_context
+        del parent_context  # the SDK passes it by name, so the parameter must be there
         context = current()
         values = context if self._local_too else context.propagated()
         for name, value in values.items():
@@ -250,6 +260,7 @@ def _attribute(name: str, value: object) -> Any:
 
 def _is_attribute(plain: JSONValue) -> bool:
     """Tell whether OpenTelemetry takes it as it is: a scalar, or a list of one kind of them."""
+    # Types, not isinstance: a list of True and 1 is no list of one kind to OpenTelemetry.
     items = plain if isinstance(plain, list) else [plain]
     kinds = set(map(type, items))
     return len(kinds) < 2 and kinds <= {str, bool, int, float} and all(map(_fits_int64, items))

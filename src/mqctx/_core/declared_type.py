@@ -30,6 +30,7 @@ _ADVICE = (
 
 def _first_unknown(described: Type) -> Any:
     """Return the first type, of this one and those in it, that nobody can turn into JSON."""
+    # A type may refer to itself, as that of a tree does: each description is looked at once.
     seen, left = set[int](), list[Any]([described])
     while left:
         node = left.pop()
@@ -45,9 +46,9 @@ def _first_unknown(described: Type) -> Any:
 
 def _can_be_json(kind: Any) -> bool:
     """Tell whether values may travel: those of a pydantic model, or of an abstract JSON type."""
+    if hasattr(kind, "model_validate_json"):
+        return True
     try:
-        return hasattr(kind, "model_validate_json") or any(
-            issubclass(json_type, kind) for json_type in _JSON_TYPES
-        )
-    except TypeError:
+        return any(issubclass(json_type, kind) for json_type in _JSON_TYPES)
+    except TypeError:  # `kind` is no class, but a form of `typing`
         return False

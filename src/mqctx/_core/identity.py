@@ -22,7 +22,7 @@ def _program_name() -> str:
         return str(spec.name).removesuffix(".__main__")
     arguments: list[str] = getattr(sys, "argv", [])  # an embedded interpreter may have none
     name = PurePath(arguments[0]).name if arguments else ""
-    return "python" if name in ("", "-", "-c") else name
+    return "python" if name in ("", "-", "-c") else name  # read from a pipe, or given as `-c`
 
 
 def function_name(function: Any) -> str:

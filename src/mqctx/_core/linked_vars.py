@@ -27,8 +27,9 @@ class LinkedVar(msgspec.Struct, frozen=True, eq=False):
 def link(name: str, contextvar: ContextVar[Any]) -> None:
     """Let `contextvar` hold the value of `name` from now on."""
     try:
+        # In an empty context, where nobody can have set it: it gives its own default.
         absent = contextvars.Context().run(contextvar.get)
-    except LookupError:
+    except LookupError:  # which it does not have
         absent = None
     linked = LinkedVar(contextvar, absent)
     registry.change(lambda changed: changed.linked.update({name: linked}))

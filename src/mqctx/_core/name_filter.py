@@ -51,6 +51,7 @@ def any_of(entries: Iterable[str]) -> Callable[[str], bool]:
     """Return whether a text is one of `entries`, a trailing `*` for a prefix."""
     texts = frozenset(entries)
     prefixes = tuple(entry[:-1] for entry in texts if entry.endswith("*"))
+    # A partial, not a closure: filters of log handlers are pickled for other processes.
     return partial(_is_among, texts, prefixes)
 
 

@@ -73,6 +73,7 @@ class Registry(msgspec.Struct, Generic[PropagatorT], eq=False):
 
     def restore(self, saved: "Registry[PropagatorT]") -> None:
         """Put back the state that was `saved`, which can be restored again."""
+        # A copy once more: what is declared from now on must not get into what was saved.
         copy = saved.snapshot()
         for field in self.__struct_fields__:
             setattr(self, field, getattr(copy, field))

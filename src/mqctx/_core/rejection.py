@@ -74,7 +74,7 @@ def logger() -> "logging.Logger":
 
 def witness(rejection: Rejection) -> None:
     """Show a rejection to those who want to see each of them."""
-    for see in registry.witnesses:
+    for see in registry.witnesses:  # a tuple: it is replaced, and never changes while we iterate
         see(rejection)
 
 

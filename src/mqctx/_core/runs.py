@@ -28,6 +28,7 @@ def note_published(headers: Mapping[str, Any]) -> None:
     """Note a message that is published in the run that is under way."""
     run = active_run.get()
     if run is not None and len(run.published) < _MOST_PUBLISHED:
+        # version-trace-span-flags, and more in later versions (W3C Trace Context 3.2).
         parts = str(headers.get("traceparent", "")).split("-")
         if len(parts) >= 4:
             run.published.append(parts[2])

@@ -103,6 +103,7 @@ def check_http_header(setting: str, header: object) -> str:
             f"{setting}: {header!r} cannot be the name of an HTTP header; give one such as "
             "'X-Tenant-Id'"
         )
+    # WSGI's name for it would never be found: PEP 3333 makes it of the header, and drops its case.
     if header.upper().startswith("HTTP_"):
         sent = header[5:].replace("_", "-").title()
         raise ConfigurationError(
@@ -138,6 +139,7 @@ def _refuse_swapped(setting: str, name: str, header: object) -> None:
 
 
 def _is_swapped(name: str, header: str) -> bool:
+    # Only if it looks swapped for certain: `tenant: shop` is as good a header as a name.
     if header[:1].isupper() or header.lower().startswith("x-"):
         return False
     return name.lower().startswith("x-") or (_like_header(name) and not _like_header(header))

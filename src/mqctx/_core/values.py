@@ -43,11 +43,10 @@ class Declaration(msgspec.Struct, frozen=True, eq=False):
     def check(self, value: object) -> object:
         """Return `value` as the context keeps it; raise `InvalidValueError` if it does not fit."""
         if self.local:
-            if isinstance(self.type, type) and not isinstance(value, self.type):
-                raise InvalidValueError(self._does_not_fit(value))
-            return value
+            return self._checked_local(value)
         if type(value) is self.type in _SCALARS:
             return to_plain(self.name, value)
+        # There and back at once: what would arrive as something else must fail where it is set.
         plain = self.to_plain(value)
         try:
             back = self._from_plain(plain)
@@ -62,6 +61,12 @@ class Declaration(msgspec.Struct, frozen=True, eq=False):
                 "written as JSON and read again"
             )
         return back
+
+    def _checked_local(self, value: object) -> object:
+        # It stays the same object. Of a form of `typing` that is no class, nothing can be checked.
+        if isinstance(self.type, type) and not isinstance(value, self.type):
+            raise InvalidValueError(self._does_not_fit(value))
+        return value
 
     def to_plain(self, value: object) -> JSONValue:
         """Turn a value of the declared type into plain JSON."""
@@ -208,7 +213,7 @@ def to_plain(name: str, value: object, depth: int = 0) -> JSONValue:
         raise InvalidValueError(cannot_travel(name, value))
     if isinstance(value, str):
         return _checked_text(name, value)
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, bool):  # before int, which bool is one of
         return value
     if isinstance(value, list | dict):
         return _checked_container(name, cast("list[object] | dict[object, object]", value), depth)
@@ -227,6 +232,7 @@ def _checked_container(
 
 def _checked_text(name: str, value: str) -> str:
     if not value.isascii():
+        # UTF-8 can say all text but lone surrogates, which come from `errors="surrogateescape"`.
         try:
             value.encode()
         except UnicodeEncodeError:
@@ -252,7 +258,7 @@ def _checked_number(name: str, value: object) -> int | float:
             raise InvalidValueError(
                 f"{name}: an int of over {_MAX_INT_BITS:,} bits (some 4,300 digits) cannot travel"
             )
-        return int(value)
+        return int(value)  # a subclass, such as pika's `long`, becomes a plain int
     if isinstance(value, float):
         if not isfinite(value):
             raise InvalidValueError(
@@ -293,8 +299,12 @@ def describe(error: BaseException) -> str:
         text = str(error)
     except Exception:  # noqa: BLE001 - anybody's code
         text = "its text cannot be had"
+    return escape(f"{type_name(type(error))}: {text}", 500) + printable(_place_of(error))
+
+
+def _place_of(error: BaseException) -> str:
+    """Return where an exception was raised, nothing if it was not."""
     place = error.__traceback__  # the first frame; the last one is where it was raised
     while place is not None and place.tb_next is not None:
         place = place.tb_next
-    where = f" ({place.tb_frame.f_code.co_filename}:{place.tb_lineno})" if place else ""
-    return escape(f"{type_name(type(error))}: {text}", 500) + printable(where)
+    return f" ({place.tb_frame.f_code.co_filename}:{place.tb_lineno})" if place else ""

@@ -37,6 +37,7 @@ class Wrapped(Generic[P, R]):
         return self._context.run(self.__wrapped__, *args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # The context drops its local values when it is pickled, not before.
         return type(self), (self._context, self.__wrapped__, self._reports)
 
     def __repr__(self) -> str:

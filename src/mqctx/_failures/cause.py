@@ -70,9 +70,7 @@ class Cause:
             handler = places[0].qualified_name
         self.handler = handler
         """The qualified name of the function that handled the message."""
-        package = (handler or "").partition(".")[0]
-        # A failure within libraries alone has to be told apart from others, too.
-        self._ours = [each for each in places if not each.is_library(package)] or places
+        self._ours = _without_libraries(places, (handler or "").partition(".")[0])
 
     @property
     def type(self) -> str:
@@ -111,6 +109,12 @@ class Cause:
             type(error), error, self._start, limit=-_MOST_FRAMES, compact=True
         )
         return told.format()
+
+
+def _without_libraries(places: list[Place], package: str) -> list[Place]:
+    """Return the places in the application's own code, or all of them if none is there."""
+    # A failure within libraries alone has to be told apart from others, too.
+    return [each for each in places if not each.is_library(package)] or places
 
 
 def _without_own(start: TracebackType | None) -> TracebackType | None:

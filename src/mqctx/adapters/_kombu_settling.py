@@ -156,7 +156,7 @@ class VirtualDelivery(_Delivery):
         if to and not channel.typeof(to).lookup(channel.get_table(to), to, key, None):
             raise NotSentError("no queue is bound for it")
         headers = {**_without(message.headers, "CC", "BCC"), FAILURE: failure.to_header()}
-        # kombu fills in the delivery's own, but only if it finds an empty place for it.
+        # kombu fills in the delivery's own; what the message came with does not count any more.
         properties = {**_without(message.properties, "expiration"), "delivery_info": {}}
         prepared = channel.prepare_message(
             self._body(),

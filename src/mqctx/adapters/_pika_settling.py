@@ -116,7 +116,7 @@ class BlockingDelivery(_Delivery):
 
     def later(self, seconds: float, then: Callable[[], None]) -> None:
         """Call `then` after so many seconds, between two handlers or when the next block ends."""
-        # A timer alone runs in `start_consuming` and the like only, and not in a loop over `get`.
+        # Both: a timer runs only when the connection processes events, which a loop may never do.
         waiting = attached(self.channel.connection, Waiting)
         waiting.add(seconds, then)
         self.channel.connection.call_later(seconds, waiting.run)

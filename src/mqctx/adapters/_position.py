@@ -22,13 +22,21 @@ def place_of(carrier: str, known: Sequence[str], handler: Callable[..., Any]) ->
     index = _by_names(carrier, known, names)
     if index is not None:
         return index, positional[index].name
-    # The client gives its own alone: what has a default is the application's.
+    # The client fills what has no default: all else is the application's own.
     required = [each.name for each in positional if each.default is Parameter.empty]
+    takes_more = any(each.kind is Parameter.VAR_POSITIONAL for each in parameters)
+    return _by_number(carrier, known, required, takes_more=takes_more)
+
+
+def _by_number(
+    carrier: str, known: Sequence[str], required: Sequence[str], *, takes_more: bool
+) -> tuple[int, str]:
+    """Return where the carrier is if the client's arguments are the last that have to be given."""
     from_end = known.index(carrier) - len(known)
-    is_method = names[:1] in (["self"], ["cls"])
+    is_method = required[:1] in (["self"], ["cls"])
     if len(required) - is_method > len(known):
         return maxsize, carrier
-    if _takes_more(parameters) or len(required) + from_end < 0:
+    if takes_more or len(required) + from_end < 0:
         return from_end, carrier
     return len(required) + from_end, required[from_end]
 
@@ -42,10 +50,6 @@ def _by_names(carrier: str, known: Sequence[str], names: Sequence[str]) -> int |
             if 0 <= index < len(names):
                 return index
     return None
-
-
-def _takes_more(parameters: Sequence[Parameter]) -> bool:
-    return any(each.kind is Parameter.VAR_POSITIONAL for each in parameters)
 
 
 def _parameters(handler: Callable[..., Any]) -> list[Parameter]:

@@ -162,11 +162,15 @@ def size_within(room: int, format: Format, headers: Headers) -> int:
     """Return how many bytes, of those in `room`, the headers take that a format has read."""
     prefix, taken = format.header_prefix, 0
     for header in format.headers if prefix is None else headers_with(prefix, headers):
-        raw = headers.get(header)
-        size = header_size(header, raw) if isinstance(raw, str | bytes | bytearray) else 0
+        size = _size_in(headers, header)
         if taken + size <= room:  # a larger one was not read
             taken += size
     return taken
+
+
+def _size_in(headers: Headers, header: str) -> int:
+    raw = headers.get(header)
+    return header_size(header, raw) if isinstance(raw, str | bytes | bytearray) else 0
 
 
 def headers_with(prefix: str, headers: Mapping[Any, Any]) -> list[str]:
@@ -174,8 +178,8 @@ def headers_with(prefix: str, headers: Mapping[Any, Any]) -> list[str]:
 
     A client may hand out keys of other types, too.
     """
-    texts = (each for each in headers if isinstance(each, str))
-    return [each for each in texts if each.startswith(prefix) and each not in OWN_HEADERS]
+    texts = [each for each in headers if isinstance(each, str) and each.startswith(prefix)]
+    return [each for each in texts if each not in OWN_HEADERS]
 
 
 def _bytes_in(text: str | bytes | bytearray) -> int:

@@ -92,6 +92,7 @@ class OutgoingCallPolicy:
 
     def headers_for(self, url: str, present: Container[str]) -> dict[str, str]:
         """Return what to add to the headers that are `present` in a call to `url`."""
+        # At each call, and each redirect: where one may see the context, the next one may not.
         if not self._allows(_target(url)):
             return {}
         values = current().propagated()
@@ -161,6 +162,7 @@ def _written(name: str, header: str, value: Any) -> dict[str, str]:
     except InvalidValueError as error:  # a linked ContextVar may hold anything
         report_to_log(Rejection("inject", header, name, "illegal-value", escape(str(error))))
         return {}
+    # Unlike msgspec, `json` escapes all but ASCII, as the value of a header needs it.
     text = plain if isinstance(plain, str) else json.dumps(plain, separators=(",", ":"))
     if not _VALUE.fullmatch(text):
         detail = "a header holds printable ASCII only, without spaces at its ends"

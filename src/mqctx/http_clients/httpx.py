@@ -64,6 +64,7 @@ def _with_context(request: httpx.Request, policy: OutgoingCallPolicy) -> httpx.R
     added = policy.headers_for(str(request.url), request.headers)
     if not added:
         return request
+    # A copy: httpx makes the request of a redirect from the headers of this one.
     headers = request.headers.copy()
     headers.update(added)
     return httpx.Request(

@@ -48,6 +48,7 @@ class ContextAdapter(BaseAdapter):
         added = self._policy.headers_for(str(request.url), request.headers)
         if not added:
             return request
+        # A copy: requests makes the request of a redirect from the headers of this one.
         sent = request.copy()
         sent.headers.update(added)
         return sent

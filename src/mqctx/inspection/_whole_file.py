@@ -20,6 +20,7 @@ def replacing(path: Path) -> Generator[TextIO]:
     # A device would be replaced by a file, too: whoever may do that should not by mistake.
     if target.exists() and not target.is_file():
         raise OSError(f"{path} is no file")
+    # Beside the target: only within one file system can a file take another one's place at once.
     draft = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}")
     try:
         file = draft.open("x", encoding="utf-8", newline="\n")

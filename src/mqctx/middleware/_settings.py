@@ -149,6 +149,7 @@ def checked_quiet_paths(given: object) -> Callable[[str], bool]:
 
 def _begins_path(text: str) -> bool:
     """Tell whether a path may begin so, as it stands in a URL."""
+    # Escapes may stand: paths are compared as they are in the URL, not as they are meant.
     return text.startswith("/") and "*" not in text and quote(text, PATH_SAFE + "%") == text
 
 

@@ -100,12 +100,13 @@ class _Response:
             raise
         if not self._is_opaque():
             return self
-        self._end(self._status or 500)
+        self._end(self._status or 500)  # who returns without a call of start_response gets a 500
         return self._body
 
     def _start(
         self, status: str, headers: list[tuple[str, str]], *exc_info: Any
     ) -> Callable[[bytes], object]:
+        # A status that has no number is the server's to refuse.
         self._status = int(status[:3]) if status[:3].isdecimal() else 0
         request_id, id_key = self._request.id, self._request.settings.id_key
         if request_id is not None and not any(key.lower() == id_key for key, _ in headers):

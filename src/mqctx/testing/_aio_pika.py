@@ -111,6 +111,7 @@ def recorded(target: Any, note: Callable[..., None]) -> Generator[None]:
     async def basic_publish(body: bytes, **publish: Any) -> Any:
         nonlocal count
         name = publish.get("exchange", "")
+        # All exchanges of a channel publish through it; only this one is recorded.
         if channel is not target and name != target.name:
             return await (await underlay()).basic_publish(body, **publish)
         properties = _arrived(publish["properties"], len(body)).properties

@@ -86,6 +86,7 @@ class Isolation:
 
     def end(self) -> list[dict[str, object]]:
         """Undo what the test did, and return the values of each scope that it did not leave."""
+        # In this order: a leak is told by what is active, and the ledger's changes come last.
         self._settle()
         self._base.restore()
         self._ledger.restore(self._saved)
@@ -117,6 +118,7 @@ class Isolation:
         mine, fixture = _Surroundings.here(), _Fixture(self._base, self._ledger.save())
         at_its_end(lambda: self._end_fixture(fixture))
         self._base.restore()
+        # Never left: the store that is active around the fixture is put back as a whole.
         if values is not None:
             scope(values).__enter__()
         before = active_store()

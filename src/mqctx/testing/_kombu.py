@@ -96,6 +96,7 @@ def item_of(properties: Any, name: str) -> object:
 
 def _arrived(message: Any) -> Any:
     arrived = _message()
+    # Through py-amqp's own encoder and decoder: so a test sees what a broker would hand out.
     arrived._load_properties(arrived.CLASS_ID, message._serialize_properties(), 0)
     return arrived
 
@@ -137,6 +138,7 @@ def _of_producer(producer: Any, take: Callable[..., None]) -> Generator[None]:
     def _publish(*args: Any) -> None:
         # The arguments that kombu 5.3 has; later ones follow.
         body, priority, content_type, encoding, headers, properties, key, _, _, exchange, *_ = args
+        # kombu passes these beside the properties, in which a broker's client would have them.
         known = {"priority": priority, "content_type": content_type, "content_encoding": encoding}
         take(body, headers, {**properties, **known}, exchange, key)
 

@@ -59,6 +59,7 @@ class Ledger:
 
 def _module_at_work() -> _Lasts | None:
     """Return whether the module lasts whose own code is running, None if none is running."""
+    # A module declares its variables while it is imported, which may be in the middle of a test.
     frame = inspect.currentframe()
     while frame is not None and not _is_pytests(frame.f_globals):
         if frame.f_code.co_name == "<module>":

@@ -48,6 +48,7 @@ def written(
         injected = context.run(peer.inject, headers)
     else:
         injected = context.run(peer.inject_into, headers, properties, set_property)
+    # Read back: a format with a fixed set of names leaves the others out without a word.
     missing = context.keys() - peer.extract_from(injected, properties, property_of).keys()
     if missing:
         raise ConfigurationError(

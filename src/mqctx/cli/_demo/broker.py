@@ -34,6 +34,7 @@ class Broker(msgspec.Struct, frozen=True):
             raise ValueError(f"not an amqp: URL (the demo does not speak TLS); {_EXPECTED}")
         if not parts.hostname:
             raise ValueError(f"no host; {_EXPECTED}")
+        # kombu and pika read options from it, each its own.
         if parts.query or parts.fragment:
             raise ValueError(f"options mean something else to each client; {_EXPECTED}")
         return cls._spelled_out(parts, parts.hostname, port)

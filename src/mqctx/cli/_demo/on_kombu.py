@@ -64,5 +64,6 @@ def _consume(
 ) -> None:
     with connection.Consumer(queue(queue_name), callbacks=[handler]):
         while not stage.journal.over.is_set():
+            # A short time, and again: it is how kombu lets a thread see that the story is over.
             with suppress(TimeoutError):
                 connection.drain_events(timeout=_TICK_SECONDS)

@@ -1,6 +1,6 @@
 """Single messages, each as a block of lines."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from rich.table import Table
@@ -61,15 +61,18 @@ def _task(told: Mapping[str, Any]) -> str:
 def _failure(failure: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the lines of a failure, none if there was none. Any of its keys may be missing."""
     if failure:
-        reason = ": ".join(shown(failure[key]) for key in _REASON if key in failure)
-        yield "failed", reason or "-"
+        yield "failed", ": ".join(_shown_of(failure, _REASON).values()) or "-"
     if "where" in failure:
         yield "", shown(failure["where"])
-    details = "  ".join(f"{key} {shown(failure[key])}" for key in _DETAILS if key in failure)
-    if details:
-        yield "", details
+    if details := _shown_of(failure, _DETAILS):
+        yield "", "  ".join(f"{key} {text}" for key, text in details.items())
     for bound in failure.get("bound", {}).items():
         yield "bound", _assigned(bound)
+
+
+def _shown_of(told: Mapping[str, Any], keys: Iterable[str]) -> dict[str, str]:
+    """Return what is told under some keys, in their order."""
+    return {key: shown(told[key]) for key in keys if key in told}
 
 
 def _death(death: Death) -> str:

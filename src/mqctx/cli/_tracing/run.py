@@ -140,6 +140,7 @@ def _stopped_by_signals(stop: Callable[[], None]) -> Generator[None]:
     def on_signal(*_: object) -> None:
         stop()
 
+    # Also while the broker is left as it was: a second Ctrl-C must not leave tracing on.
     before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield

@@ -21,6 +21,7 @@ def encoded(item: Mapping[str, object]) -> str:
         text = _dumped(item)
     except RecursionError:
         text = _dumped({name: _shallow(value) for name, value in item.items()})
+    # So that no text of a message can end the script element that it stands in.
     return text.replace("<", "\\u003c")
 
 

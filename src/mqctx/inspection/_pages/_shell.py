@@ -16,6 +16,7 @@ def shell(name: str, title: str) -> tuple[str, str]:
     style = _read("page.css") + _read(f"{name}.css")
     script = f'"use strict";\n{_read("page.js")}{_read(f"{name}.js")}'
     policy = f"script-src {_hashed(script)}; style-src {_hashed(style)}"
+    # Script and style are hashed as they will stand in the file, to the last character.
     head, _, tail = _read("page.html").partition("<!-- data -->\n")
     head = head.replace("{title}", title).replace("{policy}", policy).replace("{style}", style)
     return head, tail.replace("{script}", script)

@@ -25,7 +25,8 @@ from mqctx.cli._looking.text import number
 from mqctx.inspection import BrokerError, Grouping, Inspector, Look, Message, Where
 from mqctx.inspection._contexts import plain_of
 from mqctx.inspection._management import ManagementError
-from mqctx.inspection._reader import QueueChannel, Reader
+from mqctx.inspection._queue_channel import QueueChannel
+from mqctx.inspection._reader import Reader
 from mqctx.inspection._safety import QueueFacts
 
 from .messages import message, of_tenant
@@ -308,7 +309,7 @@ class TestReader:
     def test_does_not_wait_for_what_others_have_taken(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("mqctx.inspection._reader._SECONDS_STILL", 0.05)
+        monkeypatch.setattr("mqctx.inspection._queue_channel._SECONDS_STILL", 0.05)
         channel: Any = SimpleNamespace(ready=lambda: (2, 1), wait=lambda _: None)
         QueueChannel._wait_for(channel, 3)
 

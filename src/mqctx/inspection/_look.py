@@ -14,7 +14,8 @@ from mqctx.inspection._errors import BrokerError, refused
 from mqctx.inspection._management import Management, ManagementError
 from mqctx.inspection._message import Message, read_message
 from mqctx.inspection._publisher import Publisher
-from mqctx.inspection._reader import QueueChannel, Reader
+from mqctx.inspection._queue_channel import QueueChannel
+from mqctx.inspection._reader import Reader
 from mqctx.inspection._rescue import WINDOW, Rescue
 from mqctx.inspection._safety import QueueFacts, Refusal, refusal_of
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from mqctx.inspection._connection import Delivery
 from mqctx.inspection._message import Message
 from mqctx.inspection._publisher import Fate, Outcome, Publisher
-from mqctx.inspection._reader import QueueChannel
+from mqctx.inspection._queue_channel import QueueChannel
 
 __all__ = ["Kept", "Rescue"]
 

@@ -38,6 +38,13 @@ def dependencies(session: nox.Session) -> None:
     )
 
 
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """Change the code at random: tests must notice nine of ten. --count and --seed choose."""
+    install(session, "test", "neighbours", "mutation")
+    session.run("python", "tools/mutation.py", *session.posargs)
+
+
 def install(session: nox.Session, *groups: str) -> None:
     """Build the wheel, and install it with the tested versions of everything else."""
     session.install("--constraint", "constraints.txt", "pip>=25.1", "build")

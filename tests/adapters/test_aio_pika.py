@@ -4,7 +4,6 @@ import asyncio
 import functools
 import inspect
 import logging
-import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast, get_overloads
@@ -16,7 +15,6 @@ from aio_pika.abc import AbstractIncomingMessage, AbstractMessage
 from pamqp.commands import Basic
 
 from mqctx import Context, OversizeError, Propagator, current, scope
-from mqctx.adapters._aio_pika_blocks import OpenBlocks
 from mqctx.adapters.aio_pika import (
     consume_with_context,
     instrument,
@@ -462,20 +460,3 @@ async def test_the_clients_debug_log_shows_the_message(caplog: pytest.LogCapture
     message = aio_pika.Message(b"42", type="order")
     await publish(exchange(RecordingAiormqChannel()), message, "orders")
     assert "'type': 'order'" in caplog.text
-
-
-@pytest.mark.asyncio
-async def test_an_iterator_that_is_dropped_without_being_left_is_not_kept() -> None:
-    class Iterator: ...
-
-    blocks, iterator = OpenBlocks(), Iterator()
-    blocks.enter(iterator)
-    block = blocks.begin(iterator)
-    assert block is not None
-    block.arrive(Context(user="ada"), CARRIED)
-    assert blocks
-    assert current() == {"user": "ada"}
-    gone = weakref.ref(iterator)
-    del iterator
-    assert gone() is None
-    assert not blocks

@@ -1,7 +1,6 @@
 """Which hosts may see the context, and how its values are written; the clients share that."""
 
 import enum
-import logging
 import uuid
 from contextvars import ContextVar
 from typing import Any
@@ -10,7 +9,6 @@ import httpx
 import pytest
 
 from mqctx import ConfigurationError, Variable, current, run, scope
-from mqctx.http_clients._policy import OutgoingCallPolicy
 from mqctx.http_clients.httpx import ContextTransport
 
 MANY = {"value": "X-Value", "other": "X-Other"}
@@ -227,37 +225,3 @@ class TestValues:
             transport = ContextTransport(httpx.MockTransport(echo_headers), hosts=["*"])
         with httpx.Client(transport=transport) as client, scope(request_id="r-2"):
             assert client.get("https://api.internal/").json()["x-request-id"] == "r-2"
-
-
-class TestLine:
-    @pytest.fixture(autouse=True)
-    def _info(self, caplog: pytest.LogCaptureFixture) -> None:
-        caplog.set_level(logging.INFO, "mqctx.calls")
-
-    def test_a_line_is_one_printable_bounded_line(self, caplog: pytest.LogCaptureFixture) -> None:
-        policy = OutgoingCallPolicy(hosts=[], log=True)
-        with policy.logged("GET\n\x1b[2J", f"https://api\u202e/\n{'x' * 9999}") as answer:
-            answer.status = 200
-        (record,) = caplog.records
-        assert record.getMessage().startswith(r"GET\n\x1b[2J api")
-        assert record.getMessage().isprintable()
-        assert len(record.getMessage()) < 3000
-
-    def test_a_line_of_a_call_that_a_log_handler_makes_is_not_written(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        policy = OutgoingCallPolicy(hosts=[], log=True)
-
-        class Ship(logging.Handler):
-            def emit(self, record: logging.LogRecord) -> None:
-                call("https://logs.internal/")
-
-        def call(url: str) -> None:
-            with policy.logged("GET", url) as answer:
-                answer.status = 200
-
-        logger, ship = logging.getLogger("mqctx.calls"), Ship()
-        logger.addHandler(ship)
-        call("https://api.internal/")
-        logger.removeHandler(ship)
-        assert [vars(record)["server.address"] for record in caplog.records] == ["api.internal"]

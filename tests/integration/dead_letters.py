@@ -9,7 +9,7 @@ from uuid import uuid4
 import pika
 from click.testing import CliRunner, Result
 
-from mqctx.cli._group import commands
+from mqctx.cli import commands
 from tests.drivers.on_pika import pika_channel
 
 from .broker import Broker

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 from pika.exceptions import ChannelClosedByBroker
 
+from mqctx.cli import commands
 from mqctx.cli._demo import dead_letter, on_aio_pika
-from mqctx.cli._group import commands
 from mqctx.inspection import BrokerError, RefusedError
 
 from .broker import Broker

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 import mqctx
 from mqctx.adapters.pika import publish
-from mqctx.cli._group import commands
+from mqctx.cli import commands
 from tests.drivers.on_pika import pika_channel
 
 from .broker import Broker

@@ -10,8 +10,8 @@ import pytest
 from pika import exceptions
 
 from mqctx._amqp.content_header import ContentHeader
+from mqctx.inspection import Broker as Address
 from mqctx.inspection import BrokerError
-from mqctx.inspection._broker import Broker as Address
 from mqctx.inspection._connection import connected, delivery_of, name_of
 from mqctx.inspection._publisher import Fate, Publisher
 from mqctx.inspection._wire import RawProperties

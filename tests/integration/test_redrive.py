@@ -15,12 +15,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mqctx._amqp.content_header import ContentHeader
-from mqctx.cli._group import commands
-from mqctx.inspection import Inspector
-from mqctx.inspection._broker import Broker as Address
+from mqctx.cli import commands
+from mqctx.inspection import Broker as Address
+from mqctx.inspection import Inspector, Redrive
 from mqctx.inspection._connection import connected, delivery_of
 from mqctx.inspection._publisher import Publisher
-from mqctx.inspection._redrive import Redrive
 from tests.drivers.dead_letters import BINDINGS, Place, place
 from tests.drivers.field_tables import EVERY_TYPE, entry, table
 from tests.drivers.on_pika import pika_channel

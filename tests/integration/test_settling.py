@@ -22,8 +22,7 @@ from mqctx._amqp.field_table import entries
 from mqctx.adapters import aio_pika as aio_pika_adapter
 from mqctx.adapters import kombu as kombu_adapter
 from mqctx.adapters import pika as pika_adapter
-from mqctx.adapters._dead_letter import DeadLetter
-from mqctx.adapters.pika import publish
+from mqctx.adapters.pika import DeadLetter, publish
 from tests.drivers.on_pika import pika_channel
 
 from .settling import WAYS, Bench, Consume, as_bytes, bench, wait_until

@@ -8,14 +8,13 @@ import pika
 import pytest
 from click.testing import CliRunner
 
-from mqctx.cli._group import commands
-from mqctx.inspection._broker import Broker as Address
+from mqctx.cli import commands
+from mqctx.inspection import Broker as Address
+from mqctx.inspection import BrokerError, ManagementError
 from mqctx.inspection._connection import connected
-from mqctx.inspection._errors import BrokerError
 from mqctx.inspection._journeys._lock import locked
 from mqctx.inspection._journeys._source import Source
 from mqctx.inspection._journeys._tracing_state import TracingState
-from mqctx.inspection._management import ManagementError
 from tests.drivers.on_pika import pika_channel
 
 from .broker import Broker

@@ -15,9 +15,9 @@ from uuid import uuid4
 
 import httpx
 
-from mqctx.inspection._broker import Broker as Address
+from mqctx.inspection import Broker as Address
+from mqctx.inspection import Management
 from mqctx.inspection._journeys._tracer import Settings, Status, Tracer
-from mqctx.inspection._management import Management
 
 from .broker import Broker
 

@@ -19,8 +19,13 @@ import mqctx
 from mqctx import scope
 from mqctx.formats import FlatFormat, SignedFormat
 from mqctx.logging import stdlib
-from mqctx.logging._fields import MARK, RECORD_NAMES
 from mqctx.logging.stdlib import ContextFilter, context_of
+
+# What a record has of its own, gets when it is formatted, or is given by structlog and the filter.
+RECORD_NAMES = {
+    *vars(logging.makeLogRecord({})),
+    *("asctime", "message", "taskName", "_logger", "_name", "_mqctx"),
+}
 
 Behind: TypeAlias = Callable[..., Callable[[], None]]
 SECONDS = 10.0
@@ -63,7 +68,7 @@ def text(formatter: logging.Formatter, *filters: logging.Filter) -> tuple[String
 def added(context_filter: ContextFilter, **extra: object) -> dict[str, Any]:
     """Return the attributes that a filter gives to a record, and the caller's."""
     record = logging.getLogger().makeRecord("shop", 20, "", 0, "billing", (), None, extra=extra)
-    before = {*vars(record), MARK} - set(extra)
+    before = {*vars(record), "_mqctx"} - set(extra)
     shown = vars(filtered(record, context_filter))
     return {name: value for name, value in shown.items() if name not in before}
 

@@ -16,10 +16,16 @@ from structlog.typing import Processor
 
 import mqctx
 from mqctx import scope
-from mqctx.logging._fields import RESERVED
 from mqctx.logging.stdlib import ContextFilter
 from mqctx.logging.structlog import ContextProcessor
 
+# What describes the line itself to `logging` or to structlog's processors.
+RESERVED = {
+    *vars(logging.makeLogRecord({})),
+    *("asctime", "message", "taskName", "_logger", "_name", "_mqctx"),
+    *("_from_structlog", "_record", "event", "exception", "positional_args", "stack", "stacklevel"),
+    *("level", "logger", "severity", "timestamp"),
+}
 ORDER = UUID("7c9e6679-7425-40de-944b-e07fc1f90ae7")
 
 

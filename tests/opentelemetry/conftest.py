@@ -1,6 +1,7 @@
 """OpenTelemetry as an application would set it up, and nothing of it left afterwards."""
 
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from typing import cast
 
 import pytest
@@ -14,7 +15,6 @@ from opentelemetry.trace import Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from mqctx import configure
-from mqctx._opentelemetry_runtime import RuntimeContext
 from mqctx.opentelemetry import MqctxTextMapPropagator
 from tests.http_clients.conftest import server
 from tests.integration.conftest import amqp_url, broker, queue, queue_name
@@ -65,7 +65,8 @@ def propagated() -> Iterator[None]:
 @pytest.fixture
 def activated(propagated: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As with OTEL_PYTHON_CONTEXT=mqctx, too."""
-    runtime = RuntimeContext()
+    (named,) = entry_points(group="opentelemetry_context", name="mqctx")
+    runtime = named.load()()
     monkeypatch.setattr(context, "_RUNTIME_CONTEXT", runtime)
     yield
     assert runtime.get_current() == {}, "an OpenTelemetry context is still attached after the test"

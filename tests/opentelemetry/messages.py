@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry import trace
+from opentelemetry.context import Context as OtelContext
 from opentelemetry.trace import SpanContext, TracerProvider
 
 from mqctx import Context, JsonFormat, current
@@ -55,3 +56,8 @@ def check_seen(context: dict[str, Any], span: SpanContext, seen: SeenMessage, fo
             context = {**context, "trace_id": trace_id, "span_id": span_id, "trace_flags": flags}
     assert set(seen.headers) == expected
     assert seen.context == context
+
+
+def brought(otel: OtelContext) -> object:
+    """Return the context that an OpenTelemetry context brought; None if nothing was read."""
+    return otel.get("mqctx.context")

@@ -13,13 +13,14 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import Getter, Setter
 from opentelemetry.trace import Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from pika import BasicProperties
 
 from mqctx import Context, JsonFormat, Propagator, Rejection, Variable, configure, current, scope
-from mqctx._opentelemetry_runtime import get_from_context
-from mqctx.adapters._handler import scope_from
+from mqctx.adapters import pika as pika_adapter
 from mqctx.formats import BaggageFormat, Format, Report
 from mqctx.formats.trace_context import TraceContextFormat
 from mqctx.opentelemetry import MqctxTextMapPropagator, restored
+from tests.opentelemetry.messages import brought
 
 ADA = '{"user":"ada"}'
 propagator = MqctxTextMapPropagator()
@@ -189,11 +190,11 @@ class TestExtract:
     def test_extract_of_nothing_outside_every_run_says_so(self) -> None:
         otel = propagator.extract({}, OtelContext(a=1))
         assert otel["a"] == 1
-        assert get_from_context(otel) == Context()
+        assert brought(otel) == Context()
 
     def test_extract_accepts_what_the_default_propagator_of_the_moment_accepts(self) -> None:
         configure(accept=["tenant"], on_rejected=lambda _: None)
-        assert get_from_context(propagator.extract({"mqctx": ADA})) == Context()
+        assert brought(propagator.extract({"mqctx": ADA})) == Context()
 
     @pytest.mark.parametrize(
         "found",
@@ -212,7 +213,7 @@ class TestExtract:
         rejected: list[Rejection] = []
         configure(on_rejected=rejected.append)
         otel = propagator.extract(object(), getter=Given({"mqctx": found}.get))
-        assert get_from_context(otel) == Context()
+        assert brought(otel) == Context()
         assert len(rejected) == 1
 
     @pytest.mark.parametrize("found", [None, [], ()])
@@ -220,14 +221,14 @@ class TestExtract:
         rejected: list[Rejection] = []
         configure(on_rejected=rejected.append)
         otel = propagator.extract(object(), getter=Given({"mqctx": found}.get))
-        assert get_from_context(otel) == Context()
+        assert brought(otel) == Context()
         assert rejected == []
 
     def test_extract_never_raises_what_a_getter_raises(self) -> None:
         rejected: list[Rejection] = []
         configure(on_rejected=rejected.append)
         otel = propagator.extract(None, getter=Given(lambda _: 1 / 0))
-        assert get_from_context(otel) == Context()
+        assert brought(otel) == Context()
         assert [each.reason for each in rejected] == ["error"]
 
     def test_extract_joins_the_lines_of_one_header(self) -> None:
@@ -252,8 +253,9 @@ class TestExtract:
 
     def test_extract_takes_what_an_adapter_restored_with_a_propagator_of_its_own(self) -> None:
         headers = {"mqctx": '{"user":"ada","role":"admin"}'}
+        properties = BasicProperties(headers=headers)
         strict = Propagator(accept=["user"], on_rejected=lambda _: None)
-        with scope_from(headers, strict):
+        with pika_adapter.restored(properties, propagator=strict):
             otel = propagator.extract(headers)
         with restored(otel):
             assert current() == {"user": "ada"}

@@ -1,4 +1,4 @@
-"""Whatever a reader may copy uses public modules only."""
+"""Whatever a reader may copy uses public modules only, and so do all tests but those of units."""
 
 import re
 from importlib import import_module
@@ -13,11 +13,42 @@ SHOWN = [
     *(ROOT / "docs").rglob("*.md"),
     *(path for folder in ("examples", "benchmarks") for path in (ROOT / folder).rglob("*.py")),
 ]
+INSIDE_OUT = {
+    "adapters/test_decorator_help.py",
+    "faults/test_settling.py",
+    "integration/settling.py",
+    "integration/test_aio_pika_blocks.py",
+    "integration/test_demo.py",
+    "integration/test_raw_connection.py",
+    "integration/test_redrive.py",
+    "integration/test_redrive_killed.py",
+    "integration/test_reports.py",
+    "integration/test_settling.py",
+    "integration/test_trace.py",
+    "integration/traced.py",
+    "pages/test_dead_letters.py",
+    "pages/test_exports.py",
+    "pages/test_journeys.py",
+    "pages/test_page.py",
+}
 
 
 @pytest.mark.parametrize("path", SHOWN, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_private_module_is_shown(path: Path) -> None:
     assert PRIVATE.findall(path.read_text()) == []
+
+
+def test_only_tests_of_units_import_private_modules() -> None:
+    tests = set((ROOT / "tests").rglob("*.py")) - {*(ROOT / "tests/unit").rglob("*")}
+    lines = "from mqctx", "import mqctx"
+    found = {
+        str(path.relative_to(ROOT / "tests"))
+        for path in tests
+        for line in path.read_text().splitlines()
+        if line.startswith(lines) and PRIVATE.search(line)
+    }
+    assert len(tests) > 100
+    assert found <= INSIDE_OUT
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,18 @@
 """The command line: `mqctx`, or `python -m mqctx`."""
 
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["main"]
+from mqctx._lazy import names_of
+
+if TYPE_CHECKING:
+    from mqctx.cli._group import commands
+
+__all__ = ["commands", "main"]
+
+# The commands need the extra `cli`.
+__getattr__: Callable[[str], Any] = names_of(__name__, __package__, {"commands": "_group"})
 
 
 def main() -> None:

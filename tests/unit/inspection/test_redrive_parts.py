@@ -15,7 +15,7 @@ from mqctx.inspection._redrive_result import Result, name_of
 from mqctx.inspection._sent_back import digest, redrive_of, sent_back, stripped, what_goes
 from mqctx.inspection._ways import Way
 from tests.drivers.field_tables import EVERY_TYPE, table
-from tests.inspection.messages import message
+from tests.unit.inspection.messages import message
 
 BROKER = Broker.parse("amqp://guest:secret@host:5673/shop")
 THROUGH = Way("in", "orders", "order.new", "x-death", False, (), ("dead",), "dlx")

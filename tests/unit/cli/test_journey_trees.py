@@ -6,7 +6,7 @@ from typing import Any
 from click.testing import CliRunner
 from rich.console import Console
 
-from mqctx.cli._group import commands
+from mqctx.cli import commands
 from mqctx.cli._tracing.tree import tree
 from mqctx.cli._tracing.view import Screen
 from mqctx.inspection._journeys._tracer import Status

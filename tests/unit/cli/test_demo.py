@@ -13,12 +13,12 @@ from click.testing import CliRunner, Result
 
 import mqctx
 from mqctx.adapters import kombu as adapter
+from mqctx.cli import commands
 from mqctx.cli._demo import on_kombu, play
 from mqctx.cli._demo.broker import Broker
 from mqctx.cli._demo.check import judge
 from mqctx.cli._demo.journal import HandlerRun, Journal, Service
 from mqctx.cli._demo.story import LEGACY_ORDER, SENT_IN, WORKERS
-from mqctx.cli._group import commands
 
 ADA = ("r-1", "ada", "acme")
 GRACE = ("r-2", "grace", "initech")

@@ -8,13 +8,17 @@ nox.needs_version = ">=2025.5"
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.13t", "3.14"]
 WITHOUT_BROKER = ["unit", "adapters", "middleware", "http_clients", "logging", "opentelemetry"]
+WITH_BROKER = [f"tests/opentelemetry/test_{name}.py" for name in ("celery", "side_by_side")]
 
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run what needs no broker against the installed wheel; arguments replace the folders."""
     install(session, "test", "neighbours")
-    folders = session.posargs or [f"tests/{folder}" for folder in WITHOUT_BROKER]
+    folders = session.posargs or [
+        *(f"tests/{folder}" for folder in WITHOUT_BROKER),
+        *(f"--ignore={file}" for file in WITH_BROKER),
+    ]
     session.run("pytest", "--quiet", "--numprocesses", "auto", "--dist", "loadfile", *folders)
 
 

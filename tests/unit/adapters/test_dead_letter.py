@@ -1,6 +1,7 @@
 """What the three clients do not show on a broker: refusals, other transports, odd endings."""
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -67,7 +68,7 @@ class TestEveryClient:
     def test_keeps_name_and_kind_of_the_handler(self, name: str) -> None:
         handler = CLIENTS[name].adapter.consume_with_context(fail, dead_letter="dlx")
         assert handler.__name__ == "fail"
-        assert not asyncio.iscoroutinefunction(handler)
+        assert not inspect.iscoroutinefunction(handler)
 
     def test_has_no_other_names(self, name: str) -> None:
         with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -1,0 +1,5 @@
+"""What the middlewares log."""
+
+from tests.middleware.conftest import lines
+
+__all__ = ["lines"]

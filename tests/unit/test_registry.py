@@ -28,7 +28,7 @@ from mqctx import (
     run,
     scope,
 )
-from mqctx._core import values
+from mqctx._core import declaration, values
 from mqctx._core.linked_vars import LinkedVar
 from mqctx._core.registry import registry
 from mqctx._core.rejection import Tally, log_rejection
@@ -93,11 +93,11 @@ class TestDeclaredWhileMessagesFlow:
         assert propagator.extract({"mqctx": '{"is_admin":"later"}'}) == {}
 
     def test_of_two_declarations_that_contradict_one_is_refused(self) -> None:
-        class Raced(dict[str, values.Declaration]):
+        class Raced(dict[str, declaration.Declaration]):
             """Another thread declares at the worst moment that there is."""
 
             def other(self) -> None:
-                super().setdefault("count", values.Declaration("count", str))
+                super().setdefault("count", declaration.Declaration("count", str))
 
             def get(self, *arguments: Any) -> Any:
                 found = super().get(*arguments)

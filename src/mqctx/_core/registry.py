@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 import msgspec
 
 if TYPE_CHECKING:
+    from mqctx._core.declaration import Declaration
     from mqctx._core.linked_vars import LinkedVar
-    from mqctx._core.values import Declaration
 
 _NAMED: Final = ("request_id", "trace_id", "span_id", "trace_flags", "tracestate")
 PropagatorT = TypeVar("PropagatorT")

@@ -1,14 +1,12 @@
-"""Names, plain values, and declared types: all that may travel."""
+"""Names and plain values: all that may travel."""
 
 import re
 from enum import Enum
 from math import isfinite
 from typing import Any, TypeAlias, TypeGuard, cast
 
-import msgspec
-
-from mqctx._core.registry import Registry, registry
-from mqctx.errors import ConfigurationError, InvalidNameError, InvalidValueError
+from mqctx._core.registry import registry
+from mqctx.errors import InvalidNameError, InvalidValueError
 
 JSONValue: TypeAlias = "str | int | float | bool | list[JSONValue] | dict[str, JSONValue] | None"
 
@@ -24,7 +22,6 @@ MAX_DEPTH = 32
 # CPython converts at most 4,300 digits between int and str, and a reader would refuse them.
 _MAX_INT_BITS = 14_284
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
-_SAYS_THE_TYPE = re.compile(r"Expected `[^`]*`, got `[^`]*`")
 _CANNOT_TRAVEL = (
     "{name}: a value of type {type} cannot travel in a message; "
     "use str, int, float, bool, None, or lists and string-keyed dicts of them, "
@@ -33,124 +30,9 @@ _CANNOT_TRAVEL = (
 )
 
 
-class Declaration(msgspec.Struct, frozen=True, eq=False):
-    """The type and locality that a variable declares for its name."""
-
-    name: str
-    type: Any
-    local: bool = False
-
-    def check(self, value: object) -> object:
-        """Return `value` as the context keeps it; raise `InvalidValueError` if it does not fit."""
-        if self.local:
-            return self._checked_local(value)
-        if type(value) is self.type in _SCALARS:
-            return to_plain(self.name, value)
-        # There and back at once: what would arrive as something else must fail where it is set.
-        plain = self.to_plain(value)
-        try:
-            back = self._from_plain(plain)
-        except (TypeError, ValueError) as error:
-            # msgspec's words, unless they only say what ours do.
-            detail = "" if _SAYS_THE_TYPE.fullmatch(str(error)) else f": {error}"
-            raise InvalidValueError(f"{self._does_not_fit(value)}{detail}") from None
-        if _differ(back, value):
-            raise InvalidValueError(
-                f"{self.name}: {value!r} becomes {back!r} on the way through a message; "
-                f"use a type whose values compare equal after {type_name(self.type)} is "
-                "written as JSON and read again"
-            )
-        return back
-
-    def _checked_local(self, value: object) -> object:
-        # It stays the same object. Of a form of `typing` that is no class, nothing can be checked.
-        if isinstance(self.type, type) and not isinstance(value, self.type):
-            raise InvalidValueError(self._does_not_fit(value))
-        return value
-
-    def to_plain(self, value: object) -> JSONValue:
-        """Turn a value of the declared type into plain JSON."""
-        if type(value) is self.type in _SCALARS:
-            return to_plain(self.name, value)
-        # By way of text: what counts is what the other side will read.
-        try:
-            plain = msgspec.json.decode(msgspec.json.encode(value, enc_hook=_dump_model))
-        except (TypeError, ValueError, OverflowError, RecursionError):
-            raise InvalidValueError(cannot_travel(self.name, value)) from None
-        return to_plain(self.name, plain)
-
-    def restore(self, plain: JSONValue, *, lax: bool = False) -> object:
-        """Turn plain JSON into the declared type; if `lax`, text such as "5" into numbers too.
-
-        Raises `ValueError`, `InvalidValueError`, or any error of the type's own code, if it does
-        not fit. A value that could not be set here (a Decimal NaN) is not restored either.
-        """
-        try:
-            value = self._from_plain(plain)
-        except ValueError:
-            if not lax:
-                raise
-            value = self._from_plain(plain, strict=False)
-        return value if value is plain else self.check(value)
-
-    def _from_plain(self, plain: JSONValue, *, strict: bool = True) -> object:
-        return msgspec.convert(
-            plain, self.type, strict=strict, str_keys=True, dec_hook=_validate_model
-        )
-
-    def enter(self, registry: Registry[Any]) -> None:
-        """Make it the declaration of its name."""
-        registry.declarations[self.name] = self
-        if self.local:
-            registry.local.add(self.name)
-        # Last: a thread that looked before, and adds the name only now, adds it to the old set.
-        registry.undeclared = set()
-
-    def agrees_with(self, other: "Declaration") -> bool:
-        """Tell whether both declare the same. A reloaded module's types count as the same."""
-        return repr(self.type) == repr(other.type) and self.local == other.local
-
-    def _does_not_fit(self, value: object) -> str:
-        return f"{self.name}: expected {type_name(self.type)}, got {type_name(type(value))}"
-
-
-def _dump_model(value: Any) -> Any:
-    """Turn a pydantic model, which msgspec does not know, into plain JSON."""
-    if not hasattr(value, "model_dump"):
-        raise TypeError
-    return value.model_dump(mode="json", by_alias=True, round_trip=True, warnings=False)
-
-
-def _validate_model(kind: Any, plain: Any) -> Any:
-    """Turn plain JSON into a pydantic model; leave all other types to msgspec."""
-    if not hasattr(kind, "model_validate_json"):
-        return plain
-    return kind.model_validate_json(msgspec.json.encode(plain))
-
-
-def _differ(back: object, value: object) -> bool:
-    try:
-        return bool(back != value)
-    except ArithmeticError:  # a signalling NaN is not even to be compared
-        return True
-
-
 _MAX_UNDECLARED = 1000
-_SCALARS = (str, int, bool)
-
-
-def declare(declaration: Declaration) -> None:
-    """Declare a name; raise `ConfigurationError` if an earlier declaration contradicts."""
-    name = declaration.name
-    check_name(name)
-    # One step: if two threads declare at once, one is first, and the other sees its declaration.
-    earlier = registry.declarations.setdefault(name, declaration)
-    if not earlier.agrees_with(declaration):
-        raise ConfigurationError(
-            f"{name}: already declared as {type_name(earlier.type)} "
-            f"(local={earlier.local}); share one Variable, or choose another name"
-        )
-    registry.change(declaration.enter)
+SCALARS = (str, int, bool)
+"""Types that JSON has, whose values therefore arrive as they were."""
 
 
 def is_name(text: object) -> TypeGuard[str]:
@@ -194,7 +76,7 @@ def is_settled(name: str, plain: JSONValue) -> bool:
     declaration = registry.declarations.get(name)
     if declaration is None:
         return name in registry.undeclared
-    return type(plain) is declaration.type in _SCALARS and not declaration.local
+    return type(plain) is declaration.type in SCALARS and not declaration.local
 
 
 def as_plain(name: str, value: object) -> JSONValue:

@@ -5,12 +5,13 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, cast, overload
 
 from mqctx._core.context import bind, scope
+from mqctx._core.declaration import Declaration, declare
 from mqctx._core.declared_type import refuse_type
 from mqctx._core.linked_vars import link
 from mqctx._core.scope import Scope
 from mqctx._core.settings import check_flag
 from mqctx._core.store import current
-from mqctx._core.values import Declaration, check_name, declare
+from mqctx._core.values import check_name
 from mqctx.errors import ConfigurationError, InvalidValueError, MissingValueError
 
 if TYPE_CHECKING:

@@ -116,12 +116,7 @@ class HeaderInjector:
         With `trim`, a value that cannot travel is left out and reported.
         """
         values = context.propagated()
-        # Undeclared values were checked when they were set; a linked ContextVar may hold anything.
-        if (
-            self._settings.send is None
-            and not registry.linked
-            and registry.undeclared.issuperset(values)
-        ):
+        if self._settings.send is None and _are_plain(values):
             return values
         plain: dict[str, JSONValue] = {}
         for name in filter(self._may_leave, values):
@@ -133,6 +128,12 @@ class HeaderInjector:
                 label = header_label(self._settings.formats[0])
                 self._report(Rejection("inject", label, name, "illegal-value", escape(str(error))))
         return plain
+
+
+def _are_plain(values: Mapping[str, Any]) -> bool:
+    """Tell whether all values are plain JSON for certain, without a look at each."""
+    # Undeclared ones were checked when they were set; a linked ContextVar may hold anything.
+    return not registry.linked and registry.undeclared.issuperset(values)
 
 
 def _strange(context: Context) -> set[str]:

@@ -197,7 +197,7 @@ def check_header(header: object) -> None:
             "at most 64 in all"
         )
     # RabbitMQ keeps `x-` for itself since 3.13, and turns it into annotations on streams.
-    if header.lower().startswith("x-") or header.lower() in _TAKEN:
+    if _is_taken(header.lower()):
         raise ConfigurationError(
             f"header {header!r}: brokers, clients or Celery give that name a meaning of their own; "
             "choose another"
@@ -207,6 +207,10 @@ def check_header(header: object) -> None:
             f"header {header!r}: mqctx itself keeps the history of dead letters there; choose "
             "another"
         )
+
+
+def _is_taken(lower: str) -> bool:
+    return lower.startswith("x-") or lower in _TAKEN
 
 
 def check_prefix(prefix: str) -> None:

@@ -23,8 +23,7 @@ def celery_task(headers: Mapping[str, Any], body: bytes) -> dict[str, Any] | Non
 
 def _task_in(body: bytes) -> dict[str, Any] | None:
     """Return what a body of protocol 1 tells, None if it is none."""
-    # The cheap questions first: most bodies are no tasks, and some are large.
-    if len(body) > _LONGEST_BODY or not body.startswith(b"{") or b'"task"' not in body:
+    if not _may_be_task(body):
         return None
     try:
         message = msgspec.json.decode(body, type=dict[str, Any])
@@ -32,6 +31,11 @@ def _task_in(body: bytes) -> dict[str, Any] | None:
         return None
     is_protocol_1 = _is_task(message) and {"args", "kwargs"} <= message.keys()
     return _told(message) if is_protocol_1 else None
+
+
+def _may_be_task(body: bytes) -> bool:
+    # The cheap questions first: most bodies are no tasks, and some are large.
+    return len(body) <= _LONGEST_BODY and body.startswith(b"{") and b'"task"' in body
 
 
 def _is_task(fields: Mapping[str, Any]) -> bool:

@@ -70,13 +70,9 @@ class Management:
         Raises:
             ManagementError: it cannot be had. `status` is 404 if there is no such thing.
         """
-        path = "/".join(quote(part, safe="") for part in parts)
-        try:
-            response = self._client.get(path, params=params)
-        except httpx.HTTPError as error:
-            raise ManagementError(f"{self._at}: {_reason(error)}. {_ELSEWHERE}") from error
+        response = self._request("GET", parts, params=params)
         if response.status_code != int(codes.OK):
-            raise ManagementError(self._refused(response.status_code, path), response.status_code)
+            raise self._refused(response.status_code, parts)
         try:
             return response.json()
         except ValueError:
@@ -88,7 +84,9 @@ class Management:
         Raises:
             ManagementError: it cannot be changed.
         """
-        self._change("PUT", parts, body)
+        response = self._request("PUT", parts, json=body)
+        if not response.is_success:
+            raise self._refused(response.status_code, parts)
 
     def delete(self, *parts: str) -> None:
         """Delete what is at a path, if it is there.
@@ -96,31 +94,35 @@ class Management:
         Raises:
             ManagementError: it cannot be deleted.
         """
-        self._change("DELETE", parts, None)
+        response = self._request("DELETE", parts)
+        # Somebody else may have deleted it meanwhile.
+        if not response.is_success and response.status_code != int(codes.NOT_FOUND):
+            raise self._refused(response.status_code, parts)
 
-    def _change(self, method: str, parts: Iterable[str], body: object) -> None:
+    def _request(self, method: str, parts: Iterable[str], **options: Any) -> httpx.Response:
+        # The names of vhosts and queues may hold a slash, which must not end a part of the path.
         path = "/".join(quote(part, safe="") for part in parts)
         try:
-            response = self._client.request(method, path, json=body)
+            return self._client.request(method, path, **options)
         except httpx.HTTPError as error:
             raise ManagementError(f"{self._at}: {_reason(error)}. {_ELSEWHERE}") from error
-        is_gone = method == "DELETE" and response.status_code == int(codes.NOT_FOUND)
-        if not response.is_success and not is_gone:
-            raise ManagementError(self._refused(response.status_code, path), response.status_code)
 
     @property
     def _at(self) -> str:
         return f"the management API at {self.url}"
 
-    def _refused(self, status: int, path: str) -> str:
+    def _refused(self, status: int, parts: Iterable[str]) -> ManagementError:
+        what = "/".join(parts)
         if status == int(codes.UNAUTHORIZED):
-            return (
+            told = (
                 f"{self._at} refused the user {self._user!r}: the password is wrong, "
                 "or the user lacks the tag 'management'"
             )
-        if status == int(codes.NOT_FOUND):
-            return f"{self._at} has no {unquote(path)}"
-        return f"{self._at} answered {status} for {unquote(path)}"
+        elif status == int(codes.NOT_FOUND):
+            told = f"{self._at} has no {what}"
+        else:
+            told = f"{self._at} answered {status} for {what}"
+        return ManagementError(told, status)
 
     def check(self, server: Mapping[str, Any]) -> None:
         """Make sure that it speaks of the broker that told these properties when we connected.

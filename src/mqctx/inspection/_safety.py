@@ -109,14 +109,18 @@ def delivery_limit(queue: QueueFacts) -> float:
 
 def _lower(one: int | None, other: int | None) -> int | None:
     """Return the limit that counts of two; a negative one is none (RabbitMQ from 4.0 on)."""
-    if one is None or other is None:
-        return other if one is None else one
-    return max(one, other) if one < 0 or other < 0 else min(one, other)
+    limits = _given(one, other)
+    choose = max if min(limits, default=0) < 0 else min
+    return choose(limits, default=None)
 
 
 def _lowest(one: int | None, other: int | None) -> int | None:
     """Return the limit that counts of two (RabbitMQ before 4.0, where -1 allows nothing)."""
-    return min((each for each in (one, other) if each is not None), default=None)
+    return min(_given(one, other), default=None)
+
+
+def _given(*limits: int | None) -> list[int]:
+    return [each for each in limits if each is not None]
 
 
 def _policy_command(queue: QueueFacts) -> str | None:

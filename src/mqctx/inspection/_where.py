@@ -72,15 +72,18 @@ def values_of(message: View, name: str) -> Iterator[Any]:
 
     Several only where a list is on the way, as in `deaths.reason`.
     """
-    context = message.plain_context
-    if name in context:
-        return iter((context[name],))
-    bound = (message.failure or {}).get("bound")
-    if isinstance(bound, dict) and name in bound:
-        return iter((cast("dict[str, Any]", bound)[name],))
+    # What the handler bound counts less than what the message brought: it may have come later.
+    for told in (message.plain_context, _bound_of(message)):
+        if name in told:
+            return iter((told[name],))
     if name.partition(".")[0] not in _ROOTS:
         return iter(())
     return _below(_with_aliases(message.as_json()), name)
+
+
+def _bound_of(message: View) -> Mapping[str, Any]:
+    bound = (message.failure or {}).get("bound")
+    return cast("dict[str, Any]", bound) if isinstance(bound, dict) else {}
 
 
 def _with_aliases(whole: dict[str, Any]) -> dict[str, Any]:

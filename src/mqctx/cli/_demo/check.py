@@ -21,6 +21,7 @@ def judge(journal: Journal) -> Verdict:
     wrong: list[HandlerRun] = []
     for run in journal.runs:
         (right if run.context == SENT_IN[run.order] else wrong).append(run)
+    # One order is sent without a context, and its handlers must not have that of another.
     owned = sum(bool(run.context) for run in right)
     summary = (
         f"{len(journal.runs)} handlers ran: {owned} in their request's context, "

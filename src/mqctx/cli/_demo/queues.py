@@ -22,6 +22,7 @@ _EXPIRE_SECONDS: Final = 60.0  # Should this process be killed, the broker delet
 
 def connect(url: str) -> Any:
     """Return an open connection, for a `with` block."""
+    # Opened here: kombu connects only when it has to, which would be in the middle of the story.
     connection = _kombu.Connection(url, connect_timeout=_CONNECT_SECONDS)
     return connection.ensure_connection(max_retries=1, interval_start=0)
 

@@ -19,6 +19,7 @@ def connected(options: Options) -> Generator[Inspector]:
         click.UsageError: a URL, or a key in `MQCTX_SIGNING_KEYS`, is none.
         BrokerError: the broker cannot be reached.
     """
+    # Not by an option: the arguments of a process are for all users of its machine to see.
     keys = os.environ.get("MQCTX_SIGNING_KEYS")
     try:
         broker = Broker.parse(options.broker, ca=options.ca, cert=options.cert, key=options.key)

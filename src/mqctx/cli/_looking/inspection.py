@@ -157,6 +157,7 @@ class _Run:
     ) -> None:
         self._inspector = inspector
         self._options = options
+        # Each message goes to all of them as it comes: none waits for the queue to be read.
         self._answers = answers
         self._interruption = interruption
         self._rescue = rescue

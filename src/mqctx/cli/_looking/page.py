@@ -40,6 +40,7 @@ class Paged:
 
     def add(self, message: Message) -> None:
         """Write it, with when and why as the table has them."""
+        # Not without being asked: a page is passed around, and bodies are what is most private.
         body = body_of(message) if self._with_body else {}
         said = {"at": message.at, "why": why(message)[1]}
         self._page.add({**message.as_json(), **body, **said})

@@ -64,7 +64,7 @@ def redrive(options: Options, queue: str, wishes: Wishes) -> None:
 
 
 def _carry_out(call: Redrive, inspector: Inspector, options: Options, *, yes: bool) -> None:
-    total = inspector.facts(call.result.queue).messages or 0
+    total = inspector.facts(call.result.queue).messages or 0  # for the bar alone: it is late
     with progress(call.result.queue, total, plain=options.is_plain) as advance:
         if not yes:
             call.plan(advance)

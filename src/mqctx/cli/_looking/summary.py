@@ -80,7 +80,7 @@ def _notes(look: Look) -> list[str]:
         notes.append(f"{held:,} more are held by other consumers")
     if look.is_late:
         notes.append("stopped before RabbitMQ would take the look for a consumer that is stuck")
-    elif look.missed:
+    elif look.missed:  # where it ended early, what is missing was not read at all
         notes.append(f"{look.missed:,} went to other consumers meanwhile")
     if look.rescue is not None:
         notes += look.rescue.reasons()

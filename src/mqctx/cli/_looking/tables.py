@@ -60,6 +60,7 @@ def _narrow_rows(table: Table, groups: Sequence[Group], *, with_date: bool) -> N
     table.add_column("from, first and last, why", ratio=1, no_wrap=True, overflow="ellipsis")
     for group in groups:
         first, last = (clock(each, with_date=with_date) for each in (group.first, group.last))
+        # In 80 columns, a line for each reason below the line that says where and when.
         whys = _most_common(group.whys)
         width = max(len(count) for _, count in whys)
         lines = [f"{count:>{width}}  {line}" for line, count in whys]

@@ -14,6 +14,7 @@ def escaped(text: str) -> str:
     """
     if text.isprintable():
         return text
+    # Without its quotes, `ascii` of a single character is its escape.
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "header_label",
     "header_size",
     "headers_with",
+    "members_of",
     "raw_in",
     "text_in",
 ]
@@ -251,6 +252,14 @@ def text_in(headers: Headers, header: str, max_bytes: int, report: Report) -> st
     """Return the text in a header as str (see `raw_in`); bytes that are not UTF-8 become U+FFFD."""
     raw = raw_in(headers, header, max_bytes, report)
     return None if raw is None else as_text(raw)
+
+
+def members_of(text: str) -> list[str]:
+    """Return the members of a list in a header, separated by commas, with empty ones left out.
+
+    So HTTP has it (RFC 9110 5.6.1), and with it W3C Baggage and Trace Context.
+    """
+    return [*filter(None, (member.strip(" \t") for member in text.split(",")))]
 
 
 def as_text(raw: str | bytes | bytearray) -> str:

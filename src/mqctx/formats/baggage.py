@@ -11,7 +11,7 @@ from mqctx._core.registry import registry
 from mqctx._core.rejection import Rejection, Report
 from mqctx._core.values import JSONValue, UntypedText, escape, is_name, to_plain
 from mqctx.errors import OversizeError
-from mqctx.formats._format import Headers, as_text, text_in
+from mqctx.formats._format import Headers, as_text, members_of, text_in
 from mqctx.formats.json import from_json
 
 __all__ = ["BaggageFormat"]
@@ -69,7 +69,7 @@ class BaggageFormat:
     def decode(self, headers: Headers, max_bytes: int, report: Report) -> Mapping[str, JSONValue]:
         """Return the values of the first 64 members; leave out text that is no member."""
         text = text_in(headers, _HEADER, max_bytes, report)
-        parts = _parts(text or "")
+        parts = members_of(text or "")
         if len(parts) > _MAX_MEMBERS:
             detail = f"{len(parts)} members, of which {_MAX_MEMBERS} are read"
             report(Rejection("extract", _HEADER, None, "too-large", detail))
@@ -91,9 +91,9 @@ class BaggageFormat:
         If both have a key, ours counts where it is among the names that are `counting`.
         """
         text = as_text(theirs) if isinstance(theirs, str | bytes | bytearray) else ""
-        given = _parts(text)
+        given = members_of(text)
         newer = {*map(_key, given)}.difference(counting)
-        members = [part for part in _parts(ours) if _key(part) not in newer]
+        members = [part for part in members_of(ours) if _key(part) not in newer]
         known = {*map(_key, members)}
         others = [part for part in given if _key(part) not in known]
         fitting = _that_fit(others, members)
@@ -135,10 +135,6 @@ def _written(name: str, value: JSONValue) -> str:
     return f"{name}={quote(msgspec.json.encode(value), safe=_SAFE)};{_TYPED}"
 
 
-def _parts(text: str) -> list[str]:
-    return [part for part in (part.strip(_WHITE_SPACE) for part in text.split(",")) if part]
-
-
 def _key(part: str) -> str:
     return part.partition("=")[0].rstrip(_WHITE_SPACE)
 
@@ -146,7 +142,7 @@ def _key(part: str) -> str:
 def _parse(part: str) -> _Member:
     """Return a member; raise `ValueError` if it is none."""
     pieces = part.split(";")
-    pairs = [pair.groups("") for pair in map(_PAIR.fullmatch, pieces) if pair is not None]
+    pairs = [pair.groups("") for pair in filter(None, map(_PAIR.fullmatch, pieces))]
     if len(pairs) < len(pieces) or not pairs[0][1]:
         raise ValueError(f"not a member as W3C Baggage has it: {part}")
     key, _, value = pairs[0]
@@ -169,7 +165,7 @@ def _take(part: str, values: dict[str, JSONValue], others: dict[str, str]) -> No
 def _members(text: JSONValue) -> list[tuple[str, _Member]]:
     """Return each member in a text, as it stands there and parsed; leave out all else."""
     found: list[tuple[str, _Member]] = []
-    for part in _parts(text)[:_MAX_MEMBERS] if isinstance(text, str) else ():
+    for part in members_of(text)[:_MAX_MEMBERS] if isinstance(text, str) else ():
         try:
             found.append((part, _parse(part)))
         except ValueError:
@@ -232,8 +228,8 @@ def _check_others(text: JSONValue) -> None:
 
 def _check_room(members: Mapping[str, str]) -> None:
     """Raise `OversizeError` if there are too many members, naming the largest values."""
-    count = sum(text.count(",") + 1 for text in members.values())
-    size = sum(len(text) + 1 for text in members.values()) - 1
+    written = ",".join(members.values())
+    count, size = written.count(",") + 1, len(written)
     message = (
         f"{count} members of W3C Baggage in {size} bytes, the limits are {_MAX_MEMBERS} and "
         f"{_MAX_BYTES}: keep values out with Variable(..., local=True) or send=[...], "

@@ -78,9 +78,7 @@ class SignedFormat:
         self._sign_with = next(iter(secrets)) if sign_with is None else sign_with
         if self._sign_with not in secrets:
             raise ConfigurationError(f"sign_with: not one of the keys, {', '.join(secrets)}")
-        # `not >` rather than `<=`: NaN is refused too.
-        if max_age is not None and not max_age > 0:
-            raise ConfigurationError(f"max_age: {max_age} is not a number of seconds above 0")
+        _check_max_age(max_age)
         self._format = format
         self.headers: tuple[str, ...] = tuple(format.headers)
         (self._header,) = self.headers
@@ -181,19 +179,30 @@ def _check_single(format: Format) -> None:
         )
 
 
+def _check_max_age(seconds: float | None) -> None:
+    # `not >` rather than `<=`: NaN is refused too.
+    if seconds is not None and not seconds > 0:
+        raise ConfigurationError(f"max_age: {seconds} is not a number of seconds above 0")
+
+
 def _checked_keys(keys: object) -> dict[str, bytes]:
     """Return secrets as bytes; raise `ConfigurationError`, never showing what may be a secret."""
     if not isinstance(keys, Mapping) or not keys:
         raise ConfigurationError("keys: give a mapping of key names to secrets, at least one")
     checked: dict[str, bytes] = {}
-    for name, secret in cast("Mapping[object, object]", keys).items():
-        if not isinstance(name, str) or not _KEY_NAME.fullmatch(name):
-            raise ConfigurationError(
-                f"keys: the name of key {len(checked) + 1} is not of letters, digits, _ and -, "
-                "all ASCII, at most 64"
-            )
-        checked[name] = _checked_secret(name, secret)
+    for number, (name, secret) in enumerate(cast("Mapping[object, object]", keys).items(), 1):
+        key = _checked_key_name(name, number)
+        checked[key] = _checked_secret(key, secret)
     return checked
+
+
+def _checked_key_name(name: object, number: int) -> str:
+    if isinstance(name, str) and _KEY_NAME.fullmatch(name):
+        return name
+    # By its number: it may be a secret that was given in the wrong place.
+    raise ConfigurationError(
+        f"keys: the name of key {number} is not of letters, digits, _ and -, all ASCII, at most 64"
+    )
 
 
 def _checked_secret(name: str, secret: object) -> bytes:

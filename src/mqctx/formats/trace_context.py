@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from mqctx._core.rejection import Rejection, Report
 from mqctx._core.values import JSONValue, escape
-from mqctx.formats._format import Headers, header_size, text_in
+from mqctx.formats._format import Headers, header_size, members_of, text_in
 
 __all__ = ["TraceContextFormat", "start_trace"]
 
@@ -206,7 +206,7 @@ def _members(text: JSONValue) -> dict[str, str] | None:
     """
     if not isinstance(text, str):
         return None
-    parts = list(filter(None, (part.strip(" \t") for part in text.split(","))))
+    parts = members_of(text)
     if len(parts) > _MAX_MEMBERS:
         return None
     members: dict[str, str] = {}

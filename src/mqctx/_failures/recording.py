@@ -56,6 +56,7 @@ def record(
     return Failure(
         type=cut(cause.type, _MOST["type"]),
         message=redacted(cause.text, hide, _MOST["message"]),
+        # Of paths and qualified names, the end tells more than the beginning.
         where=cause.where and cut(cause.where, _MOST["where"], keep_end=True),
         fingerprint=cause.fingerprint,
         at=to_time(now),

@@ -81,6 +81,7 @@ class CallbackOutbox:
                 self._channel.add_on_close_callback(self._on_close)
             elif self._channel.is_open:
                 self._publish()
+            # Else it is being opened or closed, whose callback goes on.
         except AMQPError as error:
             self._answer(error)
 

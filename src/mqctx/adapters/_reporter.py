@@ -197,4 +197,5 @@ def _plain(context: Context) -> dict[str, Any]:
 reporter = Reporter()
 """The one of this process."""
 os.register_at_fork(after_in_child=reporter.forked)
+# Its thread is a daemon, which the interpreter ends in the middle of what it does.
 atexit.register(reporter.flush)

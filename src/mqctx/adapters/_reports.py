@@ -78,8 +78,9 @@ def with_report(
     with suppress(Exception):
         origin = origin_of(message, arguments)
         run = Run()
-        active_run.set(run)
+        active_run.set(run)  # never reset: the handler's call has a snapshot of its own
         handler = function_name(function)
+        # Two clocks: the time of day may be set meanwhile, and says nothing of how long it took.
         now = datetime.now(UTC)
         begun = _Begun(run, handler, context, exchange, origin, now, time.perf_counter())
         return _reported(function, begun)

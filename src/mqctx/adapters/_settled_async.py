@@ -52,6 +52,7 @@ class AsyncBlock(Block):
         try:
             await proceed(self.steps(error), self.delivery)
         except BaseException as raised:
+            # Cancelled while the copy was sent: not acknowledged, the message must not stay held.
             if not isinstance(raised, Exception):
                 with suppress(Exception):
                     await self.delivery.requeue()
@@ -66,6 +67,7 @@ class AsyncBlock(Block):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
+        # In the loop's own thread, where nothing can be waited for.
         _in_background(proceed(self.steps(error), self.delivery))
         self.leave()
         return isinstance(error, Exception)
@@ -83,6 +85,7 @@ def _in_background(coroutine: Coroutine[Any, Any, None]) -> None:
 
 def _ended(task: asyncio.Task[None]) -> None:
     _under_way.discard(task)
+    # Asked for here: asyncio tells of an exception only when its task is collected.
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.warning("a message could not be settled: %r", error)
 

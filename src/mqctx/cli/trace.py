@@ -67,7 +67,7 @@ def trace(
     if off:
         run.repair(options)
         return
-    if tap == "":
+    if tap == "":  # nothing can be bound to it
         raise click.UsageError("--tap: the default exchange cannot be tapped; name another one")
     if routing_key is not None and tap is None:
         raise click.UsageError("--routing-key goes with --tap EXCHANGE")

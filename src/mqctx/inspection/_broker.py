@@ -35,7 +35,7 @@ class Broker:
         try:
             parts = urlsplit(url)
             port = parts.port
-        except ValueError:
+        except ValueError:  # whose text may repeat the end of a password that has a colon in it
             raise ValueError(f"not a URL that can be read; {_EXPECTED}") from None
         if parts.scheme not in _PORTS:
             raise ValueError(f"not an amqp: or amqps: URL; {_EXPECTED}")
@@ -44,6 +44,7 @@ class Broker:
         return cls(
             host=parts.hostname,
             port=port or _PORTS[parts.scheme],
+            # By RabbitMQ's rules for URLs a `/` alone names the vhost "", which nobody means by it.
             vhost=unquote(parts.path[1:]) or "/",
             **_credentials(parts),
             tls=parts.scheme == "amqps",

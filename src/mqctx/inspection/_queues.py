@@ -107,5 +107,5 @@ class Queues:
         """Return over how much a queue drops its oldest messages, None if it does not."""
         facts = self.facts(queue)
         most = facts.setting(setting)
-        refuses = str(facts.setting("overflow")).startswith("reject")
+        refuses = str(facts.setting("overflow")).startswith("reject")  # `reject-publish`, `-dlx`
         return None if most is None or refuses else int(most)

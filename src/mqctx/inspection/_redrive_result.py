@@ -78,6 +78,7 @@ class Result(msgspec.Struct):
 
     def goes(self, way: Way, removed: list[str]) -> None:
         """Count a message that goes."""
+        # One leg for all routing keys: behind a topic exchange there may be thousands.
         leg = self.legs.setdefault(msgspec.structs.replace(way, routing_key=""), Leg(way))
         leg.messages += 1
         if way.routing_key in leg.routing_keys or len(leg.routing_keys) < _MOST_KEYS:

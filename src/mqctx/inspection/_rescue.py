@@ -51,6 +51,7 @@ class Rescue:
         Raises:
             pika.exceptions.AMQPError: channel or connection is closed.
         """
+        # RabbitMQ refuses a foreign one (406), and closes the channel with all that is held on it.
         owner = delivery.header.get("user_id")
         if owner not in (None, self._user):
             self.kept.append(Kept(delivery.tag, f"it was sent by the user {owner!r}"))

@@ -189,6 +189,7 @@ class Isolation:
             @wraps(function)
             async def generated(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
                 with self._around_body():
+                    # Closed with this one: else it would end when it is collected, in no scope.
                     async with aclosing(function(*args, **kwargs)) as values:
                         async for value in values:
                             yield value

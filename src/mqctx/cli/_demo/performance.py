@@ -40,6 +40,7 @@ def perform(broker: Broker | None) -> Verdict:
     Raises:
         BrokerFailedError: the broker that was given cannot be used.
     """
+    # The dead letter comes second: it takes the management API, without which this is still shown.
     verdict = judge(_on_rabbitmq(broker) if broker else _in_memory())
     echo()
     show(verdict)

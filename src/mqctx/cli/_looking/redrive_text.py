@@ -22,6 +22,7 @@ def title_of(result: Result, *, is_done: bool) -> str:
     if result.chosen != result.there:
         text += f", {number(result.chosen)} chosen"
     text += f": {number(result.sent)} {go}, {number(result.kept)} {stay}"
+    # By the run's name, the messages can be found wherever they are now: they carry it.
     return f"{text}  run {result.run}" if is_done else text
 
 

@@ -65,6 +65,7 @@ class Screen:
 
     def journey(self, records: Sequence[Record]) -> None:
         """Print its tree."""
+        # Not broken at the width of the terminal: in a pipe, and for a search, a line is a line.
         for line in tree(records):
             self._console.print(line, soft_wrap=True)
 
@@ -74,7 +75,7 @@ class Screen:
 
     def finish(self, summary: Record) -> None:
         """Print the summary."""
-        self._live.stop()
+        self._live.stop()  # takes the status away, which would stand above the summary
         self._console.print(_summary_line(summary), style="bold", soft_wrap=True)
 
 

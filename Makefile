@@ -131,7 +131,7 @@ audit: $(VENV)/.release
 
 # Renews the versions in constraints.txt, for every Python and platform.
 lock: $(VENV)/.uv
-	$(BIN)/uv pip compile --quiet --upgrade --universal --all-extras $(addprefix --group pyproject.toml:,dev bench full release) --no-annotate --no-header --no-emit-index-url --output-file constraints.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --upgrade --universal --all-extras $(addprefix --group pyproject.toml:,dev bench full mutation release) --no-annotate --no-header --no-emit-index-url --output-file constraints.txt pyproject.toml
 
 clean:
 	rm -rf $(VENV) $(LOWEST) $(VENV)-peers

@@ -123,6 +123,13 @@ def test_the_fixture_opens_a_scope_and_gives_its_context(run: Run) -> None:
         async def test_async(mqctx_scope):
             mqctx.bind(user="ada")
 
+        @pytest.fixture
+        def bound():
+            mqctx.bind(user="ada")
+
+        def test_with_a_fixture_before_it(bound, mqctx_scope):
+            assert mqctx.current() == {"user": "ada"}
+
         @pytest.mark.usefixtures("mqctx_scope")
         @pytest.mark.mqctx(tenant="acme")
         def test_both():
@@ -135,7 +142,7 @@ def test_the_fixture_opens_a_scope_and_gives_its_context(run: Run) -> None:
         def test_without():
             assert mqctx.current() == {}
         """
-    ).assert_outcomes(passed=5)
+    ).assert_outcomes(passed=6)
 
 
 def test_the_marker_reaches_tests_and_fixtures_on_a_loop_that_was_there_before(run: Run) -> None:

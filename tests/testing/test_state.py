@@ -135,6 +135,22 @@ def test_rejections_are_listed_whatever_is_configured(run: Run) -> None:
     run(
         """
         import mqctx
+        from wsgiref.util import setup_testing_defaults
+        from mqctx.middleware.wsgi import ContextMiddleware
+
+        def answer(environ, start_response):
+            start_response("200 OK", [])
+            return [b""]
+
+        def test_of_an_http_middleware(rejections):
+            mqctx.Variable("limit", int)
+            site = ContextMiddleware(answer, headers={"limit": "X-Limit"}, access_log=False)
+            environ = {"HTTP_X_LIMIT": "many"}
+            setup_testing_defaults(environ)
+            list(site(environ, lambda *_: None))
+            assert [(each.header, each.reason) for each in rejections] == [
+                ("X-Limit", "illegal-value")
+            ]
 
         def test_of_the_default_propagator(rejections):
             assert rejections == []
@@ -154,4 +170,4 @@ def test_rejections_are_listed_whatever_is_configured(run: Run) -> None:
         def test_starts_with_none(rejections):
             assert rejections == []
         """,
-    ).assert_outcomes(passed=4)
+    ).assert_outcomes(passed=5)

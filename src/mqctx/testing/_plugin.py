@@ -138,13 +138,11 @@ def mqctx_scope() -> Iterator[Context]:
 
 
 @pytest.fixture
-def rejections() -> Iterator[list[Rejection]]:
+def rejections() -> list[Rejection]:
     """Give a list of all that was not restored or not sent in this test, and why."""
     found: list[Rejection] = []
-    before = registry.witnesses
-    registry.witnesses = (*before, found.append)
-    yield found
-    registry.witnesses = before
+    registry.witnesses = (*registry.witnesses, found.append)  # until the end of the test
+    return found
 
 
 @pytest.fixture(scope="session")

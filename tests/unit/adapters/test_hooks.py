@@ -9,19 +9,15 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from pika.channel import Channel
 
-from mqctx import scope
 from mqctx._core.isolation import is_async
 from mqctx.adapters import aio_pika as aio_pika_adapter
 from mqctx.adapters import kombu as kombu_adapter
 from mqctx.adapters import pika as pika_adapter
 from mqctx.adapters._instrumentation import Hook, Instrumentation
-from tests.adapters.clients import RecordingChannel
 
 ADAPTERS: tuple[Any, ...] = (aio_pika_adapter, kombu_adapter, pika_adapter)
 HOOKS = [(adapter, hook) for adapter in ADAPTERS for hook in adapter._instrumentation._own]
-CARRIED = {"mqctx": '{"user":"ada"}'}
 
 
 @pytest.fixture(params=HOOKS, ids=lambda pair: f"{pair[1].owner.__name__}.{pair[1].name}")
@@ -72,33 +68,6 @@ def test_is_patched_on_an_object_as_what_it_stands_for(
     assert getattr(target, hook.name).__func__ is vars(hook.owner)[hook.name]
 
 
-def test_publish_of_aio_pika_is_mocked_as_an_async_def() -> None:
-    with mock.patch.object(aio_pika_adapter, "publish") as patched:
-        assert isinstance(patched, mock.AsyncMock)
-
-
-def test_put_back_as_the_original_it_is_hooked_anew_by_the_next_instrument() -> None:
-    """As when a patch that began before `instrument` ends after it."""
-    with mock.patch.object(Channel, "basic_publish"):
-        pika_adapter.instrument()
-    assert published() is None
-    pika_adapter.instrument()
-    assert published() == CARRIED
-    pika_adapter.uninstrument()
-    assert published() is None
-
-
-def test_put_back_after_uninstrument_it_lets_each_call_pass_until_the_next_uninstrument() -> None:
-    """As when a patch that began after `instrument` ends after `uninstrument`."""
-    original = Channel.basic_publish
-    pika_adapter.instrument()
-    with mock.patch.object(Channel, "basic_publish"):
-        pika_adapter.uninstrument()
-    assert published() is None
-    pika_adapter.uninstrument()
-    assert Channel.basic_publish is original
-
-
 def test_deleted_from_its_class_it_stays_deleted() -> None:
     class Client:
         def publish(self) -> None: ...
@@ -109,13 +78,6 @@ def test_deleted_from_its_class_it_stays_deleted() -> None:
     del Client.publish
     instrumentation.uninstrument()
     assert not hasattr(Client, "publish")
-
-
-def published() -> Any:
-    channel = RecordingChannel()
-    with scope(user="ada"):
-        channel.basic_publish("", "orders", b"42")
-    return channel.published[-1][1].headers
 
 
 @pytest.fixture

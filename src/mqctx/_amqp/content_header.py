@@ -4,6 +4,7 @@ A client that decodes a header and encodes it again changes it: pika sends the n
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -186,14 +187,18 @@ def _spans(raw: bytes) -> Iterator[tuple[str, tuple[int, int]]]:
     at = _end_of_flags(raw)
     if at > len(raw):
         return
-    flags = int.from_bytes(raw[:2])
-    for name, layout in _LAYOUT.items():
-        if flags & _BIT[name]:
-            end = _end_of(layout, raw, at)
-            if end > len(raw):
-                return  # where one ends nowhere, the next one starts nowhere
-            yield name, (at, end)
-            at = end
+    for name, layout in _layout_of(int.from_bytes(raw[:2])):
+        end = _end_of(layout, raw, at)
+        if end > len(raw):
+            return  # where one ends nowhere, the next one starts nowhere
+        yield name, (at, end)
+        at = end
+
+
+@lru_cache(maxsize=64)
+def _layout_of(flags: int) -> tuple[tuple[str, str], ...]:
+    """Return name and layout of each property that is there."""
+    return tuple(each for each in _LAYOUT.items() if flags & _BIT[each[0]])
 
 
 def _end_of(layout: str, raw: bytes, at: int) -> int:

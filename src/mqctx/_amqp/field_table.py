@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from struct import Struct
 from typing import Final, TypeAlias
 
@@ -27,6 +28,10 @@ _FIXED: Final = {
     }.items()
 }  # fmt: skip
 _SIZED: Final = frozenset(b"SxAF")
+_TEXT: Final = ord("S")
+_REMEMBERED: Final = 256
+_LONGEST_REMEMBERED: Final = 2_048
+"""The most bytes of a nested value that is remembered: many messages have the same `x-death`."""
 _LENGTH: Final = Struct(">I")
 _UNITS: Final = (("milliseconds", 1_000), ("microseconds", 1_000_000), ("nanoseconds", 10**9))
 _LAST_SECOND: Final = 253_402_300_799  # of the year 9999, beyond which no datetime goes
@@ -81,21 +86,22 @@ def entries(data: bytes, start: int, end: int) -> Iterator[Entry]:
 def decode_table(data: bytes, start: int, end: int, depth: int = MAX_DEPTH) -> dict[str, Value]:
     """Return what the table between two offsets holds; of equal keys the last, as clients do.
 
-    It never raises: what cannot be read is `Unreadable`.
+    It never raises: what cannot be read is `Unreadable`. Tables and arrays in it may be those of
+    another table: leave them as they are.
     """
     table: dict[str, Value] = {}
     # Nothing is decoded twice: the length of each value says where the next key is, read or not.
+    at = start
     try:
-        for entry in entries(data, start, end):
-            table[as_key(entry.key)] = _decode_value(data, entry.value, entry.end, depth)
+        while at < end:
+            value = at + 1 + data[at]
+            stop = _end_of_value(data, value, end, at)
+            key = data[at + 1 : value].decode(errors="backslashreplace")
+            table[key] = _decode_value(data, value, stop, depth)
+            at = stop
     except BrokenTableError as error:
         table[UNREADABLE] = _rest(data, error.at, end)
     return table
-
-
-def as_key(name: bytes) -> str:
-    """Return a table's key as text. Bytes that are not UTF-8 become escapes."""
-    return name.decode(errors="backslashreplace")
 
 
 def as_text(data: bytes) -> str | bytes:
@@ -119,26 +125,28 @@ def as_time(seconds: int) -> datetime | Unreadable:
 def _end_of_value(data: bytes, at: int, end: int, entry: int) -> int:
     """Return where the value ends whose type is at `at`."""
     kind = data[at] if at < end else None
-    if kind in _FIXED:
+    if kind in _SIZED and at + 5 <= end:
+        stop: int = at + 5 + _LENGTH.unpack_from(data, at + 1)[0]
+    elif kind in _FIXED:
         stop = at + 1 + _FIXED[kind].size
-    elif kind in _SIZED and at + 5 <= end:
-        stop = at + 5 + _LENGTH.unpack_from(data, at + 1)[0]
     else:
         raise BrokenTableError(entry)
     if stop > end:
         raise BrokenTableError(entry)
-    return int(stop)
+    return stop
 
 
 def _decode_value(data: bytes, at: int, end: int, depth: int) -> Value:
-    kind = chr(data[at])
-    if kind == "S":
+    kind = data[at]
+    if kind == _TEXT:
         return as_text(data[at + 5 : end])
-    if kind == "x":
-        return data[at + 5 : end]
-    if kind in "AF":
-        return _decode_nested(kind, data, at + 5, end, depth)
-    return _decode_fixed(kind, _FIXED[ord(kind)].unpack_from(data, at + 1))
+    if kind in _FIXED:
+        return _decode_fixed(chr(kind), _FIXED[kind].unpack_from(data, at + 1))
+    inner = data[at + 5 : end]
+    if kind == ord("x"):
+        return inner
+    decode = _decode_again if len(inner) <= _LONGEST_REMEMBERED else _decode_nested
+    return decode(chr(kind), inner, depth)
 
 
 def _decode_fixed(kind: str, fields: tuple[int, ...]) -> Value:
@@ -152,16 +160,20 @@ def _decode_fixed(kind: str, fields: tuple[int, ...]) -> Value:
     return fields[0]
 
 
-def _decode_nested(kind: str, data: bytes, start: int, end: int, depth: int) -> Value:
+def _decode_nested(kind: str, data: bytes, depth: int) -> Value:
     if not depth:
-        return Unreadable(f"{end - start} bytes, nested more than {MAX_DEPTH} deep")
+        return Unreadable(f"{len(data)} bytes, nested more than {MAX_DEPTH} deep")
     if kind == "F":
-        return decode_table(data, start, end, depth - 1)
-    return _decode_array(data, start, end, depth - 1)
+        return decode_table(data, 0, len(data), depth - 1)
+    return _decode_array(data, depth - 1)
 
 
-def _decode_array(data: bytes, at: int, end: int, depth: int) -> Value:
+_decode_again = lru_cache(_REMEMBERED)(_decode_nested)
+
+
+def _decode_array(data: bytes, depth: int) -> Value:
     array: list[Value] = []
+    at, end = 0, len(data)
     try:
         while at < end:
             stop = _end_of_value(data, at, end, at)

@@ -53,13 +53,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
         None if it is no JSON object, or says nothing that a failure has.
         """
-        decoded = _decoded(value)
-        if not isinstance(decoded, dict):
-            return None
-        # Key by key: one that a stranger, or a later version, wrote otherwise costs only itself.
-        known: dict[str, Any] = {
-            name: decoded[name] for name, is_sound in _SOUND.items() if is_sound(decoded.get(name))
-        }
+        known = known_in(value)
         return cls(**known) if known else None
 
     def to_header(self, room: int = MOST_BYTES_WITH_TRACEBACK) -> str | None:
@@ -84,6 +78,15 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             shed = msgspec.structs.replace(shed, **{name: None})
             yield shed
         yield Failure(type=self.type, at=self.at, queue=self.queue)
+
+
+def known_in(header: object) -> dict[str, Any]:
+    """Return the sound values of a `mqctx-failure` header by their keys, none if it has none."""
+    decoded = _decoded(header)
+    if not isinstance(decoded, dict):
+        return {}
+    # Key by key: one that a stranger, or a later version, wrote otherwise costs only itself.
+    return {name: decoded[name] for name, is_sound in _SOUND.items() if is_sound(decoded.get(name))}
 
 
 def as_time(text: str | None, now: datetime) -> datetime | None:

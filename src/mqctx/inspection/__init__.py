@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mqctx.inspection._groups import Group, Grouping, Groups
     from mqctx.inspection._look import Inspector, Look, RefusedError
     from mqctx.inspection._management import Management, ManagementError
-    from mqctx.inspection._message import Message
+    from mqctx.inspection._message import Failure, Message
     from mqctx.inspection._redrive import Redrive
     from mqctx.inspection._safety import QueueFacts, Refusal
     from mqctx.inspection._where import Where
@@ -29,6 +29,7 @@ __all__ = [
     "Broker",
     "BrokerError",
     "Death",
+    "Failure",
     "Group",
     "Grouping",
     "Groups",
@@ -52,6 +53,7 @@ __getattr__: Callable[[str], Any] = names_of(
         "Broker": "_broker",
         "BrokerError": "_errors",
         "Death": "_deaths",
+        "Failure": "_message",
         "Group": "_groups",
         "Grouping": "_groups",
         "Groups": "_groups",

@@ -3,8 +3,7 @@
 import ssl
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pika
 from pika import exceptions, spec
@@ -25,8 +24,7 @@ _SECONDS_BLOCKED: Final = 60
 _Connection: Any = BlockingConnection
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A message as it came. Bytes of names that are not UTF-8 are lone surrogates, as in paths."""
 
     tag: int

@@ -4,12 +4,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from mqctx._core.context import Context
+from mqctx._core.context import EMPTY, Context
 from mqctx._core.rejection import Rejection
 from mqctx._core.values import as_plain
 from mqctx._propagation.propagator import Propagator
 from mqctx.errors import ConfigurationError, MqctxError
 from mqctx.formats import BaggageFormat, FlatFormat, Format, JsonFormat, TraceContextFormat
+from mqctx.formats._format import headers_with
 
 __all__ = ["ContextReader", "Restored", "parse_keys", "plain_of"]
 
@@ -17,6 +18,7 @@ _MOST_BYTES: Final = 130_000  # a frame: what RabbitMQ carried can be shown
 _SIGNED = re.compile(r"([A-Za-z0-9_-]{1,64})\.[0-9]{1,12}\.[A-Za-z0-9_-]*:(.*)", re.DOTALL)
 # These may be signed: one header for all values.
 _SIGNABLE: Final = (JsonFormat(), BaggageFormat())
+_FORMATS: Final[tuple[Format, ...]] = (*_SIGNABLE, TraceContextFormat(), FlatFormat())
 
 
 class Restored(NamedTuple):
@@ -42,17 +44,14 @@ class ContextReader:
 
     def __init__(self, keys: Mapping[str, str | bytes] | None = None) -> None:
         self._rejections: list[Rejection] = []
-        formats = (*_SIGNABLE, TraceContextFormat(), FlatFormat())
-        self._propagator = Propagator(
-            formats=formats, max_bytes=_MOST_BYTES, on_rejected=self._rejections.append
-        )
+        self._propagators: dict[tuple[Format, ...], Propagator] = {}
         self._signed = _signed_formats(keys) if keys else None
 
     def read(self, headers: Mapping[str, Any]) -> Restored:
         """Return what a message with these headers brings; never raises."""
         self._rejections.clear()
         bare, signed = _without_signatures(headers)
-        context = self._propagator.extract(bare)
+        context = self._extract(bare)
         # Not of the text that `bare` has: a signature counts for the header as it came.
         verified = None
         if self._signed is not None and context:
@@ -60,11 +59,30 @@ class ContextReader:
             verified = bool(signed) and all(self._counts(headers, formats[h]) for h in signed)
         return Restored(context, verified, tuple(self._rejections))
 
+    def _extract(self, headers: Mapping[str, Any]) -> Context:
+        """Read the context in the formats of which there are headers: mostly one."""
+        formats = tuple(each for each in _FORMATS if _has(headers, each))
+        if not formats:
+            return EMPTY
+        propagator = self._propagators.get(formats)
+        if propagator is None:
+            propagator = self._propagators[formats] = Propagator(
+                formats=formats, max_bytes=_MOST_BYTES, on_rejected=self._rejections.append
+            )
+        return propagator.extract(headers)
+
     def _counts(self, headers: Mapping[str, Any], format: Format) -> bool:
         """Tell whether the signature of a header counts, and note why not."""
         before = len(self._rejections)
         format.decode(headers, _MOST_BYTES, self._rejections.append)
         return len(self._rejections) == before
+
+
+def _has(headers: Mapping[str, Any], format: Format) -> bool:
+    """Tell whether there is a header that the format would read."""
+    if format.header_prefix is not None:
+        return bool(headers_with(format.header_prefix, headers))
+    return any(map(headers.__contains__, format.headers))
 
 
 def _signed_formats(keys: Mapping[str, str | bytes]) -> dict[str, Format]:

@@ -1,13 +1,20 @@
 """The broker's own history of a dead letter: `x-death` of RabbitMQ 3.10 to 4.3."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 
 from mqctx.inspection._moments import moment
+from mqctx.inspection._plain import plain
 
 __all__ = ["Death", "deaths_in"]
+
+_LAST, _FIRST = (
+    tuple(f"x-{which}-death-{key}" for key in ("queue", "reason", "exchange"))
+    for which in ("last", "first")
+)
+_NAMES: Final = ("x-death", *_LAST, *_FIRST)
 
 
 class Death(msgspec.Struct, frozen=True):
@@ -28,21 +35,15 @@ class Death(msgspec.Struct, frozen=True):
 
 def deaths_in(headers: Mapping[str, Any]) -> tuple[Death, ...]:
     """Return the deaths of a message, the newest first. What is no death is left out."""
-    deaths = [*filter(None, map(_death, _items(headers.get("x-death"))))]
+    history = {name: plain(headers[name]) for name in _NAMES if name in headers}
+    deaths = [*filter(None, map(_death, _items(history.get("x-death"))))]
     if not deaths:
         # Streams, and shovels, may keep these alone.
-        summaries = (_summary(headers, which) for which in ("last", "first"))
-        return tuple(filter(None, summaries))[:1]
-    # A stable sort: of the others the newest is still the first.
-    return tuple(sorted(deaths, key=lambda death: not _is_last(death, headers)))
-
-
-def _is_last(death: Death, headers: Mapping[str, Any]) -> bool:
-    """Tell whether RabbitMQ 3.13 and newer says that this is the newest one; else the first is."""
-    return (death.queue, death.reason) == (
-        headers.get("x-last-death-queue"),
-        headers.get("x-last-death-reason"),
-    )
+        return tuple(filter(None, (_summary(history, names) for names in (_LAST, _FIRST))))[:1]
+    # RabbitMQ 3.13 and newer says which is the newest one; else the first is, and a stable sort
+    # leaves it there.
+    newest = tuple(history.get(name) for name in _LAST[:2])
+    return tuple(sorted(deaths, key=lambda death: (death.queue, death.reason) != newest))
 
 
 def _death(entry: Any) -> Death | None:
@@ -63,11 +64,11 @@ def _death(entry: Any) -> Death | None:
     )
 
 
-def _summary(headers: Mapping[str, Any], which: str) -> Death | None:
-    queue, reason = (_text(headers.get(f"x-{which}-death-{key}")) for key in ("queue", "reason"))
+def _summary(history: Mapping[str, Any], names: tuple[str, ...]) -> Death | None:
+    queue, reason, exchange = (_text(history.get(name)) for name in names)
     if queue is None or reason is None:
         return None
-    return Death(queue, reason, exchange=_text(headers.get(f"x-{which}-death-exchange")))
+    return Death(queue, reason, exchange=exchange)
 
 
 def _text(value: Any) -> str | None:

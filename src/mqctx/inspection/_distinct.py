@@ -1,17 +1,6 @@
 """Count distinct texts in bounded memory: exactly as long as there is room, then by samples."""
 
-from hashlib import blake2b
-from typing import Final
-
-__all__ = ["Distinct", "Room", "hash_of"]
-
-_BYTES: Final = 8
-
-
-def hash_of(text: str) -> int:
-    """Return the number that a counter keeps for a text."""
-    digest = blake2b(text.encode(errors="surrogatepass"), digest_size=_BYTES).digest()
-    return int.from_bytes(digest)
+__all__ = ["Distinct", "Room"]
 
 
 class Distinct:
@@ -19,9 +8,9 @@ class Distinct:
 
     __slots__ = ("_hashes", "_level")
 
-    def __init__(self, hashes: "set[int] | None" = None, level: int = 0) -> None:
-        self._hashes = set[int]() if hashes is None else hashes
-        self._level = level  # of 2 to the power of this many hashes one is kept
+    def __init__(self) -> None:
+        self._hashes: set[int] = set()
+        self._level = 0  # of 2 to the power of this many hashes one is kept
 
     def __len__(self) -> int:
         return len(self._hashes)
@@ -43,13 +32,17 @@ class Distinct:
 
     def halve(self) -> None:
         """Keep half of the sample."""
-        self._level += 1
-        mask = (1 << self._level) - 1
-        self._hashes = {each for each in self._hashes if not each & mask}
+        self._thin(self._level + 1)
 
-    def copy(self) -> "Distinct":
-        """Return a counter with the same number."""
-        return Distinct(self._hashes.copy(), self._level)
+    def merge(self, other: "Distinct") -> None:
+        """Count what another one has counted, too."""
+        self._hashes |= other._hashes
+        self._thin(max(self._level, other._level))
+
+    def _thin(self, level: int) -> None:
+        self._level = level
+        mask = (1 << level) - 1
+        self._hashes = {each for each in self._hashes if not each & mask}
 
 
 class Room:
@@ -60,17 +53,23 @@ class Room:
         self._taken = 0
         self._counters: set[Distinct] = set()
 
-    def counter(self, like: Distinct | None = None) -> Distinct:
-        """Return a counter that takes its room here, and begins like another one."""
-        counter = Distinct() if like is None else like.copy()
+    def counter(self) -> Distinct:
+        """Return a counter that takes its room here."""
+        counter = Distinct()
         self._counters.add(counter)
-        self._grown(len(counter))
         return counter
 
     def add(self, counter: Distinct, hashed: int) -> None:
         """Count a text by its hash."""
         before = len(counter)
         counter.add(hashed)
+        if grown := len(counter) - before:
+            self._grown(grown)
+
+    def merge(self, counter: Distinct, other: Distinct) -> None:
+        """Let a counter count what another one has counted, too."""
+        before = len(counter)
+        counter.merge(other)
         self._grown(len(counter) - before)
 
     def drop(self, counter: Distinct) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from mqctx.inspection._distinct import Distinct, Room, hash_of
+from mqctx.inspection._distinct import Distinct, Room
 from mqctx.inspection._message import Message
 from mqctx.inspection._where import as_text, values_of
 from mqctx.inspection._why import why
@@ -28,22 +28,21 @@ class _Counted(NamedTuple):
 
     bytes: int
     request: int | None
-    at: str | None
-    reason: str | None
-    origin: str | None
-    kind: str | None
-    why: str
+    moment: str | None
+    """The time without its Z, which is more than a fraction of a second."""
+    names: tuple[str | None, str | None, str | None, str]
+    """The broker's reason, the queue that it died in, the type of its failure, and why."""
 
 
 def _counted(message: Message) -> _Counted:
     request = message.plain_context.get("request_id")
+    kind, line = why(message)
+    reason = message.deaths[0].reason if message.deaths else None
     return _Counted(
         len(message.body),
-        None if request is None else hash_of(as_text(request)),
-        message.at,
-        message.deaths[0].reason if message.deaths else None,
-        message.came_from,
-        *why(message),
+        None if request is None else hash(as_text(request)),
+        None if message.at is None else message.at[:-1],
+        (reason, message.came_from, kind, line),
     )
 
 
@@ -51,8 +50,8 @@ class Group:
     """Messages that have the same values under the names of the grouping."""
 
     __slots__ = (
-        *("bytes", "failures", "first", "last", "messages", "origins", "reasons", "requests"),
-        *("values", "whys"),
+        *("_counters", "_first", "_last", "bytes", "failures", "messages", "origins", "reasons"),
+        *("requests", "values", "whys"),
     )
 
     def __init__(self, values: tuple[Any, ...], requests: Distinct) -> None:
@@ -61,16 +60,27 @@ class Group:
         self.bytes: int = 0
         self.requests = requests
         """The number of distinct request ids."""
-        self.first: str | None = None
-        self.last: str | None = None
+        self._first: str | None = None
+        self._last: str | None = None
         self.reasons: Counter[str] = Counter()
         """How the broker says they died, the newest death of each."""
+        self.origins: Counter[str] = Counter()
+        """The queues that they died in."""
         self.failures: Counter[str] = Counter()
         """The types of the failures."""
         self.whys: Counter[str] = Counter()
         """Why they died, in a line for each way."""
-        self.origins: Counter[str] = Counter()
-        """The queues that they died in."""
+        self._counters = (self.reasons, self.origins, self.failures, self.whys)
+
+    @property
+    def first(self) -> str | None:
+        """When the first of them died."""
+        return None if self._first is None else f"{self._first}Z"
+
+    @property
+    def last(self) -> str | None:
+        """When the last of them died."""
+        return None if self._last is None else f"{self._last}Z"
 
     def add(self, counted: _Counted, room: Room) -> None:
         """Count a message."""
@@ -78,23 +88,28 @@ class Group:
         self.bytes += counted.bytes
         if counted.request is not None:
             room.add(self.requests, counted.request)
-        if (at := counted.at) is not None:
-            # Without the Z, which is more than a fraction of a second.
-            self.first = at if self.first is None or at[:-1] < self.first[:-1] else self.first
-            self.last = at if self.last is None or at[:-1] > self.last[:-1] else self.last
-        _count(self.reasons, counted.reason)
-        _count(self.origins, counted.origin)
-        _count(self.failures, counted.kind)
-        _count(self.whys, counted.why)
+        if counted.moment is not None:
+            self._extend(counted.moment, counted.moment)
+        for counter, name in zip(self._counters, counted.names, strict=True):
+            if name is not None:
+                _count(counter, name)
 
-    def copy(self, values: tuple[Any, ...], room: Room) -> "Group":
-        """Return a group that counts on from here, for other values."""
-        copy = Group(values, room.counter(self.requests))
-        copy.messages, copy.bytes = self.messages, self.bytes
-        copy.first, copy.last = self.first, self.last
-        for name in ("reasons", "failures", "whys", "origins"):
-            setattr(copy, name, getattr(self, name).copy())
-        return copy
+    def _extend(self, first: str, last: str) -> None:
+        if self._first is None or first < self._first:
+            self._first = first
+        if self._last is None or last > self._last:
+            self._last = last
+
+    def merge(self, other: "Group", room: Room) -> None:
+        """Count the messages of another group, too."""
+        self.messages += other.messages
+        self.bytes += other.bytes
+        room.merge(self.requests, other.requests)
+        if other._first is not None and other._last is not None:
+            self._extend(other._first, other._last)
+        for counter, others in zip(self._counters, other._counters, strict=True):
+            for name, count in others.items():
+                _count(counter, name, count)
 
     def as_json(self, names: Sequence[str]) -> dict[str, Any]:
         """Return the group as the object that `mqctx inspect --by NAME --json` prints."""
@@ -110,10 +125,9 @@ class Group:
         }
 
 
-def _count(counter: "Counter[str]", name: str | None) -> None:
+def _count(counter: "Counter[str]", name: str, count: int = 1) -> None:
     """Count a name of which strangers may send any number."""
-    if name is not None:
-        counter[name if name in counter or len(counter) < _MOST_NAMES else _OTHERS] += 1
+    counter[name if name in counter or len(counter) < _MOST_NAMES else _OTHERS] += count
 
 
 class Grouping:
@@ -131,19 +145,26 @@ class Grouping:
         """Yield the groups, the largest first."""
         return iter(sorted(self._groups.values(), key=lambda group: -group.messages))
 
-    def add(self, message: Message, counted: "_Counted | None" = None) -> None:
+    def add(self, message: Message) -> None:
         """Count a message."""
         values = tuple(next(values_of(message, name), None) for name in self.names)
+        self.count(values, _counted(message))
+
+    def count(self, values: tuple[Any, ...], counted: "_Counted") -> None:
+        """Count a message that has these values."""
+        self._group(values).add(counted, self._room)
+
+    def begin_with(self, earlier: "Grouping") -> None:
+        """Count the messages of all groups as those that lack the name."""
+        for group in earlier:
+            self._group((None,) * len(self.names)).merge(group, self._room)
+
+    def _group(self, values: tuple[Any, ...]) -> Group:
         key = tuple(None if value is None else as_text(value) for value in values)
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = Group(values, self._room.counter())
-        group.add(_counted(message) if counted is None else counted, self._room)
-
-    def begin_with(self, earlier: Group) -> None:
-        """Count the messages of a group as those that lack the name."""
-        none = (None,) * len(self.names)
-        self._groups[none] = earlier.copy(none, self._room)
+        return group
 
     def drop(self) -> None:
         """Give back the room of all groups."""
@@ -175,7 +196,7 @@ class Groups:
 
     def __init__(self) -> None:
         self._room = Room(_ROOM)
-        self._all = Group((), self._room.counter())
+        self._messages = 0
         self._by_origin = Grouping(["from"], self._room)
         self._candidates: dict[str, _Candidate | None] = {}
 
@@ -188,19 +209,18 @@ class Groups:
         for name, candidate in self._candidates.items():
             if candidate is not None:
                 self._add(name, candidate, message, counted)
-        self._by_origin.add(message, counted)
-        self._all.add(counted, self._room)
+        self._by_origin.count((message.came_from,), counted)
+        self._messages += 1
 
     def _begin(self, name: str) -> None:
         if len(self._candidates) < _MOST_CANDIDATES:
             grouping = Grouping([name], self._room)
-            if self._all.messages:
-                grouping.begin_with(self._all)
+            grouping.begin_with(self._by_origin)
             self._candidates[name] = _Candidate(grouping)
 
     def _add(self, name: str, candidate: _Candidate, message: Message, counted: _Counted) -> None:
         candidate.present += name in message.plain_context
-        candidate.grouping.add(message, counted)
+        candidate.grouping.count((next(values_of(message, name), None),), counted)
         if len(candidate.grouping) > _MOST_GROUPS:
             candidate.grouping.drop()
             self._candidates[name] = None
@@ -208,7 +228,7 @@ class Groups:
     @property
     def chosen(self) -> Grouping:
         """The groups to show."""
-        least = self._all.messages / 2
+        least = self._messages / 2
         sound = [c for c in self._candidates.values() if c is not None and c.present >= least]
         best = min(sound, key=_rank, default=None)
         return self._by_origin if best is None else best.grouping

@@ -12,7 +12,7 @@ from mqctx.inspection._connection import connected
 from mqctx.inspection._contexts import ContextReader
 from mqctx.inspection._errors import BrokerError, refused
 from mqctx.inspection._management import Management, ManagementError
-from mqctx.inspection._message import Message, read_message
+from mqctx.inspection._message import Message
 from mqctx.inspection._publisher import Publisher
 from mqctx.inspection._queue_channel import QueueChannel
 from mqctx.inspection._reader import Reader
@@ -58,7 +58,7 @@ class Look:
     def messages(self) -> Iterator[Message]:
         """Yield the messages, and copy none of them to the queue's end: that is yours to do."""
         for delivery in self._reader.deliveries():
-            yield read_message(self.queue, self.looked, delivery, self._contexts)
+            yield Message(self.queue, self.looked, delivery, self._contexts)
 
     @property
     def queue(self) -> str:

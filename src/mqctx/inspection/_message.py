@@ -2,64 +2,93 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
-
-import msgspec
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 from mqctx._amqp.content_header import ContentHeader
 from mqctx._amqp.field_table import Unreadable
-from mqctx._core.context import Context
 from mqctx._core.rejection import Rejection
-from mqctx._failures.record import Failure
+from mqctx._failures.record import Failure, known_in
 from mqctx.inspection._celery import celery_task
-from mqctx.inspection._connection import Delivery
 from mqctx.inspection._contexts import ContextReader, plain_of
 from mqctx.inspection._deaths import Death, deaths_in
 from mqctx.inspection._moments import moment
 from mqctx.inspection._other_failures import failure_of_others
 from mqctx.inspection._plain import plain
 
-__all__ = ["Message", "read_message"]
+if TYPE_CHECKING:
+    from mqctx._core.context import Context
+    from mqctx.inspection._connection import Delivery
+
+__all__ = ["Failure", "Message"]
 
 _TIMESTAMP = re.compile(r"timestamp (\d+)")
 _DELIVERIES: Final = ("x-acquired-count", "x-delivery-count")
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """A message of a queue. All text in it is a stranger's: escape it before you show it."""
+class Message:
+    """A message of a queue. All text in it is a stranger's: escape it before you show it.
 
-    queue: str
-    position: int
-    """1 for the first message of the queue."""
-    id: str | None
-    """The property `message_id`."""
-    exchange: str
-    routing_key: str
-    context: Context
-    verified: bool | None
-    """Whether the context's signature counts; None where no key was given, or no context came."""
-    rejections: tuple[Rejection, ...] = ()
-    """What a service would not restore of the context, and why."""
-    deaths: tuple[Death, ...] = ()
-    """The broker's own history, the newest first."""
-    failure: Mapping[str, Any] | None = None
-    """Why it died, as a handler told it: the keys of `mqctx-failure`, also of what others wrote."""
-    celery: Mapping[str, Any] | None = None
-    published_at: str | None = None
-    redelivered: bool = False
-    deliveries: int | None = None
-    """How often it was delivered before without being acknowledged, as far as the broker tells."""
-    headers: Mapping[str, Any] = {}
-    """All headers, as JSON can say them."""
-    body: bytes = b""
-    header: ContentHeader = msgspec.field(default_factory=ContentHeader)
-    """The properties as bytes."""
-    tag: int = 0
-    """The delivery tag, which counts on the channel that it was read on."""
-    plain_context: Mapping[str, Any] = {}
-    """The context, as plain JSON."""
+    What it says is read when it is asked for.
+    """
+
+    def __init__(
+        self, queue: str, position: int, delivery: "Delivery", contexts: ContextReader
+    ) -> None:
+        self.queue: Final = queue
+        self.position: Final = position
+        """1 for the first message of the queue."""
+        self.exchange: Final = delivery.exchange
+        self.routing_key: Final = delivery.routing_key
+        self.redelivered: Final = delivery.redelivered
+        self.body: Final = delivery.body
+        self.header: Final = delivery.header
+        """The properties as bytes."""
+        self.tag: Final = delivery.tag
+        """The delivery tag, which counts on the channel that it was read on."""
+        self._headers: Final[Mapping[str, Any]] = delivery.header.headers
+        restored = contexts.read(self._headers)
+        self.context: Final[Context] = restored.context
+        self.plain_context: Final[Mapping[str, Any]] = plain_of(restored.context)
+        """The context, as plain JSON."""
+        self.verified: Final[bool | None] = restored.verified
+        """Whether the context's signature counts; None where no key, or no context, was given."""
+        self.rejections: Final[tuple[Rejection, ...]] = restored.rejections
+        """What a service would not restore of the context, and why."""
+        self.deaths: Final[tuple[Death, ...]] = deaths_in(self._headers)
+        """The broker's own history, the newest first."""
+        self.failure: Final[Mapping[str, Any] | None] = _failure(self._headers)
+        """Why it died, as its handler told it: the keys of `Failure`, also of what others wrote."""
 
     @property
+    def id(self) -> str | None:
+        """The property `message_id`."""
+        value = self.header.get("message_id")
+        return value if value is None or isinstance(value, str) else str(plain(value))
+
+    @cached_property
+    def headers(self) -> Mapping[str, Any]:
+        """All headers, as JSON can say them."""
+        headers: dict[str, Any] = plain(self._headers)
+        return headers
+
+    @cached_property
+    def celery(self) -> Mapping[str, Any] | None:
+        """The task that it asks for, if Celery sent it."""
+        return celery_task(self.headers, self.body)
+
+    @cached_property
+    def published_at(self) -> str | None:
+        """When it was published, as far as its properties tell."""
+        return _published_at(self.header, self._headers)
+
+    @property
+    def deliveries(self) -> int | None:
+        """How often it was delivered before and not acknowledged, as far as the broker tells."""
+        counts = [self._headers.get(name) for name in _DELIVERIES]
+        return max((count for count in counts if isinstance(count, int)), default=None)
+
+    @cached_property
     def came_from(self) -> str | None:
         """The queue that it died in last."""
         told = (self.failure or {}).get("queue")
@@ -74,7 +103,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         failed = (self.failure or {}).get("at")
         return died is None or failed is None or failed[:-1] >= died[:-1]
 
-    @property
+    @cached_property
     def at(self) -> str | None:
         """When it died, or was published if that is not known."""
         times = [death.at for death in self.deaths if death.at]
@@ -115,62 +144,26 @@ def _of_rejection(rejection: Rejection) -> dict[str, Any]:
     return {key: getattr(rejection, key) for key in keys}
 
 
-def read_message(queue: str, position: int, delivery: Delivery, reader: ContextReader) -> Message:
-    """Return what a delivery says; never raises."""
-    header = delivery.header
-    raw = header.headers
-    headers: dict[str, Any] = plain(raw)
-    restored = reader.read(raw)
-    return Message(
-        queue=queue,
-        position=position,
-        id=_text(header.get("message_id")),
-        exchange=delivery.exchange,
-        routing_key=delivery.routing_key,
-        context=restored.context,
-        verified=restored.verified,
-        rejections=restored.rejections,
-        deaths=deaths_in(headers),
-        failure=_failure(raw),
-        celery=celery_task(headers, delivery.body),
-        published_at=_published_at(header, headers),
-        redelivered=delivery.redelivered,
-        deliveries=_deliveries(headers),
-        headers=headers,
-        body=delivery.body,
-        header=header,
-        tag=delivery.tag,
-        plain_context=plain_of(restored.context),
-    )
-
-
-def _text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else str(plain(value))
-
-
 def _failure(headers: Mapping[str, Any]) -> dict[str, Any] | None:
     # Ours first: what others wrote may be of an earlier hop, kept by whoever sent it on.
-    own = Failure.from_header(headers.get("mqctx-failure"))
-    told = failure_of_others(headers) if own is None else msgspec.to_builtins(own)
+    own: dict[str, Any] | None = known_in(headers.get("mqctx-failure")) or None
+    told = failure_of_others(headers) if own is None else own
     if told is None:
         return None
     # A stranger may have written it, and times are compared.
-    times = {key: moment(told[key]) for key in ("at", "first_at") if key in told}
-    return {key: value for key, value in {**told, **times}.items() if value is not None}
+    for key in ("at", "first_at"):
+        if key in told:
+            told[key] = moment(told[key])
+    return {key: value for key, value in told.items() if value is not None}
 
 
 def _published_at(header: ContentHeader, headers: Mapping[str, Any]) -> str | None:
     # Written by RabbitMQ's own interceptors, more exactly than the property can say it.
     for name in ("x-opt-rabbitmq-received-time", "timestamp_in_ms"):
-        if exact := moment(headers.get(name)):
+        if exact := moment(plain(headers.get(name))):
             return exact
     value = header.get("timestamp")
     # Milliseconds, mostly, which are seconds beyond the year 9999.
     if isinstance(value, Unreadable) and (match := _TIMESTAMP.match(value.text)):
         return moment(int(match[1]))
     return moment(value)
-
-
-def _deliveries(headers: Mapping[str, Any]) -> int | None:
-    counts = [headers[name] for name in _DELIVERIES if isinstance(headers.get(name), int)]
-    return max(counts, default=None)

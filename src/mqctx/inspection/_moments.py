@@ -2,12 +2,15 @@
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 __all__ = ["moment"]
 
 # Seconds since 1970 stay below this until the year 5138, milliseconds are above it since 1973.
 _MOST_SECONDS: Final = 100_000_000_000
+_REMEMBERED: Final = 1_024
+_LONGEST: Final = 64
 _NSERVICEBUS = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d):(\d{1,6}) Z")
 
 
@@ -20,7 +23,7 @@ def moment(value: Any) -> str | None:
         return None
     try:
         if isinstance(value, str):
-            return _from_text(value.strip())
+            return _from_text(value) if len(value) <= _LONGEST else None
         if isinstance(value, datetime):
             return _written(value)
         return _from_number(value)
@@ -29,7 +32,9 @@ def moment(value: Any) -> str | None:
         return None
 
 
+@lru_cache(_REMEMBERED)
 def _from_text(text: str) -> str | None:
+    text = text.strip()
     if text.isascii() and text.isdigit():
         return _from_number(int(text))
     if match := _NSERVICEBUS.fullmatch(text):
@@ -50,6 +55,7 @@ def _from_number(number: float) -> str | None:
     return _written(datetime.fromtimestamp(number, UTC))
 
 
+@lru_cache(_REMEMBERED)
 def _written(when: datetime) -> str:
     when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
     spec = "milliseconds" if when.microsecond else "seconds"

@@ -45,10 +45,6 @@ class _Library(NamedTuple):
     fields: Mapping[str, tuple[str, _Read]]
     """The header of each key of a failure, and how it is read."""
 
-    def has_written(self, headers: Mapping[str, Any]) -> bool:
-        """Tell whether there is a reason of its own among the headers."""
-        return any(self.fields[key][0] in headers for key in _REASONS if key in self.fields)
-
     def read(self, headers: Mapping[str, Any]) -> dict[str, Any]:
         """Return what it tells, by the keys of a failure."""
         values = {key: read(headers.get(header)) for key, (header, read) in self.fields.items()}
@@ -128,6 +124,13 @@ _LIBRARIES: Final = (
     ),
 )
 _REASONS: Final = ("type", "message", "traceback")
+_TOLD_BY: Final = {
+    library.fields[key][0]: library
+    for library in _LIBRARIES
+    for key in _REASONS
+    if key in library.fields
+}
+"""The library of each header by which one is known."""
 
 
 def failure_of_others(headers: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -135,10 +138,11 @@ def failure_of_others(headers: Mapping[str, Any]) -> dict[str, Any] | None:
 
     The keys are those of mqctx's own record; `system` names the library.
     """
-    for library in _LIBRARIES:
-        if library.has_written(headers):
-            return {"system": library.name, **_completed(library.read(headers))}
-    return None
+    told_by = [_TOLD_BY[header] for header in headers if header in _TOLD_BY]
+    if not told_by:
+        return None
+    library = min(told_by, key=_LIBRARIES.index)
+    return {"system": library.name, **_completed(library.read(headers))}
 
 
 def _completed(failure: dict[str, Any]) -> dict[str, Any]:

@@ -4,20 +4,23 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from math import isfinite
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from mqctx._amqp.field_table import Unreadable
 from mqctx.inspection._moments import moment
 
 __all__ = ["plain"]
 
+_JSON: Final = frozenset((str, bool, int, type(None)))
+
 
 def plain(value: Any) -> Any:
     """Return what a table of headers holds, made of JSON alone."""
-    if isinstance(value, str | bool | int) or value is None:
+    if type(value) in _JSON:
         return value
     if isinstance(value, Mapping):
-        return {k: plain(each) for k, each in cast("Mapping[str, Any]", value).items()}
+        table = cast("Mapping[str, Any]", value)
+        return {k: v if type(v) in _JSON else plain(v) for k, v in table.items()}
     if isinstance(value, list):
         return [plain(each) for each in cast("list[object]", value)]
     return _scalar(value)

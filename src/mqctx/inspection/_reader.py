@@ -118,6 +118,8 @@ class Reader:
 
     def _have_come(self, count: int) -> bool:
         """Wait for so many messages, or fewer if no more come; tell whether to give one out."""
+        if len(self._arrived) >= count:
+            return not self._is_over()
         since = time.monotonic()
         self._wanted = count
         while len(self._arrived) < count and self._consumer and not self._is_over():
@@ -137,8 +139,10 @@ class Reader:
         return is_silent and (not ready or time.monotonic() - since > _PATIENCE)
 
     def _is_over(self) -> bool:
-        self.is_late = self.is_late or time.monotonic() > self._deadline
-        return self._stopped or self.is_late
+        if self._stopped or self.is_late:
+            return True
+        self.is_late = time.monotonic() > self._deadline
+        return self.is_late
 
     def _arrives(self, delivery: Delivery) -> None:
         self._arrived.append(delivery)

@@ -1,6 +1,7 @@
 """Why a message died, in one line that is the same for all that died in the same way."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from mqctx.inspection._message import Message
@@ -26,8 +27,13 @@ def why(message: Message) -> tuple[str | None, str]:
         return None, _by_the_broker(message)
     kind = str(failure.get("type") or "failed")
     text = str(failure.get("message") or "").strip().partition("\n")[0][:_MOST_READ]
-    general = _DOTS.sub("... ", _PARTICULAR.sub("...", text)).strip()
+    general = _general(text)
     return kind, f"{kind}: {general}"[:_LONGEST] if general else kind
+
+
+@lru_cache(maxsize=1_024)
+def _general(text: str) -> str:
+    return _DOTS.sub("... ", _PARTICULAR.sub("...", text)).strip()
 
 
 def _by_the_broker(message: Message) -> str:

@@ -11,6 +11,7 @@ from pika import frame, spec
 
 from mqctx._amqp.content_header import ContentHeader
 
+_HEADER: Final = bytes([spec.FRAME_HEADER])
 _OVERHEAD: Final = spec.FRAME_HEADER_SIZE + spec.FRAME_END_SIZE
 # The class, a weight that is always 0, and the size of the body.
 _FIXED_PART: Final = 12
@@ -28,19 +29,24 @@ class RawProperties(spec.BasicProperties):
         return [self.header.raw]
 
 
+# Whose stubs show nothing that is private.
+_Connection: Any = pika.SelectConnection
+
+
 class RawConnection(pika.SelectConnection):
     """A connection whose deliveries and returned messages have `RawProperties`."""
 
+    _frame_buffer: bytes  # set by pika
+
     def _read_frame(self) -> Any:
-        pikas: Any = super()  # whose stubs show nothing that is private
-        buffer: bytes = pikas.__self__._frame_buffer
-        if buffer[:1] != bytes([spec.FRAME_HEADER]):
-            return pikas._read_frame()
+        buffer = self._frame_buffer
+        if buffer[:1] != _HEADER:
+            return _Connection._read_frame(self)
         end = int.from_bytes(buffer[3:7]) + _OVERHEAD
         if len(buffer) < max(end, _OVERHEAD + _FIXED_PART):
             return 0, None
         if buffer[end - 1] != spec.FRAME_END:
-            return pikas._read_frame()  # which says so, as for any other frame
+            return _Connection._read_frame(self)  # which says so, as for any other frame
         channel = int.from_bytes(buffer[1:3])
         payload = buffer[spec.FRAME_HEADER_SIZE : end - 1]
         header = ContentHeader(payload[_FIXED_PART:])

@@ -8,7 +8,6 @@ from mqctx._amqp.content_header import ContentHeader
 from mqctx.inspection import Message
 from mqctx.inspection._connection import Delivery
 from mqctx.inspection._contexts import ContextReader
-from mqctx.inspection._message import read_message
 
 
 def header(**properties: Any) -> ContentHeader:
@@ -23,14 +22,13 @@ def message(
     queue: str = "orders.dead",
     position: int = 1,
     exchange: str = "",
+    key: str = "orders.dead",
     keys: dict[str, str | bytes] | None = None,
     **properties: Any,
 ) -> Message:
     """Return a message with these headers and properties."""
-    delivery = Delivery(
-        1, exchange, "orders.dead", False, header(headers=headers, **properties), body
-    )
-    return read_message(queue, position, delivery, ContextReader(keys))
+    delivery = Delivery(1, exchange, key, False, header(headers=headers, **properties), body)
+    return Message(queue, position, delivery, ContextReader(keys))
 
 
 def of_tenant(tenant: str | None, request: str = "r-1", **more: Any) -> Message:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mqctx.inspection import Grouping, Groups
-from mqctx.inspection._distinct import Room, hash_of
+from mqctx.inspection._distinct import Room
 from mqctx.inspection._why import why
 
 from .messages import message, of_tenant
@@ -84,12 +84,16 @@ class TestGroups:
 
     def test_count_earlier_messages_under_a_name_that_comes_later(self) -> None:
         groups = Groups()
-        for request in ("r-1", "r-2"):
-            groups.add(message({"mqctx": f'{{"request_id":"{request}"}}'}, body=b"1"))
+        for request, second in (("r-1", 9), ("r-2", 8)):
+            headers = {"mqctx": f'{{"request_id":"{request}"}}'}
+            groups.add(message(headers, body=b"1", timestamp=1_769_841_800 + second))
         for tenant in ("a", "a", "a"):
             groups.add(of_tenant(tenant, "r-1", body=b"1"))
         assert groups.chosen.names == ("tenant",)
         assert counts(groups.chosen) == [(("a",), 3, 1), ((None,), 2, 2)]
+        earlier = list(groups.chosen)[1]
+        assert (earlier.first, earlier.last) == ("2026-01-31T06:43:28Z", "2026-01-31T06:43:29Z")
+        assert (earlier.bytes, dict(earlier.whys)) == (2, {"not known": 2})
 
     def test_without_a_context_are_by_the_queue_that_messages_came_from(self) -> None:
         groups = Groups()
@@ -123,7 +127,7 @@ class TestDistinct:
         room = Room(1_000)
         counter = room.counter()
         for number in range(2_000):
-            room.add(counter, hash_of(str(number % 1_000)))
+            room.add(counter, hash(str(number % 1_000)))
         assert counter.count() == 1_000
         assert counter.is_exact
 
@@ -131,8 +135,8 @@ class TestDistinct:
         room = Room(2_000)
         small, large = room.counter(), room.counter()
         for number in range(100_000):
-            room.add(large, hash_of(str(number)))
-            room.add(small, hash_of(str(number % 10)))
+            room.add(large, hash(str(number)))
+            room.add(small, hash(str(number % 10)))
         assert (small.count(), small.is_exact) == (10, True)
         assert len(large) <= 2_000
         assert not large.is_exact
@@ -142,11 +146,11 @@ class TestDistinct:
         room = Room(10)
         first = room.counter()
         for number in range(10):
-            room.add(first, hash_of(str(number)))
+            room.add(first, hash(str(number)))
         room.drop(first)
         second = room.counter()
         for number in range(10):
-            room.add(second, hash_of(str(number)))
+            room.add(second, hash(str(number)))
         assert second.is_exact
 
 

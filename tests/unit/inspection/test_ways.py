@@ -1,5 +1,6 @@
 """How a dead letter goes back: its way changes as little as it can, and what it changes is told."""
 
+import json
 from typing import Any
 
 import pytest
@@ -11,21 +12,22 @@ from mqctx.inspection._routes import Route
 from mqctx.inspection._safety import QueueFacts
 from mqctx.inspection._ways import NoWayError, Origin, Ways, origin_of
 
-EMPTY: Any = {}
+from .messages import message as queued
 
 
 def message(*deaths: Death, failure: Any = None, key: str = "here") -> Message:
-    return Message(
-        queue="dead",
-        position=1,
-        id="m",
-        exchange="dlx",
-        routing_key=key,
-        context=EMPTY,
-        verified=None,
-        deaths=deaths,
-        failure=failure,
-    )
+    history = [
+        {
+            "queue": each.queue,
+            "reason": each.reason,
+            "count": each.count,
+            "exchange": each.exchange,
+            "routing-keys": list(each.routing_keys),
+        }
+        for each in deaths
+    ]
+    headers = {"x-death": history, "mqctx-failure": json.dumps(failure)}
+    return queued(headers, queue="dead", exchange="dlx", key=key, message_id="m")
 
 
 def death(queue: str = "in", exchange: str = "orders", *keys: str) -> Death:
@@ -219,7 +221,7 @@ FAILURE = {"queue": "in", "exchange": "orders", "routing_key": "k"}
             Origin(None, "orders", "k", "mqctx-failure"),
         ),
         (
-            message(failure={"queue": "in", "system": "NServiceBus"}),
+            queued({"NServiceBus.FailedQ": "in", "NServiceBus.ExceptionInfo.Message": "no"}),
             Origin("in", None, None, "NServiceBus"),
         ),
     ],

@@ -37,8 +37,11 @@ class Summary:
         """Count a message for which all conditions hold."""
         self.chosen += 1
         if (at := message.at) is not None:
-            self._first = min(self._first or at, at, key=_without_zone)
-            self._last = max(self._last or at, at, key=_without_zone)
+            moment = at[:-1]  # with the Z, a time without fraction would sort behind one with it
+            if self._first is None or moment < self._first:
+                self._first = moment
+            if self._last is None or moment > self._last:
+                self._last = moment
 
     def line(self) -> str:
         """Return the line above a table."""
@@ -67,11 +70,6 @@ class Summary:
         """Return the line below a table that was grouped by a name of our choice."""
         names = [escaped(name) for name in others[:_MOST_NAMES]]
         return f"also: --by {', '.join(names)}{', ...' if len(others) > _MOST_NAMES else ''}"
-
-
-def _without_zone(moment: str) -> str:
-    # With the Z, a time without fraction would sort behind one of the same second with one.
-    return moment[:-1]
 
 
 def _notes(look: Look) -> list[str]:

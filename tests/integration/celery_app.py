@@ -14,6 +14,7 @@ from typing import Any
 
 from celery import Celery
 
+import mqctx
 from mqctx import bind, current
 from mqctx.adapters import celery as celery_adapter
 from mqctx.adapters import kombu as kombu_adapter
@@ -33,6 +34,7 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     beat_schedule={"tick": {"task": "tick", "schedule": 0.2}},
 )
+mqctx.configure(service=QUEUE, report=os.environ["MQCTX_TEST_CELERY_REPORTS"])
 celery_adapter.instrument()
 if "MQCTX_TEST_CELERY_KOMBU" in os.environ:
     kombu_adapter.instrument()

@@ -31,6 +31,7 @@ class Worker:
     """A worker that is at work, and the application that sends to it, in this process."""
 
     client: celery.Celery
+    reports: str
     command: list[str]
     environ: dict[str, str]
     log: Path
@@ -46,6 +47,20 @@ class Worker:
         assert got is not None, self.output()
         seen: dict[str, Any] = json.loads(got[1])
         return seen
+
+    def runs(self, task_id: str, count: int) -> list[dict[str, Any]]:
+        """Wait for so many reports of a task's runs, and return them in the order of time."""
+        found: list[dict[str, Any]] = []
+        until = time.monotonic() + SECONDS
+        with pika_channel(self.client.conf.broker_url) as channel:
+            while len(found) < count:
+                assert time.monotonic() < until, self.output()
+                method, _, body = channel.basic_get(self.reports, auto_ack=True)
+                if method is None:
+                    time.sleep(0.02)
+                elif (record := json.loads(body or b"{}"))["correlation_id"] == task_id:
+                    found.append(record)
+        return sorted(found, key=lambda record: str(record["began_at"]))
 
     def output(self) -> str:
         """Return the last lines of the worker's log."""
@@ -79,11 +94,17 @@ def worker(
     """Start a worker, and an application that sends to it."""
     name, options, kombu = request.param
     queue = f"mqctx-test-{uuid4().hex}"
+    reports = f"{queue}-reports"
+    with pika_channel(amqp_url) as channel:
+        channel.exchange_declare(reports, "topic", durable=True)
+        channel.queue_declare(reports)
+        channel.queue_bind(reports, reports, queue)
     environ = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]),
         "MQCTX_TEST_CELERY_BROKER": amqp_url,
         "MQCTX_TEST_CELERY_RESULTS": redis_url,
         "MQCTX_TEST_CELERY_QUEUE": queue,
+        "MQCTX_TEST_CELERY_REPORTS": reports,
         **({"MQCTX_TEST_CELERY_KOMBU": "1"} if kombu else {}),
     }
     client = celery.Celery(broker=amqp_url, backend=redis_url, set_as_current=False)
@@ -95,7 +116,7 @@ def worker(
     celery_adapter.instrument(client)
     try:
         with running(working, log, environ) as process:
-            made = Worker(client, command, environ, log)
+            made = Worker(client, reports, command, environ, log)
             wait_until_it_works(made, process)
             yield made
     finally:
@@ -105,6 +126,8 @@ def worker(
         client.close()
         with pika_channel(amqp_url) as channel:
             channel.queue_delete(queue)
+            channel.queue_delete(reports)
+            channel.exchange_delete(reports)
 
 
 def wait_until_it_works(worker: Worker, process: "subprocess.Popen[bytes]") -> None:
@@ -214,6 +237,23 @@ def test_a_retry_keeps_the_context_and_the_callers_headers_and_does_not_grow(
 def test_an_errback_carries_the_context_of_the_task_that_failed(worker: Worker) -> None:
     failed = worker.task("fail").apply_async(link_error=worker.task("errback"))
     assert worker.reported(failed.id) == {**ADA, "step": "fail"}
+    (run,) = worker.runs(failed.id, 1)
+    assert (run["outcome"], run["error"]) == ("raised", "LookupError")
+
+
+def test_each_attempt_at_a_task_is_reported_with_the_message_that_it_came_by(
+    worker: Worker,
+) -> None:
+    started = worker.task("retry").delay()
+    awaited_result(started)
+    runs = worker.runs(started.id, 4)
+    assert [run["error"] for run in runs] == ["celery.exceptions.Retry"] * 3 + [None]
+    assert [run["outcome"] for run in runs] == ["raised"] * 3 + ["returned"]
+    queue = worker.client.conf.task_default_queue
+    for run in runs:
+        assert (run["routing_key"], run["handler"], run["service"]) == (queue, "retry", queue)
+        assert (run["redelivered"], run["context"]["user"]) == (False, "ada")
+        assert run["duration"] > 0
 
 
 @in_prefork
@@ -224,10 +264,15 @@ class TestInTheMainProcess:
         errback = worker.task("errback")
         failed = worker.task("sleep").apply_async(time_limit=1, link_error=errback)
         assert worker.reported(failed.id) == ADA
+        (run,) = worker.runs(failed.id, 1)
+        assert run["error"] == "billiard.exceptions.TimeLimitExceeded"
+        assert 0.9 < run["duration"] < SECONDS
 
     def test_an_errback_of_a_task_whose_process_died_has_its_context(self, worker: Worker) -> None:
         failed = worker.task("die").apply_async(link_error=worker.task("errback"))
         assert worker.reported(failed.id) == ADA
+        (run,) = worker.runs(failed.id, 1)
+        assert (run["outcome"], run["error"]) == ("raised", "billiard.exceptions.WorkerLostError")
 
     @pytest.mark.skipif(
         not hasattr(celery.Task, "retry_on_worker_lost"), reason="newer than this Celery"

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from pathlib import Path
 from unittest.mock import Mock
 
 import pika
@@ -19,7 +20,8 @@ CAST = {("web", "aio-pika"), ("legacy", "aio-pika"), ("billing", "pika"), ("ship
 
 
 @pytest.fixture(autouse=True)
-def _management(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+def _management(broker: Broker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)  # where the page goes
     monkeypatch.setenv("MQCTX_MANAGEMENT_URL", broker.management)
 
 
@@ -37,12 +39,8 @@ def test_each_handler_sees_its_request_across_three_clients(amqp_url: str) -> No
 
 
 @pytest.mark.parametrize("interruption", [None, ZeroDivisionError, KeyboardInterrupt])
-@pytest.mark.parametrize("queue", ["orders", "shipping"])
-def test_no_queue_stays_on_the_broker(
-    amqp_url: str,
-    interruption: type[BaseException] | None,
-    queue: str,
-    monkeypatch: pytest.MonkeyPatch,
+def test_nothing_stays_on_the_broker(
+    amqp_url: str, interruption: type[BaseException] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = secrets.token_hex(4)
     monkeypatch.setattr(secrets, "token_hex", lambda _: run)
@@ -53,9 +51,11 @@ def test_no_queue_stays_on_the_broker(
 
     assert bool(result.exit_code) is (interruption is not None)
     with pika.BlockingConnection(pika.URLParameters(amqp_url)) as connection:
-        channel = connection.channel()
-        with pytest.raises(ChannelClosedByBroker, match="no queue"):
-            channel.queue_declare(f"mqctx-demo-{run}.{queue}", passive=True)
+        for queue in ("orders", "shipping"):
+            with pytest.raises(ChannelClosedByBroker, match="no queue"):
+                connection.channel().queue_declare(f"mqctx-demo-{run}.{queue}", passive=True)
+        with pytest.raises(ChannelClosedByBroker, match="no exchange"):
+            connection.channel().exchange_declare(f"mqctx-demo-{run}.reports", passive=True)
 
 
 def test_a_wrong_password_is_one_line_without_it(amqp_url: str) -> None:
@@ -78,7 +78,9 @@ def is_there(amqp_url: str, queue: str) -> bool:
         return True
 
 
-def test_an_order_that_fails_is_inspected_sent_back_and_handled(amqp_url: str) -> None:
+def test_an_order_that_fails_is_inspected_sent_back_and_handled(
+    amqp_url: str, tmp_path: Path
+) -> None:
     result = CliRunner().invoke(commands, ["demo", "--broker", amqp_url])
 
     second = result.output.partition("One order fails.")[2]
@@ -90,6 +92,12 @@ def test_an_order_that_fails_is_inspected_sent_back_and_handled(amqp_url: str) -
     assert "1  TimeoutError: the bank is silent" in second
     assert "1 were sent, 0 stay" in second
     assert "2 of 2 attempts in its request's context." in second
+    _, _, tree = second.partition("\nr-1 ")
+    assert "handled by payments on_order: raised TimeoutError in" in tree
+    assert tree.count("delivered from payments.dead after") == 2
+    assert re.search(r"^3 journeys, 13 publishes, 12 runs of handlers;", tree, re.MULTILINE)
+    page = (tmp_path / "mqctx-demo.html").read_text()
+    assert '"error":"TimeoutError"' in page
     assert max(map(len, result.output.splitlines())) < 80
     assert result.exit_code == 0
 
@@ -101,9 +109,10 @@ def test_without_a_management_api_a_line_says_what_is_left_out(
 
     result = CliRunner().invoke(commands, ["demo", "--broker", amqp_url])
 
-    assert result.output.splitlines()[-2] == (
-        "Left out, an order that fails, is inspected and sent back: no management API"
-    )
+    assert result.output.splitlines()[-3:-1] == [
+        "Left out, an order that fails, is inspected and sent back: no management API",
+        "Left out, the journey of each request: no management API",
+    ]
     assert result.exit_code == 0
 
 

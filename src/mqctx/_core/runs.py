@@ -1,12 +1,14 @@
 """The run of a handler that is to be reported: what it publishes is noted here."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 
 import msgspec
 
-__all__ = ["Run", "active_run", "note_failed", "note_published"]
+from mqctx._core.identity import function_name
+
+__all__ = ["Run", "active_run", "note_failed", "note_handler", "note_published"]
 
 _MOST_PUBLISHED: Final = 100
 
@@ -14,6 +16,9 @@ _MOST_PUBLISHED: Final = 100
 class Run(msgspec.Struct, eq=False):
     """The run of a handler, while it lasts."""
 
+    handler: str
+    message: object = None
+    """An object that only the message under way has, such as its headers."""
     published: list[str] = []
     """The spans of what it published, as far as `TraceContextFormat` gives them."""
     failed: type[BaseException] | None = None
@@ -32,6 +37,13 @@ def note_published(headers: Mapping[str, Any]) -> None:
         parts = str(headers.get("traceparent", "")).split("-")
         if len(parts) >= 4:
             run.published.append(parts[2])
+
+
+def note_handler(function: Callable[..., object]) -> None:
+    """Note which function does the work, where it is called by one of the client's own."""
+    run = active_run.get()
+    if run is not None:
+        run.handler = function_name(function)
 
 
 def note_failed(error: BaseException | None) -> None:

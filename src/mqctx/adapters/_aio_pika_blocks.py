@@ -15,7 +15,9 @@ from weakref import WeakKeyDictionary, ref
 from mqctx._core import linked_vars
 from mqctx._core.context import Context
 from mqctx._core.registry import registry
+from mqctx._core.runs import active_run
 from mqctx._core.store import Store, active_store, set_store
+from mqctx.adapters._reports import Begun
 
 if TYPE_CHECKING:
     from contextvars import ContextVar
@@ -30,7 +32,10 @@ class Block:
     sees the store around it again when it is over.
     """
 
-    __slots__ = ("_around", "_may_fill", "_message", "_owner", "_replaced", "in_loop", "is_over")
+    __slots__ = (
+        *("_around", "_may_fill", "_message", "_owner", "_replaced", "_run"),
+        *("in_loop", "is_over"),
+    )
 
     def __init__(self, owner: _AnyTask) -> None:
         # Weakly: a context that was copied while the block was open may outlive the task.
@@ -38,6 +43,7 @@ class Block:
         self._message: Store | None = None
         self._may_fill = True
         self._replaced: list[tuple[ContextVar[Any], object]] = []
+        self._run: Begun | None = None
         self.in_loop = False
         """Whether a `Loop` ends it."""
         self.is_over = False
@@ -83,12 +89,30 @@ class Block:
         else:
             self.end()
 
+    def report(self, begun: Begun | None) -> None:
+        """Report the run that has begun when the block ends."""
+        if begun is None or self.is_over:
+            return
+        self._run = begun
+        if self.is_mine():
+            self._replaced.append((active_run, active_run.get()))
+            active_run.set(begun.run)
+
     def stay_empty(self) -> None:
         """Never show a message: the owner waits for several at once."""
         self._may_fill = False
 
-    def end(self) -> None:
+    def end(self, error: BaseException | None = None) -> None:
         """Show the store around it to its owner from now on, whichever task calls."""
+        begun, self._run = self._run, None
+        if begun is not None:
+            begun.end(error)
+        self.stop()
+
+    def stop(self) -> None:
+        """Do the same, but for the report: whoever calls `end` later knows of an error."""
+        if self._run is not None:
+            self._run.stop()
         self.is_over = True
         _drop_finished()
 
@@ -167,14 +191,17 @@ class OpenBlocks:
         if blocks is not None and task is not None and (block := blocks.pop(task, None)):
             block.end()
 
-    def leave(self, entered: object) -> None:
-        """End the blocks in it, except those of loops that other tasks are still in."""
+    def leave(self, entered: object, error: BaseException | None = None) -> None:
+        """End the blocks in it, except those of loops that other tasks are still in.
+
+        `error` is what the running task leaves with.
+        """
         blocks = self._open.pop(entered, None)
         task = _running_task()
         # A copy: tasks may be collected, and drop out of the dict, while it is iterated over.
         for owner, block in tuple(blocks.items() if blocks else ()):
-            if owner is task or not block.in_loop:
-                block.end()
+            if owner is task or not block.in_loop or block.is_over:
+                block.end(error if owner is task else None)
 
     def block_of(self, entered: object) -> Block | None:
         """Return the block of the running task."""
@@ -214,4 +241,5 @@ class Loop:
 
     def _end(self) -> None:
         if self._block is not None:
-            self._block.end()
+            # An error that ends the loop is seen where the iterator is left.
+            (self._block.stop if self._iterator in self._blocks else self._block.end)()

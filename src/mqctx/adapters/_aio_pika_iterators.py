@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from aio_pika import Channel
 from aio_pika.exceptions import ChannelInvalidStateError
@@ -11,10 +12,15 @@ from aio_pika.queue import QueueIterator
 from aio_pika.robust_queue import RobustQueueIterator
 
 from mqctx._core.store import restored_here
-from mqctx._propagation.propagator import Propagator
+from mqctx._propagation.propagator import Propagator, registry
 from mqctx.adapters._aio_pika_blocks import Block, Loop, OpenBlocks
+from mqctx.adapters._aio_pika_reports import origin_of
 from mqctx.adapters._handler import context_from, headers_of
 from mqctx.adapters._instrumentation import Hook, Instrumentation, Method
+from mqctx.adapters._reports import begin, name_of_caller
+
+_HANDS_ON: Final = "taskiq_aio_pika."
+"""Whose loop does no work on messages: taskiq does it elsewhere."""
 
 
 class BlockHooks:
@@ -79,7 +85,7 @@ class BlockHooks:
             try:
                 return await original(entered, *error)
             finally:
-                self._blocks.leave(entered)
+                self._blocks.leave(entered, _error_in(error))
                 self._instrumentation.tidy()
 
         return leave
@@ -115,12 +121,20 @@ async def _arriving(
     return message
 
 
+def _error_in(exit_arguments: tuple[object, ...]) -> BaseException | None:
+    return next((each for each in exit_arguments if isinstance(each, BaseException)), None)
+
+
 def _restore(block: Block, message: object, propagator: Propagator) -> None:
     headers = headers_of(message)
-    if restored_here(headers) is None:
-        block.arrive(context_from(headers, propagator, message), headers)
-    else:
+    if restored_here(headers) is not None:
         block.end()
+        return
+    context = context_from(headers, propagator, message)
+    block.arrive(context, headers)
+    if registry.report is not None and not (name := name_of_caller()).startswith(_HANDS_ON):
+        origin = partial(origin_of, message, ())
+        block.report(begin(origin, headers, context, name))
 
 
 def owners(user: Any) -> Iterator[object]:

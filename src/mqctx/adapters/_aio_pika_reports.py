@@ -9,7 +9,7 @@ from aiormq.exceptions import AMQPChannelError
 
 from mqctx.adapters._reporter import TYPE, Origin, Sender
 
-__all__ = ["origin_of"]
+__all__ = ["origin_of", "outlet"]
 
 _SECONDS: Final = 15.0
 
@@ -69,15 +69,16 @@ class _Outlet:
         return _Sender(client, exchange)
 
 
-_outlet = _Outlet()
+outlet = _Outlet()
 
 
 def origin_of(message: Any, _arguments: tuple[Any, ...]) -> Origin:
     """Return where a message came from."""
     return Origin(
         client=message.channel.connection,
-        outlet=_outlet,
+        outlet=outlet,
         message_id=message.message_id,
+        correlation_id=message.correlation_id,
         exchange=message.exchange,
         routing_key=message.routing_key,
         redelivered=message.redelivered,

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, cast
 
 from aio_pika import IncomingMessage
@@ -17,6 +18,7 @@ from mqctx._core.isolation import Arguments, is_async
 from mqctx._failures.record import Failure
 from mqctx._failures.recording import Origin
 from mqctx._propagation.propagator import Propagator
+from mqctx.adapters._aio_pika_reports import origin_of
 from mqctx.adapters._attached import Consumed, attached
 from mqctx.adapters._copy import CONFIRM_SECONDS, Copy, Received, copy
 from mqctx.adapters._dead_letter import DeadLetter, as_dead_letter
@@ -283,7 +285,8 @@ def _open(
     headers = headers_of(message)
     brought = context_from(headers, propagator, message)
     delivery = _Delivery(message, dead_letter)
-    return AsyncBlock(delivery, dead_letter, brought, headers, propagator, handler)
+    origin = partial(origin_of, message, ())
+    return AsyncBlock(delivery, dead_letter, brought, headers, propagator, handler, origin)
 
 
 _keep_properties()

@@ -16,7 +16,7 @@ from mqctx._propagation.propagator import Propagator, check_propagator, registry
 from mqctx._propagation.properties import PropertyOf
 from mqctx.adapters._dead_letter import DeadLetter
 from mqctx.adapters._position import place_of
-from mqctx.adapters._reports import OriginOf, with_report
+from mqctx.adapters._reports import OriginOf, block_scope, with_report
 from mqctx.errors import HandlerError
 
 P = ParamSpec("P")
@@ -88,9 +88,20 @@ def scope_from(
     propagator: Propagator | None = None,
     message: object = None,
     property_of: PropertyOf = attribute_of,
+    *,
+    origin_of: OriginOf | None = None,
+    arguments: Arguments = (),
+    name: str | None = None,
 ) -> Scope:
-    """Return a `with` block inside exactly the context that `headers` carry."""
+    """Return a `with` block inside exactly the context that `headers` carry.
+
+    Its run is reported where `origin_of` tells where the message came from, as one of `name`, which
+    a framework has for what it calls, or else of the function with the block.
+    """
     context = context_from(headers, propagator, message, property_of)
+    if origin_of is not None and registry.report is not None:
+        origin = partial(origin_of, message, arguments)
+        return block_scope(context, headers, origin, name)
     return Scope(context, exact=True, headers=headers)
 
 
@@ -236,10 +247,8 @@ class HandlerDecorator:
                 message, headers = self._search((*args, *kwargs.values(), *bound))
             context = context_from(headers, propagator, message, property_of)
             if registry.report is not None and origin_of is not None:
-                others = (*args, *kwargs.values(), *bound)
-                function = with_report(
-                    function, registry.report, origin_of, message, others, context
-                )
+                origin = partial(origin_of, message, (*args, *kwargs.values(), *bound))
+                function = with_report(function, origin, headers, context)
             return call_inside(Store(context, headers, context), function, args, kwargs)
 
         return inside

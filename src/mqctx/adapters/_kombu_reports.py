@@ -8,7 +8,7 @@ from kombu.transport import pyamqp
 
 from mqctx.adapters._reporter import TYPE, Origin, Sender
 
-__all__ = ["origin_of"]
+__all__ = ["origin_of", "outlet"]
 
 
 class _Sender:
@@ -42,14 +42,17 @@ class _Outlet:
         return _Sender(client, exchange)
 
 
-_outlet = _Outlet()
+outlet = _Outlet()
 
 
 def origin_of(message: Any, _arguments: tuple[Any, ...]) -> Origin:
-    """Return where a message came from."""
-    connection: Any = message.channel.connection
-    if not isinstance(message.channel, pyamqp.Channel):
-        raise TypeError("a transport that does not speak AMQP")
+    """Return where a message came from.
+
+    Raises:
+        AttributeError: its transport does not speak AMQP, and has no outlet of its own.
+    """
+    channel: Any = message.channel
+    connection = channel.connection
     info: dict[str, Any] = message.delivery_info
     address = None
     with suppress(Exception):  # the transport is py-amqp's own affair
@@ -57,8 +60,9 @@ def origin_of(message: Any, _arguments: tuple[Any, ...]) -> Origin:
         address = f"{host}:{port}"
     return Origin(
         client=connection.client,
-        outlet=_outlet,
+        outlet=outlet if isinstance(channel, pyamqp.Channel) else channel.mqctx_outlet,
         message_id=message.properties.get("message_id"),
+        correlation_id=message.properties.get("correlation_id"),
         exchange=info.get("exchange"),
         routing_key=info.get("routing_key"),
         redelivered=info.get("redelivered"),

@@ -4,6 +4,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -21,6 +22,7 @@ from mqctx.adapters._handler import SettleCalls, context_from, headers_of
 from mqctx.adapters._kombu_outbox import Outboxes
 from mqctx.adapters._kombu_properties import property_of
 from mqctx.adapters._kombu_raw import as_received, keep_properties
+from mqctx.adapters._kombu_reports import origin_of
 from mqctx.adapters._settled import SyncBlock, Then, Waiting, settle_calls
 from mqctx.adapters._settling import NotSentError
 from mqctx.errors import HandlerError
@@ -266,7 +268,9 @@ def _open(
     headers = headers_of(message)
     brought = context_from(headers, propagator, message, property_of)
     kind = AmqpDelivery if isinstance(message.channel, pyamqp.Channel) else VirtualDelivery
-    return _Block(kind(message, dead_letter), dead_letter, brought, headers, propagator, handler)
+    origin = partial(origin_of, message, ())
+    delivery = kind(message, dead_letter)
+    return _Block(delivery, dead_letter, brought, headers, propagator, handler, origin)
 
 
 keep_properties()

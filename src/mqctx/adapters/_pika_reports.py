@@ -10,7 +10,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from mqctx.adapters._reporter import TYPE, Origin, Sender
 
-__all__ = ["origin_of"]
+__all__ = ["origin_of", "outlet"]
 
 
 class _Sender:
@@ -37,15 +37,16 @@ class _Sender:
 
 
 class _Outlet:
+    """Whose clients are the parameters of connections."""
+
     def key(self, client: Any) -> Hashable:
-        parameters = client.params
-        return "pika", parameters.host, parameters.port, parameters.virtual_host
+        return "pika", client.host, client.port, client.virtual_host
 
     def open(self, client: Any, exchange: str) -> Sender:
-        return _Sender(client.params, exchange)
+        return _Sender(client, exchange)
 
 
-_outlet = _Outlet()
+outlet = _Outlet()
 
 
 def origin_of(properties: Any, arguments: tuple[Any, ...]) -> Origin:
@@ -59,9 +60,10 @@ def origin_of(properties: Any, arguments: tuple[Any, ...]) -> Origin:
         host, port, *_ = client._transport._sock.getsockname()
         address = f"{host}:{port}"
     return Origin(
-        client=client,
-        outlet=_outlet,
+        client=client.params,
+        outlet=outlet,
         message_id=properties.message_id,
+        correlation_id=properties.correlation_id,
         exchange=method.exchange,
         routing_key=method.routing_key,
         redelivered=method.redelivered,

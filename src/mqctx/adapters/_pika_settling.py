@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from pika import BasicProperties, spec
@@ -20,6 +21,7 @@ from mqctx.adapters._dead_letter import DeadLetter, as_dead_letter
 from mqctx.adapters._handler import SettleCalls, context_from, headers_of
 from mqctx.adapters._pika_outbox import BlockingOutbox, CallbackOutbox
 from mqctx.adapters._pika_properties import keep_properties, raw_properties
+from mqctx.adapters._pika_reports import origin_of
 from mqctx.adapters._pika_watch import Watch
 from mqctx.adapters._settled import SyncBlock, Then, Waiting, settle_calls
 from mqctx.adapters._settling import NotSentError, logger
@@ -240,7 +242,8 @@ def _open(
     brought = context_from(headers, propagator, properties)
     kind = BlockingDelivery if isinstance(channel, BlockingChannel) else CallbackDelivery
     delivery = kind(channel, method, properties, body, dead_letter)
-    return _Block(delivery, dead_letter, brought, headers, propagator, handler)
+    origin = partial(origin_of, properties, (channel, method))
+    return _Block(delivery, dead_letter, brought, headers, propagator, handler, origin)
 
 
 keep_properties()

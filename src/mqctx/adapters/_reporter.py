@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -61,6 +62,7 @@ class Origin(msgspec.Struct, kw_only=True):
     message_id: Any = None
     exchange: Any = None
     routing_key: Any = None
+    correlation_id: Any = None
     redelivered: Any = None
     consumer_tag: Any = None
     connection: str | None = None
@@ -94,7 +96,7 @@ class Reporter:
         self._start_anew()
 
     def _start_anew(self) -> None:
-        self._waiting: SimpleQueue[Ended] = SimpleQueue()
+        self._waiting: SimpleQueue[Ended | Callable[[], object]] = SimpleQueue()
         self._senders: dict[Hashable, Sender] = {}
         self._thread: threading.Thread | None = None
         self._closed_until = 0.0
@@ -111,6 +113,7 @@ class Reporter:
             self._thread = threading.Thread(target=self._run, name="mqctx-reports", daemon=True)
             with suppress(RuntimeError):  # the interpreter is about to end
                 self._thread.start()
+                _flush_at_the_end_of_a_child(self.flush)
 
     def forked(self) -> None:
         """Forget what is the parent's: its thread is not here, and its connections are its own."""
@@ -118,14 +121,29 @@ class Reporter:
 
     def flush(self, seconds: float = _AT_EXIT) -> None:
         """Wait until all is sent, at most so long."""
-        until = self._clock() + seconds
         # A SimpleQueue cannot be joined; its `put` alone may be interrupted by itself.
-        while self._thread is not None and self._waiting.qsize() and self._clock() < until:
-            time.sleep(0.01)
+        if self._thread is not None and self._thread.is_alive():
+            done = threading.Event()
+            self._waiting.put(done.set)
+            done.wait(seconds)
+
+    def close(self, seconds: float = _AT_EXIT) -> None:
+        """Close all connections once all is sent, and wait for it, at most so long."""
+        self._waiting.put(self._close)
+        self.flush(seconds)
 
     def _run(self) -> None:
         while True:
-            self._send(self._waiting.get())
+            item = self._waiting.get()
+            if isinstance(item, Ended):
+                self._send(item)
+            else:
+                item()
+
+    def _close(self) -> None:
+        while self._senders:
+            with suppress(Exception):
+                self._senders.popitem()[1].close()
 
     def _send(self, ended: Ended) -> None:
         if self._clock() < self._closed_until:
@@ -160,6 +178,13 @@ class Reporter:
         self.dropped += 1
 
 
+def _flush_at_the_end_of_a_child(flush: Callable[[], None]) -> None:
+    """Let a child of multiprocessing flush, too: it runs nothing of `atexit`."""
+    util: Any = sys.modules.get("multiprocessing.util")  # where it is a child, it is loaded
+    if util is not None:
+        util.Finalize(None, flush, exitpriority=0)
+
+
 def _routing_key() -> str:
     # AMQP counts bytes (4.2.5.3): a character that is cut in two goes as a whole.
     return service_name().encode()[:_MOST_ROUTING_KEY].decode(errors="ignore")
@@ -170,6 +195,7 @@ def _encoded(ended: Ended) -> bytes:
     record = {
         "context": _plain(ended.context),
         "message_id": origin.message_id,
+        "correlation_id": origin.correlation_id,
         "exchange": origin.exchange,
         "routing_key": origin.routing_key,
         "redelivered": origin.redelivered,

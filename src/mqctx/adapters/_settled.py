@@ -17,6 +17,7 @@ from mqctx._core.store import active_store
 from mqctx._failures.record import Failure
 from mqctx._propagation.propagator import Propagator, registry
 from mqctx.adapters._dead_letter import DeadLetter
+from mqctx.adapters._reports import OriginNow, block_scope
 from mqctx.adapters._settling import (
     Delivery,
     Pause,
@@ -55,21 +56,29 @@ class Block:
         headers: object,
         propagator: Propagator | None,
         handler: str | None = None,
+        origin: OriginNow | None = None,
     ) -> None:
+        """Take a message; where `origin` tells where it came from, the run is reported."""
         self.delivery = delivery
         self._dead_letter = dead_letter
         self._brought = brought
         self._headers = headers
         self._propagator = propagator
         self._handler = handler
+        self._origin = origin
         self._scope: Scope | None = None
 
     def __enter__(self) -> Context:
         # The consumer of a decorated handler may have made it active already.
         if active_store().headers is not self._headers or self._headers is None:
-            self._scope = Scope(self._brought, exact=True, headers=self._headers)
+            self._scope = self._new_scope()
             self._scope.__enter__()
         return self._brought
+
+    def _new_scope(self) -> Scope:
+        if self._origin is None or registry.report is None:
+            return Scope(self._brought, exact=True, headers=self._headers)
+        return block_scope(self._brought, self._headers, self._origin)
 
     def leave(self) -> None:
         """Make the context active again that was."""

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import msgspec
 from aio_pika import Channel, Connection, Exchange, Queue
 from aio_pika.abc import AbstractExchange, AbstractIncomingMessage, AbstractMessage, TimeoutType
+from aio_pika.patterns import RPC
 from aio_pika.queue import QueueIterator
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
 from mqctx._core.isolation import mark_async
+from mqctx._core.runs import note_failed, note_handler
 from mqctx._core.scope import Scope
 from mqctx._lazy import names_of, when_called
 from mqctx._propagation.propagator import Propagator, registry
@@ -180,7 +182,7 @@ def restored(message: AbstractIncomingMessage, /, *, propagator: Propagator | No
 
     For `async for message in queue.iterator()` and `queue.get`.
     """
-    return scope_from(headers_of(message), propagator, message)
+    return scope_from(headers_of(message), propagator, message, origin_of=origin_of)
 
 
 _blocks = OpenBlocks()
@@ -203,6 +205,20 @@ def _around_publish(original: Method) -> Method:
 def _is_reply(message: object) -> bool:
     """Tell whether `aio_pika.patterns.RPC` publishes it by itself, where an error is lost."""
     return getattr(message, "type", None) in ("result", "error")  # those of RPCMessageType
+
+
+def _around_execute(original: Method) -> Method:
+    # The server of `aio_pika.patterns.RPC` sends what is raised to the caller.
+    async def execute(*arguments: Any) -> object:
+        *_, function, _payload = arguments
+        note_handler(function)
+        try:
+            return await original(*arguments)
+        except BaseException as error:
+            note_failed(error)
+            raise
+
+    return execute
 
 
 def _is_bare(message: object) -> bool:
@@ -230,6 +246,7 @@ def _around_consume(original: Method) -> Method:
 _instrumentation.use(
     Hook(Exchange, "publish", _around_publish),
     Hook(Queue, "consume", _around_consume),
+    Hook(RPC, "execute", _around_execute),
     *BlockHooks(_instrumentation, _blocks),
 )
 instrument: Instrument = _instrumentation.instrument

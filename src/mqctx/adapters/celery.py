@@ -18,10 +18,19 @@ from celery.concurrency.base import BasePool
 from celery.worker.request import Request
 
 from mqctx._core.context import EMPTY
+from mqctx._core.runs import active_run
 from mqctx._core.scope import Scope
-from mqctx._propagation.propagator import Propagator
+from mqctx._propagation.propagator import Propagator, registry
+from mqctx.adapters._celery_reports import (
+    begin_task,
+    error_in,
+    is_told_by_main_process,
+    origin_of_block,
+    report_lost,
+)
 from mqctx.adapters._handler import attribute_of, scope_from, snapshot_from
 from mqctx.adapters._instrumentation import Hook, InjectedHeaders, Instrumentation, Method
+from mqctx.adapters._reports import reported
 
 __all__ = ["instrument", "restored", "uninstrument"]
 
@@ -66,7 +75,8 @@ def restored(request: object, /, *, propagator: Propagator | None = None) -> Sco
     a worker's, will do too.
     """
     fields = attribute_of(request, "request_dict") or attribute_of(request, "__dict__")
-    return scope_from(_headers_of(fields), propagator)
+    headers = _headers_of(fields)
+    return scope_from(headers, propagator, origin_of=origin_of_block, arguments=(fields,))
 
 
 class _Wrapped:
@@ -167,6 +177,8 @@ def _around_tracer(original: object) -> Any:
 def _trace(
     app: Celery, trace: Method, uuid: object, args: object, kwargs: object, request: object = None
 ) -> object:
+    if registry.report is not None:
+        trace = _with_report(trace, app, request)
     return _in_context_of(request, app, trace, uuid, args, kwargs, request)
 
 
@@ -174,7 +186,16 @@ def _around_request(original: Method) -> Method:
     # The worker's main process steps in if the task cannot: its process was lost, its time was
     # over, it was revoked. It too sends errbacks, retries and the bodies of chords.
     def handle(self: Any, *args: object, **options: object) -> object:
-        return _in_context_of(self.request_dict, self.app, original, self, *args, **options)
+        call = original if registry.report is None else _reporting_lost(original)
+        return _in_context_of(self.request_dict, self.app, call, self, *args, **options)
+
+    return handle
+
+
+def _reporting_lost(original: Method) -> Method:
+    def handle(self: Any, *args: object, **options: object) -> object:
+        report_lost(self, args)
+        return original(self, *args, **options)
 
     return handle
 
@@ -191,6 +212,19 @@ def _in_context_of(
         return call(*args, **options)
 
     return snapshot_from(_headers_of(request), propagator).run(at_work)
+
+
+def _with_report(trace: Method, app: Celery, request: Any) -> Method:
+    """Return the tracer with a report of the run, which begins inside its context."""
+
+    def report(*arguments: object) -> object:
+        begun = begin_task(app, request)
+        if begun is None:
+            return trace(*arguments)
+        active_run.set(begun.run)
+        return reported(trace, begun, error_in, is_told_by_main_process)(*arguments)
+
+    return report
 
 
 def _headers_of(request: object) -> object:

@@ -12,6 +12,7 @@ from dramatiq.middleware import MiddlewareError
 
 from mqctx._core.scope import Scope
 from mqctx._propagation.propagator import Propagator, check_propagator, registry
+from mqctx.adapters._dramatiq_reports import origin_of
 from mqctx.adapters._handler import scope_from
 from mqctx.errors import MqctxError
 
@@ -23,6 +24,8 @@ class _Thread(threading.local):
 
     scope: Scope | None = None
     """The scope of the message under way, and of the retries and callbacks that follow it."""
+    error: BaseException | None = None
+    """What the actor has raised."""
     acts: bool = False
     """Whether the actor is at work on the message, not dramatiq."""
     forwards: bool = False
@@ -74,14 +77,32 @@ class ContextMiddleware(Middleware):
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
         """Enter the message's context."""
         self._thread.acts = False
-        self._thread.scope = scope_from(message.options, self._propagator)
+        self._thread.scope = scope_from(
+            message.options,
+            self._propagator,
+            origin_of=origin_of,
+            arguments=(message, broker),
+            name=message.actor_name,
+        )
         self._thread.scope.__enter__()
+
+    def after_process_message(
+        self,
+        broker: Broker,
+        message: MessageProxy,
+        *,
+        result: object = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        """Keep how it went, for the report."""
+        self._thread.error = exception
 
     def before_ack(self, broker: Broker, message: MessageProxy) -> None:
         """Leave the message's context. dramatiq always calls this or `before_nack` last."""
         scope, self._thread.scope = self._thread.scope, None
+        error, self._thread.error = self._thread.error, None
         if scope is not None:
-            scope.__exit__(None, None, None)
+            scope.__exit__(None, error, None)
 
     before_nack = before_ack
 

@@ -15,7 +15,10 @@ from faststream.rabbit.response import RabbitPublishCommand
 from mqctx._core import isolation
 from mqctx._core.scope import Scope
 from mqctx._propagation.propagator import Propagator, registry
-from mqctx.adapters._handler import headers_of, scope_from
+from mqctx.adapters._aio_pika_reports import origin_of
+from mqctx.adapters._faststream_name import name_of_handler
+from mqctx.adapters._handler import attribute_of, headers_of, scope_from
+from mqctx.adapters._reporter import Origin
 
 __all__ = ["ContextMiddleware", "restored"]
 
@@ -47,7 +50,10 @@ class ContextMiddleware(BaseMiddleware[RabbitPublishCommand, Any]):
 
     async def on_receive(self) -> None:
         """Enter the message's context, in whichever task processes it."""
-        self._scope = scope_from(headers_of(self.msg), self._propagator)
+        name = None
+        if registry.report is not None:
+            name = name_of_handler(self.context.get("handler_"))
+        self._scope = _scope(self.msg, self.msg, self._propagator, name)
         self._scope.__enter__()
 
     async def after_processed(
@@ -96,4 +102,15 @@ def restored(message: StreamMessage[Any], /, *, propagator: Propagator | None = 
     For `subscriber.get_one()`, `async for message in subscriber`, and the reply that
     `broker.request()` returns.
     """
-    return scope_from(headers_of(message), propagator)
+    return _scope(message, attribute_of(message, "raw_message"), propagator)
+
+
+def _scope(
+    message: object, raw: object, propagator: Propagator | None, name: str | None = None
+) -> Scope:
+    headers = headers_of(message)
+    return scope_from(headers, propagator, origin_of=_origin_of, arguments=(raw,), name=name)
+
+
+def _origin_of(_message: None, arguments: tuple[Any, ...]) -> Origin:
+    return origin_of(arguments[0], ())

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from functools import wraps
+from functools import partial, wraps
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar, Unpack, cast
 
@@ -13,16 +13,18 @@ from kombu.messaging import Consumer, Producer
 from kombu.pidbox import Mailbox
 from kombu.transport.base import StdChannel
 
+from mqctx._core.identity import function_name
 from mqctx._core.isolation import Arguments, KeywordArguments
 from mqctx._core.scope import Scope
+from mqctx._core.store import current
 from mqctx._lazy import names_of, when_called
 from mqctx._propagation.propagator import Propagator, registry
 from mqctx.adapters._attached import Consumed, attached
 from mqctx.adapters._handler import (
     HandlerDecorator,
+    context_from,
     headers_of,
     scope_from,
-    snapshot_from,
 )
 from mqctx.adapters._instrumentation import (
     Hook,
@@ -35,6 +37,7 @@ from mqctx.adapters._instrumentation import (
 )
 from mqctx.adapters._kombu_properties import property_of
 from mqctx.adapters._kombu_reports import origin_of
+from mqctx.adapters._reports import with_report
 
 if TYPE_CHECKING:
     from mqctx.adapters._dead_letter import DeadLetter
@@ -170,7 +173,7 @@ def restored(message: Message, /, *, propagator: Propagator | None = None) -> Sc
 
     For `SimpleQueue.get`, `Queue.get` and loops of your own.
     """
-    return scope_from(headers_of(message), propagator, message, property_of)
+    return scope_from(headers_of(message), propagator, message, property_of, origin_of=origin_of)
 
 
 _instrumentation = Instrumentation(Connection, StdChannel, Producer, Consumer)
@@ -224,10 +227,27 @@ def _around_receive(original: Method) -> Method:
         if propagator is None:
             return original(self, message)
         # On py-amqp it is still amqp's own kind of message, which has `headers` too.
-        snapshot = snapshot_from(headers_of(message), propagator, message, property_of)
-        return snapshot.run(original, self, message)
+        headers = headers_of(message)
+        context = context_from(headers, propagator, message, property_of)
+        receive = original if registry.report is None else _with_report(original, self, message)
+        return context.snapshot(headers).run(receive, self, message)
 
     return _receive_callback
+
+
+def _with_report(receive: Method, consumer: Any, message: Any) -> Method:
+    """Return `receive` with a report of the callbacks.
+
+    Whoever takes messages as they come, by `on_message`, as Celery's worker does, does the work
+    later, or elsewhere.
+    """
+
+    def report(*arguments: Any) -> object:
+        origin, name = partial(origin_of, message, ()), function_name(consumer.callbacks[0])
+        report = with_report(receive, origin, headers_of(message), current(), name)
+        return report(*arguments)
+
+    return report if consumer.callbacks and not consumer.on_message else receive
 
 
 def _around_consume(original: Method) -> Method:

@@ -7,6 +7,7 @@ from pika import BasicProperties, BlockingConnection
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.channel import Channel
 from pika.connection import Connection
+from pika.spec import Basic
 
 from mqctx._core.scope import Scope
 from mqctx._lazy import names_of, when_called
@@ -109,14 +110,29 @@ consume_with_context: HandlerDecorator = HandlerDecorator(
 
 
 def restored(
-    properties: BasicProperties | None, /, *, propagator: Propagator | None = None
+    properties: BasicProperties | None,
+    /,
+    *,
+    channel: BlockingChannel | Channel | None = None,
+    method: Basic.Deliver | Basic.GetOk | None = None,
+    propagator: Propagator | None = None,
 ) -> Scope:
     """Return a `with` block inside exactly the context that a message brought.
 
     For `channel.consume(...)` and `basic_get`, which return the properties beside the body; None,
     which they return without a message, means the empty context.
+
+    Args:
+        properties: Those of the message.
+        channel: The channel that it came through, and
+        method: what the client returned with it. `configure(report=...)` reports blocks that are
+            given both.
+        propagator: Extracts. None: the default one.
     """
-    return scope_from(headers_of(properties), propagator, properties)
+    origin = (channel, method)
+    return scope_from(
+        headers_of(properties), propagator, properties, origin_of=origin_of, arguments=origin
+    )
 
 
 _instrumentation = Instrumentation(BlockingConnection, BlockingChannel, Connection, Channel)

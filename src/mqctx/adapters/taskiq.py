@@ -20,6 +20,7 @@ from mqctx._core.scope import Scope
 from mqctx._core.store import current
 from mqctx._propagation.propagator import Propagator, check_propagator, registry
 from mqctx.adapters._handler import scope_from
+from mqctx.adapters._taskiq_reports import origin_of
 
 __all__ = ["ContextMiddleware"]
 
@@ -31,6 +32,8 @@ class _Execution(msgspec.Struct):
     scope: Scope
     is_over: bool = False
     """Whether the task is done, and taskiq at work on its result."""
+    error: BaseException | None = None
+    """What the task has raised: a retry puts another one into the result."""
 
 
 _executions: ContextVar[tuple[_Execution, ...]] = ContextVar("mqctx.adapters.taskiq", default=())
@@ -77,10 +80,23 @@ class ContextMiddleware(TaskiqMiddleware):
 
     def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
         """Enter the message's context."""
-        scope = scope_from(message.labels, self._propagator)
+        name = message.task_name
+        scope = scope_from(
+            message.labels,
+            self._propagator,
+            origin_of=origin_of,
+            arguments=(message, getattr(self, "broker", None)),
+            name=name,
+        )
         scope.__enter__()
         _executions.set((*_executions.get(), _Execution(message.task_id, scope)))
         return message
+
+    def on_error(
+        self, message: TaskiqMessage, result: TaskiqResult[Any], exception: BaseException
+    ) -> None:
+        """Keep the error, for the report."""
+        _executions.get()[-1].error = exception
 
     def post_execute(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:
         """Leave the message's context, if `post_save` will not be called."""
@@ -101,4 +117,4 @@ def _is_taskiqs(message: TaskiqMessage) -> bool:
 def _leave() -> None:
     *outer, last = _executions.get()
     _executions.set(tuple(outer))
-    last.scope.__exit__(None, None, None)
+    last.scope.__exit__(None, last.error, None)

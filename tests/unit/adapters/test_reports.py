@@ -123,6 +123,7 @@ def test_a_run_is_reported_with_what_it_published(
     assert record == {
         "context": {"request_id": "r-1"},
         "message_id": "m-1",
+        "correlation_id": None,
         "exchange": "",
         "routing_key": "orders",
         "redelivered": False,

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +28,8 @@ SUMMARY = "10 handlers ran: 8 in their request's context, 2 rightly without, 0 m
 
 
 @pytest.fixture(autouse=True)
-def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)  # where the page goes
     monkeypatch.delenv("MQCTX_BROKER_URL", raising=False)
     monkeypatch.delenv("NO_COLOR", raising=False)
 
@@ -77,6 +79,31 @@ def test_what_the_legacy_system_sent_has_no_context_at_any_hop() -> None:
     seen = [(row[0], tuple(row[3:])) for row in rows(demo().output) if LEGACY_ORDER in row[2]]
 
     assert seen == [("legacy", NOBODY), ("billing", NOBODY), ("shipping", NOBODY)]
+
+
+def test_it_ends_with_the_journey_of_a_request_and_writes_the_page_of_all(tmp_path: Path) -> None:
+    output = demo().output
+    *_, tree, _ = re.split(r"\n(?=r-1 )|\n\n(?=3 journeys)", output)
+    steps = [re.sub(r".*\d\d\.\d{3} | (after|in) \d+ ms", "", line) for line in tree.splitlines()]
+    order = [
+        "published to queue orders",
+        "delivered from orders",
+        "handled by billing on_order: returned",
+        "published to queue shipping",
+        "delivered from shipping",
+        "handled by shipping on_order: returned",
+    ]
+    assert steps == ["r-1   request_id   user=ada   tenant=acme", *order, *order]
+    assert "3 journeys, 10 publishes, 10 runs of handlers; inferred: 0.\n" in output
+    page = (tmp_path / "mqctx-demo.html").read_text()
+    assert all(f'"journey":"{name}"' in page for name in ("r-1", "r-2"))
+    assert "mqctx-demo-" not in page
+
+
+def test_a_page_that_cannot_be_written_is_said_in_a_line(tmp_path: Path) -> None:
+    result = demo("--html", str(tmp_path / "missing" / "page.html"))
+    assert result.exit_code == 1
+    assert "No such file or directory" in result.output.splitlines()[-1]
 
 
 def test_the_header_says_where_it_runs_and_the_end_how_it_went() -> None:

@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 import mqctx
 from mqctx.adapters.pika import DeadLetter, consume_with_context, publish
 from mqctx.cli._demo.check import Verdict
-from mqctx.cli._demo.queues import queue, queues
+from mqctx.cli._demo.journal import whose
 from mqctx.cli._demo.screen import say, story_lines
 from mqctx.cli._demo.stage import Stage
 from mqctx.cli._demo.story import REQUESTS
@@ -32,33 +32,29 @@ _TITLE: Final = "\nOne order fails. Its copy in the dead-letter queue says whose
 _LEFT_OUT: Final = "Left out, an order that fails, is inspected and sent back: "
 
 
-def fail_and_send_back(url: str) -> Verdict | None:
+def fail_and_send_back(stage: Stage) -> Verdict | None:
     """Play it and return how it went; None, after a line that says why, if it is left out.
 
     Raises:
         BrokerError: the broker refuses, or is gone.
     """
     try:
-        with Inspector(url, management=os.environ.get("MQCTX_MANAGEMENT_URL")) as inspector:
+        with Inspector(stage.url, management=os.environ.get("MQCTX_MANAGEMENT_URL")) as inspector:
             if inspector.has_management:
-                return _played(url, inspector)
+                return _played(stage, inspector)
             say(f"{_LEFT_OUT}no management API")
     except (ManagementError, RefusedError):
         say(f"{_LEFT_OUT}no look is safe")
     return None
 
 
-def _played(url: str, inspector: Inspector) -> Verdict:
-    stage = Stage.at(url)
-    # Classic, whatever the vhost's default: no look at such a queue counts as a delivery.
-    kind = {"x-queue-type": "classic"}
+def _played(stage: Stage, inspector: Inspector) -> Verdict:
     with (
-        queues(url, queue(stage.payments, **kind), queue(stage.dead, **kind)),
-        BlockingConnection(URLParameters(url)) as connection,
+        BlockingConnection(URLParameters(stage.url)) as connection,
         story_lines(_TITLE, "mqctx.demo"),
     ):
         payments = _Payments(stage, connection)
-        with mqctx.scope(_SENT_IN):
+        with mqctx.scope(REQUESTS[0].begun):
             publish(payments.channel, "", stage.payments, _ORDER.encode())
         payments.work_until(payments.has_dead_letter)
         say(f"\n$ mqctx inspect {stage.dead} --by tenant")
@@ -81,14 +77,18 @@ class _Payments:
         self._dead = stage.dead
         self._service = stage.service("payments", "pika")
         to = DeadLetter("", routing_key=stage.dead, queue=stage.payments)
-        self.channel.basic_consume(
-            stage.payments, consume_with_context(self._on_order, dead_letter=to)
-        )
 
-    def _on_order(
-        self, _: BlockingChannel, __: Basic.Deliver, ___: BasicProperties, body: bytes
-    ) -> None:
-        self.seen.append(mqctx.current())
+        @consume_with_context(dead_letter=to)
+        @self._service.named
+        def on_order(
+            _: BlockingChannel, __: Basic.Deliver, ___: BasicProperties, body: bytes
+        ) -> None:
+            self._handle(body)
+
+        self.channel.basic_consume(stage.payments, on_order)
+
+    def _handle(self, body: bytes) -> None:
+        self.seen.append(whose())
         # The first attempt alone fails, so that what is sent back goes through.
         if len(self.seen) == 1:
             self._service.says(f"fails {body.decode()}")

@@ -12,7 +12,14 @@ import mqctx
 
 P = ParamSpec("P")
 
+_STORY: Final = ("request_id", "user", "tenant")
 log: Final = logging.getLogger("mqctx.demo")
+
+
+def whose() -> mqctx.Context:
+    """Return the active context without the trace: each message is a span of its own."""
+    own = {name: value for name, value in mqctx.current().items() if name in _STORY}
+    return mqctx.Context(own)
 
 
 class HandlerRun(msgspec.Struct, frozen=True):
@@ -56,7 +63,12 @@ class Service(msgspec.Struct, frozen=True):
     def handles(self, verb: str, order: str) -> None:
         """Do the work on an order, and record the context."""
         self.says(f"{verb} {order}")
-        self.journal.add(HandlerRun(self.name, order, mqctx.current()))
+        self.journal.add(HandlerRun(self.name, order, whose()))
+
+    def named(self, handler: Callable[P, None]) -> Callable[P, None]:
+        """Return `handler` with the name that a service of its own would give it."""
+        handler.__module__, handler.__qualname__ = self.name, handler.__name__
+        return handler
 
     def watched(self, handler: Callable[P, None]) -> Callable[P, None]:
         """Return `handler` with a check, after each call, for a context that is still active."""
@@ -64,7 +76,7 @@ class Service(msgspec.Struct, frozen=True):
         @functools.wraps(handler)
         def handle_and_look(*args: P.args, **kwargs: P.kwargs) -> None:
             handler(*args, **kwargs)
-            if left := mqctx.current():
-                self.journal.leftovers.append((self.name, left))
+            if mqctx.current():
+                self.journal.leftovers.append((self.name, whose()))
 
         return handle_and_look

@@ -38,6 +38,7 @@ def billing(stage: Stage) -> None:
         producer = connection.Producer()
 
         @consume_with_context
+        @service.named
         def on_order(order: str, message: Any) -> None:
             service.handles("bills", order)
             publish(producer, order, routing_key=stage.shipping)
@@ -51,6 +52,7 @@ def shipping(stage: Stage) -> None:
     service = stage.service("shipping", "kombu")
 
     @consume_with_context
+    @service.named
     def on_order(order: str, message: Any) -> None:
         service.handles("ships", order)
         message.ack()

@@ -17,6 +17,7 @@ def billing(stage: Stage) -> None:
     service = stage.service("billing", "pika")
 
     @consume_with_context
+    @service.named
     def on_order(
         channel: BlockingChannel, method: Basic.Deliver, properties: BasicProperties, body: bytes
     ) -> None:

@@ -8,6 +8,8 @@ import kombu
 from kombu.exceptions import OperationalError
 from kombu.transport.pyamqp import Transport
 
+from mqctx.cli._demo import memory
+
 # Its annotations are incomplete; as Any it passes the type checkers.
 _kombu: Any = kombu
 
@@ -23,7 +25,8 @@ _EXPIRE_SECONDS: Final = 60.0  # Should this process be killed, the broker delet
 def connect(url: str) -> Any:
     """Return an open connection, for a `with` block."""
     # Opened here: kombu connects only when it has to, which would be in the middle of the story.
-    connection = _kombu.Connection(url, connect_timeout=_CONNECT_SECONDS)
+    transport = memory.Transport if url == memory.URL else None
+    connection = _kombu.Connection(url, transport=transport, connect_timeout=_CONNECT_SECONDS)
     return connection.ensure_connection(max_retries=1, interval_start=0)
 
 

@@ -5,12 +5,21 @@ from typing import Final
 
 import msgspec
 
+from mqctx.formats.trace_context import start_trace
+
 
 class Request(msgspec.Struct, frozen=True):
     """A request to the web service: its context, and the orders to place."""
 
     context: Mapping[str, str]
     orders: Sequence[str]
+    trace: Mapping[str, str] = msgspec.field(default_factory=start_trace)
+    """The span that the web service begins with."""
+
+    @property
+    def begun(self) -> Mapping[str, str]:
+        """The context in which the request begins."""
+        return {**self.context, **self.trace}
 
 
 REQUESTS: Final = (

@@ -26,7 +26,7 @@ async def serve(stage: Stage, client: str, outbox: Outbox) -> None:
     """Serve all requests at the same time; then let the legacy system send its order."""
     web = stage.service("web", client)
     served = [
-        mqctx.run(request.context, handle_request, web, outbox, request.orders)
+        mqctx.run(request.begun, handle_request, web, outbox, request.orders)
         for request in REQUESTS
     ]
     await asyncio.gather(*served)

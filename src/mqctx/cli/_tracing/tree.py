@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from sys import maxsize
 from typing import Any, Final
 
 from rich.text import Text
@@ -15,18 +16,22 @@ Record = dict[str, Any]
 _MOST_VALUES: Final = 6
 _MOST_TEXT: Final = 60
 _STYLES: Final = {"publish": "", "delivery": "green", "dead_letter": "red", "run": "cyan"}
+_BEFORE_CLIENT: Final = "  "
 _NOT_SHOWN: Final = ("trace_id", "span_id", "parent_span_id", "trace_flags", "tracestate")
 
 
-def tree(records: Sequence[Record]) -> list[Text]:
-    """Return the lines of a journey, or of a part of one, whose parents come before children."""
+def tree(records: Sequence[Record], width: int = maxsize) -> list[Text]:
+    """Return the lines of a journey, or of a part of one, whose parents come before children.
+
+    Where one would be wider than `width`, it does not name the client, or is cut.
+    """
     below = _by_parent(records)
     lines = [_title(records)]
     # A stack rather than recursion: a message that dies again and again goes deep.
     stack = _to_draw(below[None], "")
     while stack:
         record, indent, is_last = stack.pop()
-        lines.append(_line(record, indent + ("└─ " if is_last else "├─ ")))
+        lines.append(_line(record, indent + ("└─ " if is_last else "├─ "), width))
         stack += _to_draw(below[record["id"]], indent + ("   " if is_last else "│  "))
     return lines
 
@@ -58,14 +63,18 @@ def _title(records: Sequence[Record]) -> Text:
     return title.append("   ".join(["", by, *shown[:_MOST_VALUES]]), style="dim")
 
 
-def _line(record: Record, indent: str) -> Text:
+def _line(record: Record, indent: str, width: int) -> Text:
     line = Text(indent, style="dim")
     line.append(f"{_clock(record['at'])} ", style="not dim")
     style = f"not dim {_STYLES[record['kind']]}".strip()
-    line.append(" ".join(_WORDS[record["kind"]](record)), style=style)
-    if record["inferred"]:
-        line.append(f"   ~ inferred by {record['joined'] or 'connection'}", style="yellow")
-    return line
+    words = " ".join(_WORDS[record["kind"]](record))
+    note = f"   ~ inferred by {record['joined'] or 'connection'}" if record["inferred"] else ""
+    room = width - len(note)
+    if len(line) + len(words) > room:
+        words = words.partition(_BEFORE_CLIENT)[0]
+    line.append(words, style=style)
+    line.truncate(room, overflow="ellipsis")
+    return line.append(note, style="yellow")
 
 
 def _publish(record: Record) -> Iterator[str]:
@@ -115,7 +124,7 @@ _WORDS: Final = {
 def _by(record: Record, word: str) -> Iterator[str]:
     if record["connection"]:
         peer = str(record["connection"]).partition(" ")[0]
-        yield f"  {word} {_short(record['user'])} {_short(peer)}"
+        yield f"{_BEFORE_CLIENT}{word} {_short(record['user'])} {_short(peer)}"
 
 
 def _keys(record: Record) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from mqctx.inspection._journeys._dramatiq import DramatiqMessage, read_body
 from mqctx.inspection._journeys._identity import Contexts, context_headers, identity_of
 from mqctx.inspection._journeys._model import Event, RunReport
 from mqctx.inspection._plain import plain
@@ -55,6 +56,8 @@ class Reader:
     def _event(self, properties: Mapping[str, Any], body: bytes, at: float) -> Event:
         headers: dict[str, Any] = plain(_table(properties.get("headers")))
         of_context = context_headers(headers)
+        body_tells = DramatiqMessage() if of_context else read_body(body)
+        of_context = of_context or context_headers(body_tells.options)
         message_id, correlation_id, reply_to, *others = (
             _text(properties.get(name))
             for name in ("message_id", "correlation_id", "reply_to", "type", "app_id")
@@ -68,7 +71,7 @@ class Reader:
             headers=headers,
             context=self._contexts.read(of_context),
             bytes=len(body),
-            message_id=message_id,
+            message_id=message_id or body_tells.message_id,
             correlation_id=correlation_id,
             reply_to=reply_to,
         )

@@ -57,6 +57,7 @@ class RunReport(msgspec.Struct, kw_only=True):
     """When we received it, in seconds since 1970."""
     context: dict[str, Any] = {}
     message_id: str | None = None
+    correlation_id: str | None = None
     exchange: str | None = None
     routing_key: str | None = None
     redelivered: bool | None = None

@@ -1,6 +1,6 @@
 """Whose deliveries the runs of handlers handled, as mqctx's own records tell."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
 from mqctx.inspection._journeys._messages import Messages
@@ -48,23 +48,30 @@ class Runs:
 
     def delivery_of(self, report: RunReport) -> tuple[Node | None, bool]:
         """Return the delivery that a run handled, and whether it may be another one."""
-        fitting = [each for each in self._candidates(report) if _fits(each, report)]
+        named = self._named(report)
+        # It may go by another name in its headers than in its body, where both were instrumented.
+        is_stranger = named == []
+        candidates = named or self._messages.ends_of(report.context)
+        fitting = [each for each in candidates if _fits(each, report)]
+        # It may be delivered again before this is decided, but not before the record was there.
+        fitting = [each for each in fitting if each.at <= report.at] or fitting
         sure = fitting if len(fitting) == 1 else self._here(fitting, report)
         who = report.service, report.handler
         if len(sure) == 1:
             self._queues.setdefault(who, set()).add(sure[0].details["queue"])
-            return sure[0], False
+            return sure[0], is_stranger
         likely = sure or self._likely(fitting, who)
         # Handlers take messages in their order, as a rule.
         return (likely[0], True) if likely else (None, False)
 
-    def _candidates(self, report: RunReport) -> Iterable[Node]:
+    def _named(self, report: RunReport) -> list[Node] | None:
+        """Return the deliveries of the message that a run names, None if it names none."""
         span = report.context.get("span_id")
         if isinstance(span, str):
             return deliveries_of(self._messages.of_span(span))
         if report.message_id is not None:
             return deliveries_of(self._messages.of_id(report.message_id))
-        return self._messages.ends_of(report.context)
+        return None
 
     def _here(self, deliveries: list[Node], report: RunReport) -> list[Node]:
         """Return those on the connection that ran the handler, as far as that can be told."""
@@ -99,6 +106,11 @@ def _that_fit_first(deliveries: list[Node], *conditions: Callable[[Node], bool])
 
 def _fits(delivery: Node, report: RunReport) -> bool:
     if delivery.has_run or delivery.route != (report.exchange, report.routing_key):
+        return False
+    if delivery.event is not None and report.correlation_id not in (
+        None,
+        delivery.event.correlation_id,
+    ):
         return False
     return report.redelivered in (None, delivery.details["redelivered"])
 

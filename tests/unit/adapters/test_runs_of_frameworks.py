@@ -129,7 +129,7 @@ class TestCelery:
             self.run(app, sys.exit)
         assert told.errors() == [error] * bool(error)
 
-    @pytest.mark.parametrize("pid", [None, os.getpid(), 1])
+    @pytest.mark.parametrize("pid", [None, os.getpid(), 1], ids=["unknown", "own", "other"])
     def test_a_task_whose_process_is_gone_is_told_by_the_main_one(
         self, app: Any, told: Told, pid: int | None
     ) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 MADE = Path("mutants")
 ENOUGH = 0.9
-NOTICED = {1: "killed", 3: "killed", -24: "timeout", 24: "timeout", 36: "timeout", 255: "timeout"}
-"""Exit codes of mutmut for a change with which a test failed, or ran on for ever."""
+NOTICED = {1: "killed", 3: "killed", 36: "timeout", -24: "timeout", 24: "timeout", 152: "timeout"}
+"""Exit codes for a change with which a test failed, or ran on for ever. 255: pytest did not start."""
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ def size_of(headers: Mapping[str, Any]) -> int:
         (BaggageFormat(), {"baggage": "user=" + "%ff" * 1000 + ",a=1"}),
         (FlatFormat(), {"mqctx-user": "%" * 2000, "mqctx-a": "1"}),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 @pytest.mark.parametrize("trim", [False, True])
 def test_what_a_message_brought_gives_way_and_is_reported(

@@ -66,7 +66,7 @@ DECLARED: list[tuple[Any, object]] = [
 ]
 
 
-@pytest.mark.parametrize(("declared", "value"), DECLARED, ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize(("declared", "value"), DECLARED, ids=lambda value: type(value).__name__)
 def test_a_declared_type_arrives_equal_in_value_and_type(declared: Any, value: object) -> None:
     variable: Variable[Any] = Variable("declared", declared)
     with variable.scope(value):
@@ -84,7 +84,7 @@ def test_a_declared_type_arrives_equal_in_value_and_type(declared: Any, value: o
         *((float, float("nan")), (Decimal, Decimal("NaN")), (Address, ...)),
         *((list[str], ["\ud800"]), (Decimal, Decimal("sNaN")), (list[Decimal], [Decimal("NaN")])),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_a_value_that_does_not_fit_fails_where_it_is_set(declared: Any, value: object) -> None:
     Variable("declared", declared)

@@ -15,7 +15,7 @@ from pathlib import Path
 MADE = Path("mutants")
 ENOUGH = 0.9
 NOTICED = {1: "killed", 3: "killed", 36: "timeout", -24: "timeout", 24: "timeout", 152: "timeout"}
-"""Exit codes for a change with which a test failed, or ran on for ever. 255: pytest did not start."""
+"""Exit codes for a change that a test noticed by failing, or by running on for ever."""
 
 
 def main() -> None:

@@ -21,8 +21,9 @@ EXAMPLE = re.compile(
     r"^```python\n(?P<code>.*?)^```$(?:\n\n```text\n(?P<output>.*?)^```$)?",
     re.DOTALL | re.MULTILINE,
 )
-TESTS = ROOT / "docs/testing.md"  # its examples are tests, which tests/testing runs
-PAGES = [ROOT / "README.md", *sorted({*(ROOT / "docs").rglob("*.md")} - {TESTS})]
+# Examples that are tests, and files: tests/testing and tests/examples run them.
+OTHERS = {ROOT / "docs/testing.md", ROOT / "docs/tutorial.md"}
+PAGES = [ROOT / "README.md", *sorted({*(ROOT / "docs").rglob("*.md")} - OTHERS)]
 # What mqctx serves and does not depend on. It is not there with the lowest versions of its clients;
 # with the newest it is, or tests/middleware, tests/logging and the type checker fail.
 BESIDE = (

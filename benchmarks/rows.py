@@ -55,6 +55,7 @@ class Row(NamedTuple):
 
 
 _QUEUE = (ways.RAW, ways.FIVE, ways.MQCTX, ways.OTEL)
+_OURS = (ways.RAW, ways.MQCTX, ways.MIXED)
 _ONE = (ways.RAW, ways.BY_HAND, ways.MQCTX)
 _FIVE = (*_ONE, ways.MIXED)
 ROWS = (
@@ -87,6 +88,26 @@ ROWS = (
     Row("a scope of two values", "core.scope", (*_FIVE, ways.OTEL), Target(ways.OTEL)),
     Row("`Variable.get`", "core.get", (*_FIVE, ways.OTEL), Target(ways.BY_HAND, 1.0, 0.10)),
     Row("`Context.run`, async", "core.run", _FIVE),
+    Row(
+        "Celery, send and run",
+        "tasks.with_celery",
+        (*_OURS, ways.OTEL, ways.SENTRY),
+        Target(ways.PEERS),
+    ),
+    Row(
+        "dramatiq, send and run",
+        "tasks.with_dramatiq",
+        (*_OURS, ways.SENTRY),
+        Target(ways.PEERS),
+    ),
+    Row("taskiq, send and run", "tasks.with_taskiq", (*_OURS, ways.OTEL), Target(ways.PEERS)),
+    Row(
+        "FastStream, publish and consume, thousand instructions",
+        "tasks.with_faststream",
+        (*_OURS, ways.OTEL),
+        Target(ways.OTEL, 0.3),
+        counted=True,
+    ),
     *(Row(f"publish, {each}", "core.publish", _QUEUE, None, (each,)) for each in ways.CLIENTS),
     *(Row(f"consume, {each}", "core.consume", _QUEUE, None, (each,)) for each in ways.CLIENTS),
 )

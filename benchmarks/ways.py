@@ -3,11 +3,12 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from importlib import import_module
-from itertools import repeat
+from itertools import cycle, repeat
 from typing import Any
 
+import sentry_sdk
 from opentelemetry import baggage, context, propagate
 
 import mqctx
@@ -27,6 +28,8 @@ MIXED = "mqctx, of all kinds"
 
 OURS = (MQCTX, MQCTX_EACH, MIXED)
 BY_HAND = "by hand"
+SENTRY = "Sentry"
+"""Its SDK with one integration, without tracing, and with a transport that drops everything."""
 PEERS = "the cheapest peer"
 NO_PEERS = (*OURS, RAW, ONE, FIVE, BY_HAND)
 CORRELATION_ID, STARLETTE_CONTEXT = "asgi-correlation-id", "starlette-context"
@@ -48,6 +51,7 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 kept: ContextVar[Mapping[str, str]] = ContextVar("kept")
 """Where a program that carries its values by hand keeps them."""
+_linked: ContextVar[str] = ContextVar("linked")
 _HEADERS = [(f"x-{name}", name) for name in VALUES]
 
 
@@ -75,7 +79,7 @@ def active(way: str, given: Mapping[str, str]) -> Iterator[None]:
             yield
     elif way == MIXED:
         mqctx.Variable("user_id", str)
-        mqctx.Variable("locale", str, contextvar=ContextVar("locale"))
+        mqctx.Variable("locale", str, contextvar=_linked)
         with mqctx.scope({name: given[name] for name in given if name != "session"}):
             mqctx.bind(session=given["session"])
             yield
@@ -83,6 +87,11 @@ def active(way: str, given: Mapping[str, str]) -> Iterator[None]:
         token = context.attach(propagate.extract(headers(OTEL, given)))
         yield
         context.detach(token)
+    elif way == SENTRY:
+        with sentry_sdk.isolation_scope():
+            brought = {"sentry-trace": f"{given['request_id']}-b7ad6b7169203331"}
+            sentry_sdk.get_isolation_scope().generate_propagation_context(brought)
+            yield
     else:
         held = kept.set(given)
         yield
@@ -93,6 +102,8 @@ def read(way: str) -> dict[str, Any]:
     """Return the values that are active now, where this way keeps them."""
     if way in OURS:
         return dict(mqctx.current())
+    if way == SENTRY:
+        return {"trace": str(sentry_sdk.get_traceparent()).split("-")[0]}
     return dict(baggage.get_all() if way == OTEL else kept.get({}))
 
 
@@ -128,6 +139,32 @@ def messages(way: str, count: int) -> Iterator[None]:
     else:
         with active(way, VALUES):
             yield from repeat(None, count)
+
+
+def contexts(way: str) -> "Iterator[Context]":
+    """Iterate over contexts in which values are active in this way, no two in a row the same."""
+
+    def made(number: int) -> Context:
+        with active(way, values(number)):
+            return copy_context()
+
+    return cycle([made(number) for number in range(1, 11)])
+
+
+class _Dropping(sentry_sdk.Transport):
+    def capture_envelope(self, envelope: object) -> None:
+        pass
+
+
+def start_sentry(*integrations: Any) -> None:
+    """Set up Sentry's SDK with nothing but these."""
+    sentry_sdk.init(
+        "http://key@sentry.invalid/1",
+        transport=_Dropping,
+        default_integrations=False,
+        auto_enabling_integrations=False,
+        integrations=integrations,
+    )
 
 
 hold = ExitStack().enter_context

@@ -92,7 +92,7 @@ def _loops(timer: Callable[[int], float], seconds: float) -> int:
     loops = 4
     while (took := timer(loops)) < 4 * seconds:
         loops *= 2
-    return max(1, round(loops * seconds / took))
+    return max(20, round(loops * seconds / took))
 
 
 def _serve(row: Row, way: str, requests: Connection) -> None:

@@ -58,6 +58,8 @@ _QUEUE = (ways.RAW, ways.FIVE, ways.MQCTX, ways.OTEL)
 _OURS = (ways.RAW, ways.MQCTX, ways.MIXED)
 _ONE = (ways.RAW, ways.BY_HAND, ways.MQCTX)
 _FIVE = (*_ONE, ways.MIXED)
+_CALL = (*_FIVE, ways.OTEL, ways.SENTRY)
+_WEB = (ways.RAW, ways.MQCTX, ways.OTEL, ways.SENTRY)
 ROWS = (
     Row(
         "ASGI request, an id in and out",
@@ -68,7 +70,7 @@ ROWS = (
     Row(
         "ASGI request, defaults",
         "web.defaults",
-        (ways.RAW, ways.MQCTX, ways.STARLETTE_CONTEXT, ways.OTEL),
+        (ways.RAW, ways.MQCTX, ways.STARLETTE_CONTEXT, ways.OTEL, ways.SENTRY),
         Target(ways.STARLETTE_CONTEXT, 0.6),
     ),
     Row("log line, logging", "logs.standard", _FIVE, Target(ways.BY_HAND, 1.3)),
@@ -84,7 +86,12 @@ ROWS = (
         (*_FIVE, ways.CONTEXTUALIZE),
         Target(ways.CONTEXTUALIZE, 1.75),
     ),
-    Row("call out, httpx", "calls.with_httpx", (*_FIVE, ways.OTEL), Target(ways.BY_HAND, 1.6)),
+    Row("WSGI request, defaults", "wsgi.bare", _WEB, Target(ways.PEERS)),
+    Row("Flask request, defaults", "wsgi.with_flask", _WEB, Target(ways.PEERS)),
+    Row("Django request, defaults", "wsgi.with_django", _WEB, Target(ways.PEERS)),
+    Row("call out, httpx", "calls.with_httpx", _CALL, Target(ways.BY_HAND, 1.6)),
+    Row("call out, requests", "calls.with_requests", _CALL, Target(ways.PEERS)),
+    Row("call out, aiohttp", "calls.with_aiohttp", _CALL, Target(ways.PEERS)),
     Row("a scope of two values", "core.scope", (*_FIVE, ways.OTEL), Target(ways.OTEL)),
     Row("`Variable.get`", "core.get", (*_FIVE, ways.OTEL), Target(ways.BY_HAND, 1.0, 0.10)),
     Row("`Context.run`, async", "core.run", _FIVE),
@@ -103,7 +110,7 @@ ROWS = (
     Row("taskiq, send and run", "tasks.with_taskiq", (*_OURS, ways.OTEL), Target(ways.PEERS)),
     Row(
         "FastStream, publish and consume, thousand instructions",
-        "tasks.with_faststream",
+        "streams.with_faststream",
         (*_OURS, ways.OTEL),
         Target(ways.OTEL, 0.3),
         counted=True,

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
+import sentry_sdk
 from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
 from opentelemetry import trace
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from sentry_sdk.integrations.asgi import SentryAsgiMiddleware
 from starlette_context import context
 from starlette_context.middleware import RawContextMiddleware
 from starlette_context.plugins import CorrelationIdPlugin, RequestIdPlugin
@@ -105,8 +107,11 @@ def defaults(way: str) -> Callable[[], object]:
         ways.RAW: (lambda app: app, lambda: True),
         ways.STARLETTE_CONTEXT: (_starlette_context, lambda: context.data),
         ways.OTEL: (OpenTelemetryMiddleware, trace.get_current_span),
+        ways.SENTRY: (SentryAsgiMiddleware, sentry_sdk.get_traceparent),
         ways.MQCTX: (ContextMiddleware, mqctx.current),
     }[way]
+    if way == ways.SENTRY:
+        ways.start_sentry()
     return _serving(wrap, read, _HEADERS)
 
 

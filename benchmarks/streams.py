@@ -1,0 +1,34 @@
+"""A row of own work: a message that FastStream publishes and consumes, in memory."""
+
+from collections.abc import Callable
+from typing import Any
+
+from faststream.rabbit import RabbitBroker, TestRabbitBroker
+from faststream.rabbit.opentelemetry import RabbitTelemetryMiddleware
+
+from benchmarks import ways
+from benchmarks.task import Task, sending
+from mqctx.adapters.faststream import ContextMiddleware
+
+
+def with_faststream(way: str) -> Callable[[], object]:
+    """Publish a message with FastStream and let its test broker call the subscriber."""
+    known: dict[str, Any] = {
+        **dict.fromkeys(ways.OURS, ContextMiddleware),
+        ways.OTEL: RabbitTelemetryMiddleware(),
+    }
+    broker = RabbitBroker(middlewares=[known[way]] if way in known else [])
+    task = Task(way)
+
+    async def bill(order: int) -> None:
+        task.note()
+
+    broker.subscriber("orders")(bill)
+    tested = TestRabbitBroker(broker)
+
+    async def publish() -> None:
+        if not broker.running:
+            await tested.__aenter__()
+        await broker.publish(42, "orders")
+
+    return sending(way, task, publish)

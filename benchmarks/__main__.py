@@ -22,6 +22,8 @@ _KEPT = Path("build/benchmarks")
 _PACKAGES = (
     *("mqctx", "pika", "kombu", "aio-pika", "asgi-correlation-id", "starlette-context"),
     *("opentelemetry-api", "opentelemetry-instrumentation", "structlog", "loguru", "httpx"),
+    *("requests", "aiohttp", "flask", "django", "celery", "dramatiq", "taskiq", "faststream"),
+    "sentry-sdk",
 )
 
 

@@ -65,7 +65,7 @@ def measure(row: Row, effort: Effort) -> Times:
 def added(times: Times, way: str) -> list[float]:
     """Return the microseconds that a way adds to the raw one: lower quartile, median, upper."""
     each = [mine - raw for mine, raw in zip(times[way], times[ways.RAW], strict=True)]
-    return quantiles(each, n=4)
+    return quantiles(each, n=4) if len(each) > 1 else each * 3
 
 
 @contextmanager

@@ -24,11 +24,11 @@ def with_faststream(way: str) -> Callable[[], object]:
         task.note()
 
     broker.subscriber("orders")(bill)
-    tested = TestRabbitBroker(broker)
+    to_enter = [TestRabbitBroker(broker)]
 
     async def publish() -> None:
-        if not broker.running:
-            await tested.__aenter__()
+        if to_enter:
+            await to_enter.pop().__aenter__()
         await broker.publish(42, "orders")
 
     return sending(way, task, publish)

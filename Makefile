@@ -149,7 +149,7 @@ $(VENV)/.demo: constraints.txt pyproject.toml | $(VENV)/.pip
 	@touch $@
 
 $(VENV)/.example: constraints.txt pyproject.toml | $(VENV)/.pip
-	@$(BIN)/$(TESTED) --group example --editable '.[aio-pika,celery,httpx,kombu,pika]'
+	@$(BIN)/$(TESTED) --group example --editable '.[aio-pika,celery,cli,httpx,kombu,pika]'
 	@touch $@
 
 $(VENV)/.dev: constraints.txt pyproject.toml | $(VENV)/.pip

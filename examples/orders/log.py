@@ -1,11 +1,16 @@
-"""Every process logs JSON to its standard output, with the active context in each line."""
+"""Every process logs JSON to its standard output, with the active context in each line.
+
+It also reports its handlers' runs to `mqctx trace`.
+"""
 
 import logging
 import sys
 
 from pythonjsonlogger.json import JsonFormatter
+from settings import JOURNEYS
 
 import mqctx
+from mqctx.formats import TraceContextFormat
 from mqctx.logging.stdlib import ContextFilter
 
 # Declared names are fields of a line, whoever sent their values; others go below "context.".
@@ -14,7 +19,10 @@ USER = mqctx.Variable("user", str)
 
 
 def log_as(service: str, level: int = logging.INFO) -> None:
-    """Log as `service` from now on."""
+    """Log and report as `service` from now on."""
+    mqctx.configure(
+        formats=[mqctx.JsonFormat(), TraceContextFormat()], service=service, report=JOURNEYS
+    )
     handler = logging.StreamHandler(sys.stdout)
     handler.addFilter(ContextFilter())
     handler.setFormatter(

@@ -1,8 +1,12 @@
-"""Start the five processes, send three orders at the same time, and print what became of each."""
+"""Start the five processes, send three orders at the same time, and print what became of each.
+
+First by their logs, then by what RabbitMQ tells `mqctx trace`, if it may be asked.
+"""
 
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -11,12 +15,14 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pika
+import pika.exceptions
 from settings import BROKER
 
 HERE = Path(__file__).parent
@@ -35,6 +41,7 @@ STORY = {
     ("shipping", "POST 127.0.0.1"),
     ("shipping", "shipped"),
 }
+PAGE = Path("mqctx-orders.html")
 PATIENCE = 60.0
 """How many seconds the processes have to start, and the orders to be shipped."""
 
@@ -95,16 +102,62 @@ def main() -> int:
         try:
             await_that(lambda: logs.ready() == {"billing", "mail", "shipping"})
             await_that(lambda: answers(api) and answers(partner))
+            trace = stack.enter_context(Trace(Path(folder)))
             with ThreadPoolExecutor() as pool:
                 list(pool.map(lambda order: send(api, *order), ORDERS))
             await_that(lambda: all(complete(logs.by_request()[r]) for r, *_ in ORDERS))
+            time.sleep(1)  # the last reports are under way
+            journey = trace.end(environment["ORDERS_RUN"])
         except TimeoutError as error:
             print(f"{error}\n{logs.tail()}", file=sys.stderr)
             return 1
         finally:
             stories = logs.by_request()
             delete_queues(environment["ORDERS_RUN"])
-    return tell(stories)
+    mixed = tell(stories)
+    print(f"\n{journey}")
+    return mixed
+
+
+class Trace:
+    """`mqctx trace`, from before the first order to after the last."""
+
+    def __init__(self, folder: Path) -> None:
+        self.output = folder / "trace.txt"
+        command = ["trace", "--broker", BROKER, "--where", "request_id=r-*", "--html", PAGE]
+        with self.output.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mqctx", *command], stdout=output, stderr=output
+            )
+
+    def __enter__(self) -> "Trace":
+        with suppress(TimeoutError):
+            await_that(lambda: is_traced() or self.process.poll() is not None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def end(self, run: str) -> str:
+        """Return the journey of the first order, or why there is none."""
+        self.process.send_signal(signal.SIGINT)
+        if self.process.wait(PATIENCE):
+            return f"Without the journeys: {self.output.read_text().strip()}"
+        lines = self.output.read_text().replace(f"{run}.", "").splitlines()
+        first = lines.index(next(line for line in lines if line.startswith(ORDERS[0][0])))
+        tree = [lines[first], *takewhile(lambda line: line[0] in "├│└ ", lines[first + 1 :])]
+        return "\n".join([*tree, "", lines[-1], f"All of them on a page, for a browser: {PAGE}"])
+
+
+def is_traced() -> bool:
+    """Whether the trace has begun: it marks that with an exchange."""
+    with pika.BlockingConnection(pika.URLParameters(BROKER)) as connection:
+        try:
+            connection.channel().exchange_declare("mqctx.trace", passive=True)
+        except pika.exceptions.ChannelClosedByBroker:
+            return False
+        return True
 
 
 def tell(stories: dict[str, list[Line]]) -> int:
@@ -181,6 +234,7 @@ def delete_queues(run: str) -> None:
         channel = connection.channel()
         for queue in ("billing", "shipping", "mail"):
             channel.queue_delete(f"{run}.{queue}")
+        channel.exchange_delete(f"{run}.journeys")
 
 
 def free_port() -> int:

@@ -10,6 +10,9 @@ const SLACK = 10_000;
 const NAMES = { publish: "published", delivery: "delivered", dead_letter: "dead-lettered", run: "ran" };
 
 // One step of a waterfall. A handler's run is drawn in the row of its delivery if it is the only one.
+// Names of the context that differ from message to message; its details show them.
+const OF_ONE_MESSAGE = ["span_id", "parent_span_id", "trace_flags", "tracestate"];
+
 function step(event) {
   return {
     event, at: micros(event.at), children: [], run: null, parent: null, depth: 0,
@@ -158,7 +161,8 @@ function journeyDetail(journey) {
       h("span", null, "waited ", h("b", null, duration(journey.waited / 1e6))),
       h("span", null, "handled ", h("b", null, journey.handled ? duration(journey.handled / 1e6) : "not recorded")),
       h("span", null, `joined by ${brief(journey.by ?? "its messages")}`),
-      Object.entries(journey.context).slice(3, 15).map(([name, value]) => chip(name, value))),
+      Object.entries(journey.context).slice(3, 15)
+        .filter(([name]) => !OF_ONE_MESSAGE.includes(name)).map(([name, value]) => chip(name, value))),
     h("div.axis", { "aria-hidden": "true" }, h("span"), h("div.ticks", null, ticks)),
     rows.root,
   ];

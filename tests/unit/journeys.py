@@ -1,9 +1,13 @@
 """A broker that is made up: it tells a joiner what happens, and hands out what it joined."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+import pika
+
+from mqctx._amqp.content_header import ContentHeader
 from mqctx.inspection._journeys._events import Reader
 from mqctx.inspection._journeys._joiner import Joiner
 
@@ -83,9 +87,7 @@ class Story:
     ) -> None:
         """Tell that a handler ended: its report is published, which the firehose shows."""
         record = {
-            "context": self.reader.firehose(
-                "publish.", {"properties": {"headers": headers or {}}}, b"", 0.0
-            ).context,  # type: ignore[union-attr]  # a publish
+            "context": self._context(headers or {}),
             "exchange": exchange,
             "routing_key": key,
             "redelivered": False,
@@ -109,11 +111,16 @@ class Story:
     ) -> None:
         """Tell of a message that was published to the exchange that is tapped."""
         properties["headers"] = headers or {}
-        self.joiner.take(self.reader.tap("tapped", key, properties, body, self.now))
+        header = header_of(**properties)
+        self.joiner.take(self.reader.tap("tapped", key, header, body, self.now))
         self.now += 0.01
 
+    def _context(self, headers: Json) -> Mapping[str, Any]:
+        event = self.reader.tap("", "", header_of(headers=headers), b"", self.now)
+        return event.written.context
+
     def _tell(self, routing_key: str, body: bytes, headers: Json) -> None:
-        event = self.reader.firehose(routing_key, headers, body, self.now)
+        event = self.reader.firehose(routing_key, header_of(headers=headers), body, self.now)
         assert event is not None
         self.joiner.take(event)
         self.now += 0.01
@@ -128,6 +135,11 @@ class Story:
         return [record for journey in self.joiner.finish() for record in journey]
 
 
+def header_of(**properties: Any) -> ContentHeader:
+    """Return properties as a client sends them."""
+    return ContentHeader(b"".join(pika.BasicProperties(**properties).encode()))
+
+
 def _sender(at: str, channel: int, user: str) -> Json:
     return {
         "user": user,
@@ -137,7 +149,7 @@ def _sender(at: str, channel: int, user: str) -> Json:
     }
 
 
-def death(queue: str, reason: str = "rejected", count: int = 1, at: float = 1_000_000) -> Json:
+def death(queue: str, reason: str = "rejected", count: int = 1, at: int = 1_000_000) -> Json:
     """Return an entry of x-death."""
     return {
         "queue": queue,
@@ -145,7 +157,7 @@ def death(queue: str, reason: str = "rejected", count: int = 1, at: float = 1_00
         "count": count,
         "exchange": "",
         "routing-keys": [queue],
-        "time": at,
+        "time": datetime.fromtimestamp(at, UTC),
     }
 
 

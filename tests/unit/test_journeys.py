@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from mqctx._amqp.content_header import ContentHeader
 from mqctx.inspection._journeys._chosen import Chosen
-from mqctx.inspection._journeys._model import Event
+from mqctx.inspection._journeys._model import MOST_ENDS, Event
 from mqctx.inspection._where import Where
-from tests.unit.journeys import Story, death, edges
+from tests.unit.journeys import Story, death, edges, header_of
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 A, B, C = "a" * 16, "b" * 16, "c" * 16
@@ -264,6 +265,101 @@ class TestDeadLetter:
         ]
 
 
+class TestDeadLetterByHandler:
+    """Of a copy that mqctx sends for a handler which failed."""
+
+    def settled(self, story: Story, **failure: Any) -> None:
+        why = {"mqctx-failure": json.dumps(failure)}
+        story.publish("dead", "dead", body=b"o", headers=of_request() | why, at="its-other-one")
+
+    def received(self, story: Story) -> None:
+        story.publish("", "orders", body=b"o", headers=of_request())
+        story.deliver("orders", body=b"o", headers=of_request())
+
+    def test_is_a_dead_letter_with_its_reason_between_delivery_and_copy(self) -> None:
+        story = Story()
+        self.received(story)
+        self.settled(
+            story, type="CardExpired", message="of 7", failures=2, exchange="e", routing_key="k"
+        )
+        *_, died, copy = story.end()
+        assert (died["kind"], died["parent"], died["joined"], died["inferred"]) == (
+            *("dead_letter", "delivery-1", "message", False),
+        )
+        assert {
+            name: died[name] for name in ("queue", "reason", "count", "exchange", "routing_keys")
+        } == {
+            "queue": "orders",
+            "reason": "CardExpired: of 7",
+            "count": 2,
+            "exchange": "e",
+            "routing_keys": ["k"],
+        }
+        assert (copy["parent"], copy["joined"], copy["inferred"]) == (died["id"], "death", False)
+
+    def test_names_the_queue_that_the_handler_named(self) -> None:
+        story = Story()
+        self.settled(story, queue="orders.eu")
+        died, _ = story.end()
+        assert (died["parent"], died["queue"], died["reason"]) == (None, "orders.eu", "failed")
+        assert died["routing_keys"] == []
+
+    def test_of_who_knows_no_queue_has_none(self) -> None:
+        story = Story()
+        self.settled(story, type="E")
+        assert [each["queue"] for each in story.end() if each["kind"] == "dead_letter"] == [None]
+
+    def test_is_none_of_a_copy_that_is_sent_on_or_back_as_it_came(self) -> None:
+        story = Story()
+        self.received(story)
+        self.settled(story, type="E")
+        why = of_request() | {"mqctx-failure": '{"type": "E"}'}
+        story.deliver("dead", exchange="dead", body=b"o", headers=why, at="redrive")
+        back = {"mqctx-redrive": '{"count":1}'}
+        story.publish("", "orders", body=b"o", headers=why | back, at="redrive")
+        records = {each["id"]: each for each in story.end()}
+        assert list(records).count("dead_letter-1") == 1
+        assert "dead_letter-2" not in records
+        assert records["publish-3"]["parent"] == "delivery-2"
+
+    def test_is_none_of_a_redrive_of_what_was_not_seen(self) -> None:
+        story = Story()
+        back = {"mqctx-failure": '{"type": "E"}', "mqctx-redrive": '{"count":1}'}
+        story.publish("", "orders", body=b"o", headers=back)
+        assert [each["kind"] for each in story.end()] == ["publish"]
+
+    def test_is_none_of_a_reason_that_says_nothing(self) -> None:
+        story = Story()
+        self.received(story)
+        story.publish("", "d", body=b"o", headers=of_request() | {"mqctx-failure": "no JSON"})
+        assert [each["kind"] for each in story.end()] == ["publish", "delivery", "publish"]
+
+    def test_names_the_queue_of_the_delivery_whose_run_sent_the_copy(self) -> None:
+        story = Story()
+        asked = of_request() | of_span(A)
+        story.publish("", "orders", body=b"o", headers=asked)
+        story.deliver("orders", body=b"o", headers=asked)
+        why = {"mqctx-failure": '{"type":"E"}'}
+        story.publish("", "dead", body=b"copy", headers=of_request() | of_span(B, A) | why)
+        story.run(B, headers=asked)
+        died = next(each for each in story.end() if each["kind"] == "dead_letter")
+        assert (died["parent"], died["joined"], died["queue"]) == ("run-1", "run", "orders")
+
+    def test_stays_above_its_copy_when_the_run_is_known_late(self) -> None:
+        story = Story()
+        headers = of_request() | of_span(A)
+        story.publish("", "orders", body=b"o", headers=headers)
+        story.deliver("orders", body=b"o", headers=headers)
+        story.wait(0.1)
+        why = {"mqctx-failure": '{"type":"E"}'}
+        story.publish("", "dead", body=b"o", headers=headers | why, at="another")
+        story.wait(1.5)
+        story.run(A, headers=headers)
+        parents = {each["id"]: each["parent"] for each in story.end()}
+        assert parents["publish-2"] == "dead_letter-1"
+        assert parents["dead_letter-1"] == "run-1"
+
+
 def _rounds(count: int) -> list[dict[str, Any]]:
     """Return the deaths of a message that was rejected, and came back when it expired."""
     return [death("retry", "expired", count), death("orders", "rejected", count)] if count else []
@@ -294,7 +390,7 @@ class TestSentOnUnchanged:
         story.deliver("orders", message_id="1")
         why = {"mqctx-failure": '{"type":"ValueError"}'}
         story.publish("", "dead", message_id="1", headers=why, at="its-other-one")
-        assert edge_of(story, "publish-2") == ("delivery-1", "message", False)
+        assert edge_of(story, "dead_letter-1") == ("delivery-1", "message", False)
 
     def test_without_any_id_is_marked(self) -> None:
         story = Story()
@@ -533,7 +629,7 @@ class TestRun:
     def test_that_a_queue_of_ones_own_delivers_is_no_message(self) -> None:
         story = Story()
         record = {"began_at": "1970-01-12T13:46:40Z", "duration": 1.0}
-        told = {"properties": {"type": "mqctx.run"}}
+        told = header_of(headers={"properties": {"type": "mqctx.run"}})
         event = story.reader.firehose("deliver.mine", told, json.dumps(record).encode(), 0.0)
         assert event is None
 
@@ -703,6 +799,19 @@ class TestMemory:
             "journeys": 0,
         }
 
+    def test_remembers_a_limited_number_of_deliveries_and_roots_of_a_request(self) -> None:
+        story = Story()
+        for number in range(600):
+            body = b"%d" % number
+            story.publish("", "poison", body=body, headers=of_request(), at=f"api-{number}")
+            story.deliver("poison", body=b"0", headers=of_request(), redelivered=True)
+        records = story.end()
+        assert sum(each["kind"] == "delivery" for each in records) == 600
+        assert max(each["attempt"] for each in records if each["kind"] == "delivery") == 601
+        (group,) = story.joiner._messages._groups.values()
+        assert len(group.ends) < 2 * MOST_ENDS
+        assert len(group.root_connections) <= MOST_ENDS
+
     def test_forgets_identical_messages_one_by_one(self) -> None:
         story = Story(kept=2)
         for _ in range(5):
@@ -787,22 +896,49 @@ class TestChosen:
 
 class TestReader:
     def test_takes_what_is_no_event_for_none(self) -> None:
-        assert Story().reader.firehose("else.where", {}, b"", 0.0) is None
+        assert Story().reader.firehose("else.where", ContentHeader(), b"", 0.0) is None
 
     def test_takes_what_is_missing_or_of_another_type_for_absent(self) -> None:
         broken = {"properties": 7, "routing_keys": 7, "exchange_name": 7, "channel": "7"}
-        event = Story().reader.firehose("publish.x", broken, b"", 0.0)
+        event = Story().reader.firehose("publish.x", header_of(headers=broken), b"", 0.0)
         assert isinstance(event, Event)
-        assert (event.exchange, event.routing_keys, event.channel) == ("", [], None)
+        place = event.place
+        assert (place.exchange, place.routing_keys, place.channel) == ("", [], None)
 
-    def test_forgets_contexts_when_there_are_too_many(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("mqctx.inspection._journeys._identity._MOST_CACHED", 2)
-        story = Story()
-        for number in range(5):
-            story.publish("", "orders", headers=of_request(str(number)))
-        assert [r["journey"] for r in story.end()] == list("01234")
+    def test_takes_headers_that_nobody_can_read_for_absent(self) -> None:
+        for raw in (b"", b"\x20\x00", b"\x20\x00\x00\x00\x00\x02\x04a"):
+            event = Story().reader.firehose("deliver.q", ContentHeader(raw), b"", 0.0)
+            assert isinstance(event, Event)
+            assert (event.place.queue, event.written.headers) == ("q", {})
+
+    def test_takes_no_name_for_what_the_broker_says(self) -> None:
+        forged = "\nproperties" + "F\0\0\0\0"
+        told = {"exchange_name": forged, "properties": {"message_id": "1"}}
+        event = Story().reader.firehose("publish.e", header_of(headers=told), b"", 0.0)
+        assert isinstance(event, Event)
+        assert (event.place.exchange, event.written.message_id) == (forged, "1")
+
+    def test_reads_the_same_bytes_once_unless_they_are_long(self) -> None:
+        reader = Story().reader
+        for size, is_shared in ((10, True), (5_000, False)):
+            header = header_of(headers={"properties": {"headers": {"text": "x" * size}}})
+            one, two = (reader.firehose("publish.", header, b"", 0.0) for _ in range(2))
+            assert isinstance(one, Event)
+            assert isinstance(two, Event)
+            assert one.written == two.written
+            assert (one.written is two.written) is is_shared
+
+    def test_takes_the_trace_from_the_header_that_owns_it(self) -> None:
+        headers = {"mqctx": '{"request_id":"r","span_id":"mine","a":1}'} | of_span(A, B)
+        event = Story().reader.tap("e", "k", header_of(headers=headers), b"", 0.0)
+        assert event.written.context == {
+            "request_id": "r",
+            "a": 1,
+            "trace_id": TRACE,
+            "span_id": A,
+            "parent_span_id": B,
+            "trace_flags": "01",
+        }
 
 
 class TestTap:

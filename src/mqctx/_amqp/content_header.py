@@ -4,6 +4,7 @@ A client that decodes a header and encodes it again changes it: pika sends the n
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from struct import Struct
 from typing import Final
@@ -16,6 +17,7 @@ from .field_table import (
     as_text,
     as_time,
     decode_table,
+    end_of_value,
     entries,
 )
 
@@ -76,6 +78,24 @@ class ContentHeader:
             return decode_table(self.raw, span[0] + 4, span[1])
         cut_short = self._flags & _BIT["headers"]
         return {UNREADABLE: Unreadable("the table goes beyond the header")} if cut_short else {}
+
+    def split_headers(self, name: str) -> tuple[bytes, bytes]:
+        """Return the value of one header, behind its type, and the entries of all other headers.
+
+        Both are empty where there is nothing. `decode_value` and `decode_table` read them.
+        """
+        start, end = self._spans.get("headers", (-4, 0))
+        raw, start, key = self.raw, start + 4, bytes([len(name)]) + name.encode()
+        at = raw.find(key, start, end)
+        # What stands before is a whole number of entries, or else this is within one of them.
+        while at >= 0 and not _are_entries(raw[start:at]):
+            at = raw.find(key, at + 1, end)
+        if at >= 0:
+            with suppress(BrokenTableError):
+                value = at + len(key)
+                stop = end_of_value(raw, value, end, at)
+                return raw[value:stop], raw[start:at] + raw[stop:end]
+        return b"", raw[start:end]
 
     def get(self, name: str) -> Value:
         """Return a property, None if it is not there. `headers` has the table."""
@@ -168,6 +188,15 @@ def _encoded(value: str | Sequence[str]) -> bytes:
         return b"S" + _SIZE.pack(len(text)) + text
     array = b"".join(map(_encoded, value))
     return b"A" + _SIZE.pack(len(array)) + array
+
+
+@lru_cache(4_096)
+def _are_entries(data: bytes) -> bool:
+    """Tell whether these bytes are entries of a table, and nothing else."""
+    try:
+        return all(entries(data, 0, len(data)))
+    except BrokenTableError:
+        return False
 
 
 _LAYOUT_BEFORE_HEADERS: Final = ("content_type", "content_encoding")

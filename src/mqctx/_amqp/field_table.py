@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 from struct import Struct
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 MAX_DEPTH: Final = 100
 """Tables and arrays that are nested deeper are shown by their size: JSON readers have limits."""
@@ -51,8 +51,7 @@ _Plain: TypeAlias = bool | int | float | Decimal | str | bytes | datetime | Unre
 Value: TypeAlias = "_Plain | list[Value] | dict[str, Value] | None"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A key of a table and where it stands: its name from `start`, its value's type at `value`."""
 
     key: bytes
@@ -78,7 +77,7 @@ def entries(data: bytes, start: int, end: int) -> Iterator[Entry]:
     at = start
     while at < end:
         value = at + 1 + data[at]
-        stop = _end_of_value(data, value, end, at)
+        stop = end_of_value(data, value, end, at)
         yield Entry(data[at + 1 : value], at, value, stop)
         at = stop
 
@@ -95,9 +94,9 @@ def decode_table(data: bytes, start: int, end: int, depth: int = MAX_DEPTH) -> d
     try:
         while at < end:
             value = at + 1 + data[at]
-            stop = _end_of_value(data, value, end, at)
+            stop = end_of_value(data, value, end, at)
             key = data[at + 1 : value].decode(errors="backslashreplace")
-            table[key] = _decode_value(data, value, stop, depth)
+            table[key] = decode_value(data, value, stop, depth)
             at = stop
     except BrokenTableError as error:
         table[UNREADABLE] = _rest(data, error.at, end)
@@ -122,8 +121,12 @@ def as_time(seconds: int) -> datetime | Unreadable:
     return Unreadable(f"timestamp {seconds} ({meant:%Y-%m-%dT%H:%M:%SZ} if in {unit})")
 
 
-def _end_of_value(data: bytes, at: int, end: int, entry: int) -> int:
-    """Return where the value ends whose type is at `at`."""
+def end_of_value(data: bytes, at: int, end: int, entry: int) -> int:
+    """Return where the value ends whose type is at `at`.
+
+    Raises:
+        BrokenTableError: there is no such value. It names where its `entry` begins.
+    """
     kind = data[at] if at < end else None
     if kind in _SIZED and at + 5 <= end:
         stop: int = at + 5 + _LENGTH.unpack_from(data, at + 1)[0]
@@ -136,7 +139,8 @@ def _end_of_value(data: bytes, at: int, end: int, entry: int) -> int:
     return stop
 
 
-def _decode_value(data: bytes, at: int, end: int, depth: int) -> Value:
+def decode_value(data: bytes, at: int, end: int, depth: int = MAX_DEPTH) -> Value:
+    """Return the value whose type is at `at`, and which is known to end at `end`."""
     kind = data[at]
     if kind == _TEXT:
         return as_text(data[at + 5 : end])
@@ -176,8 +180,8 @@ def _decode_array(data: bytes, depth: int) -> Value:
     at, end = 0, len(data)
     try:
         while at < end:
-            stop = _end_of_value(data, at, end, at)
-            array.append(_decode_value(data, at, stop, depth))
+            stop = end_of_value(data, at, end, at)
+            array.append(decode_value(data, at, stop, depth))
             at = stop
     except BrokenTableError:
         array.append(_rest(data, at, end))

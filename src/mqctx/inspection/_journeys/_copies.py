@@ -1,68 +1,36 @@
 """Which message a delivery is one of, and what of its life that shows."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import islice
-from operator import attrgetter
 
-import msgspec
-
-from mqctx.inspection._deaths import Death, deaths_in
+from mqctx.inspection._deaths import Death
 from mqctx.inspection._journeys._messages import Messages
-from mqctx.inspection._journeys._model import Copy, Event, Node, Twins
+from mqctx.inspection._journeys._model import Copy, Event, Node, Twins, add_end, count_of
 
-__all__ = ["Sighting", "find_copy", "see", "sighting_of"]
+__all__ = ["find_copy", "origins_of", "see"]
 
-_DEATHS = ("x-death", "x-last-death-queue", "x-first-death-queue")
 _MOST_COMPARED = 64
 """How many copies of one content are looked at: more of them make it no clearer."""
 
 
-class Sighting(msgspec.Struct, frozen=True):
-    """What a delivery shows of the life of its message."""
+def origins_of(event: Event) -> list[str]:
+    """Return the queues to which its publisher's exchange may have sent what was delivered.
 
-    queue: str
-    redelivered: bool
-    exact: int
-    deaths: tuple[Death, ...]
-    """The newest first."""
-    counts: dict[tuple[str, str], int]
-    is_of_stream: bool
-
-    @property
-    def is_first(self) -> bool:
-        """Whether its message was neither returned nor dead-lettered before."""
-        return not self.redelivered and not self.counts
-
-    @property
-    def place(self) -> tuple[str, int]:
-        """Where in its life the message is: the queue, and how often it had died."""
-        return self.queue, sum(self.counts.values())
-
-    @property
-    def origins(self) -> list[str]:
-        """The queues to which its publisher's exchange may have sent it, the likeliest first."""
-        return [*dict.fromkeys((*(each.queue for each in reversed(self.deaths)), self.queue))]
+    The likeliest comes first.
+    """
+    deaths, queue = event.written.deaths, event.place.queue
+    if not deaths:
+        return [queue]
+    return [*dict.fromkeys((*(each.queue for each in reversed(deaths)), queue))]
 
 
-def sighting_of(event: Event) -> Sighting:
-    """Return what a delivery shows."""
-    # Most never died: not to look for what is not there takes half the time.
-    has_died = any(header in event.headers for header in _DEATHS)
-    deaths = deaths_in(event.headers) if has_died else ()
-    counts = {(each.queue, each.reason): each.count for each in deaths}
-    is_of_stream = "x-stream-offset" in event.headers
-    exact = event.identity.exact
-    return Sighting(event.queue, event.redelivered, exact, deaths, counts, is_of_stream)
-
-
-def find_copy(messages: Messages, event: Event, seen: Sighting) -> tuple[Copy, bool] | None:
+def find_copy(messages: Messages, event: Event) -> tuple[Copy, bool] | None:
     """Return the copy that was delivered, and whether it may be another one of that content."""
-    for origin in seen.origins:
+    for origin in origins_of(event):
         twins = messages.twins(event.identity, origin)
         if twins is None:
             continue
-        fitting = _fitting(twins, seen)
+        fitting = _fitting(twins, event)
         if fitting:
             copy = fitting[0]
             uncertain = len(fitting) > 1 or copy.is_uncertain or twins.is_uncertain
@@ -71,78 +39,86 @@ def find_copy(messages: Messages, event: Event, seen: Sighting) -> tuple[Copy, b
     return None
 
 
-def _fitting(twins: Twins, seen: Sighting) -> list[Copy]:
+def _fitting(twins: Twins, event: Event) -> Sequence[Copy]:
     """Return the copies that may be meant, the likeliest first."""
-    if seen.is_first and twins.waiting:
-        return _exact(islice(twins.waiting, _MOST_COMPARED), seen)
-    new, been = _by_place(twins, seen)
-    if seen.redelivered:
-        return _exact(been or new, seen)
-    if seen.is_of_stream:
-        # Nothing but a stream gives out a message twice that was not returned.
-        return _exact(new or been, seen)
-    return _exact(new, seen)
+    deaths, redelivered = event.written.deaths, event.place.redelivered
+    if twins.waiting and not deaths and not redelivered:
+        return _exact(twins.waiting[:_MOST_COMPARED], event)
+    been, new = _apart(twins.copies[:_MOST_COMPARED], event.place.queue, deaths)
+    if redelivered:
+        return _exact(been or new, event)
+    # Only a stream gives out a message twice that was not returned.
+    return _exact(new or (been if "x-stream-offset" in event.written.headers else ()), event)
 
 
-def _by_place(twins: Twins, seen: Sighting) -> tuple[list[Copy], list[Copy]]:
-    """Return the copies that were not yet delivered where this one is, and those that were."""
-    new: list[Copy] = []
+def _apart(
+    copies: Iterable[Copy], queue: str, deaths: Iterable[Death]
+) -> tuple[list[Copy], list[Copy]]:
+    """Return the copies that were delivered there since they died last, and those that were not.
+
+    Requeued messages return in the order in which they were delivered.
+    """
+    counts = {(each.queue, each.reason): each.count for each in deaths}
     been: list[Copy] = []
-    for copy in islice(twins.copies.values(), _MOST_COMPARED):
-        if copy.may_have(seen.counts):
-            (been if seen.place in copy.places else new).append(copy)
-    # Requeued messages return in the order in which they were delivered.
-    been.sort(key=attrgetter("last_delivered_at"))
-    return new, been
+    new: list[Copy] = []
+    for copy in copies:
+        if copy.may_have(counts):
+            (been if _has_been(copy, queue, counts) else new).append(copy)
+    return sorted(been, key=lambda each: each.deliveries[-1].at), new
 
 
-def _exact(copies: Iterable[Copy], seen: Sighting) -> list[Copy]:
+def _has_been(copy: Copy, queue: str, counts: Mapping[tuple[str, str], int]) -> bool:
+    return queue in copy.been and copy.been[queue][1] == sum(counts.values())
+
+
+def _exact(copies: Sequence[Copy], event: Event) -> Sequence[Copy]:
     """Return those of which all that the publisher wrote is the same, or else all of them."""
-    found = list(copies)
-    return [each for each in found if each.message.identity.exact == seen.exact] or found
+    exact = event.identity.exact
+    return [each for each in copies if each.message.identity.exact == exact] or copies
 
 
 def _note(twins: Twins, copy: Copy, uncertain: bool) -> None:
     copy.is_uncertain = uncertain
     if twins.waiting:
         if twins.waiting[0] is copy:
-            twins.waiting.popleft()
-        elif not copy.places:
+            del twins.waiting[0]
+        elif not copy.been:
             twins.waiting.remove(copy)
     twins.is_uncertain = bool(twins.waiting) and (twins.is_uncertain or uncertain)
 
 
 def see(
-    node: Node, copy: Copy, seen: Sighting, *, uncertain: bool, new_id: Callable[[str], str]
+    node: Node, copy: Copy, event: Event, *, uncertain: bool, new_id: Callable[[str], str]
 ) -> None:
     """Note what a delivery shows of the life of its copy, and join it to what led to it."""
-    node.copy, node.message = copy, copy.message
-    _die(copy, seen, uncertain=uncertain, new_id=new_id)
-    if seen.deaths:
-        newest = seen.deaths[0]
-        _join(node, copy.dead.get((newest.queue, newest.reason, newest.count)), "death", uncertain)
+    deaths, queue = event.written.deaths, event.place.queue
+    node.message = copy.message
+    if deaths:
+        _die(copy, deaths, uncertain=uncertain, new_id=new_id)
+        _join(node, copy.died.get((deaths[0].queue, deaths[0].reason)), "death", uncertain)
     else:
         _join(node, copy.message.publish, "message", uncertain)
-    copy.places.add(seen.place)
-    attempt = copy.attempts.get(seen.queue, int(seen.redelivered)) + 1
-    copy.attempts[seen.queue] = attempt
-    node.details |= {"queue": seen.queue, "redelivered": seen.redelivered, "attempt": attempt}
-    copy.deliveries.append(node)
+    attempts, _ = copy.been.get(queue, (int(event.place.redelivered), 0))
+    node.attempt = attempts + 1
+    copy.been[queue] = node.attempt, sum(each.count for each in deaths)
+    add_end(copy.deliveries, node)
     for group in copy.message.groups:
-        group.ends.append(node)
+        add_end(group.ends, node)
 
 
-def _die(copy: Copy, seen: Sighting, *, uncertain: bool, new_id: Callable[[str], str]) -> None:
+def _die(
+    copy: Copy, deaths: Sequence[Death], *, uncertain: bool, new_id: Callable[[str], str]
+) -> None:
     """Add the deaths that are seen for the first time, each below the one before."""
     above: Node | None = None
-    for death in reversed(seen.deaths):
-        if death.count <= copy.deaths.get((death.queue, death.reason), 0):
+    for death in reversed(deaths):
+        way = death.queue, death.reason
+        if death.count <= count_of(copy.died.get(way)):
             continue
         node = Node(id=new_id("dead_letter"), kind="dead_letter", at=_seconds(death))
-        node.message, node.copy = copy.message, copy
-        _join(
-            node, above or _last_from(copy, death.queue) or copy.message.publish, "death", uncertain
-        )
+        node.message = copy.message
+        before = above or _last_from(copy, death.queue) or copy.message.publish
+        _join(node, before, "death", uncertain)
         node.details = {
             "queue": death.queue,
             "reason": death.reason,
@@ -150,9 +126,7 @@ def _die(copy: Copy, seen: Sighting, *, uncertain: bool, new_id: Callable[[str],
             "exchange": death.exchange,
             "routing_keys": list(death.routing_keys),
         }
-        copy.deaths[death.queue, death.reason] = death.count
-        copy.dead[death.queue, death.reason, death.count] = node
-        above = node
+        copy.died[way] = above = node
 
 
 def _join(node: Node, parent: Node | None, rule: str, uncertain: bool) -> None:
@@ -163,9 +137,7 @@ def _join(node: Node, parent: Node | None, rule: str, uncertain: bool) -> None:
 
 def _last_from(copy: Copy, queue: str) -> Node | None:
     """Return the last delivery of a copy from a queue."""
-    return next(
-        (each for each in reversed(copy.deliveries) if each.details["queue"] == queue), None
-    )
+    return next((each for each in reversed(copy.deliveries) if each.place.queue == queue), None)
 
 
 def _seconds(death: Death) -> float:

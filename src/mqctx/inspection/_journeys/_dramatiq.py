@@ -18,15 +18,14 @@ class DramatiqMessage(msgspec.Struct):
     """What AMQP has headers for, the context among it."""
 
 
-_NONE: Final = DramatiqMessage()
 _decode: Final = msgspec.json.Decoder(DramatiqMessage).decode
 
 
-def read_body(body: bytes) -> DramatiqMessage:
-    """Return the message in a body, as dramatiq's own encoder writes it; else an empty one."""
+def read_body(body: bytes) -> DramatiqMessage | None:
+    """Return the message in a body, as dramatiq's own encoder writes it; None if it is none."""
     if not body.startswith(_BEGINNING):
-        return _NONE
+        return None
     try:
         return _decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return _NONE
+        return None

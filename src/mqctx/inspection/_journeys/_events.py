@@ -1,90 +1,142 @@
 """The events of RabbitMQ's firehose (exchange `amq.rabbitmq.trace`), and of a tap, as ours."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import msgspec
+from msgspec.structs import replace
 
+from mqctx._amqp.content_header import ContentHeader
+from mqctx._amqp.field_table import decode_table, decode_value
+from mqctx.inspection._deaths import deaths_in
 from mqctx.inspection._journeys._dramatiq import DramatiqMessage, read_body
-from mqctx.inspection._journeys._identity import Contexts, context_headers, identity_of
-from mqctx.inspection._journeys._model import Event, RunReport
+from mqctx.inspection._journeys._identity import Contexts, context_headers, publishers_own
+from mqctx.inspection._journeys._model import Event, Identity, Place, RunReport, Written
 from mqctx.inspection._plain import plain
 
 __all__ = ["Reader"]
 
 _REPORT: Final = "mqctx.run"
 """The property `type` of mqctx's own records."""
+_TEXTS: Final = ("message_id", "correlation_id", "reply_to", "type", "app_id")
+_DEATHS: Final = ("x-death", "x-last-death-queue", "x-first-death-queue")
+_MOST_CACHED: Final = 8_192
+_MOST_CACHED_BYTES: Final = 4_096
+"""What is longer is read each time, so that the caches stay small."""
 
 
 class Reader:
-    """Read events. Whatever an event lacks, or has of another type, it counts as absent."""
+    """Read events. Whatever an event lacks, or has of another type, it counts as absent.
+
+    Most bytes come more than once, and are read once: a delivery has the properties of its publish,
+    and a channel publishes to few places.
+    """
 
     def __init__(self) -> None:
         self._contexts = Contexts()
+        self._place = _cached(_place)
+        self._written = _cached(self._read)
 
     def firehose(
-        self, routing_key: str, headers: Mapping[str, Any], body: bytes, at: float
+        self, routing_key: str, header: ContentHeader, body: bytes, at: float
     ) -> Event | RunReport | None:
         """Return what a message of the firehose tells: None if it is of no kind that matters."""
-        what, _, name = routing_key.partition(".")
-        properties = _table(headers.get("properties"))
-        if what not in ("publish", "deliver"):
+        properties, rest = header.split_headers("properties")
+        place = self._place(rest, routing_key)
+        if place is None:
             return None
-        report = _report(body, at) if properties.get("type") == _REPORT else None
-        if report is not None:
-            return report if what == "publish" else None
-        event = self._event(properties, body, at)
-        _complete(event, headers)
-        if what == "publish":
-            # The same queue twice, if two bindings lead there: it gets one copy.
-            event.queues = tuple(dict.fromkeys(_texts(headers.get("routed_queues"))))
-        else:
-            event.kind = "delivery"
-            event.queue = name
-            event.redelivered = bool(headers.get("redelivered"))
-        return event
+        written = self._written(properties)
+        if written.is_report and (report := _report(body, at)) is not None:
+            return report if place.kind == "publish" else None
+        return self._event(at, place, written, body)
 
     def tap(
-        self, exchange: str, routing_key: str, properties: Mapping[str, Any], body: bytes, at: float
+        self, exchange: str, routing_key: str, header: ContentHeader, body: bytes, at: float
     ) -> Event:
         """Return the publish that a copy of its message tells of."""
-        event = self._event(properties, body, at)
-        event.exchange, event.routing_keys = exchange, [routing_key]
-        return event
+        properties = {name: header.get(name) for name in _TEXTS} | {"headers": header.headers}
+        place = Place(kind="publish", exchange=exchange, routing_keys=[routing_key])
+        return self._event(at, place, self._read_table(properties), body)
 
-    def _event(self, properties: Mapping[str, Any], body: bytes, at: float) -> Event:
-        headers: dict[str, Any] = plain(_table(properties.get("headers")))
-        of_context = context_headers(headers)
-        body_tells = DramatiqMessage() if of_context else read_body(body)
-        of_context = of_context or context_headers(body_tells.options)
-        message_id, correlation_id, reply_to, *others = (
-            _text(properties.get(name))
-            for name in ("message_id", "correlation_id", "reply_to", "type", "app_id")
+    def _event(self, at: float, place: Place, written: Written, body: bytes) -> Event:
+        if not written.has_context and (tells := read_body(body)) is not None:
+            written = self._with(written, tells)
+        key = hash((body, written.key))
+        identity = Identity(key, hash((key, written.exact)), written.is_unique)
+        return Event(at, place, written, identity, len(body))
+
+    def _with(self, written: Written, tells: DramatiqMessage) -> Written:
+        """Add what a body says that has the context of its message, and its id."""
+        of_context = context_headers(tells.options)
+        message_id = written.message_id or tells.message_id
+        return replace(
+            written,
+            context=self._contexts.read(of_context),
+            message_id=message_id,
+            key=hash((message_id, written.correlation_id, of_context)),
+            is_unique=written.is_unique or bool(message_id or of_context),
         )
-        return Event(
-            kind="publish",
-            at=at,
-            identity=identity_of(body, message_id, correlation_id, headers, of_context, others),
-            exchange="",
-            routing_keys=[],
+
+    def _read(self, properties: bytes) -> Written:
+        table = decode_value(properties, 0, len(properties)) if properties else None
+        return self._read_table(_table(table))
+
+    def _read_table(self, properties: Mapping[str, Any]) -> Written:
+        headers: dict[str, Any] = plain(_table(properties.get("headers")))
+        message_id, correlation_id, reply_to, type_, app_id = (
+            _text(properties.get(name)) for name in _TEXTS
+        )
+        of_context = context_headers(headers)
+        return Written(
             headers=headers,
             context=self._contexts.read(of_context),
-            bytes=len(body),
-            message_id=message_id or body_tells.message_id,
+            has_context=bool(of_context),
+            message_id=message_id,
             correlation_id=correlation_id,
             reply_to=reply_to,
+            # Built-in hashes do: they are compared in this process alone, and nobody can guess
+            # their seed.
+            key=hash((message_id, correlation_id, of_context)),
+            exact=hash((type_, app_id, publishers_own(headers))),
+            is_unique=bool(message_id or correlation_id or of_context),
+            deaths=deaths_in(headers) if _has(headers, _DEATHS) else (),
+            failure=_text(headers.get("mqctx-failure")),
+            is_redriven="mqctx-redrive" in headers,
+            is_report=type_ == _REPORT,
         )
 
 
-def _complete(event: Event, headers: Mapping[str, Any]) -> None:
-    """Add what the firehose says beside the properties: from whom, over what, to where."""
-    event.exchange = _text(headers.get("exchange_name")) or ""
-    event.routing_keys = _texts(headers.get("routing_keys"))
-    event.user, event.node = _text(headers.get("user")), _text(headers.get("node"))
-    event.connection = _text(headers.get("connection"))
+def _cached(read: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that remembers what short bytes were read as."""
+    remembered = lru_cache(_MOST_CACHED)(read)
+
+    def cached(data: bytes, *more: str) -> Any:
+        return (remembered if len(data) <= _MOST_CACHED_BYTES else read)(data, *more)
+
+    return cached
+
+
+def _place(table: bytes, routing_key: str) -> Place | None:
+    what, _, queue = routing_key.partition(".")
+    if what not in ("publish", "deliver"):
+        return None
+    headers = decode_table(table, 0, len(table))
     channel = headers.get("channel")
-    event.channel = channel if isinstance(channel, int) else None
+    is_publish = what == "publish"
+    return Place(
+        kind="publish" if is_publish else "delivery",
+        exchange=_text(headers.get("exchange_name")) or "",
+        routing_keys=_texts(headers.get("routing_keys")),
+        queues=tuple(dict.fromkeys(_texts(headers.get("routed_queues")))) if is_publish else None,
+        queue="" if is_publish else queue,
+        redelivered=bool(headers.get("redelivered")),
+        user=_text(headers.get("user")),
+        node=_text(headers.get("node")),
+        connection=_text(headers.get("connection")),
+        channel=channel if isinstance(channel, int) else None,
+    )
 
 
 def _report(body: bytes, at: float) -> RunReport | None:
@@ -98,6 +150,10 @@ def _report(body: bytes, at: float) -> RunReport | None:
         # One without a zone, which ours always have, would be taken for local time.
         report.began_at = report.began_at.replace(tzinfo=UTC)
     return report
+
+
+def _has(headers: Mapping[str, Any], names: Iterable[str]) -> bool:
+    return any(name in headers for name in names)
 
 
 def _text(value: Any) -> str | None:

@@ -1,14 +1,16 @@
 """What tells messages apart, and whose they are: ids, body and the headers of a context."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
+from mqctx.formats import TraceContextFormat
 from mqctx.inspection._contexts import ContextReader, plain_of
-from mqctx.inspection._journeys._model import Identity
 
-__all__ = ["Contexts", "identity_of"]
+__all__ = ["Contexts", "context_headers", "publishers_own"]
 
-_CONTEXT: Final = frozenset(("mqctx", "traceparent", "tracestate", "baggage"))
+_TRACE: Final = frozenset(TraceContextFormat.headers)
+_CONTEXT: Final = frozenset(("mqctx", "baggage", *_TRACE))
 _CONTEXT_PREFIX: Final = "mqctx-"
 _OURS_BUT_NO_CONTEXT: Final = frozenset(("mqctx-failure", "mqctx-redrive"))
 # The broker writes these, changes them, or takes them away, from one event to the next.
@@ -16,9 +18,10 @@ _BROKERS: Final = ("x-death", "x-first-death-", "x-last-death-", "x-opt-", "x-st
 _BROKERS_OWN: Final = frozenset(
     ("x-delivery-count", "x-acquired-count", "CC", "BCC", "timestamp_in_ms", "x-routed-by")
 )
-_MOST_CACHED: Final = 10_000
+_MOST_CACHED: Final = 4_096
+_MOST_BYTES: Final = 130_000
 
-ContextHeaders = tuple[tuple[str, Any], ...]
+ContextHeaders = tuple[tuple[str, str], ...]
 
 
 def context_headers(headers: Mapping[str, Any]) -> ContextHeaders:
@@ -26,43 +29,36 @@ def context_headers(headers: Mapping[str, Any]) -> ContextHeaders:
     return tuple(sorted((k, as_text(v)) for k, v in headers.items() if _is_of_context(k)))
 
 
-def identity_of(
-    body: bytes,
-    message_id: str | None,
-    correlation_id: str | None,
-    headers: Mapping[str, Any],
-    of_context: ContextHeaders,
-    others: object = None,
-) -> Identity:
-    """Return the identity of a message; `others` are what else its publisher wrote.
-
-    Built-in hashes do: they are compared in this process alone, and nobody can guess their seed.
-    """
-    key = hash((body, message_id, correlation_id, of_context))
+def publishers_own(headers: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return all headers that the publisher wrote, in an order that does not depend on theirs."""
     # `repr`, since values of headers may be lists and tables, which have no hash.
-    own = sorted((k, repr(v)) for k, v in headers.items() if not _is_brokers(k))
-    is_unique = bool(message_id or correlation_id or of_context)
-    return Identity(key, hash((key, repr(others), tuple(own))), is_unique)
+    return tuple(sorted((k, repr(v)) for k, v in headers.items() if not _is_brokers(k)))
 
 
 class Contexts:
-    """Read the contexts of messages, each text once: a delivery has those of its publish."""
+    """Read the contexts of messages.
+
+    Values that several messages have in common are read once; the trace is another one in each.
+    """
 
     def __init__(self) -> None:
-        self._read = ContextReader().read
-        self._cached: dict[ContextHeaders, dict[str, Any]] = {}
+        self._reader = ContextReader()
+        self._trace = TraceContextFormat()
+        self._shared = lru_cache(_MOST_CACHED)(self._read)
 
     def read(self, of_context: ContextHeaders) -> dict[str, Any]:
-        """Return the context in these headers, as plain JSON. It is shared: do not change it."""
-        if not of_context:
-            return {}
-        found = self._cached.get(of_context)
-        if found is None:
-            found = plain_of(self._read(dict(of_context)).context)
-            if len(self._cached) >= _MOST_CACHED:
-                self._cached.clear()
-            self._cached[of_context] = found
-        return found
+        """Return the context in these headers, as plain JSON."""
+        trace = {name: text for name, text in of_context if name in _TRACE}
+        values = self._shared(tuple(each for each in of_context if each[0] not in _TRACE))
+        # Its format owns its names: what another one says of them does not count.
+        return {**values, **self._trace.decode(trace, _MOST_BYTES, _ignored)}
+
+    def _read(self, of_context: ContextHeaders) -> dict[str, Any]:
+        return plain_of(self._reader.read(dict(of_context)).context) if of_context else {}
+
+
+def _ignored(_: object) -> None:
+    """Take what a service would not restore."""
 
 
 def _is_of_context(header: str) -> bool:

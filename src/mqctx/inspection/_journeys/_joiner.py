@@ -2,22 +2,24 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import takewhile
 from typing import Final
 
-from mqctx.inspection._journeys._copies import find_copy, see, sighting_of
+from mqctx.inspection._journeys._copies import find_copy, origins_of, see
 from mqctx.inspection._journeys._journeys import Journeys
 from mqctx.inspection._journeys._messages import Messages
 from mqctx.inspection._journeys._model import (
     Event,
-    Group,
     Journey,
     Message,
     Node,
+    Place,
     RunReport,
+    add_end,
+    message_of,
     upward,
 )
+from mqctx.inspection._journeys._placed import death_by_handler, move_below, note_root
 from mqctx.inspection._journeys._records import Record
 from mqctx.inspection._journeys._rules import Choice, Rules, is_below
 from mqctx.inspection._journeys._runs import Consumers, Runs, details_of
@@ -73,63 +75,45 @@ class Joiner:
         """Take an event. It is joined once it has settled."""
         if isinstance(event, RunReport):
             run = Node(id=self._new_id("run"), kind="run", at=event.at, report=event)
-            run.decide = partial(self._decide_run, run, event)
             self._undecided.append(run)
             self._runs.add(run, event)
             return
-        node = self._node(event)
+        kind = event.place.kind
+        node = Node(id=self._new_id(kind), kind=kind, at=event.at, place=event.place, event=event)
         self._undecided.append(node)
-        if event.kind == "publish":
+        if kind == "publish":
             self._take_publish(node, event)
-            return
-        node.decide = partial(self._decide_delivery, node, event)
-        if not self._take_delivery(node, event):
-            key = event.identity.key, event.queue
+        elif not self._take_delivery(node, event):
+            key = event.identity.key, event.place.queue
             self._orphans.setdefault(key, []).append((node, event))
 
     def advance(self, now: float) -> Iterator[list[Record]]:
         """Join what has settled by `now`, and return the journeys that are quiet."""
         while self._undecided and self._undecided[0].at + SETTLE <= now:
-            _decide(self._undecided.popleft())
+            self._decide(self._undecided.popleft())
         yield from self.journeys.quiet_since(now - QUIET - SETTLE)
 
     def finish(self) -> Iterator[list[Record]]:
         """Join what is left, and return all journeys."""
         while self._undecided:
-            _decide(self._undecided.popleft())
+            self._decide(self._undecided.popleft())
         yield from self.journeys.all()
 
     def sizes(self) -> dict[str, int]:
         """Return how much is kept of what: it does not grow with the number of events."""
         return {**self._messages.sizes(), "journeys": len(self.journeys)}
 
-    def _node(self, event: Event) -> Node:
-        return Node(
-            id=self._new_id(event.kind),
-            kind=event.kind,
-            at=event.at,
-            event=event,
-            connection=event.connection,
-            channel=event.channel,
-            user=event.user,
-            route=(event.exchange, next(iter(event.routing_keys), "")),
-        )
-
     def _new_id(self, kind: str) -> str:
         number = self._numbers[kind] = self._numbers.get(kind, 0) + 1
         return f"{kind}-{number}"
 
     def _take_publish(self, node: Node, event: Event) -> None:
-        message = Message(event.identity, event.context, publish=node, id=event.message_id)
-        message.answers = _answers_to(event)
-        node.message = message
-        node.decide = partial(self._decide_publish, node, event, message)
-        node.details["queues"] = None
+        message = node.message = message_of(event, node)
         self._messages.add(message)
         if self._tapped:
             for group in message.groups:
-                group.ends.append(node)
-        for queue in event.queues or ():
+                add_end(group.ends, node)
+        for queue in event.place.queues or ():
             self._messages.add_copy(message, queue)
             # In a cluster, the event of a delivery may come first.
             for orphan in self._orphans.pop((event.identity.key, queue), ()):
@@ -137,11 +121,22 @@ class Joiner:
 
     def _take_delivery(self, node: Node, event: Event) -> bool:
         """Find the message of a delivery; return whether one was found."""
-        seen = sighting_of(event)
-        found = find_copy(self._messages, event, seen)
+        found = find_copy(self._messages, event)
         if found is not None:
-            see(node, found[0], seen, uncertain=found[1], new_id=self._new_id)
+            see(node, found[0], event, uncertain=found[1], new_id=self._new_id)
         return found is not None
+
+    def _decide(self, node: Node) -> None:
+        """Join an event for good, and with it what led to it, once."""
+        if node.is_decided:
+            return
+        # Noted before it is done: two events that name each other would never come to an end.
+        node.is_decided = True
+        if node.report is not None:
+            self._decide_run(node, node.report)
+        if node.event is not None:
+            decide = self._decide_publish if node.kind == "publish" else self._decide_delivery
+            decide(node, node.event)
 
     def _decide_run(self, node: Node, report: RunReport) -> None:
         delivery, uncertain = self._runs.delivery_of(report)
@@ -151,33 +146,28 @@ class Joiner:
             delivery.has_run = True
             node.parent, node.message = delivery, delivery.message
             node.joined, node.inferred = "time" if uncertain else "message", uncertain
-            _decide(delivery)
+            self._decide(delivery)
             journey = delivery.journey or journey
         # Until now, it was when the record came.
         node.at = report.began_at.timestamp()
         self.journeys.add(node, journey or Journey(node.id, None))
         for publish in self._runs.published_by(report):
-            if _may_move(publish, node):
-                publish.parent, publish.joined, publish.inferred = node, "run", node.inferred
+            move_below(publish, node)
 
-    def _decide_publish(self, node: Node, event: Event, message: Message) -> None:
-        if event.queues is not None:
-            node.details["queues"] = self._reached(event.exchange, event.queues)
+    def _decide_publish(self, node: Node, event: Event) -> None:
+        message = node.message or message_of(event, node)
+        node.queues = self._existing(event.place)
         if (run := self._runs.that_published(message)) is not None:
-            _decide(run)
+            self._decide(run)
         choice, above = self._parent_of(node, message)
         node.parent, node.joined, node.inferred = choice
         journey = above or message.journey or _journey_of(message, node)
         message.take_up(journey)
         if node.parent is None:
-            for group in message.groups:
-                _note_root(group, node, message)
+            note_root(node, message)
+        if (death := death_by_handler(node, message, event, self._new_id)) is not None:
+            self.journeys.add(death, journey)
         self.journeys.add(node, journey)
-
-    def _reached(self, exchange: str, queues: tuple[str, ...]) -> list[str]:
-        """Return the queues that a publish reached."""
-        # Of the default exchange, RabbitMQ names the routing key, whether that queue is there.
-        return list(queues) if exchange else [*filter(self._exists, queues)]
 
     def _parent_of(self, node: Node, message: Message) -> tuple[Choice, Journey | None]:
         """Return what led to a publish, and the journey of that."""
@@ -185,36 +175,42 @@ class Joiner:
         if choice.parent is None:
             return choice, None
         # First decided, then looked at: only now does the parent have a parent of its own.
-        _decide(choice.parent)
+        self._decide(choice.parent)
         if is_below(choice.parent, node):
             return Choice(None, inferred=True), None  # each would have led to the other
         return choice, choice.parent.journey
 
+    def _existing(self, place: Place) -> list[str] | None:
+        """Return the queues that a publish reached."""
+        if place.queues is None:
+            return None
+        # Of the default exchange, RabbitMQ names the routing key, whether that queue is there.
+        return [each for each in place.queues if place.exchange or self._exists(each)]
+
     def _decide_delivery(self, node: Node, event: Event) -> None:
         message = node.message or self._unseen(node, event)
         if message.publish is not None:
-            _decide(message.publish)
+            self._decide(message.publish)
         journey = message.journey or _journey_of(message, node)
         message.take_up(journey)
         # With a delivery come the deaths before it, which no event tells.
         for above in takewhile(_is_untold, upward(node)):
-            above.decide = object
+            above.is_decided = True
             self.journeys.add(above, journey)
 
     def _unseen(self, node: Node, event: Event) -> Message:
         """Return the message of a delivery whose publish was before the trace, or dropped."""
         # The oldest is the first to settle; others will find their publish, or follow.
-        key = event.identity.key, event.queue
+        key = event.identity.key, event.place.queue
         if left := self._orphans.pop(key, [])[1:]:
             self._orphans[key] = left
-        seen = sighting_of(event)
-        found = find_copy(self._messages, event, seen)
+        found = find_copy(self._messages, event)
         if found is None:
-            message = Message(event.identity, event.context, id=event.message_id)
+            message = message_of(event)
             self._messages.add(message)
-            found = self._messages.add_copy(message, seen.origins[0]), False
-            find_copy(self._messages, event, seen)
-        see(node, found[0], seen, uncertain=found[1], new_id=self._new_id)
+            found = self._messages.add_copy(message, origins_of(event)[0]), False
+            find_copy(self._messages, event)
+        see(node, found[0], event, uncertain=found[1], new_id=self._new_id)
         return found[0].message
 
 
@@ -225,32 +221,5 @@ def _journey_of(message: Message, node: Node) -> Journey:
     return Journey(node.id, None)
 
 
-def _answers_to(event: Event) -> tuple[str, str] | None:
-    """Return where the answer to a message goes, and by which correlation id it is known."""
-    if event.reply_to and event.correlation_id:
-        return event.reply_to, event.correlation_id
-    return None
-
-
-def _decide(node: Node) -> None:
-    """Join an event for good, and with it what led to it, once."""
-    # Taken off before it is called: two events that name each other would never come to an end.
-    decide, node.decide = node.decide, object
-    decide()
-
-
 def _is_untold(node: Node) -> bool:
     return node.kind != "publish" and not node.is_held
-
-
-def _note_root(group: Group, node: Node, message: Message) -> None:
-    if node.connection is not None:
-        group.root_connections.add(node.connection)
-    if message.parent_span is not None:
-        group.root_spans.add(message.parent_span)
-
-
-def _may_move(publish: Node, run: Node) -> bool:
-    """Tell whether a publish that was joined before its run was known is still to be handed out."""
-    is_open = publish.is_held and publish.event is not None and publish.journey is run.journey
-    return is_open and not is_below(run, publish)

@@ -21,8 +21,13 @@ class _Index(msgspec.Struct, eq=False):
     found: dict[object, list[Message]] = {}
 
     def add(self, key: object, message: Message) -> None:
-        if key is not None:
-            self.found.setdefault(key, []).append(message)
+        if key is None:
+            return
+        found = self.found.get(key)
+        if found is None:
+            self.found[key] = [message]
+        else:
+            found.append(message)
 
     def get(self, key: object) -> list[Message]:
         return self.found.get(key, [])[-_MOST_TWINS:] if key is not None else []
@@ -73,16 +78,19 @@ class Messages:
         self._spans.add(message.span, message)
         self._answers.add(message.answers, message)
         self._ids.add(message.id, message)
-        message.groups = tuple(self._group(each) for each in self._keys(message.context))
+        message.groups = tuple(map(self._group, self._keys(message.context)))
         if len(self._all) > self._kept:
             self._forget(self._all.popleft())
 
     def add_copy(self, message: Message, queue: str) -> Copy:
         """Note that a message was routed to a queue."""
         copy = Copy(message, queue)
-        message.copies[queue] = copy
-        twins = self._twins.setdefault((message.identity.key, queue), Twins())
-        twins.copies[id(copy)] = copy
+        message.copies.append(copy)
+        key = message.identity.key, queue
+        twins = self._twins.get(key)
+        if twins is None:
+            twins = self._twins[key] = Twins()
+        twins.copies.append(copy)
         twins.waiting.append(copy)
         return copy
 
@@ -94,6 +102,8 @@ class Messages:
         """Return the messages of the same content that came before it."""
         # Among very many of one content, it may be too old to be looked at itself.
         found = self._same.get(message.identity.key)
+        if len(found) == 1:
+            return []
         return found[: found.index(message)] if message in found else []
 
     def of_span(self, span: str | None) -> list[Message]:
@@ -125,7 +135,9 @@ class Messages:
                 yield name, as_text(value)
 
     def _group(self, key: tuple[str, str]) -> Group:
-        group = self._groups.setdefault(key, Group(key))
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = Group(key)
         group.messages += 1
         return group
 
@@ -138,15 +150,15 @@ class Messages:
             group.messages -= 1
             if not group.messages:
                 del self._groups[group.key]
-        for copy in message.copies.values():
+        for copy in message.copies:
             self._forget_copy(copy)
 
     def _forget_copy(self, copy: Copy) -> None:
         key = (copy.message.identity.key, copy.origin)
         twins = self._twins[key]
-        del twins.copies[id(copy)]
         # The oldest is the first to go.
+        twins.copies.remove(copy)
         if twins.waiting and twins.waiting[0] is copy:
-            twins.waiting.popleft()
+            del twins.waiting[0]
         if not twins.copies:
             del self._twins[key]

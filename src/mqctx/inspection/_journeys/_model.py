@@ -1,11 +1,12 @@
 """What a trace keeps of messages, and how it keeps them apart and together."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
+
+from mqctx.inspection._deaths import Death
 
 Kind: TypeAlias = Literal["publish", "delivery", "dead_letter", "run"]
 MOST_ENDS: Final = 256
@@ -23,23 +24,12 @@ class Identity(NamedTuple):
     """Whether it has an id, or a context: else strangers may well send the same."""
 
 
-class Event(msgspec.Struct, kw_only=True, gc=False):
-    """One event of the broker: a message was published, or delivered."""
+class Place(msgspec.Struct, kw_only=True, frozen=True, gc=False):
+    """What the broker says of an event: where it was, and who did it. Many events share one."""
 
     kind: Literal["publish", "delivery"]
-    at: float
-    """When we received it, in seconds since 1970: the broker's events have no time."""
-    identity: Identity
     exchange: str
     routing_keys: list[str]
-    headers: Mapping[str, Any]
-    """As plain JSON."""
-    context: Mapping[str, Any]
-    """As plain JSON."""
-    bytes: int
-    message_id: str | None = None
-    correlation_id: str | None = None
-    reply_to: str | None = None
     queues: tuple[str, ...] | None = None
     """Of a publish: where it was routed to; None if that cannot be seen."""
     queue: str = ""
@@ -48,6 +38,55 @@ class Event(msgspec.Struct, kw_only=True, gc=False):
     node: str | None = None
     connection: str | None = None
     channel: int | None = None
+
+    @property
+    def route(self) -> tuple[str, str]:
+        """The exchange and the first routing key."""
+        return self.exchange, next(iter(self.routing_keys), "")
+
+    @property
+    def host(self) -> str | None:
+        """The host of the client, of a connection such as `10.0.0.7:4711 -> 10.0.0.1:5672`."""
+        return self.connection and self.connection.partition(" ")[0].rpartition(":")[0]
+
+
+class Written(msgspec.Struct, kw_only=True, frozen=True, gc=False):
+    """What the publisher wrote beside the body, and what the broker added. Events share it."""
+
+    headers: Mapping[str, Any]
+    """As plain JSON."""
+    context: Mapping[str, Any]
+    """As plain JSON."""
+    has_context: bool
+    """Whether there are headers of a context, whatever they say."""
+    message_id: str | None
+    correlation_id: str | None
+    reply_to: str | None
+    key: int
+    """The part of `Identity.key` that is not of the body, as `exact` and `is_unique` are."""
+    exact: int
+    is_unique: bool
+    deaths: tuple[Death, ...]
+    """The newest first."""
+    failure: str | None
+    """Why mqctx dead-lettered it, as a header that may say anything."""
+    is_redriven: bool
+    is_report: bool
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """One event of the broker: a message was published, or delivered."""
+
+    at: float
+    """When we received it, in seconds since 1970: the broker's events have no time."""
+    place: Place
+    written: Written
+    identity: Identity
+    bytes: int
+
+
+NOWHERE: Final = Place(kind="publish", exchange="", routing_keys=[])
+"""The place of what the broker has no event of."""
 
 
 class RunReport(msgspec.Struct, kw_only=True):
@@ -92,27 +131,27 @@ class Node(msgspec.Struct, eq=False, kw_only=True):
     id: str
     kind: Kind
     at: float
+    place: Place = NOWHERE
+    """Of a publish or a delivery."""
     event: Event | None = None
     """Of a publish or a delivery, until it is printed."""
     report: RunReport | None = None
     """Of a run, until it is printed."""
-    route: tuple[str, str] | None = None
-    """Of a delivery: the exchange and the first routing key."""
+    queues: list[str] | None = None
+    """Of a publish: those that exist; None if that cannot be seen."""
+    attempt: int = 0
+    """Of a delivery: which one it is of this message from this queue."""
+    details: dict[str, Any] | None = None
+    """What only dead letters, or runs, have in JSON."""
     has_run: bool = False
     """Whether the run of its handler is known."""
-    connection: str | None = None
-    channel: int | None = None
-    user: str | None = None
-    copy: "Copy | None" = None
     message: "Message | None" = None
-    details: dict[str, Any] = {}
-    """What only its kind has in JSON."""
     parent: "Node | None" = None
     joined: str | None = None
     inferred: bool = False
     journey: Journey | None = None
-    decide: Callable[[], object] = object
-    """Joins it for good; does nothing afterwards."""
+    is_decided: bool = False
+    """Whether it is joined for good."""
     is_held: bool = False
     """Whether its journey has it, printed or not."""
 
@@ -122,24 +161,17 @@ class Copy(msgspec.Struct, eq=False):
 
     message: "Message"
     origin: str
-    deaths: dict[tuple[str, str], int] = {}
-    """How often it died, by queue and reason, as far as was seen."""
-    dead: "dict[tuple[str, str, int], Node]" = {}
-    places: set[tuple[str, int]] = set()
-    """Queues from which it was delivered, with the number of deaths before."""
-    attempts: dict[str, int] = {}
-    deliveries: deque[Node] = msgspec.field(default_factory=lambda: deque(maxlen=MOST_ENDS))
+    died: dict[tuple[str, str], Node] = {}
+    """The last time that it died, as far as was seen, by queue and reason."""
+    been: dict[str, tuple[int, int]] = {}
+    """By queue: how often it was delivered, and how often it had died before the last time."""
+    deliveries: list[Node] = []
     is_uncertain: bool = False
     """Whether it may be another one of the same content."""
 
-    @property
-    def last_delivered_at(self) -> float:
-        """When it was last delivered, 0.0 if it never was."""
-        return self.deliveries[-1].at if self.deliveries else 0.0
-
     def may_have(self, deaths: Mapping[tuple[str, str], int]) -> bool:
         """Tell whether these deaths may be its own: those that were seen, and perhaps more."""
-        return all(deaths.get(way, 0) >= count for way, count in self.deaths.items())
+        return all(deaths.get(way, 0) >= count_of(node) for way, node in self.died.items())
 
 
 class Message(msgspec.Struct, eq=False):
@@ -148,15 +180,19 @@ class Message(msgspec.Struct, eq=False):
     identity: Identity
     context: Mapping[str, Any]
     publish: Node | None = None
-    copies: dict[str, Copy] = {}
-    groups: "tuple[Group, ...]" = ()
-    answers: tuple[str, str] | None = None
-    """Where its answer goes: the queue, and the correlation id."""
-    asker: str | None = None
-    """The connection that asked, if it is an answer."""
-    journey: Journey | None = None
     id: str | None = None
     """The property `message_id`."""
+    answers: tuple[str, str] | None = None
+    """Where its answer goes: the queue, and the correlation id."""
+    failure: int | None = None
+    """A hash of the reason for which a handler dead-lettered it."""
+    is_settling: bool = False
+    """Whether it is a copy that a handler, or a redrive, made of what it received."""
+    asker: str | None = None
+    """The connection that asked, if it is an answer."""
+    copies: list[Copy] = []
+    groups: "tuple[Group, ...]" = ()
+    journey: Journey | None = None
 
     def take_up(self, journey: Journey) -> None:
         """Make it part of a journey, and with it those of its groups that have none yet."""
@@ -177,11 +213,11 @@ class Message(msgspec.Struct, eq=False):
     @property
     def sender(self) -> str | None:
         """The connection that published it."""
-        return None if self.publish is None else self.publish.connection
+        return None if self.publish is None else self.publish.place.connection
 
     def deliveries(self) -> Iterator[Node]:
         """Return its deliveries, of all copies."""
-        for copy in self.copies.values():
+        for copy in self.copies:
             yield from copy.deliveries
 
 
@@ -190,21 +226,33 @@ class Group(msgspec.Struct, eq=False):
 
     key: tuple[str, str]
     journey: Journey | None = None
-    ends: deque[Node] = msgspec.field(default_factory=lambda: deque(maxlen=MOST_ENDS))
+    ends: list[Node] = []
     """Deliveries, in whose handlers more may be published."""
-    root_connections: set[str] = set()
-    root_spans: set[str] = set()
+    root_connections: dict[str, None] = {}
+    root_spans: dict[str, None] = {}
     messages: int = 0
 
 
 class Twins(msgspec.Struct, eq=False):
     """Copies of the same content in one queue, in the order in which they came there."""
 
-    copies: dict[int, Copy] = {}
-    waiting: deque[Copy] = msgspec.field(default_factory=deque[Copy])
+    copies: list[Copy] = []
+    waiting: list[Copy] = []
     """Those that were not delivered yet."""
     is_uncertain: bool = False
     """Whether one was taken for another, perhaps, while these wait."""
+
+
+def message_of(event: Event, publish: Node | None = None) -> Message:
+    """Return a message as one of its events shows it."""
+    written = event.written
+    message = Message(event.identity, written.context, publish, written.message_id)
+    if written.reply_to and written.correlation_id:
+        message.answers = written.reply_to, written.correlation_id
+    if written.failure is not None:
+        message.failure = hash(written.failure)
+    message.is_settling = written.failure is not None or written.is_redriven
+    return message
 
 
 def deliveries_of(messages: Iterable[Message]) -> list[Node]:
@@ -222,6 +270,25 @@ def upward(node: Node | None) -> Iterator[Node]:
     while node is not None:
         yield node
         node = node.parent
+
+
+def add_end(ends: list[Node], end: Node) -> None:
+    """Add a delivery, and forget the oldest ones if there are too many."""
+    ends.append(end)
+    if len(ends) >= 2 * MOST_ENDS:
+        del ends[:-MOST_ENDS]
+
+
+def remember(known: dict[str, None], text: str) -> None:
+    """Add a text, and forget the oldest one if there are too many."""
+    known[text] = None
+    if len(known) > MOST_ENDS:
+        del known[next(iter(known))]
+
+
+def count_of(death: Node | None) -> int:
+    """Return how often a message has died in the way of its last death, if there was one."""
+    return int(death.details["count"]) if death is not None and death.details else 0
 
 
 def _text(value: object) -> str | None:

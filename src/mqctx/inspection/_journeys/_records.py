@@ -37,7 +37,7 @@ def _moment(node: Node) -> float:
 
 
 def _record(node: Node, journey: Journey) -> Record:
-    event, message = node.event, node.message
+    event, place, message = node.event, node.place, node.message
     record: Record = {
         "kind": node.kind,
         "journey": journey.name,
@@ -51,21 +51,32 @@ def _record(node: Node, journey: Journey) -> Record:
     }
     if event is not None:
         record |= {
-            "exchange": event.exchange,
-            "routing_keys": event.routing_keys,
-            "message_id": event.message_id,
-            "correlation_id": event.correlation_id,
+            "exchange": place.exchange,
+            "routing_keys": place.routing_keys,
+            "message_id": event.written.message_id,
+            "correlation_id": event.written.correlation_id,
             "bytes": event.bytes,
-            "headers": event.headers,
-            "user": event.user,
-            "node": event.node,
-            "connection": event.connection,
-            "channel": event.channel,
+            "headers": event.written.headers,
+            "user": place.user,
+            "node": place.node,
+            "connection": place.connection,
+            "channel": place.channel,
         }
-    record |= node.details
+    return record | _of_kind(node)
+
+
+def _of_kind(node: Node) -> Record:
+    """Return what only its kind has."""
+    if node.kind == "publish":
+        return {"queues": node.queues}
     if node.kind == "delivery":
-        record["wait"] = node.parent and round(node.at - node.parent.at, 6)
-    return record
+        return {
+            "queue": node.place.queue,
+            "redelivered": node.place.redelivered,
+            "attempt": node.attempt,
+            "wait": node.parent and round(node.at - node.parent.at, 6),
+        }
+    return node.details or {}
 
 
 def timestamp(at: float) -> str:

@@ -17,7 +17,6 @@ from mqctx.inspection._journeys._runs import Runs
 
 __all__ = ["Choice", "Rules", "is_below"]
 
-_SETTLING: Final = ("mqctx-failure", "mqctx-redrive")
 _SAME_TIME: Final = 5.0
 _BY_CLOSENESS: Final = ("time", "client", "connection", "channel")
 
@@ -55,9 +54,11 @@ class Rules:
     def _sent_on(self, publish: Node, message: Message) -> Choice | None:
         """A message that is sent on unchanged, by whom it was delivered to."""
         earlier = self._messages.same_as(message)
+        if not earlier:
+            return None
         ends = self._ends(earlier, publish)
         received, sent = _received(publish, ends), _sent(publish, earlier)
-        if len(ends) == 1 and (_is_settling(publish) or (received and not sent)):
+        if len(ends) == 1 and (message.is_settling or (received and not sent)):
             return Choice(ends[0], "message", inferred=not message.identity.is_unique)
         if not received and (sent or not message.identity.is_unique):
             return None  # its publisher sends the same again, or a stranger does
@@ -66,10 +67,10 @@ class Rules:
 
     def _reply(self, publish: Node, message: Message) -> Choice | None:
         """An answer, which goes where the request said, with the request's correlation id."""
-        event = publish.event
-        if event is None or event.exchange or not event.routing_keys:
+        exchange, queue = publish.place.route
+        if publish.event is None or exchange or not queue:
             return None
-        found = self._messages.awaiting(event.routing_keys[0], event.correlation_id)
+        found = self._messages.awaiting(queue, publish.event.written.correlation_id)
         requests = _without(message, found)
         if requests:
             message.asker = requests[-1].sender
@@ -101,7 +102,7 @@ class Rules:
             if message.parent_span is not None:
                 if message.parent_span in group.root_spans:
                     return Choice(None)
-            elif publish.connection in group.root_connections:
+            elif publish.place.connection in group.root_connections:
                 return Choice(None, inferred=True)
         return None
 
@@ -135,12 +136,12 @@ class Rules:
 
 def _received(publish: Node, ends: Iterable[Node]) -> bool:
     """Tell whether one of these deliveries was to the connection that published."""
-    return any(is_same(each.connection, publish.connection) for each in ends)
+    return any(is_same(each.place.connection, publish.place.connection) for each in ends)
 
 
 def _sent(publish: Node, messages: Iterable[Message]) -> bool:
     """Tell whether one of these messages is from the connection that published, too."""
-    return any(is_same(each.sender, publish.connection) for each in messages)
+    return any(is_same(each.sender, publish.place.connection) for each in messages)
 
 
 def _before(publish: Node, ends: Iterable[Node]) -> list[Node]:
@@ -153,12 +154,7 @@ def _without(message: Message, messages: Iterable[Message]) -> list[Message]:
 
 def _is_awaited(end: Node) -> bool:
     """Tell whether it is the delivery of an answer, on the connection that asked."""
-    return end.message is not None and is_same(end.message.asker, end.connection)
-
-
-def _is_settling(publish: Node) -> bool:
-    """Tell whether it is a copy that a handler, or a redrive, made of what it received."""
-    return publish.event is not None and any(each in publish.event.headers for each in _SETTLING)
+    return end.message is not None and is_same(end.message.asker, end.place.connection)
 
 
 def _is_above(publish: Node, end: Node) -> bool:
@@ -200,16 +196,12 @@ def _nearest_of(ends: list[Node], publish: Node) -> Choice:
 
 def _closeness(end: Node, publish: Node) -> int:
     """Return 3 for the same channel, 2 for the same connection, 1 for the same client, else 0."""
-    if is_same(end.connection, publish.connection):
-        return 3 if end.channel == publish.channel else 2
-    return int(end.user == publish.user and is_same(address(end), address(publish)))
+    its, ours = end.place, publish.place
+    if is_same(its.connection, ours.connection):
+        return 3 if its.channel == ours.channel else 2
+    return int(its.user == ours.user and is_same(its.host, ours.host))
 
 
 def is_same(some: str | None, other: str | None) -> bool:
     """Tell whether both are known, and the same."""
     return some is not None and some == other
-
-
-def address(node: Node) -> str | None:
-    """Return the host that a client is on, of a name such as `10.0.0.7:4711 -> 10.0.0.1:5672`."""
-    return node.connection and node.connection.partition(" ")[0].rpartition(":")[0]

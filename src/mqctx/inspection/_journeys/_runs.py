@@ -58,7 +58,7 @@ class Runs:
         sure = fitting if len(fitting) == 1 else self._here(fitting, report)
         who = report.service, report.handler
         if len(sure) == 1:
-            self._queues.setdefault(who, set()).add(sure[0].details["queue"])
+            self._queues.setdefault(who, set()).add(sure[0].place.queue)
             return sure[0], is_stranger
         likely = sure or self._likely(fitting, who)
         # Handlers take messages in their order, as a rule.
@@ -78,12 +78,12 @@ class Runs:
         # An address may be another one by the time the broker sees it.
         own = f"{report.connection} "
         known = self._consumers(report.consumer_tag) if report.consumer_tag else []
-        published = {(each.connection, each.channel) for each in self.published_by(report)}
+        published = {_channel_of(each) for each in self.published_by(report)}
         return _that_fit_first(
             deliveries,
-            lambda each: f"{each.connection} ".startswith(own),
-            lambda each: [each.connection] == known,
-            lambda each: (each.connection, each.channel) in published,
+            lambda each: f"{each.place.connection} ".startswith(own),
+            lambda each: [each.place.connection] == known,
+            lambda each: _channel_of(each) in published,
         )
 
     def _likely(self, deliveries: list[Node], who: tuple[str, str]) -> list[Node]:
@@ -92,8 +92,8 @@ class Runs:
         others = set[str]().union(*self._queues.values()) - own
         likely = _that_fit_first(
             deliveries,
-            lambda each: each.details["queue"] in own,
-            lambda each: each.details["queue"] not in others,
+            lambda each: each.place.queue in own,
+            lambda each: each.place.queue not in others,
         )
         return likely or deliveries
 
@@ -101,18 +101,22 @@ class Runs:
 def _that_fit_first(deliveries: list[Node], *conditions: Callable[[Node], bool]) -> list[Node]:
     """Return the deliveries that fit the first of the conditions that any fits."""
     fitting = ([*filter(each, deliveries)] for each in conditions)
-    return next(filter(None, fitting), [])
+    return next(filter(None, fitting), list[Node]())
+
+
+def _channel_of(node: Node) -> tuple[str | None, int | None]:
+    return node.place.connection, node.place.channel
 
 
 def _fits(delivery: Node, report: RunReport) -> bool:
-    if delivery.has_run or delivery.route != (report.exchange, report.routing_key):
+    if delivery.has_run or delivery.place.route != (report.exchange, report.routing_key):
         return False
     if delivery.event is not None and report.correlation_id not in (
         None,
-        delivery.event.correlation_id,
+        delivery.event.written.correlation_id,
     ):
         return False
-    return report.redelivered in (None, delivery.details["redelivered"])
+    return report.redelivered in (None, delivery.place.redelivered)
 
 
 def details_of(report: RunReport) -> dict[str, Any]:

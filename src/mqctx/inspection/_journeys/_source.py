@@ -16,7 +16,6 @@ from mqctx.inspection._journeys._tracing_state import QUEUES
 __all__ = ["Source"]
 
 FIREHOSE: Final = "amq.rabbitmq.trace"
-_PROPERTIES: Final = ("message_id", "correlation_id", "reply_to", "type", "app_id", "headers")
 
 
 class Source:
@@ -102,6 +101,5 @@ class Source:
         self, exchange: str, routing_key: str, header: ContentHeader, body: bytes
     ) -> Event | RunReport | None:
         if self._exchange == FIREHOSE:
-            return self._reader.firehose(routing_key, header.headers, body, self._clock())
-        properties = {name: header.get(name) for name in _PROPERTIES}
-        return self._reader.tap(exchange, routing_key, properties, body, self._clock())
+            return self._reader.firehose(routing_key, header, body, self._clock())
+        return self._reader.tap(exchange, routing_key, header, body, self._clock())

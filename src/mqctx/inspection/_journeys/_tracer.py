@@ -227,8 +227,8 @@ class Tracer:
     def _join(self, events: list[Event | RunReport]) -> None:
         for event in events:
             self._joiner.take(event)
-            if isinstance(event, Event) and event.node is not None:
-                self.untraced_nodes.discard(event.node)
+            if self.untraced_nodes and isinstance(event, Event):
+                self.untraced_nodes.discard(event.place.node or "")
         for journey in self._joiner.advance(time()):
             self._watcher.journey(journey)
 

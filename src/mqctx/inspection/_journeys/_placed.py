@@ -1,0 +1,67 @@
+"""What follows from where a publish has its place: in journeys, below runs and dead letters."""
+
+from collections.abc import Callable
+
+from mqctx._failures.record import Failure
+from mqctx.inspection._journeys._model import Event, Message, Node, remember, upward
+from mqctx.inspection._journeys._rules import is_below
+
+__all__ = ["death_by_handler", "move_below", "note_root"]
+
+
+def note_root(publish: Node, message: Message) -> None:
+    """Note by what later messages of the same request show that nothing led to them either."""
+    for group in message.groups:
+        if publish.place.connection is not None:
+            remember(group.root_connections, publish.place.connection)
+        if message.parent_span is not None:
+            remember(group.root_spans, message.parent_span)
+
+
+def move_below(publish: Node, run: Node) -> None:
+    """Join to a run what it says that it has published, if that is still to be handed out."""
+    is_open = publish.is_held and publish.event is not None and publish.journey is run.journey
+    if is_open and not is_below(run, publish):
+        death = publish.parent if publish.joined == "death" else None
+        moved = death or publish
+        moved.parent, moved.joined, moved.inferred = run, "run", run.inferred
+
+
+def death_by_handler(
+    publish: Node, message: Message, event: Event, new_id: Callable[[str], str]
+) -> Node | None:
+    """Put a dead-lettering above the copy that mqctx sends for a handler; None if it is no such.
+
+    Whoever sends a dead letter on, or back, sends the reason as it came.
+    """
+    came_from = None if publish.parent is None else publish.parent.message
+    is_known = (
+        event.written.is_redriven if came_from is None else came_from.failure == message.failure
+    )
+    failure = Failure.from_header(event.written.failure)
+    if failure is None or is_known:
+        return None
+    death = Node(
+        id=new_id("dead_letter"),
+        kind="dead_letter",
+        at=publish.at,
+        message=message,
+        parent=publish.parent,
+        joined=publish.joined,
+        inferred=publish.inferred,
+        is_decided=True,
+        details={
+            "queue": failure.queue or _queue_of(publish.parent),
+            "reason": ": ".join(filter(None, (failure.type, failure.message))) or "failed",
+            "count": failure.failures or 1,
+            "exchange": failure.exchange,
+            "routing_keys": [] if failure.routing_key is None else [failure.routing_key],
+        },
+    )
+    publish.parent, publish.joined, publish.inferred = death, "death", False
+    return death
+
+
+def _queue_of(node: Node | None) -> str | None:
+    """Return the queue from which what led to an event was delivered."""
+    return next((each.place.queue for each in upward(node) if each.kind == "delivery"), None)

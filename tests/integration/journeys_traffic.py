@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import count
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ import mqctx.adapters.pika as on_pika
 from mqctx.formats import start_trace
 
 TRUTH = "truth"
+SERVICES = ("web", "orders", "quotes", "dead", "mail", "shipping", "ledger", "stats")
 Headers = dict[str, Any]
 
 
@@ -77,8 +78,8 @@ class Handling:
         self._truth.deaths[number, queue] = self._truth.deaths.get((number, queue), 0) + 1
 
 
-class Shop:
-    """The services, started and stopped together."""
+class Services:
+    """What a layout of services has in common: they are started and stopped together."""
 
     def __init__(
         self,
@@ -94,29 +95,83 @@ class Shop:
         self.with_spans = with_spans
         self.truth = Truth()
         self.finished = threading.Semaphore(0)
-        self._over = threading.Event()
+        self.over = threading.Event()
+
+    @property
+    def endings(self) -> int:
+        """How often something ends."""
+        raise NotImplementedError
+
+    def declare(self) -> None:
+        """Declare exchanges and queues."""
+        raise NotImplementedError
+
+    def services(self) -> list[Callable[[], None]]:
+        """Return what runs, each in a thread."""
+        raise NotImplementedError
+
+    async def send(self, channel: Any, number: int) -> None:
+        """Send what a request leads to."""
+        raise NotImplementedError
 
     def run(self) -> None:
         """Send the requests, and return when all that they lead to is done."""
-        with ExitStack() as stack:
-            for service in (self._billing, self._quotes, self._mail, self._on_loop, self._dead):
-                stack.enter_context(self._running(service))
+        with self.all_running():
             time.sleep(0.5)  # until all consume
             asyncio.run(self._web())
-            orders = self.requests + -(-self.requests // 10)
-            for _ in range(4 * orders):
+            for _ in range(self.endings):
                 assert self.finished.acquire(timeout=60), "the traffic did not end"
             time.sleep(0.3)
 
     @contextmanager
-    def _running(self, service: Callable[[], None]) -> Iterator[None]:
-        thread = threading.Thread(target=service, daemon=True)
-        thread.start()
+    def all_running(self) -> Iterator[None]:
+        """Let all services run."""
+        threads = [threading.Thread(target=each, daemon=True) for each in self.services()]
+        for thread in threads:
+            thread.start()
         try:
             yield
         finally:
-            self._over.set()
-            thread.join(20)
+            self.over.set()
+            for thread in threads:
+                thread.join(20)
+
+    async def _web(self) -> None:
+        """Send all requests at the same time."""
+        async with await aio_pika.connect(self.url_of("web")) as connection:
+            channel = await connection.channel()
+            await asyncio.gather(*(self._request(channel, n) for n in range(self.requests)))
+
+    async def _request(self, channel: Any, number: int) -> None:
+        values: dict[str, object] = {"request_id": f"r-{number}", "tenant": f"t-{number % 7}"}
+        if self.with_spans:
+            values |= start_trace()
+        with mqctx.scope(values):
+            await asyncio.sleep(number * 0.002)
+            await self.send(channel, number)
+
+    def consume_by_pika(self, queue: str, handler: Any, prefetch: int) -> None:
+        """Consume until all is over."""
+        connection: Any = pika.BlockingConnection(pika.URLParameters(self.url_of(queue)))
+        channel = connection.channel()
+        channel.basic_qos(prefetch_count=prefetch)
+        channel.basic_consume(queue, on_pika.consume_with_context(handler))
+        while not self.over.is_set():
+            connection.process_data_events(0.1)
+        connection.close()
+
+
+class Shop(Services):
+    """The services of a shop."""
+
+    @property
+    def endings(self) -> int:
+        """How often something ends: shipped, mailed, kept, and dead."""
+        return 4 * (self.requests + -(-self.requests // 10))
+
+    def services(self) -> list[Callable[[], None]]:
+        """Return what runs, each in a thread."""
+        return [self._billing, self._quotes, self._mail, self._on_loop, self._dead]
 
     def declare(self) -> None:
         """Declare exchanges and queues."""
@@ -143,32 +198,11 @@ class Shop:
             for queue in ("mail", "ledger", "stats"):
                 channel.queue_bind(queue, "events", "order.*")
 
-    async def _web(self) -> None:
-        """Send all requests at the same time."""
-        async with await aio_pika.connect(self.url_of("web")) as connection:
-            channel = await connection.channel()
-            await asyncio.gather(*(self._request(channel, n) for n in range(self.requests)))
-
-    async def _request(self, channel: Any, number: int) -> None:
-        values: dict[str, object] = {"request_id": f"r-{number}", "tenant": f"t-{number % 7}"}
-        if self.with_spans:
-            values |= start_trace()
-        with mqctx.scope(values):
-            await asyncio.sleep(number * 0.002)
-            for item in range(2 if number % 10 == 0 else 1):
-                message = aio_pika.Message(
-                    b"order %d %d" % (number, item), headers=self.truth.root()
-                )
-                await on_aio_pika.publish(channel.default_exchange, message, "orders")
-
-    def _consume_by_pika(self, queue: str, handler: Any, prefetch: int) -> None:
-        connection: Any = pika.BlockingConnection(pika.URLParameters(self.url_of(queue)))
-        channel = connection.channel()
-        channel.basic_qos(prefetch_count=prefetch)
-        channel.basic_consume(queue, on_pika.consume_with_context(handler))
-        while not self._over.is_set():
-            connection.process_data_events(0.1)
-        connection.close()
+    async def send(self, channel: Any, number: int) -> None:
+        """Send an order, or two."""
+        for item in range(2 if number % 10 == 0 else 1):
+            message = aio_pika.Message(b"order %d %d" % (number, item), headers=self.truth.root())
+            await on_aio_pika.publish(channel.default_exchange, message, "orders")
 
     def _billing(self) -> None:
         def on_order(channel: Any, method: Any, properties: Any, body: bytes) -> None:
@@ -179,7 +213,7 @@ class Shop:
             on_pika.publish(channel, "", "shipping", b"to ship " + body, sent)
             channel.basic_ack(method.delivery_tag)
 
-        self._consume_by_pika("orders", on_order, 20)
+        self.consume_by_pika("orders", on_order, 20)
 
     def _quotes(self) -> None:
         def on_question(channel: Any, method: Any, properties: Any, body: bytes) -> None:
@@ -190,7 +224,7 @@ class Shop:
             on_pika.publish(channel, "", properties.reply_to, b"price of " + body, answer)
             channel.basic_ack(method.delivery_tag)
 
-        self._consume_by_pika("quotes", on_question, 5)
+        self.consume_by_pika("quotes", on_question, 5)
 
     def _dead(self) -> None:
         def on_dead(channel: Any, method: Any, properties: Any, body: bytes) -> None:
@@ -198,7 +232,7 @@ class Shop:
             channel.basic_ack(method.delivery_tag)
             self.finished.release()
 
-        self._consume_by_pika("dead", on_dead, 5)
+        self.consume_by_pika("dead", on_dead, 5)
 
     def _mail(self) -> None:
         """Read mails by kombu, and publish on another connection of the same service."""
@@ -223,7 +257,7 @@ class Shop:
 
             queue = cast("Any", kombu.Queue)("mail", no_declare=True)
             with connection.Consumer([queue], callbacks=[on_mail], accept=None, prefetch_count=10):
-                while not self._over.is_set():
+                while not self.over.is_set():
                     try:
                         connection.drain_events(timeout=0.1)
                     except TimeoutError:
@@ -241,7 +275,7 @@ class Shop:
             await self._ship(await shipping.channel())
             await self._keep_ledger(await ledger.channel())
             await self._count(await stats.channel())
-            await asyncio.to_thread(self._over.wait)
+            await asyncio.to_thread(self.over.wait)
 
     async def _ship(self, channel: Any) -> None:
         await channel.set_qos(20)

@@ -1,18 +1,18 @@
 """What `mqctx trace` joins, compared to a truth that the services wrote down themselves."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 import mqctx
 from mqctx.formats import TraceContextFormat
 
+from . import journeys_traffic, journeys_warehouse
 from .broker import Broker
-from .journeys_traffic import Shop, Verdict, compare
+from .journeys_traffic import Services, Shop, Verdict, compare
+from .journeys_warehouse import Warehouse
 from .traced import Traced, Vhost, host_of, vhost_of
-
-SERVICES = ("web", "orders", "quotes", "dead", "mail", "shipping", "ledger", "stats")
 
 
 @pytest.fixture(autouse=True)
@@ -21,34 +21,45 @@ def _defaults() -> Iterator[None]:
     mqctx.configure()
 
 
-def traced(broker: Broker, requests: int, **settings: Any) -> Verdict:
-    """Let the shop work, and return how well its journeys are known."""
-    own_users = settings.pop("own_users", False)
+class Layout(NamedTuple):
+    """Services, and what comes of each request of theirs."""
+
+    services: Callable[..., Services]
+    names: tuple[str, ...]
+    edges: float
+    dead_letters: float
+
+
+SHOP = Layout(Shop, journeys_traffic.SERVICES, 20.9, 3.3)
+WAREHOUSE = Layout(Warehouse, journeys_warehouse.SERVICES, 20.2, 2.2)
+
+
+def traced(
+    broker: Broker, layout: Layout, requests: int, *, with_spans: bool, own_users: bool = False
+) -> Verdict:
+    """Let services work, and return how well their journeys are known."""
     with vhost_of(broker) as vhost:
-        users = _add_users(vhost) if own_users else None
-        shop = Shop(vhost.url, requests, url_of=users, **settings)
-        shop.declare()
+        users = _add_users(vhost, layout.names) if own_users else None
+        services = layout.services(vhost.url, requests, with_spans=with_spans, url_of=users)
+        services.declare()
         with Traced(vhost) as trace:
-            shop.run()
-        for name in SERVICES if own_users else ():
+            services.run()
+        for name in layout.names if own_users else ():
             vhost.api.delete(f"users/{vhost.name}-{name}")
         assert not vhost.is_traced
-    verdict = compare(shop.truth, trace.watch.records)
-    assert verdict.edges == 20.9 * requests if requests % 10 == 0 else verdict.edges > 0
-    assert sum(shop.truth.deaths.values()) * 1.5 == _count(trace.watch.records, "dead_letter")
+    verdict = compare(services.truth, trace.watch.records)
+    assert verdict.edges == pytest.approx(layout.edges * requests)
+    died = sum(record["kind"] == "dead_letter" for record in trace.watch.records)
+    assert died == pytest.approx(layout.dead_letters * requests)
     return verdict
 
 
-def _add_users(vhost: Vhost) -> Callable[[str], str]:
-    for name in SERVICES:
+def _add_users(vhost: Vhost, names: tuple[str, ...]) -> Callable[[str], str]:
+    for name in names:
         user = f"{vhost.name}-{name}"
         vhost.api.put(f"users/{user}", json={"password": "p", "tags": ""}).raise_for_status()
         vhost.allow(user, configure=".*", write=".*", read=".*")
     return lambda name: f"amqp://{vhost.name}-{name}:p@{host_of(vhost.url)}/{vhost.name}"
-
-
-def _count(records: list[dict[str, Any]], kind: str) -> int:
-    return sum(record["kind"] == kind for record in records)
 
 
 def with_spans(**more: Any) -> None:
@@ -65,32 +76,45 @@ def show(verdict: Verdict) -> None:
 
 def test_with_reports_no_edge_is_wrong_and_unmarked(broker: Broker) -> None:
     with_spans(report="mqctx.journeys")
-    verdict = traced(broker, 10, with_spans=True)
+    verdict = traced(broker, SHOP, 10, with_spans=True)
     show(verdict)
     assert verdict.wrong_and_unmarked == []
     assert verdict.right / verdict.edges > 0.9
 
 
+def test_of_celery_and_nested_exchanges_no_edge_is_wrong_and_unmarked(broker: Broker) -> None:
+    with_spans()
+    verdict = traced(broker, WAREHOUSE, 5, with_spans=True, own_users=True)
+    show(verdict)
+    assert verdict.wrong_and_unmarked == []
+    assert verdict.right / verdict.edges > 0.95
+
+
 @pytest.mark.full
+@pytest.mark.parametrize("layout", [SHOP, WAREHOUSE], ids=["shop", "warehouse"])
 class TestAHundredConcurrentRequests:
-    def test_with_spans_and_a_user_for_each_service(self, each_broker: Broker) -> None:
+    def test_with_spans_and_a_user_for_each_service(
+        self, each_broker: Broker, layout: Layout
+    ) -> None:
         with_spans()
-        verdict = traced(each_broker, 100, with_spans=True, own_users=True)
+        verdict = traced(each_broker, layout, 100, with_spans=True, own_users=True)
         show(verdict)
         assert verdict.wrong_and_unmarked == []
         assert verdict.right / verdict.edges >= 0.99
         assert verdict.inferred / verdict.edges <= 0.2
 
-    def test_with_reports(self, each_broker: Broker) -> None:
+    def test_with_reports(self, each_broker: Broker, layout: Layout) -> None:
         with_spans(report="mqctx.journeys")
-        verdict = traced(each_broker, 100, with_spans=True)
+        verdict = traced(each_broker, layout, 100, with_spans=True)
         show(verdict)
         assert verdict.wrong_and_unmarked == []
         assert verdict.right / verdict.edges >= 0.998
         assert verdict.inferred / verdict.edges <= 0.2
 
-    def test_by_the_request_id_alone_with_one_user_for_all(self, each_broker: Broker) -> None:
-        verdict = traced(each_broker, 100, with_spans=False)
+    def test_by_the_request_id_alone_with_one_user_for_all(
+        self, each_broker: Broker, layout: Layout
+    ) -> None:
+        verdict = traced(each_broker, layout, 100, with_spans=False)
         show(verdict)
         assert verdict.wrong_and_unmarked == []
         assert verdict.right / verdict.edges >= 0.95

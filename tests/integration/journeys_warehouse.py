@@ -28,7 +28,7 @@ import mqctx.adapters.pika as on_pika
 
 from .journeys_traffic import Services
 
-SERVICES = ("web", "pick", "stock", "count", "trail", "notify", "tasks", "tasks.dead")
+SERVICES = ("web", "pick", "stock", "count", "trail", "notify", "outbox", "tasks", "tasks.dead")
 DEAD = "x-dead-letter-exchange", "x-dead-letter-routing-key"
 
 
@@ -68,12 +68,13 @@ class Warehouse(Services):
 
     @property
     def endings(self) -> int:
-        """How often something ends: picked, counted, noted, and mailed."""
-        return 4 * self.requests
+        """How often something ends: noted, picked, counted, both told, and logged or dead."""
+        return 6 * self.requests
 
     def services(self) -> list[Callable[[], None]]:
         """Return what runs, each in a thread."""
-        return [self._on_loop, self._stock, self._count, self._trail, self._notify, self._dead]
+        on_pika = [self._stock, self._notify, self._dead, self._outbox]
+        return [self._on_loop, self._count, self._trail, *on_pika]
 
     @contextmanager
     def all_running(self) -> Iterator[None]:
@@ -151,19 +152,34 @@ class Warehouse(Services):
                 handling.died()
                 message.reject()
                 return
-            send(producer, "done", "counted", handling)
+            on_kombu.publish(
+                producer,
+                b"counted " + bytes(message.body),
+                exchange="done",
+                routing_key="counted",
+                headers=handling.led_to(),
+                content_type="application/data",
+                content_encoding="binary",
+            )
             message.ack()
             self.finished.release()
 
         self._consume_by_kombu("count", on_order)
 
     def _trail(self) -> None:
-        def on_order(handling: Any, message: Any, producer: Any) -> None:
-            send(producer, "", "outbox", handling)
+        def on_order(_handling: Any, message: Any, _producer: Any) -> None:
             message.ack()
             self.finished.release()
 
         self._consume_by_kombu("trail", on_order)
+
+    def _outbox(self) -> None:
+        def on_told(channel: Any, method: Any, properties: Any, _body: bytes) -> None:
+            self.truth.received(properties.headers, "outbox")
+            channel.basic_ack(method.delivery_tag)
+            self.finished.release()
+
+        self.consume_by_pika("outbox", on_told, 5)
 
     def _consume_by_kombu(self, name: str, handler: Callable[[Any, Any, Any], None]) -> None:
         """Consume on one connection, and give the handler a producer on another one."""
@@ -226,8 +242,9 @@ class Warehouse(Services):
                 raise Reject("no paper", requeue=False)
             finished.release()
 
-        app.task(mail, name="mail", bind=True)
-        app.task(log, name="log", bind=True)
+        # Not shared: another application of these tests has tasks of these names.
+        app.task(mail, name="mail", bind=True, shared=False)
+        app.task(log, name="log", bind=True, shared=False)
 
     def _dead(self) -> None:
         def on_dead(channel: Any, method: Any, properties: Any, _body: bytes) -> None:
@@ -236,16 +253,3 @@ class Warehouse(Services):
             self.finished.release()
 
         self.consume_by_pika("tasks.dead", on_dead, 5)
-
-
-def send(producer: Any, exchange: str, key: str, handling: Any) -> None:
-    """Send a message that names its truth."""
-    on_kombu.publish(
-        producer,
-        b"done",
-        exchange=exchange,
-        routing_key=key,
-        headers=handling.led_to(),
-        content_type="application/data",
-        content_encoding="binary",
-    )

@@ -31,7 +31,7 @@ class Layout(NamedTuple):
 
 
 SHOP = Layout(Shop, journeys_traffic.SERVICES, 20.9, 3.3)
-WAREHOUSE = Layout(Warehouse, journeys_warehouse.SERVICES, 20.2, 2.2)
+WAREHOUSE = Layout(Warehouse, journeys_warehouse.SERVICES, 21.2, 2.2)
 
 
 def traced(

@@ -135,7 +135,10 @@ def test_a_failure_that_was_dead_lettered_is_reported_as_such(broker: Broker) ->
     assert (run["outcome"], run["error"]) == ("raised", "ValueError")
     assert (run["parent"], run["inferred"]) == ("delivery-1", False)
     dead = next(r for r in records.values() if r.get("exchange") == "amq.fanout")
-    assert (dead["parent"], dead["joined"]) == ("delivery-1", "message")
+    assert (dead["parent"], dead["joined"]) == ("dead_letter-1", "death")
+    died = records["dead_letter-1"]
+    assert (died["parent"], died["joined"], died["queue"]) == ("delivery-1", "message", "orders")
+    assert died["reason"] == "ValueError: no such order"
     assert json.loads(dead["headers"]["mqctx-failure"])["message"] == "no such order"
 
 

@@ -911,6 +911,13 @@ class TestReader:
             assert isinstance(event, Event)
             assert (event.place.queue, event.written.headers) == ("q", {})
 
+    def test_takes_headers_that_are_no_bytes(self) -> None:
+        reader = Story().reader
+        told = {"exchange_name": "e", "properties": {"message_id": "1", "headers": of_request()}}
+        assert reader.decoded("publish.e", told, b"", 0.0) == reader.firehose(
+            "publish.e", header_of(headers=told), b"", 0.0
+        )
+
     def test_takes_no_name_for_what_the_broker_says(self) -> None:
         forged = "\nproperties" + "F\0\0\0\0"
         told = {"exchange_name": forged, "properties": {"message_id": "1"}}

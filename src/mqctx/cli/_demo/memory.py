@@ -21,7 +21,7 @@ events: Final[list[Event | RunReport]] = []
 
 def _note(routing_key: str, properties: dict[str, Any], body: bytes, **more: Any) -> None:
     """Note an event in the form that it has in RabbitMQ's exchange `amq.rabbitmq.trace`."""
-    event = _reader.firehose(routing_key, {"properties": properties, **more}, body, time())
+    event = _reader.decoded(routing_key, {"properties": properties, **more}, body, time())
     if event is not None:
         events.append(event)
 

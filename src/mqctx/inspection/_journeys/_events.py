@@ -44,10 +44,20 @@ class Reader:
     ) -> Event | RunReport | None:
         """Return what a message of the firehose tells: None if it is of no kind that matters."""
         properties, rest = header.split_headers("properties")
-        place = self._place(rest, routing_key)
+        return self._told(self._place(rest, routing_key), self._written(properties), body, at)
+
+    def decoded(
+        self, routing_key: str, headers: Mapping[str, Any], body: bytes, at: float
+    ) -> Event | RunReport | None:
+        """Return what a message of the firehose tells whose headers are no bytes."""
+        written = self._read_table(_table(headers.get("properties")))
+        return self._told(_place_of(headers, routing_key), written, body, at)
+
+    def _told(
+        self, place: Place | None, written: Written, body: bytes, at: float
+    ) -> Event | RunReport | None:
         if place is None:
             return None
-        written = self._written(properties)
         if written.is_report and (report := _report(body, at)) is not None:
             return report if place.kind == "publish" else None
         return self._event(at, place, written, body)
@@ -119,10 +129,13 @@ def _cached(read: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _place(table: bytes, routing_key: str) -> Place | None:
+    return _place_of(decode_table(table, 0, len(table)), routing_key)
+
+
+def _place_of(headers: Mapping[str, Any], routing_key: str) -> Place | None:
     what, _, queue = routing_key.partition(".")
     if what not in ("publish", "deliver"):
         return None
-    headers = decode_table(table, 0, len(table))
     channel = headers.get("channel")
     is_publish = what == "publish"
     return Place(

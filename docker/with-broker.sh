@@ -3,7 +3,8 @@
 #
 #   docker/with-broker.sh COMMAND [ARG...]
 #
-# COMMAND finds the broker's URL in MQCTX_BROKER_URL. The broker is a container
+# COMMAND finds the broker's URL in MQCTX_BROKER_URL, and that of its management
+# API in MQCTX_MANAGEMENT_URL. The broker is a container
 # that is removed when COMMAND ends; the exit code is COMMAND's. With
 # MQCTX_BROKER_CPUS=1 it runs on that CPU only.
 set -euo pipefail
@@ -41,10 +42,12 @@ wait_for_broker() {
 image=$("$HERE/prepare.sh")
 name=mqctx-broker-$$-$RANDOM
 trap 'docker rm --force --volumes "$name" >/dev/null' EXIT
-docker run --detach --name "$name" --publish 127.0.0.1::5672 \
+docker run --detach --name "$name" --publish 127.0.0.1::5672 --publish 127.0.0.1::15672 \
     ${MQCTX_BROKER_CPUS:+--cpuset-cpus "$MQCTX_BROKER_CPUS"} "$image" >/dev/null
 address=$(docker port "$name" 5672/tcp)
+management=$(docker port "$name" 15672/tcp)
 port=${address##*:}
 wait_for_broker "$port"
 
-MQCTX_BROKER_URL=amqp://guest:guest@127.0.0.1:$port/ "$@"
+MQCTX_BROKER_URL=amqp://guest:guest@127.0.0.1:$port/ \
+    MQCTX_MANAGEMENT_URL=http://127.0.0.1:${management##*:} "$@"

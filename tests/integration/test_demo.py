@@ -90,7 +90,7 @@ def test_an_order_that_fails_is_inspected_sent_back_and_handled(
     ]
     assert re.search(r"^acme +1 +1 +mqctx-demo-\w+\.payments ", second, re.MULTILINE)
     assert "1  TimeoutError: the bank is silent" in second
-    assert "1 were sent, 0 stay" in second
+    assert "1 was sent, 0 stay" in second
     assert "2 of 2 attempts in its request's context." in second
     _, _, tree = second.partition("\nr-1 ")
     assert "handled by payments on_order: raised TimeoutError in" in tree

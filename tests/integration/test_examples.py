@@ -14,6 +14,8 @@ import pytest
 import mqctx
 from mqctx.adapters import celery as celery_adapter
 
+from .broker import Broker
+
 ROOT = Path(__file__).parents[2]
 URL = "amqp://guest:guest@127.0.0.1/"
 # A block of Python, and its output if a block of text follows it at once.
@@ -75,10 +77,15 @@ def log_handlers() -> dict[str, list[logging.Handler]]:
 
 @pytest.mark.parametrize(("code", "output"), pages_examples())
 def test_an_example_runs_and_prints_what_it_says(
-    code: str, output: str | None, amqp_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    code: str,
+    output: str | None,
+    broker: Broker,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     script = tmp_path / "example.py"
-    script.write_text(code.replace(URL, amqp_url))
+    looks = f'Inspector("{broker.url}", management="{broker.management}"'
+    script.write_text(code.replace(f'Inspector("{URL}"', looks).replace(URL, broker.url))
     runpy.run_path(str(script))
     said = re.findall(r"print\(.*\)  # (.*)", code) if output is None else output.splitlines()
     assert capsys.readouterr().out.splitlines() == said

@@ -442,7 +442,7 @@ class TestInterrupted:
 
         monkeypatch.setattr("mqctx.inspection._redrive.Redrive._pause", press)
         result = command(broker)(made.dead, "--yes", "--rate", "5", "--watch", "60", code=130)
-        assert "interrupted; 1 were sent" in result.stderr
+        assert "interrupted; 1 was sent" in result.stderr
         assert made.bodies(made.inbox) == [b"a"]
         assert made.bodies(made.dead) == [b"b", b"c"]
 

@@ -135,8 +135,11 @@ class Reader:
         """Tell whether nothing comes any more: others took the rest, or get it before us."""
         before = len(self._arrived)
         ready, _ = self.channel.ready()
-        is_silent = len(self._arrived) == before
-        return is_silent and (not ready or time.monotonic() - since > _PATIENCE)
+        if len(self._arrived) > before:
+            return False
+        # A stream, of RabbitMQ 3.10 at least, may tell that it is empty when it is not.
+        is_drained = not ready and not self._is_stream
+        return is_drained or time.monotonic() - since > _PATIENCE
 
     def _is_over(self) -> bool:
         if self._stopped or self.is_late:

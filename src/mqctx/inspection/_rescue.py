@@ -85,4 +85,6 @@ class Rescue:
         """Yield a line for each reason why messages were kept, with their number."""
         reasons = [kept.reason for kept in self.kept]
         for reason in dict.fromkeys(reasons):
-            yield f"{reasons.count(reason)} could not be copied, and were put back: {reason}"
+            count = reasons.count(reason)
+            were = "was" if count == 1 else "were"
+            yield f"{count} could not be copied, and {were} put back: {reason}"

@@ -2,10 +2,12 @@
 
 import json
 from collections import Counter
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from mqctx._amqp.content_header import ContentHeader
 from mqctx.cli._looking.redrive_text import notes_of, outcome_of, plan_table, title_of
@@ -147,7 +149,7 @@ DROPPED = "no dead-letter exchange: dropped, unless its handler does otherwise"
 KEYS = "k0, k1, k2, k3, k4, ..."
 CUT_OFF = (
     "the run old, begun at 2026-11-28T02:00:00Z, has not ended: unless it is still under way, "
-    "2 messages may have been sent by it and not taken off the queue"
+    "2 messages may have been sent by it, and not taken off the queue"
 )
 
 
@@ -166,7 +168,7 @@ def astuple(way: Way) -> tuple[Any, ...]:
 
 
 def text_of(made: Result) -> str:
-    columns = [list(column.cells) for column in plan_table(made).columns]
+    columns = [list(column.cells) for column in plan_table(made, 200).columns]
     return "\n".join(" | ".join(map(str, row)) for row in zip(*columns, strict=True))
 
 
@@ -202,13 +204,26 @@ class TestPlanAsText:
     ) -> None:
         assert text_of(result(way)) == row
 
+    def test_is_a_block_of_lines_where_a_table_would_fold_names(self) -> None:
+        console = Console(width=80, file=StringIO())
+        with console.capture() as captured:
+            console.print(plan_table(result(THROUGH), console.width))
+        lines = [line.rstrip() for line in captured.get().splitlines()]
+        assert lines == [
+            "to                          in",
+            "  messages                  7",
+            "  through                   exchange orders, key order.new",
+            "  a copy also to            nobody",
+            "  a second failure ends in  dead",
+        ]
+
     def test_counts_above(self) -> None:
         made = result(THROUGH)
         made.stays(message(message_id="m9"), "it is full")
         assert title_of(made, is_done=False) == (
             "1,200 messages in orders.dead, 1,100 chosen: 7 would go, 1 would stay"
         )
-        assert title_of(made, is_done=True).endswith(": 7 were sent, 1 stay  run run1")
+        assert title_of(made, is_done=True).endswith(": 7 were sent, 1 stays  run run1")
 
     def test_notes_what_goes_away_and_what_stays(self) -> None:
         made = result(THROUGH)
@@ -229,7 +244,7 @@ class TestPlanAsText:
         made.came_back = Counter({"rejected": 1, "Timeout": 2})
         assert list(notes_of(made)) == [
             CUT_OFF,
-            "of these, 1 are chosen again: m1",
+            "of these, 1 is chosen again: m1",
             "sent twice, perhaps: 1: m2",
             "3 others were copied to the queue's end",
             "came back: 3 of 0",

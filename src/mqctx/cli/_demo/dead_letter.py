@@ -119,7 +119,7 @@ def _inspect(inspector: Inspector, name: str) -> None:
 
 def _redrive(inspector: Inspector, name: str) -> None:
     result = Redrive(inspector, name).run()
-    _print(title_of(result, is_done=True), plan_table(result))
+    _print(title_of(result, is_done=True), plan_table(result, _WIDTH))
 
 
 def _print(*shown: RenderableType) -> None:

@@ -21,6 +21,7 @@ from mqctx.cli._looking.page import Paged
 from mqctx.cli._looking.screen import Results, progress
 from mqctx.cli._looking.summary import Summary
 from mqctx.cli._looking.tables import groups_table
+from mqctx.cli._looking.text import counted
 from mqctx.inspection import (
     BrokerError,
     Grouping,
@@ -210,7 +211,8 @@ class _Run:
         for note in self._summary.notes:
             say(note)
         if self._interruption.happened:
-            say(f"interrupted after {self._summary.looked:,} messages; everything is in place")
+            looked = counted(self._summary.looked, "message")
+            say(f"interrupted after {looked}; everything is in place")
             leave(INTERRUPTED)
         if self._summary.queues:
             for answer in self._answers:

@@ -4,55 +4,85 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from rich.cells import cell_len
 from rich.table import Table
+from rich.text import Text
 
-from mqctx.cli._looking.text import escaped, number
+from mqctx.cli._looking.text import counted, escaped, number
 from mqctx.inspection._redrive_result import Leg, Result
 from mqctx.inspection._ways import Way
 
 __all__ = ["notes_of", "outcome_of", "plan_table", "title_of"]
 
 _MOST_NAMES: Final = 10
+_TITLES: Final = ("to", "messages", "through", "a copy also to", "a second failure ends in")
+_GAP: Final = 2
 
 
 def title_of(result: Result, *, is_done: bool) -> str:
     """Return the line above a plan, or above what came of it."""
-    go, stay = ("were sent", "stay") if is_done else ("would go", "would stay")
-    text = f"{number(result.there)} messages in {escaped(result.queue)}"
+    text = f"{counted(result.there, 'message')} in {escaped(result.queue)}"
     if result.chosen != result.there:
         text += f", {number(result.chosen)} chosen"
-    text += f": {number(result.sent)} {go}, {number(result.kept)} {stay}"
+    if is_done:
+        text += f": {_sent(result)}, {counted(result.kept, 'stays', 'stay')}"
+    else:
+        text += f": {number(result.sent)} would go, {number(result.kept)} would stay"
     # By the run's name, the messages can be found wherever they are now: they carry it.
     return f"{text}  run {result.run}" if is_done else text
 
 
 def outcome_of(result: Result) -> str:
     """Return what was done, in a line."""
-    sent = f"{number(result.sent)} were sent (mqctx-redrive has the run {result.run})"
+    sent = f"{_sent(result)} (mqctx-redrive has the run {result.run})"
     if result.twice:
         sent += f", and {len(result.twice)} perhaps twice"
     if result.under_way:
         count, names = len(result.under_way), _names(result.under_way)
-        sent += f"; {count} are in place, and may have been sent, too: {names}"
+        there = counted(count, "is in place", "are in place")
+        sent += f"; {there}, and may have been sent, too: {names}"
     return f"{sent}; all others are in place"
 
 
-def plan_table(result: Result) -> Table:
-    """Return a table of where the messages go."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("to", overflow="fold", style="cyan")
-    table.add_column("messages", justify="right", no_wrap=True)
-    for title in ("through", "a copy also to", "a second failure ends in"):
-        table.add_column(title, overflow="fold")
-    for leg in result.legs.values():
-        way = leg.way
-        table.add_row(
-            escaped(way.queue or "wherever that leads"),
-            number(leg.messages),
-            _through(leg),
-            _queues(way.also, nobody="nobody"),
-            _second(way),
-        )
+def _sent(result: Result) -> str:
+    return counted(result.sent, "was sent", "were sent")
+
+
+def plan_table(result: Result, width: int) -> Table:
+    """Return a table of where the messages go; where it has no room, a block of lines for each."""
+    rows = [_row(leg) for leg in result.legs.values()]
+    widths = [max(map(cell_len, column)) for column in zip(_TITLES, *rows, strict=True)]
+    if sum(widths) + _GAP * (len(widths) - 1) > width:
+        return _blocks(rows)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for title in _TITLES:
+        is_number = title == "messages"
+        style = "cyan" if title == "to" else None
+        table.add_column(title, justify="right" if is_number else "left", style=style)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _row(leg: Leg) -> tuple[str, ...]:
+    way = leg.way
+    return (
+        escaped(way.queue or "wherever that leads"),
+        number(leg.messages),
+        _through(leg),
+        _queues(way.also, nobody="nobody"),
+        _second(way),
+    )
+
+
+def _blocks(rows: Sequence[tuple[str, ...]]) -> Table:
+    table = Table.grid(padding=(0, _GAP, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in rows:
+        for title, text in zip(_TITLES, row, strict=True):
+            is_first = title == "to"
+            table.add_row(title if is_first else f"  {title}", Text(text, "cyan" * is_first))
     return table
 
 
@@ -88,7 +118,8 @@ def notes_of(result: Result) -> Iterator[str]:
         yield f"stays: {number(stayed.messages)}, {escaped(reason)}: {_names(stayed.names)}"
     yield from _doubts(result)
     if result.copied:
-        yield f"{number(result.copied)} others were copied to the queue's end"
+        copied = counted(result.copied, "other was", "others were")
+        yield f"{copied} copied to the queue's end"
     if result.came_back is not None:
         yield from _came_back(result, result.came_back)
 
@@ -109,10 +140,12 @@ def _doubts(result: Result) -> Iterator[str]:
     for run in result.interrupted:
         yield (
             f"the run {run.run}, begun at {run.at}, has not ended: unless it is still under way, "
-            f"{len(run.messages)} messages may have been sent by it and not taken off the queue"
+            f"{counted(len(run.messages), 'message')} may have been sent by it, and not taken off "
+            "the queue"
         )
     if result.again:
-        yield f"of these, {number(len(result.again))} are chosen again: {_names(result.again)}"
+        are = counted(len(result.again), "is", "are")
+        yield f"of these, {are} chosen again: {_names(result.again)}"
     if result.twice:
         yield f"sent twice, perhaps: {number(len(result.twice))}: {_names(result.twice)}"
 

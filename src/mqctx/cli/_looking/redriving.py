@@ -96,7 +96,7 @@ def _show_as_json(results: Results, result: Result, *, yes: bool) -> None:
 def _show_as_text(results: Results, result: Result, *, yes: bool) -> None:
     results.line(title_of(result, is_done=yes), "bold")
     if result.legs:
-        results.print(plan_table(result))
+        results.print(plan_table(result, results.width))
     for note in notes_of(result):
         results.line(note, "none")
     if not yes:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from mqctx.cli._looking.text import clock, escaped
+from mqctx.cli._looking.text import clock, counted, escaped
 from mqctx.inspection import Look, Message
 
 _MOST_NAMES: Final = 8
@@ -48,7 +48,8 @@ class Summary:
         where = escaped(self.queues[0]) if len(self.queues) == 1 else f"{len(self.queues)} queues"
         chosen = "" if self.chosen == self.looked else f"{self.chosen:,} of them chosen, "
         text = (
-            f"{self.there:,} messages in {where}, looked at {self.looked:,}, {chosen}{self.outcome}"
+            f"{counted(self.there, 'message')} in {where}, looked at {self.looked:,}, "
+            f"{chosen}{self.outcome}"
         )
         return text + self._times()
 
@@ -75,7 +76,7 @@ class Summary:
 def _notes(look: Look) -> list[str]:
     notes: list[str] = []
     if held := look.held_by_others:
-        notes.append(f"{held:,} more are held by other consumers")
+        notes.append(f"{counted(held, 'more is', 'more are')} held by other consumers")
     if look.is_late:
         notes.append("stopped before RabbitMQ would take the look for a consumer that is stuck")
     elif look.missed:  # where it ended early, what is missing was not read at all

@@ -4,7 +4,7 @@ from typing import Any
 
 from mqctx.inspection._where import as_text
 
-__all__ = ["clock", "escaped", "number", "shown"]
+__all__ = ["clock", "counted", "escaped", "number", "shown"]
 
 
 def escaped(text: str) -> str:
@@ -26,6 +26,11 @@ def shown(value: Any) -> str:
 def number(count: int, *, is_exact: bool = True) -> str:
     """Return a number with its thousands apart."""
     return f"{count:,}" if is_exact else f"~{count:,}"
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """Return a number with what it counts: `1 message`, `2,000 messages`."""
+    return f"{number(count)} {one if count == 1 else many or f'{one}s'}"
 
 
 def clock(moment: str | None, *, with_date: bool) -> str:

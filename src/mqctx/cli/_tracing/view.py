@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from mqctx.cli._looking.text import counted
 from mqctx.cli._tracing.tree import tree
 from mqctx.inspection._journeys._tracer import Status
 
@@ -81,9 +82,10 @@ class Screen:
 
 def _status_line(status: Status) -> str:
     lost = "?" if status.dropped is None else f"{status.dropped:,}"
+    events, behind = (counted(n, "event") for n in (status.events, status.waiting))
     return (
-        f" {status.seconds:,.0f} s   {status.events:,} events   {status.running:,} journeys under "
-        f"way   {status.waiting:,} events behind   {lost} dropped   Ctrl-C ends "
+        f" {status.seconds:,.0f} s   {events}   {counted(status.running, 'journey')} under way   "
+        f"{behind} behind   {lost} dropped   Ctrl-C ends "
     )
 
 
@@ -97,15 +99,15 @@ _COUNTED: Final = {
 
 
 def _summary_line(summary: Record) -> str:
-    parts = [_counted(summary[name], name, one) for name, one in _COUNTED.items() if summary[name]]
+    parts = [
+        counted(summary[name], one, name.replace("_", " "))
+        for name, one in _COUNTED.items()
+        if summary[name]
+    ]
     line = ", ".join(parts) or "no messages"
     notes = [f"{summary['inferred']:,} inferred", f"{summary['without_context']:,} without context"]
     lost = summary["dropped"]
-    notes.append("events were dropped" if lost is None else f"{lost:,} events dropped")
+    notes.append("events were dropped" if lost is None else f"{counted(lost, 'event')} dropped")
     if summary["untraced_nodes"]:
         notes.append(f"not traced: {', '.join(summary['untraced_nodes'])}")
     return f"{line} in {summary['seconds']:,.1f} s ({'; '.join(notes)})"
-
-
-def _counted(count: int, many: str, one: str) -> str:
-    return f"1 {one}" if count == 1 else f"{count:,} {many.replace('_', ' ')}"

@@ -7,6 +7,7 @@
 # make bench     measures what it costs, beside doing without and the peers: docs/benchmarks.md;
 #                takes some 12 minutes; QUICK=1 for two, ONLY=log,instructions,... for some of it
 # make docs      builds the site of docs/ into site/
+# make links     asks for each address outside that the site names
 # make format    formats the code
 # make dist      leaves a wheel and an sdist in dist/
 # make audit     asks for known weaknesses of the versions in constraints.txt
@@ -31,7 +32,7 @@ BROKER ?=
 ONLY ?=
 QUICK ?=
 
-.PHONY: docs demo example test lint types tests tests-lowest test-full test-peers broker broker-4.3 redis bench dist audit format lock clean
+.PHONY: docs links demo example test lint types tests tests-lowest test-full test-peers broker broker-4.3 redis bench dist audit format lock clean
 .DELETE_ON_ERROR:
 
 ifeq ($(BROKER),docker)
@@ -114,6 +115,10 @@ bench: $(VENV)/.bench
 docs: $(VENV)/.dev
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --fresh-env --quiet docs site
 	@echo "The site is in site/index.html"
+
+# Asks for each address outside that the site names; needs the network.
+links: $(VENV)/.dev
+	$(BIN)/python -m sphinx --builder linkcheck --keep-going --quiet docs $(VENV)/links
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format

@@ -1,7 +1,9 @@
 """How `make docs` builds the site from these pages."""
 
 import re
+import tomllib
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -13,6 +15,8 @@ version = release = version_of("mqctx")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["images"]
+# `type` in an annotation is the builtin, whatever attributes have that name.
+suppress_warnings = ["ref.python"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 napoleon_custom_sections = [
@@ -26,13 +30,21 @@ autodoc_default_options = {"members": True}
 maximum_signature_line_length = 80
 python_use_unqualified_type_names = True
 
+# The home of the project is a placeholder until it has one.
+linkcheck_ignore = ["https://example.com/"]
+linkcheck_timeout = 15
+linkcheck_retries = 2
+
 html_theme = "furo"
 html_title = "mqctx"
 html_extra_path = ["llms.txt"]
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 
-HOME = "https://example.com/mqctx/"
+PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+HOME = f"{PROJECT['urls']['Homepage']}/"
 
 
 def lead_out(_app: Sphinx, _page: str, source: list[str]) -> None:
@@ -55,8 +67,16 @@ def mark_code(*event: Any) -> None:
     lines[:] = text.split("\n")
 
 
+def keep_sentence(*event: Any) -> None:
+    """Let no colon in an attribute's docstring mean to napoleon that a type stands before it."""
+    kind, lines = event[1], event[-1]
+    if kind == "attribute":
+        lines[:] = [line.replace(": ", " \u2013 ", 1) for line in lines[:1]] + lines[1:]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect what Sphinx calls while it builds."""
     app.connect("source-read", lead_out)
+    app.connect("autodoc-process-docstring", keep_sentence, priority=100)  # before napoleon
     app.connect("autodoc-process-docstring", mark_code)
     return {"parallel_read_safe": True}

@@ -204,6 +204,16 @@ class TestValues:
             other.set("now")
             assert headers_sent(hosts=["*"], headers=MANY)["X-Value"] == "now"
 
+    def test_values_are_kept_with_their_context_until_one_is_declared_local(self) -> None:
+        transport = ContextTransport(httpx.MockTransport(echo_headers), hosts=["*"], headers=MANY)
+        seen: list[bool] = []
+        with httpx.Client(transport=transport) as client, scope(value="1"):
+            seen.append("x-value" in client.get("https://api.internal/").json())
+            seen.append("x-value" in client.get("https://api.internal/").json())
+            Variable("value", str, local=True)
+            seen.append("x-value" in client.get("https://api.internal/").json())
+        assert seen == [True, True, False]
+
     def test_values_that_cannot_travel_are_left_out_with_a_warning(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -48,7 +48,7 @@ class Context(Mapping[str, Any]):
     encoded: tuple[object, object, Any] | None
     """The propagator that encoded this context last, among which declarations, what it made."""
     shown: Mapping[object, Any]
-    """The views that log lines show of this context, by the settings of their filter."""
+    """What log lines and calls show of this context, by the object that has their settings."""
 
     def __init__(self, values: Mapping[str, object] | None = None, /, **more: object) -> None:
         given = {**values, **more} if values else more

@@ -90,9 +90,9 @@ def begin(
 
     Return what is left to await, None if it has ended. Its result is dropped.
     """
-    awaitable = snapshot.run(function, *args)
-    is_coroutine = type(awaitable) is types.CoroutineType
-    coroutine: Any = awaitable if is_coroutine else _coroutine_of(awaitable)
+    coroutine: Any = snapshot.run(function, *args)
+    if type(cast("object", coroutine)) is not types.CoroutineType:
+        coroutine = _coroutine_of(coroutine)
     # Not `send`, which makes an exception of the end.
     awaited = snapshot.run(next, coroutine.__await__(), _ENDED)
     return None if awaited is _ENDED else in_steps(snapshot, coroutine, lambda _: awaited)

@@ -191,7 +191,8 @@ def _headers(trace: _Trace, others: Mapping[str, str], room: int) -> Mapping[str
     written = {_PARENT: f"00-{trace.trace_id}-{span_id}-{trace.flags}"}
     # Who changes a `tracestate` puts its own member first (3.5).
     ours = {_OURS: f"{trace.parent}-{span_id}"} if trace.parent else {}
-    state = _state({**ours, **others}, min(room - _LEAST, _MAX_STATE))
+    room = min(room - _LEAST, _MAX_STATE)
+    state = _state({**ours, **others}, room) if ours or others else ""
     return {**written, _STATE: state} if state else written
 
 

@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Container, Generator, Iterable, Mapping
+from collections.abc import Callable, Container, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Required, TypedDict
@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from mqctx._core.context import Context
+from mqctx._core.registry import registry
 from mqctx._core.rejection import Rejection, report_to_log
 from mqctx._core.settings import (
     check_flag,
@@ -26,7 +28,7 @@ from mqctx._http_log import log_request
 from mqctx.errors import ConfigurationError, InvalidValueError
 from mqctx.formats.trace_context import TraceContextFormat
 
-__all__ = ["Answer", "OutgoingCallPolicy", "Settings"]
+__all__ = ["PORTS", "Answer", "OutgoingCallPolicy", "Settings"]
 
 _HOST = re.compile(
     r"(\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", re.IGNORECASE
@@ -34,9 +36,12 @@ _HOST = re.compile(
 # RFC 9110 5.5: printable, without spaces at its ends.
 _VALUE = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
 _HOSTS_MEANT: Final = "hosts such as ['api.internal', '*.example.com']"
-_PORTS: Final = {"http": 80, "https": 443}
+PORTS: Final = {"http": 80, "https": 443}
+"""The port of a URL that names none, by its scheme."""
 _TRACE: Final = ("traceparent", "tracestate")
 _MAX_TRACE: Final = 4096
+_MOST_KNOWN: Final = 1000
+_MOST_SHOWN: Final = 8
 _DEFAULT_HEADERS: Final = MappingProxyType({"request_id": "X-Request-Id"})
 _trace = TraceContextFormat()
 _logger = logging.getLogger("mqctx.calls")
@@ -75,7 +80,7 @@ class OutgoingCallPolicy:
     begun. A header that the caller set stays.
     """
 
-    __slots__ = ("_allowed", "_headers", "_log")
+    __slots__ = ("_allowed", "_headers", "_known", "log")
 
     def __init__(
         self,
@@ -87,22 +92,41 @@ class OutgoingCallPolicy:
         self._headers = checked_table("headers", headers, check_written_http_header)
         refuse_shared("headers", (*_TRACE, *map(str.lower, self._headers.values())))
         check_flag("log", log)
-        self._log = log
+        self.log = log
+        self._known: dict[tuple[str, int | None], bool] = {}
         self._allowed = [*map(_host_and_port, checked_entries("hosts", hosts, _HOSTS_MEANT))]
 
     def headers_for(self, url: str, present: Container[str]) -> dict[str, str]:
         """Return what to add to the headers that are `present` in a call to `url`."""
+        target = _target(url)
+        return self.headers_to(target.host, target.port, present)
+
+    def headers_to(self, host: str, port: int | None, present: Container[str]) -> dict[str, str]:
+        """Return what to add to the headers that are `present` in a call to that host."""
         # At each call, and each redirect: where one may see the context, the next one may not.
-        if not self._allows(_target(url)):
+        if not self._may_see(host, port):
             return {}
-        values = current().propagated()
-        added: dict[str, str] = {}
-        for name, header in self._headers.items():
-            if header not in present:
-                added |= _written(name, header, values.get(name))
-        if "trace_id" in values and not any(header in present for header in _TRACE):
-            added |= _trace.encode(values)(_MAX_TRACE)
+        written, trace = self._of(current())
+        added = {header: text for header, text in written.items() if header not in present}
+        if trace is not None and not any(header in present for header in _TRACE):
+            added.update(trace(_MAX_TRACE))
         return added
+
+    def _of(self, context: Context) -> "_Written":
+        """Return what is written of a context: made once, and kept with it."""
+        chosen = registry.undeclared
+        known: tuple[object, _Written] | None = context.shown.get(self)
+        if known is not None and known[0] is chosen:
+            return known[1]
+        values = context.propagated()
+        headers: dict[str, str] = {}
+        for name, header in self._headers.items():
+            headers |= _written(name, header, values.get(name))
+        written = _Written(headers, _trace.encode(values) if "trace_id" in values else None)
+        entry: dict[object, Any] = {self: (chosen, written)}
+        is_full = len(context.shown) >= _MOST_SHOWN
+        context.shown = entry if is_full else {**context.shown, **entry}
+        return written
 
     @contextmanager
     def logged(self, method: str, url: str) -> Generator[Answer]:
@@ -114,16 +138,31 @@ class OutgoingCallPolicy:
             error = type(raised).__name__
             raise
         finally:
-            if self._log:
+            if self.log:
                 _log(method, _target(url), answer.status, error, time.perf_counter() - start)
 
-    def _allows(self, target: "_Target") -> bool:
+    def _may_see(self, host: str, port: int | None) -> bool:
+        known = self._known.get((host, port))
+        if known is not None:
+            return known
         # A pattern keeps its dot: "*.example.com" must not be any host that ends with example.com.
-        return any(
-            port in (None, target.port)
-            and (target.host.endswith(host[1:]) if host[0] == "*" else target.host == host)
-            for host, port in self._allowed
+        may_see = any(
+            allowed_port in (None, port)
+            and (host.endswith(allowed[1:]) if allowed[0] == "*" else host == allowed)
+            for allowed, allowed_port in self._allowed
         )
+        if len(self._known) >= _MOST_KNOWN:  # a stranger may choose the hosts of redirects
+            self._known.clear()
+        self._known[host, port] = may_see
+        return may_see
+
+
+class _Written(NamedTuple):
+    """The headers that calls carry of one context."""
+
+    headers: Mapping[str, str]
+    trace: Callable[[int], Mapping[str, str]] | None
+    """Makes those of the trace for one call, in so many bytes; None if there is no trace."""
 
 
 class _Target(NamedTuple):
@@ -137,7 +176,7 @@ class _Target(NamedTuple):
 def _target(url: str) -> _Target:
     try:
         parts = urlsplit(url)
-        port = parts.port or _PORTS.get(parts.scheme)
+        port = parts.port or PORTS.get(parts.scheme)
     except ValueError:  # the client will say so in its own way
         return _Target("", None, "")
     return _Target(parts.hostname or "", port, parts.path)

@@ -4,9 +4,11 @@ from typing import Unpack
 
 import httpx
 
-from mqctx.http_clients._policy import OutgoingCallPolicy, Settings
+from mqctx.http_clients._policy import PORTS, OutgoingCallPolicy, Settings
 
 __all__ = ["AsyncContextTransport", "ContextTransport"]
+
+_new = object.__new__
 
 # A transport, because it is asked for each redirect and sees errors. Event hooks see no errors, and
 # what they write into a request goes on to wherever it is redirected.
@@ -30,8 +32,11 @@ class ContextTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a copy of `request` that carries the context, if its host may see it."""
+        sent = _with_context(request, self._policy)
+        if not self._policy.log:
+            return self._transport.handle_request(sent)
         with self._policy.logged(request.method, str(request.url)) as answer:
-            response = self._transport.handle_request(_with_context(request, self._policy))
+            response = self._transport.handle_request(sent)
             answer.status = response.status_code
             return response
 
@@ -49,8 +54,10 @@ class AsyncContextTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a copy of `request` that carries the context, if its host may see it."""
+        sent = _with_context(request, self._policy)
+        if not self._policy.log:
+            return await self._transport.handle_async_request(sent)
         with self._policy.logged(request.method, str(request.url)) as answer:
-            sent = _with_context(request, self._policy)
             response = await self._transport.handle_async_request(sent)
             answer.status = response.status_code
             return response
@@ -61,16 +68,17 @@ class AsyncContextTransport(httpx.AsyncBaseTransport):
 
 
 def _with_context(request: httpx.Request, policy: OutgoingCallPolicy) -> httpx.Request:
-    added = policy.headers_for(str(request.url), request.headers)
+    url = request.url
+    port = url.port or PORTS.get(url.scheme)
+    added = policy.headers_to(url.raw_host.decode("ascii"), port, request.headers)
     if not added:
         return request
     # A copy: httpx makes the request of a redirect from the headers of this one.
-    headers = request.headers.copy()
-    headers.update(added)
-    return httpx.Request(
-        request.method,
-        request.url,
-        headers=headers,
-        stream=request.stream,
-        extensions=request.extensions,
-    )
+    headers = httpx.Headers(request.headers)
+    for name, text in added.items():
+        headers[name] = text
+    # By its attributes: to make one anew would look at method and URL once more.
+    sent = _new(httpx.Request)
+    vars(sent).update(vars(request))
+    sent.headers, sent.extensions = headers, {**request.extensions}
+    return sent

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
-from billiard import current_process
+import billiard
 from celery import current_app, signals
 from celery.app.base import Celery
 from celery.app.trace import trace_ok_t
@@ -67,13 +67,15 @@ def begin_task(app: Celery, request: Any, *, ago: float = 0.0) -> Begun | None:
     if not isinstance(request, dict) or "id" not in request:
         return None
     _flush_in_time()
-    origin = partial(_origin_of, request, app)
-    return begin(origin, request["id"], current(), str(request.get("task")), ago=ago)
+    fields = cast("dict[str, Any]", request)
+    origin = partial(_origin_of, fields, app)
+    return begin(origin, fields["id"], current(), str(fields.get("task")), ago=ago)
 
 
 def error_in(result: Any) -> BaseException | None:
     """Return what a task has raised, a Retry too: Celery's tracer returns it."""
-    error = getattr(result.info, "retval", None) if isinstance(result, trace_ok_t) else None
+    info: Any = cast("Any", result).info if isinstance(result, trace_ok_t) else None
+    error: object = getattr(info, "retval", None)
     return error if isinstance(error, BaseException) else None
 
 
@@ -90,13 +92,14 @@ def report_lost(request: Any, arguments: tuple[Any, ...]) -> None:
 
 def is_told_by_main_process(error: BaseException) -> bool:
     """Tell whether a process of a pool is about to end, which `report_lost` knows better."""
-    return isinstance(error, SystemExit) and current_process().name != _MAIN
+    process: Any = cast("Any", billiard).current_process()
+    return isinstance(error, SystemExit) and process.name != _MAIN
 
 
 def _connection_of(app: Celery) -> Any:
     connection = _connections.get(app)
     if connection is None:
-        connection = _connections[app] = app.connection_for_write()
+        connection = _connections[app] = cast("Any", app).connection_for_write()
     if connection.transport.driver_type != "amqp":
         raise TypeError("a transport that does not speak AMQP")
     return connection
@@ -109,4 +112,5 @@ def _flush_in_time() -> None:
     def flush(**_: object) -> None:
         flush_reports()
 
-    signals.worker_process_shutdown.connect(flush, weak=False)
+    signal: Any = signals.worker_process_shutdown
+    signal.connect(flush, weak=False)

@@ -159,7 +159,8 @@ class VirtualDelivery(_Delivery):
             raise NotSentError("no queue is bound for it")
         headers = {**_without(message.headers, "CC", "BCC"), FAILURE: failure.to_header()}
         # kombu fills in the delivery's own; what the message came with does not count any more.
-        properties = {**_without(message.properties, "expiration"), "delivery_info": {}}
+        properties: dict[str, Any] = _without(message.properties, "expiration")
+        properties["delivery_info"] = {}
         prepared = channel.prepare_message(
             self._body(),
             content_type=message.content_type,

@@ -229,7 +229,7 @@ def block_scope(
 
 def name_of_caller() -> str:
     """Return the name of the function that has called the adapter: the one with the block."""
-    frame: Any = sys._getframe()
+    frame: Any = sys._getframe()  # pyright: ignore[reportPrivateUsage]  # `inspect` reads all frames
     while (module := str(frame.f_globals.get("__name__"))).startswith(_ADAPTERS):
         frame = frame.f_back
     return f"{module}.{frame.f_code.co_qualname}"

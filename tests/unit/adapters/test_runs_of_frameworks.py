@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import billiard
 import celery
 import pytest
 from celery import signals
@@ -124,7 +125,7 @@ class TestCelery:
         self, app: Any, told: Told, process: str, error: str | None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         here = SimpleNamespace(name=process)
-        monkeypatch.setattr(_celery_reports, "current_process", lambda: here)
+        monkeypatch.setattr(billiard, "current_process", lambda: here)
         with pytest.raises(SystemExit):
             self.run(app, sys.exit)
         assert told.errors() == [error] * bool(error)

@@ -43,7 +43,7 @@ class Watch:
         """Take a journey."""
         self._journeys.append(records)
 
-    def status(self, _: Status) -> None:
+    def status(self, status: Status) -> None:  # noqa: ARG002 - that it comes is all
         """Note that the trace has begun."""
         self.has_begun.set()
 

@@ -116,7 +116,7 @@ class TestDeclaredWhileMessagesFlow:
     def test_linked_variables_may_be_added_while_others_are_read(self) -> None:
         class Linking(dict[str, LinkedVar]):
             def items(self) -> Any:
-                raise AssertionError("iterated without a copy")
+                raise RuntimeError("dictionary changed size during iteration")
 
         registry.linked = Linking()
         Variable("v", str, contextvar=ContextVar("v", default=None))
@@ -174,6 +174,13 @@ class TestBind:
         with scope(a=0):
             tracer = at_line(Store.bind, "first = vars", lambda: bind(inner=2))
             assert traced(tracer, nested) == {"a": 0, "outer": 1, "inner": 2}
+
+    def test_bind_in_what_interrupts_it_at_its_end_loses_neither(self) -> None:
+        with scope(a=0):
+            tracer = at_line(Store.bind, 'vars(self)["later"]', lambda: bind(inner=2))
+            traced(tracer, lambda: bind(outer=1))
+            assert current() == {"a": 0, "outer": 1, "inner": 2}
+            assert Variable("inner", int).get() == 2
 
     def test_bind_in_the_values_that_are_bound_loses_neither(self) -> None:
         class Interrupting(Mapping[str, object]):

@@ -3,6 +3,7 @@
 import contextvars
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import copy_context
+from operator import is_
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, cast
 
 from mqctx._core import isolation, linked_vars
@@ -10,7 +11,7 @@ from mqctx._core.linked_vars import MISSING
 from mqctx._core.registry import registry
 from mqctx._core.scope import Scope
 from mqctx._core.store import OUTSIDE, Store, active_store, call_inside, current, set_store
-from mqctx._core.values import check
+from mqctx._core.values import check_each
 from mqctx._core.wrapped import AsyncWrapped, Wrapped
 from mqctx.errors import HandlerError, InactiveError, MissingValueError
 
@@ -37,9 +38,10 @@ class Context(Mapping[str, Any]):
         InvalidValueError: a value cannot travel, or does not fit its declared variable.
     """
 
-    __slots__ = ("_derived", "_values", "encoded", "shown", "signed", "unsigned")
+    __slots__ = ("_derived", "by_name", "encoded", "shown", "signed", "unsigned")
 
-    _values: Mapping[str, Any]
+    by_name: Mapping[str, Any]
+    """The values: a dict, which is never written to."""
     _derived: "tuple[Mapping[str, object], Context] | None"
     unsigned: Collection[str]
     """Names whose values were read without a signature: anybody may have written them."""
@@ -51,17 +53,9 @@ class Context(Mapping[str, Any]):
     """What log lines and calls show of this context, by the object that has their settings."""
 
     def __init__(self, values: Mapping[str, object] | None = None, /, **more: object) -> None:
-        given = {**values, **more} if values else more
-        undeclared = registry.undeclared
-        # The usual values are checked here, for a call of `check` takes longer than its work.
-        self._values = {
-            name: value
-            if type(value) is str and name in undeclared and value.isascii()
-            else check(name, value)
-            for name, value in given.items()
-        }
+        self.by_name = check_each({**values, **more} if values else more)
         self.unsigned = self.signed = _NONE
-        if isinstance(values, Context):
+        if values and isinstance(values, Context):
             self.unsigned = _left_of(values.unsigned, more)
             self.signed = _left_of(values.signed, more)
         self._derived = None
@@ -79,7 +73,7 @@ class Context(Mapping[str, Any]):
         If all are unsigned, `unsigned` may be `values` itself, which costs nothing.
         """
         context = _new(Context)
-        context._values = values
+        context.by_name = values
         context.unsigned = unsigned
         context.signed = signed
         context._derived = None
@@ -88,27 +82,36 @@ class Context(Mapping[str, Any]):
         return context
 
     def __getitem__(self, name: str) -> Any:
-        return self._values[name]
+        return self.by_name[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return iter(self.by_name)
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self.by_name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.by_name
+
+    def get(self, name: str, /, default: Any = None) -> Any:
+        """Return the value of `name`, or `default` if there is none."""
+        return self.by_name.get(name, default)
 
     def __or__(self, other: Mapping[str, object]) -> "Context":
         """Return a context with the values of both; if both have a name, `other`'s counts."""
-        added = as_context(other)
-        values = {**self._values, **added._values}
-        unsigned = _left_of(self.unsigned, added._values, added.unsigned)
-        signed = _left_of(self.signed, added._values, added.signed)
+        added = other if type(other) is Context else as_context(other)
+        values = {**self.by_name, **added.by_name}
+        if not (self.unsigned or self.signed or added.unsigned or added.signed):
+            return Context._from_checked(values)
+        unsigned = _left_of(self.unsigned, added.by_name, added.unsigned)
+        signed = _left_of(self.signed, added.by_name, added.signed)
         return Context._from_checked(values, unsigned, signed)
 
     def __ror__(self, other: Mapping[str, object]) -> "Context":
         return as_context(other) | self
 
     def __repr__(self) -> str:
-        return f"<Context {' '.join(f'{k}={v!r}' for k, v in self._values.items()) or 'empty'}>"
+        return f"<Context {' '.join(f'{k}={v!r}' for k, v in self.by_name.items()) or 'empty'}>"
 
     def __copy__(self) -> "Context":
         return self
@@ -131,7 +134,7 @@ class Context(Mapping[str, Any]):
         Raises:
             MissingValueError: there is no such value.
         """
-        if name not in self._values:
+        if name not in self.by_name:
             raise MissingValueError(f"{name}: the context has no such value")
         if name in self.unsigned:
             return "unsigned"
@@ -140,9 +143,9 @@ class Context(Mapping[str, Any]):
     def propagated(self) -> Mapping[str, Any]:
         """Return the names and values that may leave the process: all but the local ones."""
         local = registry.local
-        if not local or local.isdisjoint(self._values):
-            return self._values
-        return {name: value for name, value in self._values.items() if name not in local}
+        if not local or local.isdisjoint(self.by_name):
+            return self.by_name
+        return {name: value for name, value in self.by_name.items() if name not in local}
 
     def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `function` inside exactly this context, and return what it returns.
@@ -154,7 +157,9 @@ class Context(Mapping[str, Any]):
             HandlerError: `function` is a generator function, sync or async.
         """
         snapshot = copy_context()
-        result = snapshot.run(call_inside, active_store().inside(self), function, args, kwargs)
+        around = active_store()
+        store = Store(self, around.headers, around.restored)
+        result = snapshot.run(call_inside, store, function, args, kwargs)
         return result if result is None else isolation.returned(result, snapshot, function)
 
     def wrap(self, function: Callable[P, R], /) -> Callable[P, R]:
@@ -186,28 +191,19 @@ class Context(Mapping[str, Any]):
             snapshot.run(linked_vars.set_to, self)
         return snapshot
 
-    def captured(self, given: Mapping[str, object], replaced: Mapping[str, object]) -> "Context":
-        """Return this context with the values that linked ContextVars were set to since `given`.
-
-        They held the `given` values when this context, or values bound to it, became active here.
-        Those that were `replaced` by a `bind` elsewhere are older than this context.
-        """
-        held = linked_vars.held(given)
+    def with_held(self, held: Mapping[str, object]) -> "Context":
+        """Return this context with the values that linked ContextVars hold."""
+        # The same again for each message of a run, so that it is encoded once.
+        if self._derived is not None and _are_same(self._derived[0], held):
+            return self._derived[1]
         # By identity: whoever set it meant this object, and `==` of a foreign one may raise.
-        changed = {
-            n: v
-            for n, v in held.items()
-            if v is not self._values.get(n, MISSING) and v is not replaced.get(n, replaced)
-        }
+        changed = {n: v for n, v in held.items() if v is not self.by_name.get(n, MISSING)}
         if not changed:
             return self
-        # The same again for each message of a run, so that it is encoded once.
-        if self._derived is not None and _are_same(self._derived[0], changed):
-            return self._derived[1]
-        values = {n: v for n, v in {**self._values, **changed}.items() if v is not MISSING}
+        values = {n: v for n, v in {**self.by_name, **changed}.items() if v is not MISSING}
         unsigned, signed = (_left_of(m, changed) for m in (self.unsigned, self.signed))
         context = Context._from_checked(values, unsigned, signed)
-        self._derived = changed, context
+        self._derived = held, context
         return context
 
 
@@ -228,7 +224,8 @@ def _left_of(
 
 
 def _are_same(some: Mapping[str, object], others: Mapping[str, object]) -> bool:
-    return some.keys() == others.keys() and all(some[name] is others[name] for name in some)
+    """Tell whether both have the same names and objects, in the same order."""
+    return [*some] == [*others] and all(map(is_, some.values(), others.values()))
 
 
 def _unpickled(
@@ -292,4 +289,6 @@ def scope(values: Mapping[str, object] | None = None, /, **more: object) -> Scop
         InvalidNameError: a name is not an identifier (`.` and `-` allowed), or over 64 characters.
         InvalidValueError: a value cannot travel, or does not fit its declared variable.
     """
+    if values is None:  # as mostly: without a call of the class
+        return Scope(from_checked(check_each(more)))
     return Scope(Context(values, **more))

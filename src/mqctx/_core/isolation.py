@@ -39,14 +39,19 @@ def returned(result: R, snapshot: contextvars.Context, function: Callable[..., R
     """Return the result of `function` in `snapshot`; a coroutine goes on there."""
     # The usual type is checked first; the abstract class takes ten times as long.
     if type(result) is types.CoroutineType or isinstance(result, Coroutine):
-        return cast("R", _awaited(snapshot, cast("Coroutine[Any, Any, Any]", result)))
+        coroutine: Any = result  # pyright: ignore[reportUnknownVariableType]  # a `cast` is a call
+        return _awaited(snapshot, coroutine)  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # of the same kind
     if inspect.isgenerator(result) or inspect.isasyncgen(result):
         refuse_generator_function(function)
     return result
 
 
 async def _awaited(snapshot: contextvars.Context, coroutine: Coroutine[object, Any, R]) -> R:
-    return await in_steps(snapshot, coroutine)
+    try:
+        awaited = snapshot.run(coroutine.send, None)
+    except StopIteration as finished:  # mostly, as many never wait: without a generator of our own
+        return finished.value  # type: ignore[no-any-return]  # the coroutine's own result
+    return await in_steps(snapshot, coroutine, lambda _: awaited)
 
 
 @types.coroutine

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, cast
+from typing import Any, Final, cast
 
-from mqctx._core.registry import registry
+from mqctx._core.registry import Registry, registry
 from mqctx._core.values import check_name, is_name
 from mqctx.errors import ConfigurationError, InvalidNameError
 
@@ -40,7 +40,12 @@ def checked_table(
         _check_name(setting, name)
         _refuse_swapped(setting, name, header)
         check_header(setting, header)
-    registry.change(lambda changed: changed.named.update(table))
+
+    def add(changed: Registry[Any]) -> None:
+        changed.named.update(table)
+        changed.undeclared = set()  # log lines that were made without these names are made anew
+
+    registry.change(add)
     return table
 
 

@@ -20,14 +20,24 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-class Version(msgspec.Struct, dict=True, eq=False):
+class Version(msgspec.Struct, dict=True, eq=False, kw_only=True):
     """The context of a run, until something is bound."""
 
     context: "Context"
-    later: ClassVar["Version | None"] = None
-    """The version that took its place. Set in `__dict__`, where one step tells who came first."""
+    later: "Version | None" = None
+    """The version that took its place, or one that did so after that.
+
+    In `__dict__` too, where one step tells who came first, but which takes longer to read.
+    """
     replaced: ClassVar[Mapping[str, tuple[object]]] = {}
     """What libraries had set linked ContextVars to where values for them were bound, each once."""
+
+
+def last_version(version: Version) -> Version:
+    """Return the version that took the place of all others."""
+    while (later := version.later) is not None:
+        version = later
+    return version
 
 
 class Store(Version, eq=False):
@@ -37,6 +47,7 @@ class Store(Version, eq=False):
     local value may refer to it.
     """
 
+    context: "Context"
     headers: object
     """The headers of the message that is being handled."""
     restored: "Context"
@@ -59,12 +70,33 @@ class Store(Version, eq=False):
 
     def now(self) -> "Context":
         """Return the context with the values bound since, and those of linked ContextVars."""
-        last = self._last()
-        if registry.linked and self.has_linked:
-            given, undone = self._given()
-            replaced = {n: r[0] for n, r in last.replaced.items() if undone.get(n) is not r}
-            return last.context.captured(given, replaced)
+        last = last_version(self)
+        if not (registry.linked and self.has_linked):
+            return last.context
+        values = last.context.by_name
+        # As mostly, they hold what the context has: then it does not matter since when.
+        try:
+            for name, other in registry.linked.items():
+                if other.contextvar.get(other.absent) is not values.get(name, other.absent):
+                    return self._captured(last)
+        except RuntimeError:  # a thread links another one meanwhile
+            return self._captured(last)
         return last.context
+
+    def _captured(self, last: Version) -> "Context":
+        """Return the context with the values that linked ContextVars were set to since."""
+        given, undone = self._given()
+        held = linked_vars.held(given)
+        if last.replaced:
+            # Those that were replaced by a `bind` elsewhere are older than this context.
+            held = {
+                name: value
+                for name, value in held.items()
+                if (old := last.replaced.get(name)) is None
+                or old is undone.get(name)
+                or value is not old[0]
+            }
+        return last.context.with_held(held)
 
     def bind(self, added: "Context") -> None:
         """Add values, for all that share this store.
@@ -72,29 +104,23 @@ class Store(Version, eq=False):
         Never waits for another thread, for code that a signal handler interrupted, or for threads
         that a fork left behind: if two follow a version, one is first, and the other follows that.
         """
-        version = self._last()
+        version = last_version(self)
         given, undone = self._given()
         held = linked_vars.held(given) if registry.linked else {}
         replaced = {name: (held[name],) for name in added if name in held}
         while True:
-            mine = Version(version.context | added)
+            mine = Version(context=version.context | added)
             if replaced or version.replaced:
                 vars(mine)["replaced"] = {**version.replaced, **replaced}
-            first = vars(version).setdefault("later", mine)
+            version.later = first = vars(version).setdefault("later", mine)
             if first is mine:
                 break
             version = first
-        vars(self)["later"] = mine  # all others lead there, or lead on from there
+        vars(self)["later"] = self.later = mine  # all others lead there, or on from there
         if registry.linked:
             linked_vars.set_bound(added)
             here = {name: mine.replaced[name] for name in added if name in mine.replaced}
             _given.set((self, {**given, **added}, {**undone, **here}))
-
-    def _last(self) -> Version:
-        version: Version = self
-        while (later := version.later) is not None:
-            version = later
-        return version
 
     def _given(self) -> tuple[Mapping[str, object], Mapping[str, tuple[object]]]:
         """Return the values that linked ContextVars got here, and those replaced here by then.
@@ -103,7 +129,7 @@ class Store(Version, eq=False):
         not set those of this snapshot.
         """
         bound = _given.get()
-        return bound[1:] if bound is not None and bound[0] is self else (self.context, {})
+        return bound[1:] if bound is not None and bound[0] is self else (self.context.by_name, {})
 
 
 _given: ContextVar[tuple[Store, Mapping[str, object], Mapping[str, tuple[object]]] | None]
@@ -117,6 +143,7 @@ _store: ContextVar[Store] = ContextVar("mqctx", default=OUTSIDE)
 active_store = _store.get
 """Returns the store of the innermost run or scope."""
 set_store = _store.set
+reset_store = _store.reset
 
 
 def call_inside(

@@ -173,26 +173,21 @@ async def _awaited(coroutine: Coroutine[Any, Any, Any], begun: Begun) -> Any:
     return result
 
 
-class _ReportedScope(Scope):
+class _ReportedScope(Scope, eq=False, kw_only=True):
     """A `with` block inside a context whose run is reported."""
 
-    __slots__ = ("_begun", "_frameworks_name", "_origin")
-
-    def __init__(
-        self, context: Context, headers: object, origin: OriginNow, frameworks_name: str | None
-    ) -> None:
-        super().__init__(context, exact=True, headers=headers)
-        self._origin = origin
-        self._frameworks_name = frameworks_name
-        self._begun: Begun | None = None
+    origin: OriginNow
+    frameworks_name: str | None
+    begun: Begun | None = None
 
     def __enter__(self) -> Context:
         context = super().__enter__()
-        name = self._frameworks_name or name_of_caller()
-        self._begun = begin(self._origin, self._headers, context, name)
-        if self._begun is not None:
-            run = self._begun.run
-            self._entered.append((active_run.set(run), run, None))
+        name = self.frameworks_name or name_of_caller()
+        self.begun = begin(self.origin, self.headers, context, name)
+        if self.begun is not None:
+            run = self.begun.run
+            _, _, others = cast("Any", self._entered)
+            others.append((active_run.set(run), run, None))
         elif (around := self._around()) is not None:
             around.handler = name
         return context
@@ -200,8 +195,8 @@ class _ReportedScope(Scope):
     def _around(self) -> Run | None:
         """Return the run of the client's own callback, below which a framework works."""
         around = active_run.get()
-        is_its = around is not None and around.message is self._headers
-        return around if is_its and self._frameworks_name else None
+        is_its = around is not None and around.message is self.headers
+        return around if is_its and self.frameworks_name else None
 
     def __exit__(
         self,
@@ -210,7 +205,7 @@ class _ReportedScope(Scope):
         traceback: TracebackType | None,
     ) -> None:
         super().__exit__(kind, error, traceback)
-        begun, self._begun = self._begun, None
+        begun, self.begun = self.begun, None
         if begun is not None:
             begun.end(error)
         elif error is not None and (around := self._around()) is not None:
@@ -224,7 +219,7 @@ def block_scope(
 
     A framework has a name for what it calls in there; else it is the function with the block.
     """
-    return _ReportedScope(context, headers, origin, frameworks_name)
+    return _ReportedScope(context, True, headers, origin=origin, frameworks_name=frameworks_name)
 
 
 def name_of_caller() -> str:

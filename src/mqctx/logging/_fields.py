@@ -8,7 +8,7 @@ from mqctx._core.context import EMPTY, Context
 from mqctx._core.name_filter import NAMES_MEANT, name_filter
 from mqctx._core.registry import registry
 from mqctx._core.settings import check_text, checked_entries
-from mqctx._core.store import current
+from mqctx._core.store import active_store, current
 from mqctx._core.values import type_name
 
 REDACTED: Final = "***"
@@ -37,6 +37,40 @@ _OWN_PLACE: Final = "context."
 _MOST_VIEWS: Final = 8
 _MOST_TEXT: Final = 4096
 _ABSENT: Final = object()
+
+
+class View(str):
+    """The fields that one filter shows of a context, and that context.
+
+    It stays with the record as an attribute, for filters that come later. As text it is empty, so
+    that code which writes or pickles all attributes adds nothing.
+    """
+
+    __slots__ = ("chosen", "context", "fields", "pairs")
+
+    context: Context
+    fields: Mapping[str, Any]
+    pairs: tuple[tuple[str, Any], ...]
+    """The same."""
+    chosen: object
+    """The declarations, and names that this process chose, with which the fields were made."""
+
+    @staticmethod
+    def of(context: Context, fields: Mapping[str, Any], chosen: object = None) -> "View":
+        """Return a view with these `fields`."""
+        view = View()
+        view.context = context
+        view.fields = fields
+        view.pairs = tuple(fields.items())
+        view.chosen = chosen
+        return view
+
+    def without(self, name: str) -> "View":
+        """Return a view of all fields but one."""
+        return View.of(self.context, {n: v for n, v in self.pairs if n != name}, self.chosen)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return str, ()
 
 
 class Fields:
@@ -71,16 +105,31 @@ class Fields:
         # Names that the application chose, or that have a separate place, can do no harm.
         self._trusts = names is not None or bool(prefix) or attribute is not None
 
-    def of(self, context: Context) -> "View":
+    def of(self, context: Context) -> View:
         """Return the view of `context`: made once, and kept with it."""
-        chosen, count = registry.undeclared, len(registry.named)
-        known: tuple[object, int, View] | None = context.shown.get(self)
-        if known is not None and known[0] is chosen and known[1] == count:
-            return known[2]
+        known: View | None = context.shown.get(self)
+        if known is not None and known.chosen is registry.undeclared:
+            return known
+        chosen = registry.undeclared  # as it is before anything is looked up
         # Of an equal context, not this one: a view kept by its own context would be a cycle.
-        view = View.of(context | EMPTY, self._made_of(context))
-        entry: dict[object, Any] = {self: (chosen, count, view)}
+        view = View.of(context | EMPTY, self._made_of(context), chosen)
+        entry: dict[object, Any] = {self: view}
         context.shown = {**context.shown, **entry} if len(context.shown) < _MOST_VIEWS else entry
+        return view
+
+    def show_active(self, held: MutableMapping[str, Any]) -> View:
+        """Put the fields of the active context into `held`, as `show` does, and return the view."""
+        # Read directly: for each log line, a call takes longer than this.
+        store = active_store()
+        context = store.now() if registry.linked or store.later else store.context
+        view: View | None = context.shown.get(self)
+        if view is None or view.chosen is not registry.undeclared:
+            view = self.of(context)
+        for name, value in view.pairs:
+            if name in held:
+                view = view.without(name)
+            else:
+                held[name] = value
         return view
 
     def _made_of(self, context: Context) -> dict[str, Any]:
@@ -122,30 +171,6 @@ def _text(value: object) -> str:
     except Exception:  # noqa: BLE001 - a local value's own code may raise anything
         return f"<{type_name(type(value))}>"
     return text if len(text) <= _MOST_TEXT else text[:_MOST_TEXT] + "..."
-
-
-class View(str):
-    """The fields that one filter shows of a context, and that context.
-
-    It stays with the record as an attribute, for filters that come later. As text it is empty, so
-    that code which writes or pickles all attributes adds nothing.
-    """
-
-    __slots__ = ("context", "fields")
-
-    context: Context
-    fields: Mapping[str, Any]
-
-    @staticmethod
-    def of(context: Context, fields: Mapping[str, Any]) -> "View":
-        """Return a view with these `fields`."""
-        view = View()
-        view.context = context
-        view.fields = fields
-        return view
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return str, ()
 
 
 def context_of(record: logging.LogRecord) -> Context:

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from mqctx._core.store import current
-from mqctx.logging._fields import Fields, show
+from mqctx.logging._fields import Fields
 
 if TYPE_CHECKING:
     from loguru import Record
@@ -39,4 +38,4 @@ class ContextPatcher:
 
     def __call__(self, record: "Record") -> None:
         """Put the context into `record`."""
-        show(record["extra"], self._fields.of(current()))
+        self._fields.show_active(record["extra"])

@@ -4,12 +4,21 @@ import copy
 import logging
 import sys
 from collections.abc import Iterable
-from typing import cast
 
+from mqctx._core.registry import registry
 from mqctx._core.settings import check_text
-from mqctx._core.store import current
+from mqctx._core.store import active_store
 from mqctx.errors import ConfigurationError
-from mqctx.logging._fields import MARK, RECORD_NAMES, RESERVED, Fields, context_of, show, view_in
+from mqctx.logging._fields import (
+    MARK,
+    RECORD_NAMES,
+    RESERVED,
+    Fields,
+    View,
+    context_of,
+    show,
+    view_in,
+)
 
 __all__ = ["ContextFilter", "context_of"]
 
@@ -65,13 +74,35 @@ class ContextFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Put the context into `record`, or from Python 3.12 on into the copy that it returns."""
+        held = record.__dict__
+        if MARK in held:
+            return self._filter_again(record)
+        if _may_copy:
+            copied = _copy(record)
+            held[MARK] = copied.__dict__[MARK] = self._fields.show_active(copied.__dict__)
+            return copied  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # a record, from Python 3.12 on
+        # The same as `show_active`, which would be one more call for each line.
+        store = active_store()
+        context = store.now() if registry.linked or store.later else store.context
+        view: View | None = context.shown.get(self._fields)
+        if view is None or view.chosen is not registry.undeclared:
+            view = self._fields.of(context)
+        for name, value in view.pairs:
+            if name in held:
+                view = view.without(name)
+            else:
+                held[name] = value
+        held[MARK] = view
+        return True
+
+    def _filter_again(self, record: logging.LogRecord) -> bool:
         known = view_in(record)
-        if known is None and MARK in vars(record):
+        if known is None:
             return True  # from another process, where a filter decided
-        view = self._fields.of(current() if known is None else known.context)
         shown = _copy(record) if _may_copy else record
+        view = self._fields.of(known.context)
         vars(record)[MARK] = vars(shown)[MARK] = show(vars(shown), view, known)
-        return cast("bool", shown)  # as good as True to an older Python
+        return shown  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # the same
 
 
 def _copy(record: logging.LogRecord) -> logging.LogRecord:

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterable, MutableMapping
 from typing import Any
 
-from mqctx._core.store import current
 from mqctx.logging._fields import MARK, RESERVED, Fields, View, show, view_in
 
 __all__ = ["ContextProcessor"]
@@ -43,7 +42,7 @@ class ContextProcessor:
         """Put the context into `event_dict`, and return it."""
         record: logging.LogRecord | None = event_dict.get("_record")
         if record is None:
-            show(event_dict, self._fields.of(current()))
+            self._fields.show_active(event_dict)
             return event_dict
         known = view_in(record)
         if known is not None:

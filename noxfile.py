@@ -8,7 +8,10 @@ nox.needs_version = ">=2025.5"
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.13t", "3.14"]
 WITHOUT_BROKER = ["unit", "adapters", "middleware", "http_clients", "logging", "opentelemetry"]
-WITH_BROKER = [f"tests/opentelemetry/test_{name}.py" for name in ("celery", "side_by_side")]
+WITH_MORE = [  # a broker, or Chromium
+    *(f"tests/opentelemetry/test_{name}.py" for name in ("celery", "side_by_side")),
+    "tests/unit/pages",
+]
 
 
 @nox.session(python=PYTHONS)
@@ -17,7 +20,7 @@ def tests(session: nox.Session) -> None:
     install(session, "test", "neighbours")
     folders = session.posargs or [
         *(f"tests/{folder}" for folder in WITHOUT_BROKER),
-        *(f"--ignore={file}" for file in WITH_BROKER),
+        *(f"--ignore={each}" for each in WITH_MORE),
     ]
     session.run("pytest", "--quiet", "--numprocesses", "auto", "--dist", "loadfile", *folders)
 

@@ -1,5 +1,6 @@
 """A broker that is killed while the messages of a thousand failures are dead-lettered."""
 
+import json
 import threading
 import time
 from collections import Counter
@@ -10,7 +11,6 @@ import pika
 import pytest
 from pika.exceptions import AMQPError
 
-from mqctx._failures.record import Failure
 from tests.drivers.on_pika import pika_channel
 from tests.integration.settling import WAYS, Consume
 
@@ -89,11 +89,9 @@ def test_of_a_thousand_failures_none_is_lost(
         # What was sent, and not yet acknowledged when the consumer ended, is in both.
         seen.update(body.decode() for _, body in taken(channel, name))
         for properties, body in taken(channel, f"{name}.dead"):
-            failure = Failure.from_header(properties.headers["mqctx-failure"])
-            assert failure is not None
-            assert (failure.type, failure.message) == ("ValueError", body.decode())
-            assert failure.handler is not None
-            assert failure.attempt is not None
+            failure = json.loads(properties.headers["mqctx-failure"])
+            assert (failure["type"], failure["message"]) == ("ValueError", body.decode())
+            assert failure.keys() >= {"handler", "attempt"}
             seen[body.decode()] += 1
     duplicates = seen.total() - len(seen)
     record_property("duplicates", duplicates)

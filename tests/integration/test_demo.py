@@ -11,7 +11,6 @@ from click.testing import CliRunner
 from pika.exceptions import ChannelClosedByBroker
 
 from mqctx.cli import commands
-from mqctx.cli._demo import dead_letter, on_aio_pika
 from mqctx.inspection import BrokerError, RefusedError
 
 from .broker import Broker
@@ -45,7 +44,7 @@ def test_nothing_stays_on_the_broker(
     run = secrets.token_hex(4)
     monkeypatch.setattr(secrets, "token_hex", lambda _: run)
     if interruption is not None:
-        monkeypatch.setattr(on_aio_pika, "serve", Mock(side_effect=interruption))
+        monkeypatch.setattr("mqctx.cli._demo.on_aio_pika.serve", Mock(side_effect=interruption))
 
     result = CliRunner().invoke(commands, ["demo", "--broker", amqp_url])
 
@@ -119,8 +118,8 @@ def test_without_a_management_api_a_line_says_what_is_left_out(
 def test_a_message_that_does_not_come_back_makes_the_demo_fail(
     amqp_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dead_letter, "_redrive", Mock())
-    monkeypatch.setattr(dead_letter, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("mqctx.cli._demo.dead_letter._redrive", Mock())
+    monkeypatch.setattr("mqctx.cli._demo.dead_letter.PATIENCE_SECONDS", 0.5)
 
     result = CliRunner().invoke(commands, ["demo", "--broker", amqp_url])
 
@@ -137,7 +136,7 @@ def test_a_look_that_fails_leaves_no_queue_behind(
 ) -> None:
     run = secrets.token_hex(4)
     monkeypatch.setattr(secrets, "token_hex", lambda _: run)
-    monkeypatch.setattr(dead_letter, "_inspect", Mock(side_effect=error))
+    monkeypatch.setattr("mqctx.cli._demo.dead_letter._inspect", Mock(side_effect=error))
 
     result = CliRunner().invoke(commands, ["demo", "--broker", amqp_url])
 

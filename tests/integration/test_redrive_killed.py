@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from mqctx.inspection._redrive import WINDOW
 from tests.drivers.dead_letters import Place, place
 
 from .broker import Broker
 
 COUNT = 10_000
+WINDOW = 100  # as many may be on their way back at a time
 KILLS = 20
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mqctx.inspection._pages import Page, dead_letters_page, journeys_page
-from tests.pages.made_up import dead_letters, journeys
+from tests.unit.pages.made_up import dead_letters, journeys
 
 PageOf = Callable[[Path], AbstractContextManager[Page]]
 

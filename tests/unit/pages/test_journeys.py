@@ -7,9 +7,9 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from mqctx.inspection._pages import journeys_page
-from tests.pages.conftest import Browser
-from tests.pages.made_up import Json, journeys, one_journey
-from tests.pages.test_dead_letters import HOSTILE
+from tests.unit.pages.conftest import Browser
+from tests.unit.pages.made_up import Json, journeys, one_journey
+from tests.unit.pages.test_dead_letters import HOSTILE
 
 EVENTS = list(journeys(60))
 RAISED = {event["journey"] for event in EVENTS if event.get("outcome") == "raised"}

@@ -75,7 +75,7 @@ class Browser:
 
     def log(self, kind: str) -> list[dict[str, object]]:
         """Return what the browser has noted since the last call."""
-        entries = self.driver.get_log(kind)  # type: ignore[no-untyped-call] # selenium has none
+        entries = self.driver.get_log(kind)
         return cast("list[dict[str, object]]", entries)
 
 

@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
 from mqctx.inspection._journeys._chrome import chrome_file
 from mqctx.inspection._journeys._otlp import otlp_file
-from tests.pages.made_up import Json, journeys
+from tests.unit.pages.made_up import Json, journeys
 
 EVENTS = [*journeys(20), {"kind": "summary", "events": 100}]
 HOSTILE = ["</script>", "half\ud800", "\x00\u202e", "", "trace"]

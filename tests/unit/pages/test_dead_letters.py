@@ -9,8 +9,8 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from mqctx.inspection._pages import dead_letters_page
-from tests.pages.conftest import Browser
-from tests.pages.made_up import Json, dead_letters
+from tests.unit.pages.conftest import Browser
+from tests.unit.pages.made_up import Json, dead_letters
 
 MESSAGES = list(dead_letters(100))
 

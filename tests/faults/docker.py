@@ -88,10 +88,10 @@ class Container:
 
 
 @contextmanager
-def started(*options: str) -> Iterator[Container]:
+def started(*options: str, image: str = "") -> Iterator[Container]:
     """Run a container with these options of `docker run`; remove it afterwards."""
     port = free_port()
-    image = os.environ.get("MQCTX_TEST_IMAGE") or DEFAULT_IMAGE
+    image = image or os.environ.get("MQCTX_TEST_IMAGE") or DEFAULT_IMAGE
     publish = f"--publish=127.0.0.1:{port}:5672"
     identity = docker("run", "--detach", publish, *options, image).splitlines()[-1]
     try:

@@ -1,14 +1,16 @@
 """`mqctx trace` while the broker restarts, and in a cluster."""
 
+import os
+import signal
 from collections.abc import Iterator
-from typing import Any
+from contextlib import ExitStack
 
 import pika
 import pytest
 
 from tests.drivers.on_pika import pika_channel
-from tests.integration.broker import Broker
-from tests.integration.traced import Traced, until, vhost_of
+from tests.integration.broker import DEFAULT_IMAGE_43, Broker
+from tests.integration.traced import Command, Traced, Vhost, until, vhost_of
 
 from .cluster import running_cluster
 from .docker import Container, free_port, started
@@ -16,11 +18,12 @@ from .docker import Container, free_port, started
 SECONDS = 120.0
 
 
-@pytest.fixture
-def own() -> Iterator[tuple[Container, Broker]]:
+@pytest.fixture(params=["", os.environ.get("MQCTX_TEST_IMAGE_43") or DEFAULT_IMAGE_43])
+def own(request: pytest.FixtureRequest) -> Iterator[tuple[Container, Broker]]:
     """Give a broker of the test's own, with its management API on a port that it keeps."""
     port = free_port()
-    with started("--hostname=traced", f"--publish=127.0.0.1:{port}:15672") as container:
+    options = ("--hostname=traced", f"--publish=127.0.0.1:{port}:15672")
+    with started(*options, image=request.param) as container:
         container.await_broker()
         yield container, Broker(container.url, "docker", f"http://127.0.0.1:{port}")
 
@@ -55,19 +58,67 @@ def test_goes_on_after_the_broker_has_restarted(
 
 
 @pytest.mark.full
-def test_traces_one_node_of_a_cluster_names_the_others_and_restores(engine: None) -> None:
-    with running_cluster() as cluster:
-        containers: dict[str, Any] = dict(cluster.nodes)
-        told, *others = containers
-        address = containers[told].execute("hostname", "-i").split()[0]
-        broker = Broker(containers[told].url, "docker", f"http://{address}:15672")
-        with vhost_of(broker) as vhost:
-            before = vhost.state()
-            with Traced(vhost) as traced:
-                send(vhost.url)
-            assert {node.partition("@")[2] for node in traced.tracer.untraced_nodes} == {
-                each.partition("@")[2] or each for each in others
+class TestCluster:
+    @pytest.fixture(scope="class")
+    def nodes(self, engine: None) -> Iterator[dict[str, Broker]]:
+        """Give the nodes of a cluster by their names."""
+        with running_cluster() as cluster:
+            addresses = {
+                name: node.execute("hostname", "-i").split()[0]
+                for name, node in cluster.nodes.items()
             }
-            assert len(traced.watch.records) == 2
-            assert vhost.state() == before
-            assert vhost.leftovers() == []
+            yield {
+                name: Broker(node.url, "docker", f"http://{addresses[name]}:15672")
+                for name, node in cluster.nodes.items()
+            }
+
+    @pytest.fixture
+    def vhosts(self, nodes: dict[str, Broker]) -> Iterator[list[Vhost]]:
+        """Give one vhost as each node shows it."""
+        first, *others = nodes.values()
+        with vhost_of(first) as vhost, ExitStack() as stack:
+            seen = [Vhost(each, vhost.name) for each in others]
+            for each in seen:
+                stack.callback(each.api.close)
+            until(lambda: all(each.state() == vhost.state() for each in seen))
+            yield [vhost, *seen]
+
+    def test_one_node_is_traced_the_others_are_named_and_it_is_restored(
+        self, nodes: dict[str, Broker], vhosts: list[Vhost]
+    ) -> None:
+        before = [each.state() for each in vhosts]
+        with Traced(vhosts[0]) as traced:
+            send(vhosts[0].url)
+            assert [each.is_traced for each in vhosts] == [True, False, False]
+        _, *others = nodes
+        assert traced.tracer.untraced_nodes == set(others)
+        assert len(traced.watch.records) == 2
+        assert [each.state() for each in vhosts] == before
+        assert vhosts[0].leftovers() == []
+
+    def test_two_nodes_at_once_are_restored_each_by_its_last_trace(
+        self, vhosts: list[Vhost]
+    ) -> None:
+        before = [each.state() for each in vhosts]
+        with Traced(vhosts[0]) as first, Traced(vhosts[1]) as second, Traced(vhosts[1]) as third:
+            first.end()
+            assert [each.is_traced for each in vhosts] == [False, True, False]
+            third.end()
+            assert [each.is_traced for each in vhosts] == [False, True, False]
+            assert second.watch.warnings[0].startswith("not traced: ")
+        assert [each.state() for each in vhosts] == before
+        assert vhosts[0].leftovers() == []
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+    def test_it_is_restored_after_a_signal_or_by_off(
+        self, vhosts: list[Vhost], number: int
+    ) -> None:
+        before = [each.state() for each in vhosts]
+        command = Command(vhosts[1], "--json")
+        until(lambda: vhosts[1].is_traced)
+        command.end(number)
+        if number == signal.SIGKILL:
+            until(lambda: vhosts[1].leftovers() == ["mqctx.trace"])
+            assert Command(vhosts[1], "--off").wait()[0] == 0
+        assert [each.state() for each in vhosts] == before
+        assert vhosts[0].leftovers() == []

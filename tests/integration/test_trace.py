@@ -122,6 +122,16 @@ class TestBroker:
         assert vhost.leftovers() == []
 
 
+@pytest.mark.full
+class TestNewerBroker(TestBroker):
+    """The same on RabbitMQ 4.3."""
+
+    @pytest.fixture
+    def vhost(self, broker_43: Broker) -> Iterator[Vhost]:
+        with vhost_of(broker_43) as made:
+            yield made
+
+
 class TestTrace:
     def test_goes_on_after_its_connection_was_lost(self, vhost: Vhost, channel: Any) -> None:
         with Traced(vhost) as traced:

@@ -140,21 +140,21 @@ class Traced:
 class Command:
     """`mqctx trace` as a process."""
 
-    def __init__(self, vhost: Vhost, *arguments: str) -> None:
+    def __init__(self, vhost: Vhost, *arguments: str, stdout: Any = subprocess.PIPE) -> None:
         command = [sys.executable, "-m", "mqctx", "trace", "--broker", vhost.url]
         command += ["--management", vhost.management, *arguments]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
+            command, stdout=stdout, stderr=subprocess.PIPE, text=True, env={**os.environ}
         )
 
-    def end(self, number: int = signal.SIGINT) -> tuple[int, str, str]:
+    def end(self, number: int = signal.SIGINT, seconds: float = SECONDS) -> tuple[int, str, str]:
         """Send a signal; return exit code, stdout and stderr."""
         self.process.send_signal(number)
-        return self.wait()
+        return self.wait(seconds)
 
-    def wait(self) -> tuple[int, str, str]:
+    def wait(self, seconds: float = SECONDS) -> tuple[int, str, str]:
         """Return exit code, stdout and stderr."""
-        out, err = self.process.communicate(timeout=SECONDS)
+        out, err = self.process.communicate(timeout=seconds)
         return self.process.returncode, out, err
 
 

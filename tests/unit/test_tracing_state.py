@@ -6,7 +6,7 @@ import pytest
 
 from mqctx.inspection._journeys._drops import Drops
 from mqctx.inspection._journeys._queues import Queues
-from mqctx.inspection._journeys._tracing_state import TracingState
+from mqctx.inspection._journeys._tracing_state import TracingState, new_queue
 from mqctx.inspection._management import Management, ManagementError
 
 Json = dict[str, Any]
@@ -23,6 +23,7 @@ class Api:
             **answers,
         }
         self.asked: list[str] = []
+        self.queues = ["mqctx.trace.mine"]
         self.changes: list[tuple[str, Json]] = []
 
     def get(self, *parts: str, **_: Any) -> Any:
@@ -42,7 +43,7 @@ class Api:
         self.changes.append(("/".join(parts), {}))
 
     def queue_names(self, _pattern: str) -> list[str]:
-        return ["mqctx.trace.mine"]
+        return self.queues
 
 
 def state(api: Api) -> TracingState:
@@ -79,6 +80,15 @@ class TestState:
 
     def test_says_so_if_there_is_nothing_to_restore(self) -> None:
         assert state(Api()).end("") == "tracing is off"
+
+    def test_turns_off_its_node_and_leaves_the_mark_to_traces_of_others(self) -> None:
+        api = Api(**{"exchanges/shop/mqctx.trace": {}})
+        api.queues = [new_queue("rabbit@a"), new_queue("rabbit@b"), new_queue("rabbit@ab")]
+        mine, *_ = api.queues
+        assert state(api).end(mine) == "tracing is off again"
+        assert [path for path, _ in api.changes] == ["vhosts/shop"]
+        api.queues.append(new_queue("rabbit@a"))
+        assert "another trace is at work" in state(api).end(mine)
 
     def test_restores_nothing_if_it_cannot_tell_whether_it_may(self) -> None:
         api = Api(**{"exchanges/shop/mqctx.trace": ManagementError("busy", 503)})

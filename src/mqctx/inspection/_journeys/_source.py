@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from time import time
 from typing import Any, Final
-from uuid import uuid4
 
 from pika.adapters.blocking_connection import BlockingConnection
 
@@ -11,7 +10,6 @@ from mqctx._amqp.content_header import ContentHeader
 from mqctx.inspection._connection import delivery_of
 from mqctx.inspection._journeys._events import Reader
 from mqctx.inspection._journeys._model import Event, RunReport
-from mqctx.inspection._journeys._tracing_state import QUEUES
 
 __all__ = ["Source"]
 
@@ -23,6 +21,7 @@ class Source:
 
     Args:
         connection: The connection, made by `connected`.
+        queue: What our queue is called.
         buffer: How many events RabbitMQ keeps for us; it drops the oldest ones beyond.
         exchange: The exchange whose messages are copied to us: the firehose, or one to tap.
         routing_key: The pattern of a tap; None for all.
@@ -38,13 +37,14 @@ class Source:
     def __init__(
         self,
         connection: BlockingConnection,
+        queue: str,
         *,
         buffer: int,
         exchange: str = FIREHOSE,
         routing_key: str | None = None,
         clock: Callable[[], float] = time,
     ) -> None:
-        self.queue = f"{QUEUES}{uuid4().hex}"
+        self.queue = queue
         self.received = 0
         self._connection: Any = connection  # pika says whole seconds, and takes any
         self._channel: Any = connection.channel()

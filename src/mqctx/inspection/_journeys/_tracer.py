@@ -16,7 +16,7 @@ from mqctx.inspection._journeys._model import Event, RunReport
 from mqctx.inspection._journeys._queues import Queues
 from mqctx.inspection._journeys._records import Record
 from mqctx.inspection._journeys._source import Source
-from mqctx.inspection._journeys._tracing_state import Found, TracingState
+from mqctx.inspection._journeys._tracing_state import Found, TracingState, new_queue
 from mqctx.inspection._management import Management, ManagementError
 
 __all__ = ["Settings", "Status", "Tracer", "Watcher"]
@@ -27,6 +27,8 @@ _STATISTICS: Final = 2.0
 _PATIENCE: Final = 60.0
 """Seconds for which a broker that is gone may take to come back."""
 _MOST_DRAIN: Final = 30.0
+_MOST_LATE: Final = 30.0
+"""Seconds for which statistics are waited for: a vhost that goes on never rests."""
 _SILENCE: Final = 10.0
 _NAME: Final = "mqctx trace"
 _ONE_NODE: Final = "each node traces for itself; --management names the one that is traced"
@@ -162,6 +164,7 @@ class Tracer:
         if settings.tap is not None or self._state is None:
             source = Source(
                 connection,
+                new_queue(),
                 buffer=settings.buffer,
                 exchange=settings.tap or "",
                 routing_key=settings.routing_key,
@@ -170,7 +173,8 @@ class Tracer:
             return source
         with locked(connection):
             # The queue first: it is what tells other traces that tracing is needed still.
-            source = Source(connection, buffer=settings.buffer)
+            queue = new_queue(self._state.node)
+            source = Source(connection, queue, buffer=settings.buffer)
             found = self._state.begin(source.queue)
         if not self._has_begun:  # once, not after each loss of the connection
             self._tell(found)
@@ -256,10 +260,22 @@ class Tracer:
 
         Waits for RabbitMQ's statistics if there may be any.
         """
-        if self._drops.may_have_dropped and self._queues is not None:
-            sleep(LATE)
-            return self._drops.count(self._received, self._queues.events())
-        return 0 if not self._drops.may_have_dropped else None
+        if not self._drops.may_have_dropped:
+            return 0
+        counted = None if self._queues is None else self._at_rest(self._queues)
+        return self._drops.count(self._received, counted)
+
+    def _at_rest(self, queues: Queues) -> int | None:
+        """Return how many events there were, once the statistics have all of them."""
+        now = monotonic()
+        rest, until = now + LATE, now + _MOST_LATE
+        counted = queues.events()
+        while monotonic() < min(rest, until):
+            sleep(_PAUSE)
+            before, counted = counted, queues.events()
+            if counted != before:
+                rest = monotonic() + LATE
+        return counted
 
     def _is_over(self) -> bool:
         seconds = self._settings.seconds

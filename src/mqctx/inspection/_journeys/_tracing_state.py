@@ -1,20 +1,27 @@
 """RabbitMQ's tracing of a vhost: turned on for a while, and exactly as it was afterwards.
 
 A durable exchange marks that tracing was off before. So whoever comes last knows what to restore:
-the last of several traces, a trace after one that was killed, `mqctx trace --off`.
+the last of several traces, a trace after one that was killed, `mqctx trace --off`. Each node of a
+cluster traces for itself, so that the last one of each node turns it off there: the names of our
+queues say whose they are.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, Final
+from uuid import uuid4
 
 import msgspec
 
 from mqctx.inspection._management import Management, ManagementError
 
-__all__ = ["MARK", "QUEUES", "Found", "TracingState"]
+__all__ = ["MARK", "Found", "TracingState", "new_queue"]
 
 MARK: Final = "mqctx.trace"
-QUEUES: Final = "mqctx.trace."
+_QUEUES: Final = "mqctx.trace."
 """How the names of all our queues begin."""
+_MOST_OF_NODE: Final = 150
 _LEFT: Final = (
     "an earlier trace was killed and has left tracing on; it is turned off when this one ends"
 )
@@ -22,6 +29,26 @@ _LEFT: Final = (
 
 _NO_RIGHT: Final = (401, 403)
 _ADVICE: Final = "Tracing takes the tag 'administrator'; --tap EXCHANGE does without it"
+
+
+def new_queue(node: str = "") -> str:
+    """Return a name for the queue of a trace of a node."""
+    return f"{_of_node(node)}{uuid4().hex}"
+
+
+def _of_node(node: str) -> str:
+    return f"{_QUEUES}{node[:_MOST_OF_NODE]}."
+
+
+@contextmanager
+def _advising() -> Generator[None]:
+    """Say what to do without the right to ask."""
+    try:
+        yield
+    except ManagementError as error:
+        if error.status in _NO_RIGHT:
+            raise ManagementError(f"{error}. {_ADVICE}", error.status) from error
+        raise
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -45,18 +72,24 @@ class TracingState:
         self._management = management
         self._vhost = vhost
 
+    @cached_property
+    def node(self) -> str:
+        """The node whose tracing it is: the one that answers.
+
+        Raises:
+            ManagementError: it cannot be asked.
+        """
+        with _advising():
+            return str(self._management.get("overview").get("node"))
+
     def begin(self, own_queue: str) -> Found:
         """Turn tracing on, unless it is on.
 
         Raises:
             ManagementError: it cannot be turned on.
         """
-        try:
+        with _advising():
             return self._begin(own_queue)
-        except ManagementError as error:
-            if error.status in _NO_RIGHT:
-                raise ManagementError(f"{error}. {_ADVICE}", error.status) from error
-            raise
 
     def end(self, own_queue: str) -> str:
         """Turn tracing off if it was off before and no other trace needs it; say what was done.
@@ -67,10 +100,12 @@ class TracingState:
         if not self._is_marked():
             is_on = self._get().get("tracing")
             return "tracing stays on: it was before" if is_on else "tracing is off"
-        if self._others(own_queue):
+        others = self._others(own_queue)
+        if self._are_here(others):
             return "another trace is at work, and restores tracing when it ends"
         self._put(self._get(), tracing=False)
-        self._management.delete("exchanges", self._vhost, MARK)
+        if not others:
+            self._management.delete("exchanges", self._vhost, MARK)
         return "tracing is off again"
 
     def _begin(self, own_queue: str) -> Found:
@@ -78,7 +113,7 @@ class TracingState:
         warnings: tuple[str, ...] = ()
         if not found.get("tracing"):
             self._turn_on(found)
-        elif self._is_marked() and not self._others(own_queue):
+        elif self._is_marked() and not self._are_here(self._others(own_queue)):
             warnings = (_LEFT,)
         return Found(warnings, self._untraced_nodes())
 
@@ -115,12 +150,15 @@ class TracingState:
         return True
 
     def _others(self, own_queue: str) -> list[str]:
-        return [each for each in self._management.queue_names(f"{QUEUES}*") if each != own_queue]
+        return [each for each in self._management.queue_names(f"{_QUEUES}*") if each != own_queue]
+
+    def _are_here(self, queues: list[str]) -> bool:
+        """Tell whether one of these queues is of a trace of the same node."""
+        return any(each.startswith(_of_node(self.node)) for each in queues)
 
     def _untraced_nodes(self) -> tuple[str, ...]:
         """Return the nodes that run but were not told: each traces for itself."""
-        told = self._management.get("overview").get("node")
         nodes: list[dict[str, Any]] = self._management.get("nodes", columns="name,running")
         return tuple(
-            str(each["name"]) for each in nodes if each.get("running") and each["name"] != told
+            str(each["name"]) for each in nodes if each.get("running") and each["name"] != self.node
         )

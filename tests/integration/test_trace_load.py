@@ -1,0 +1,100 @@
+"""`mqctx trace` under load: what it costs publishers, what it holds, and what it loses."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .broker import Broker
+from .traced import METADATA, Command, Vhost, until, vhost_of
+
+ROOT = Path(__file__).parents[2]
+RATE = 5_000
+_PROGRAM = (sys.executable, "-m", "tests.integration.trace_load")
+BUFFER = 20_000
+MOST_MEGABYTES = 500
+
+
+@pytest.fixture
+def vhost(broker: Broker) -> Iterator[Vhost]:
+    with vhost_of(broker) as made:
+        yield made
+
+
+def load(vhost: Vhost, seconds: float, rate: float = RATE) -> dict[str, int]:
+    """Let another process publish and consume; return how many messages."""
+    done = subprocess.run(
+        [*_PROGRAM, "load", vhost.url, str(seconds), str(rate)],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=seconds + 90,
+    )  # fmt: skip
+    counts: dict[str, int] = json.loads(done.stdout)
+    return counts
+
+
+@contextmanager
+def dropping(vhost: Vhost) -> Iterator[None]:
+    """Let tracing be on, and something receive the events that makes nothing of them."""
+    vhost.change(**METADATA, tracing=True)
+    with subprocess.Popen([*_PROGRAM, "drop", vhost.url], cwd=ROOT) as process:
+        try:
+            until(lambda: bool(vhost.bound_queues()))
+            yield
+        finally:
+            process.terminate()
+            vhost.change(**METADATA, tracing=False)
+
+
+def megabytes(process: "subprocess.Popen[str]") -> float:
+    """Return how much memory a process has had at most."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+@pytest.mark.full
+class TestFiveThousandMessagesASecond:
+    """For who asks with -s, each test tells its figures."""
+
+    def test_are_all_joined_or_counted_as_dropped_in_bounded_memory(
+        self, vhost: Vhost, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "events.jsonl"
+        with path.open("w") as file:
+            command = Command(vhost, "--json", "--buffer", str(BUFFER), stdout=file)
+            until(lambda: vhost.is_traced)
+            counts = load(vhost, 60)
+            most = megabytes(command.process)
+            code, _, err = command.end(seconds=120)
+        assert code == 0, err
+        joined, summary = 0, dict[str, Any]()
+        with path.open() as written:
+            for line in written:
+                summary = json.loads(line)
+                joined += summary["kind"] == "delivery" and summary["joined"] == "message"
+        total = counts["published"] + counts["delivered"]
+        print(f"{counts}, {joined} joined, {most:.0f} MB, {summary}")  # noqa: T201 - figures to see
+        assert summary["events"] + summary["dropped"] == total
+        assert summary["publishes"] + summary["deliveries"] == summary["events"]
+        assert joined <= summary["deliveries"] <= joined + summary["dropped"]
+        assert most < MOST_MEGABYTES
+
+    def test_cost_publishers_no_more_than_tracing_does_by_itself(
+        self, vhost: Vhost, tmp_path: Path
+    ) -> None:
+        rates: dict[str, list[float]] = {"off": [], "dropping": [], "mqctx trace": []}
+        for _ in range(3):
+            rates["off"].append(load(vhost, 5)["published"] / 5)
+            with dropping(vhost):
+                rates["dropping"].append(load(vhost, 5)["published"] / 5)
+            with (tmp_path / "events.jsonl").open("w") as file:
+                command = Command(vhost, "--json", stdout=file)
+                until(lambda: vhost.is_traced)
+                rates["mqctx trace"].append(load(vhost, 5)["published"] / 5)
+                assert command.end(seconds=120)[0] == 0
+        best = {name: max(each) for name, each in rates.items()}
+        print(f"messages a second: {best}")  # noqa: T201 - figures to see
+        assert best["mqctx trace"] > 0.8 * best["dropping"]

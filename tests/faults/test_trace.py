@@ -57,21 +57,21 @@ def test_goes_on_after_the_broker_has_restarted(
         assert vhost.leftovers() == []
 
 
+@pytest.fixture(scope="module")
+def nodes(engine: None) -> Iterator[dict[str, Broker]]:
+    """Give the nodes of a cluster by their names."""
+    with running_cluster() as cluster:
+        addresses = {
+            name: node.execute("hostname", "-i").split()[0] for name, node in cluster.nodes.items()
+        }
+        yield {
+            name: Broker(node.url, "docker", f"http://{addresses[name]}:15672")
+            for name, node in cluster.nodes.items()
+        }
+
+
 @pytest.mark.full
 class TestCluster:
-    @pytest.fixture(scope="class")
-    def nodes(self, engine: None) -> Iterator[dict[str, Broker]]:
-        """Give the nodes of a cluster by their names."""
-        with running_cluster() as cluster:
-            addresses = {
-                name: node.execute("hostname", "-i").split()[0]
-                for name, node in cluster.nodes.items()
-            }
-            yield {
-                name: Broker(node.url, "docker", f"http://{addresses[name]}:15672")
-                for name, node in cluster.nodes.items()
-            }
-
     @pytest.fixture
     def vhosts(self, nodes: dict[str, Broker]) -> Iterator[list[Vhost]]:
         """Give one vhost as each node shows it."""

@@ -90,4 +90,4 @@ def load(url: str, seconds: str, rate: str) -> None:
 
 
 if __name__ == "__main__":
-    {"load": load, "drop": drop}[sys.argv[1]](*sys.argv[2:])
+    (load if sys.argv[1] == "load" else drop)(*sys.argv[2:])

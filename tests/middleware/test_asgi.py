@@ -486,10 +486,19 @@ class TestServer:
             future.set_result({"type": "http.request"})
             return future
 
-        async def app(_scope: Any, receive: Any, _send: Any) -> None:
-            assert (await receive())["type"] == "http.request"
+        def send(message: dict[str, Any]) -> asyncio.Future[None]:
+            sent.append(message["type"])
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_soon(future.set_result, None)
+            return future
 
-        await ContextMiddleware(app)(http_scope(), receive, no_send)
+        async def app(_scope: Any, receive: Any, send: Any) -> None:
+            assert (await receive())["type"] == "http.request"
+            await send(START)
+
+        sent: list[str] = []
+        await ContextMiddleware(app)(http_scope(), receive, send)
+        assert sent == ["http.response.start"]
 
 
 class TestWebSocket:

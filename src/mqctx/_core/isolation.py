@@ -88,16 +88,14 @@ def in_steps(
             step, value = coroutine.throw, error
 
 
-def begin(
-    snapshot: contextvars.Context, function: Callable[..., Awaitable[object]], *args: object
-) -> Awaitable[object] | None:
-    """Call a function in `snapshot`, as far as it goes without waiting.
+def begin(snapshot: contextvars.Context, awaitable: Awaitable[object]) -> Awaitable[object] | None:
+    """Run what an async function has returned in `snapshot`, as far as it goes without waiting.
 
     Return what is left to await, None if it has ended. Its result is dropped.
     """
-    coroutine: Any = snapshot.run(function, *args)
-    if type(cast("object", coroutine)) is not types.CoroutineType:
-        coroutine = _coroutine_of(coroutine)
+    coroutine: Any = awaitable
+    if type(cast("object", awaitable)) is not types.CoroutineType:
+        coroutine = _coroutine_of(awaitable)
     # Not `send`, which makes an exception of the end.
     awaited = snapshot.run(next, coroutine.__await__(), _ENDED)
     return None if awaited is _ENDED else in_steps(snapshot, coroutine, lambda _: awaited)

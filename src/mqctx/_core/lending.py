@@ -3,13 +3,15 @@
 import contextvars
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from mqctx._core.context import EMPTY, Context
 from mqctx._core.isolation import begin
 from mqctx._core.store import Store, active_store, current, set_store
+
+T = TypeVar("T")
 
 
 class Surroundings(msgspec.Struct, eq=False):
@@ -23,8 +25,8 @@ class Surroundings(msgspec.Struct, eq=False):
         """Return what is around."""
         return Surroundings(active_store().live, copy_context())
 
-    async def lend_to(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
-        """Await `function(*args)` in a copy of these variables, with the active context lent to it.
+    async def lend_to(self, function: Callable[[T], Awaitable[object]], argument: T) -> None:
+        """Await `function(argument)` in a copy of these variables, with the context lent to it.
 
         A callback or task that begins meanwhile copies the context variables, and may outlive the
         call. When that ends, they show nothing of the context any more.
@@ -35,7 +37,7 @@ class Surroundings(msgspec.Struct, eq=False):
         lent.shown = current()
         snapshot.run(set_store, cast("Store", lent))
         try:
-            rest = begin(snapshot, function, *args)
+            rest = begin(snapshot, snapshot.run(function, argument))
             if rest is not None:
                 await rest
         finally:

@@ -53,7 +53,7 @@ class _HttpServer(msgspec.Struct, eq=False):
 
     async def receive(self) -> Any:
         answer: list[Any] = []
-        await self._outside.lend_to(_receive_into, answer, self._receive)
+        await self._outside.lend_to(_receive_into, (self._receive, answer))
         (message,) = answer
         # After the response, a disconnect is the only message there is, and says nothing new.
         if message["type"] == "http.disconnect" and not self._complete:
@@ -98,7 +98,7 @@ class _WebSocketServer(msgspec.Struct, eq=False):
 
     async def receive(self) -> Any:
         answer: list[Any] = []
-        await self._outside.lend_to(_receive_into, answer, self._receive)
+        await self._outside.lend_to(_receive_into, (self._receive, answer))
         (message,) = answer
         if message["type"] == "websocket.disconnect":
             self._ended(message.get("code", 1005), 499)
@@ -135,7 +135,8 @@ SERVERS: Final[Mapping[str, Callable[..., AsgiServer]]] = {
 """The kinds of scope that get a context, and what stands for the server in each."""
 
 
-async def _receive_into(answer: list[Any], receive: Receive) -> None:
+async def _receive_into(argument: tuple[Receive, list[Any]]) -> None:
+    receive, answer = argument
     answer.append(await receive())
 
 

@@ -40,7 +40,7 @@ UNDER_WAY: Final = "mqctx.under_way"
 """Key in an ASGI scope or WSGI environ: a middleware further out has made the context."""
 
 _is_plain_path = re.compile(rb"[A-Za-z0-9_.~/:@!$&'()*+,;=-]*").fullmatch
-_is_plain_client = re.compile(r"[0-9a-f.:]{1,64}").fullmatch  # an address, as mostly
+_NONE: Final[Mapping[str, object]] = {}
 _METHODS: Final = frozenset(("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"))
 # A stranger's headers must not use up the budget that all values have in a message.
 _MAX_TRACE: Final = 4096
@@ -142,18 +142,17 @@ class RequestContextBuilder:
         `found` has the values of a repeated header joined by commas (RFC 9110 5.3), so that a
         doubled id or traceparent is none.
         """
-        # A middleware further out has just set them.
-        linked = linked_vars.held({}) if registry.linked else {}
-        # Mostly, all is plain: then each is looked at by one call, which asks for all at once.
         values: dict[str, object] = {
-            **self._values,
-            **linked,
             "http.request.method": method if method in _METHODS else printable(method, 32),
             "http.request.start_time": datetime.now(UTC),
             "url.path": _shown_path(path),
         }
+        # A middleware further out has just set them.
+        linked = linked_vars.held({}) if registry.linked else _NONE
+        if linked or self._values:
+            values = {**self._values, **linked, **values}
         if client:
-            values["client.address"] = client if _is_plain_client(client) else printable(client, 64)
+            values["client.address"] = printable(client, 64)
         given = self._given_id(found, values)
         fresh = "" if given else new_id(40)  # at once for id and trace: it asks the system
         request_id = given or self._new_id(values, fresh[:32])
@@ -162,7 +161,10 @@ class RequestContextBuilder:
         for name, header, key in self._headers:
             if key in found:
                 _take(values, name, header, found[key])
-        context = from_checked(values, self._unsigned_of(values, linked))
+        # Most requests bring nothing but an id and a trace, which say nothing of themselves.
+        is_strange = self._headers or linked or "tracestate" in values
+        unsigned = self._unsigned_of(values, linked) if is_strange else ()
+        context = from_checked(values, unsigned)
         line = AccessLine(values, self._is_quiet, self._silent)
         return Request(context, line, request_id, given is None, self, found, method, path)
 
@@ -215,9 +217,6 @@ class RequestContextBuilder:
     def _unsigned_of(
         self, values: Mapping[str, object], linked: Mapping[str, object]
     ) -> Collection[str]:
-        # Most requests bring nothing but an id and a trace, which say nothing of themselves.
-        if not self._headers and "tracestate" not in values and not linked:
-            return ()
         # What is active further out may have set the linked ContextVars, from headers that it read.
         outside = current().unsigned if linked else ()
         strange = [n for n in outside if n in linked and values[n] is linked[n]]

@@ -73,14 +73,15 @@ class ContextMiddleware:
         snapshot = request.context.snapshot()
         snapshot.run(under_way.set, request)
         try:
-            rest = begin(snapshot, self.app, scope, server.receive, server.send)
+            rest = begin(snapshot, snapshot.run(self.app, scope, server.receive, server.send))
             if rest is not None:
                 await rest
         except BaseException as error:
             snapshot.run(server.end, error)
             raise
         else:
-            snapshot.run(server.end, None)
+            if not request.line.settled:
+                snapshot.run(server.end, None)
         finally:
             # A caller may use the same scope again.
             scope.pop(UNDER_WAY, None)
@@ -101,7 +102,7 @@ def _found(headers: Iterable[Header], wanted: dict[bytes, str]) -> dict[str, str
     found: dict[str, str] = {}
     for key, raw in headers:
         if key in wanted:
-            name, text = wanted[key], raw.decode(errors="surrogateescape")
+            name, text = wanted[key], raw.decode("utf-8", "surrogateescape")
             found[name] = join(found[name], text) if name in found else text
     return found
 

@@ -53,14 +53,23 @@ class Watch:
     def journeys(self) -> list[Journey]:
         """Return those of the stage, in which queues have short names, and services their own."""
         prefix = self._stage.prefix.encode()
-        texts = (msgspec.json.encode(journey) for journey in self._journeys)
+        own = filter(None, (self._own(journey) for journey in self._journeys))
+        texts = (msgspec.json.encode(journey) for journey in own)
         decode = msgspec.json.Decoder(Journey).decode
-        found = [decode(text.replace(prefix, b"")) for text in texts if prefix in text]
+        found = [decode(text.replace(prefix, b"")) for text in texts]
         for journey in found:
             for run in journey:
                 if run["kind"] == "run":  # all of them are in one process
                     run["service"], _, run["handler"] = run["handler"].partition(".")
         return found
+
+    def _own(self, journey: Journey) -> Journey:
+        """Return what is of this stage: another request in the vhost may well be an r-1, too."""
+        prefix, own = self._stage.prefix.encode(), dict[str, Record]()
+        for record in journey:  # parents come before children
+            if record["parent"] in own or prefix in msgspec.json.encode(record):
+                own[record["id"]] = record
+        return [*own.values()]
 
 
 @contextmanager

@@ -10,11 +10,9 @@ made better or has to cost more, write what the failing tests show, the most of 
 
 import contextvars
 import gc
-import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 from types import FrameType
@@ -36,36 +34,26 @@ from tests.adapters.clients import (
     exchange,
     properties_of,
 )
-
-Call = Callable[[], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Function calls, and blocks of memory."""
-
-    calls: int
-    blocks: int
-
+from tests.counting import (
+    Call,
+    Cost,
+    added_cost,
+    assert_within,
+    calls_in,
+    run_to_its_end,
+    take_over,
+    take_over_async,
+)
 
 PUBLISH = {"pika": Cost(6, 4), "kombu": Cost(6, 6), "aio-pika": Cost(5, 4)}
+# More than `publish` takes: whether the call is meant, and whether it may carry a context.
+INSTRUMENTED_PUBLISH = {"pika": 9, "kombu": 10, "aio-pika": 15}
 # Three of the calls are what it costs to have each step written once: finding a message's context,
 # calling inside one, and (of an `async def`) going through the steps of a coroutine.
 CONSUME = {"pika": Cost(15, 7), "kombu": Cost(15, 7), "aio-pika": Cost(17, 9)}
 CONSUME_AGAIN = {"pika": Cost(10, 7), "kombu": Cost(10, 7), "aio-pika": Cost(12, 9)}
 CONSUME_HOOKED = {"pika": Cost(17, 8), "aio-pika": Cost(20, 11)}
 CONSUME_WITHOUT = {"pika": Cost(7, 7), "kombu": Cost(7, 7), "aio-pika": Cost(9, 9)}
-
-_held: list[int] = []
-
-
-def take_over(*_: object, **__: object) -> None:
-    """Stand where the client sends the message, or where the handler works on it."""
-    _held.append(sys.getallocatedblocks())
-
-
-async def take_over_async(*_: object, **__: object) -> None:
-    take_over()
 
 
 class PikaChannel(RecordingChannel):
@@ -129,38 +117,6 @@ def added_to_consuming(client: str, *headers: dict[str, Any] | None, hooked: boo
     return contextvars.Context().run(added_cost, *consuming(client, *headers, hooked=hooked))
 
 
-def added_cost(raw: Call, ours: Call) -> Cost:
-    """Return what ours costs beyond raw, once caches are warm."""
-    calls = calls_in(ours) - calls_in(raw)
-    return Cost(calls, blocks_in(ours) - blocks_in(raw))
-
-
-def calls_in(call: Call) -> int:
-    counted = 0
-
-    def count(_frame: object, event: str, _arg: object) -> None:
-        nonlocal counted
-        counted += event in ("call", "c_call")
-
-    run_to_its_end(call)
-    sys.setprofile(count)
-    try:
-        run_to_its_end(call)
-    finally:
-        sys.setprofile(None)
-    return counted
-
-
-def blocks_in(call: Call) -> int:
-    held = 0
-    for _ in range(3):  # fills free lists, and what the interpreter specializes
-        _held.clear()
-        before = sys.getallocatedblocks()
-        run_to_its_end(call)
-        held = _held[0] - before
-    return held
-
-
 def files_in(call: Call) -> set[str]:
     """Return which of mqctx's files have code that runs in a call."""
     names: set[str] = set()
@@ -177,14 +133,6 @@ def files_in(call: Call) -> set[str]:
     finally:
         sys.setprofile(None)
     return names
-
-
-def run_to_its_end(call: Call) -> None:
-    """Call it; what it returns, if it is a coroutine, waits for nothing."""
-    result = call()
-    if inspect.iscoroutine(result):
-        with pytest.raises(StopIteration):
-            result.send(None)
 
 
 def of_values(count: int, what: str = "value") -> dict[str, str]:
@@ -212,11 +160,6 @@ def _no_garbage() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
-
-
-def assert_within(cost: Cost, bound: Cost) -> None:
-    assert cost.calls <= bound.calls, f"{cost} is more than {bound}"
-    assert cost.blocks <= bound.blocks, f"{cost} is more than {bound}"
 
 
 def test_publishing_again_in_the_same_context_stays_cheap(client_name: str) -> None:
@@ -298,3 +241,26 @@ def test_nothing_runs_for_a_format_that_is_not_in_use(client_name: str) -> None:
 
 def test_consuming_a_message_without_context_stays_cheap(client_name: str) -> None:
     assert_within(added_to_consuming(client_name, None), CONSUME_WITHOUT[client_name])
+
+
+def test_a_hooked_handler_takes_at_most_3_calls_more_than_a_decorated_one(
+    client_name: str,
+) -> None:
+    decorated = added_to_consuming(client_name, *two_contexts())
+    hooked = added_to_consuming(client_name, *two_contexts(), hooked=True)
+    assert hooked.calls - decorated.calls <= 3
+
+
+def test_an_instrumented_publish_takes_few_calls_more_than_that_of_the_adapter(
+    client_name: str,
+) -> None:
+    raw, ours = publishing(client_name)
+    adapter = CLIENTS[client_name].adapter
+    with mqctx.scope(of_values(5)):
+        calls = calls_in(ours)
+        adapter.instrument()
+        try:
+            instrumented = calls_in(raw)
+        finally:
+            adapter.uninstrument()
+    assert instrumented - calls <= INSTRUMENTED_PUBLISH[client_name]

@@ -1,11 +1,14 @@
 """Queues of dead letters, to be looked at."""
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
+import httpx
 import pika
 from click.testing import CliRunner, Result
 
@@ -90,3 +93,30 @@ def mqctx(broker: Broker, *arguments: str, env: Mapping[str, str] | None = None)
 def objects(result: Result) -> list[dict[str, Any]]:
     """Return the lines of JSON that a command printed."""
     return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@contextmanager
+def policy(broker: Broker, command: str) -> Iterator[None]:
+    """Do what `rabbitmqctl set_policy ...` does, and undo it afterwards."""
+    program, verb, *words = shlex.split(command)
+    assert (program, verb) == ("rabbitmqctl", "set_policy")
+    *options, name, pattern, definition = words
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    url = f"{broker.management}/api/policies/%2F/{quote(name, safe='')}"
+    login = ("guest", "guest")
+    body = {
+        "pattern": pattern,
+        "definition": json.loads(definition),
+        "priority": int(given["--priority"]),
+        "apply-to": given["--apply-to"],
+    }
+    httpx.put(url, json=body, auth=login).raise_for_status()
+    try:
+        yield
+    finally:
+        httpx.delete(url, auth=login)
+
+
+def command_in(text: str) -> str:
+    """Return the command that a refusal names."""
+    return next(line.strip() for line in text.splitlines() if line.startswith("  "))

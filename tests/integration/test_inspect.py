@@ -1,14 +1,11 @@
 """`mqctx inspect` and `mqctx.inspection` on real brokers: look at queues, lose nothing."""
 
-import json
 import re
 import shlex
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 import pytest
@@ -17,34 +14,16 @@ from mqctx.inspection import BrokerError, Inspector, RefusedError
 from tests.drivers.on_pika import pika_channel
 
 from .broker import Broker
-from .dead_letters import drained, filled, mqctx, objects, publish, ready
-
-
-@contextmanager
-def policy(broker: Broker, command: str) -> Iterator[None]:
-    """Do what `rabbitmqctl set_policy ...` does, and undo it afterwards."""
-    program, verb, *words = shlex.split(command)
-    assert (program, verb) == ("rabbitmqctl", "set_policy")
-    *options, name, pattern, definition = words
-    given = dict(zip(options[::2], options[1::2], strict=True))
-    url = f"{broker.management}/api/policies/%2F/{quote(name, safe='')}"
-    login = ("guest", "guest")
-    body = {
-        "pattern": pattern,
-        "definition": json.loads(definition),
-        "priority": int(given["--priority"]),
-        "apply-to": given["--apply-to"],
-    }
-    httpx.put(url, json=body, auth=login).raise_for_status()
-    try:
-        yield
-    finally:
-        httpx.delete(url, auth=login)
-
-
-def command_in(text: str) -> str:
-    """Return the command that a refusal names."""
-    return next(line.strip() for line in text.splitlines() if line.startswith("  "))
+from .dead_letters import (
+    command_in,
+    drained,
+    filled,
+    mqctx,
+    objects,
+    policy,
+    publish,
+    ready,
+)
 
 
 def ids_of(inspector: Inspector, queue: str, **options: Any) -> list[str | None]:

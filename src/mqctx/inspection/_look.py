@@ -92,7 +92,7 @@ class Look:
 
     @property
     def missed(self) -> int:
-        """The number of messages that were there and did not come, as others got them."""
+        """The number of messages that were there and did not come: they went, or go, to others."""
         return self.there - self.looked if self._reader.is_drained else 0
 
     def stop(self) -> None:

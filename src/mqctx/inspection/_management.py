@@ -105,7 +105,9 @@ class Management:
         try:
             return self._client.request(method, path, **options)
         except httpx.HTTPError as error:
-            raise ManagementError(f"{self._at}: {_reason(error)}. {_ELSEWHERE}") from error
+            reason = _reason(error)
+            advice = _ABOUT_CA if "CERTIFICATE_VERIFY_FAILED" in reason else _ELSEWHERE
+            raise ManagementError(f"{self._at}: {reason}. {advice}") from error
 
     @property
     def _at(self) -> str:
@@ -200,6 +202,9 @@ class Management:
         )
 
 
+_ABOUT_CA: Final = (
+    "Give the authority's certificate with --ca, and the host as the certificate names it"
+)
 _ELSEWHERE: Final = "Name another one with --management URL"
 _NO_RIGHT: Final = (int(codes.UNAUTHORIZED), int(codes.FORBIDDEN))
 _APPLY_TO: Final = ("all", "queues")

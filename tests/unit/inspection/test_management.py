@@ -26,10 +26,15 @@ def breaks(_: httpx.Request) -> httpx.Response:
     raise httpx.ConnectError("")
 
 
+def distrusts(_: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate")
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
         (breaks, "ConnectError. Name another one"),
+        (distrusts, "Give the authority's certificate with --ca"),
         (always(200, text="<html>"), "answers with something else"),
         (always(401), "refused the user 'guest'"),
         (always(404), "has no queues/a b"),

@@ -135,9 +135,10 @@ class TestSummary:
     def test_counts_all_queues_and_names_the_days(self) -> None:
         summary = Summary()
         for queue in ("a", "b"):
+            facts = QueueFacts(name=queue, arguments={"x-single-active-consumer": queue == "b"})
             look: Any = SimpleNamespace(
-                queue=queue, there=5, looked=3, held_by_others=2, is_late=False, missed=1,
-                rescue=SimpleNamespace(copied=3, reasons=lambda: ["kept"]),
+                queue=queue, facts=facts, there=5, looked=3, missed=1, held_by_others=2,
+                is_late=False, rescue=SimpleNamespace(copied=3, reasons=lambda: ["kept"]),
             )  # fmt: skip
             summary.add(look)
         for day in (1, 2):
@@ -150,7 +151,8 @@ class TestSummary:
         assert summary.notes == [
             *("a: 2 more are held by other consumers", "a: 1 went to other consumers meanwhile"),
             *("a: kept", "b: 2 more are held by other consumers"),
-            *("b: 1 went to other consumers meanwhile", "b: kept"),
+            "b: 1 could not be read: another consumer is the single active one",
+            "b: kept",
         ]
 
     def test_says_that_time_was_up(self) -> None:

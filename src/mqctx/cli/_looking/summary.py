@@ -80,7 +80,13 @@ def _notes(look: Look) -> list[str]:
     if look.is_late:
         notes.append("stopped before RabbitMQ would take the look for a consumer that is stuck")
     elif look.missed:  # where it ended early, what is missing was not read at all
-        notes.append(f"{look.missed:,} went to other consumers meanwhile")
+        notes.append(_missed(look))
     if look.rescue is not None:
         notes += look.rescue.reasons()
     return notes
+
+
+def _missed(look: Look) -> str:
+    if look.facts.arguments.get("x-single-active-consumer"):
+        return f"{look.missed:,} could not be read: another consumer is the single active one"
+    return f"{look.missed:,} went to other consumers meanwhile"

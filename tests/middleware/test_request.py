@@ -586,6 +586,7 @@ class TestAccessLog:
     [
         ({"headers": ["X-Tenant"]}, "headers: expected"),
         ({"headers": {"X-Tenant-Id": "tenant"}}, "headers: 'X-Tenant-Id' looks like a header"),
+        ({"headers": {"tenant-id": "tenant"}}, "headers: 'tenant-id' looks like a header"),
         ({"headers": {"tenant": "HTTP_X_TENANT"}}, "headers: 'HTTP_X_TENANT' is a key of WSGI"),
         ({"trusted": "tenant"}, "trusted: expected names such as"),
         ({"trusted": ["tenant"]}, "trusted: 'tenant' is not taken from a header"),

@@ -212,8 +212,13 @@ class TestRedact:
         assert "hide me" not in failure.traceback
 
     def test_sees_the_name_of_a_bound_value(self) -> None:
-        bound = {"password": "hunter2", "card": 4111111111111111, "deep": {"api_key": "x"}}
-        hidden = {"password": "***", "card": "***", "deep": {"api_key": "***"}}
+        bound: dict[str, Any] = {
+            "password": "hunter2",
+            "card": 4111111111111111,
+            "deep": {"api_key": "x"},
+        }
+        hidden: dict[str, Any] = {"password": "***", "card": "***", "deep": {"api_key": "***"}}
+        bound["secret"], hidden["secret"] = ["one", "two"], ["***", "***"]
         assert failed(bound=bound).bound == hidden
 
     @pytest.mark.parametrize(

@@ -480,6 +480,7 @@ class TestFormats:
 
     def test_a_format_shows_its_header(self) -> None:
         assert repr(JsonFormat()) == "JsonFormat(header='mqctx')"
+        assert repr(Propagator()).startswith("Propagator(")
 
 
 @pytest.mark.parametrize(

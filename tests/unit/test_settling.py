@@ -10,6 +10,7 @@ import pytest
 
 import mqctx
 from mqctx import ConfigurationError, HandlerError
+from mqctx._core.runs import Run, active_run
 from mqctx._failures.record import Failure
 from mqctx._failures.recording import Origin
 from mqctx.adapters._dead_letter import DeadLetter, as_dead_letter
@@ -128,6 +129,17 @@ class TestBlock:
         assert (failure.type, failure.message, failure.attempt) == ("ValueError", "no", 2)
         assert failure.handler == "shop.on_order"
         assert errors() == ["shop.on_order failed: dead-lettering the message to 'dlx'"]
+
+    def test_tells_the_run_that_is_under_way_what_failed(self) -> None:
+        run = Run("shop.bill")
+        token = active_run.set(run)
+        with block(Delivery()):
+            pass
+        assert run.failed is None
+        with block(Delivery()):
+            raise ValueError
+        active_run.reset(token)
+        assert run.failed is ValueError
 
     def test_logs_a_failure_once_with_traceback_inside_the_context(
         self, caplog: pytest.LogCaptureFixture

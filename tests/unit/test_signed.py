@@ -238,6 +238,8 @@ class TestAge:
         clock.now = NOW + age
         assert (signing(max_age=max_age).extract(written) != {}) == counts
         assert [r.reason for r in rejected] == ([] if counts else ["expired"])
+        if rejected:
+            assert f"signed {abs(age)} s a" in rejected[0].detail
 
     def test_max_age_is_30_days_by_default(self, clock: Clock, signing: Signing) -> None:
         with scope(user="ada"):

@@ -60,6 +60,7 @@ DECLARED: list[tuple[Any, object]] = [
     (list[UUID], [UUID(int=60)]),
     (dict[str, Decimal], {"a": Decimal(1)}),
     (dict[UUID, int], {UUID(int=62): 1}),
+    (dict[int, str], {1: "a"}),
     (tuple[int, str], (1, "a")),
     (set[int], {1, 2}),
     (bytes, b"\x00\xff"),
@@ -163,7 +164,8 @@ def test_bind_adds_to_the_run_under_way() -> None:
 
 def test_shows_its_declaration() -> None:
     assert repr(Variable("tenant", str)) == "Variable('tenant', <class 'str'>)"
-    assert "local=True" in repr(Variable("socket", object, local=True))
+    local = Variable("socket", object, local=True)
+    assert repr(local) == "Variable('socket', <class 'object'>, local=True)"
 
 
 def test_its_name_must_be_able_to_travel() -> None:

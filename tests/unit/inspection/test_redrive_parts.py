@@ -50,8 +50,9 @@ class TestSentBack:
         noted = redrive_of(once)
         assert noted.pop("at").endswith("Z")
         assert noted == {"count": 1, "from": "orders.dead", "run": "run1"}
-        again = message({"mqctx-redrive": json.dumps({"count": 4})})
-        assert redrive_of(sent_back(again, THROUGH, "run2"))["count"] == 5
+        for count in (1, 4):
+            again = message({"mqctx-redrive": json.dumps({"count": count})})
+            assert redrive_of(sent_back(again, THROUGH, "run2"))["count"] == count + 1
         assert "BCC" not in once.headers
 
     @pytest.mark.parametrize("noted", ["", "[]", '{"count": "x"}', '{"count": -1}', 7, None])
@@ -289,7 +290,11 @@ class TestPlanAsJson:
             "dead_letter_exchange": "dlx",
             "second_failure": ("dead",),
         }
-        assert removed["messages"] == {"x-death": 7, "x-first-death-queue": 7, "CC": 7}
+        assert removed == {
+            "kind": "removed",
+            "queue": "orders.dead",
+            "messages": {"x-death": 7, "x-first-death-queue": 7, "CC": 7},
+        }
         assert stays == {
             "kind": "stays",
             "queue": "orders.dead",

@@ -575,6 +575,27 @@ class TestRun:
         story.run(exchange="events", headers=of_span(A), consumer_tag="ctag-3")
         assert edge_of(story, "run-1") == ("delivery-3", "message", False)
 
+    def test_waits_until_its_consumer_is_known(self) -> None:
+        known: list[str] = []
+        story = _fan_out(consumers=lambda _: known)
+        story.publish("", "mail", headers=of_span(B, A), at="elsewhere", body=b"b")
+        story.run(B, exchange="events", headers=of_span(A), consumer_tag="t")
+        assert story.wait(1.5) == []
+        known.append("10.0.0.1:3 -> 10.0.0.9:5672")
+        joined = {each[0]: each[1:] for each in edges(story.wait(1) + story.wait(10))}
+        assert joined["run-1"] == ("delivery-3", "message", False)
+        assert joined["publish-2"] == ("run-1", "run", False)
+
+    def test_of_a_consumer_that_stays_unknown_is_marked_and_below_its_journey(self) -> None:
+        story = _fan_out()
+        story.publish("", "mail", headers=of_span(B, A), at="elsewhere", body=b"b")
+        story.run(B, exchange="events", headers=of_span(A), consumer_tag="t")
+        records = [each for seconds in (1.2, 0.1, 0.6, 2, 2) for each in story.wait(seconds)]
+        ids = [each["id"] for each in records]
+        assert ids.index("run-1") < ids.index("publish-2")
+        joined = {each[0]: each[1:] for each in edges(records)}
+        assert joined["publish-2"] == ("run-1", "run", True)
+
     def test_that_cannot_be_told_apart_is_marked_and_what_it_published_too(self) -> None:
         story = _fan_out()
         story.publish("", "mail", headers=of_span(B, A), at="elsewhere", body=b"b")

@@ -117,6 +117,22 @@ class TestWaterfall:
             "level 3, published (default) → mail ≈ inferred by connection +25 ms",
         ]
 
+    def test_the_waterfall_shows_why_a_handler_dead_lettered_and_after_how_long_at_least(
+        self, browser: Browser, tmp_path: Path
+    ) -> None:
+        rows = self.rows(
+            browser, tmp_path,
+            event("publish", "p", 0, exchange="", routing_keys=["orders"]),
+            event("delivery", "d", 10_000, "p", queue="orders"),
+            event("dead_letter", "x", 35_000, "d", queue="orders", reason="KeyError: <b>'id'</b>"),
+            event("publish", "q", 35_000, "x", exchange="dead", routing_keys=["orders"]),
+        )  # fmt: skip
+        assert rows[1:] == [
+            "level 2, delivered orders 10 ms wait · ≥ 25 ms",
+            "level 3, dead-lettered orders KeyError: <b>'id'</b>",
+            "level 4, published dead → orders +35 ms",
+        ]
+
     def test_the_waterfall_marks_times_that_contradict_each_other(
         self, browser: Browser, tmp_path: Path
     ) -> None:

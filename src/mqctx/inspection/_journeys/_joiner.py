@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import takewhile
+from math import inf
 from typing import Final
 
 from mqctx.inspection._journeys._copies import find_copy, origins_of, see
@@ -28,6 +29,9 @@ __all__ = ["KEPT", "QUIET", "SETTLE", "Joiner"]
 
 SETTLE: Final = 1.0
 """Seconds after which an event is joined: the delivery may be seen after what its handler sent."""
+PATIENCE: Final = 2.5
+"""Seconds for which a run waits until it is known whose delivery it handled, at most QUIET."""
+_PAUSE: Final = 0.5
 QUIET: Final = 3.0
 """Seconds after which a journey is handed out."""
 KEPT: Final = 50_000
@@ -67,6 +71,9 @@ class Joiner:
         self._runs = Runs(self._messages, consumers)
         self._rules = Rules(self._messages, self._runs, tapped=tapped)
         self._undecided: deque[Node] = deque()
+        self._unclear: dict[str, Node] = {}
+        """Runs of which it is not known yet which delivery they handled."""
+        self._now = self._next_look = 0.0
         self._orphans: dict[tuple[int, str], list[tuple[Node, Event]]] = {}
         self._numbers: dict[str, int] = {}
         self.journeys = Journeys()
@@ -89,14 +96,20 @@ class Joiner:
 
     def advance(self, now: float) -> Iterator[list[Record]]:
         """Join what has settled by `now`, and return the journeys that are quiet."""
+        self._now = now
+        if self._unclear and now >= self._next_look:
+            self._next_look = now + _PAUSE
+            self._decide_unclear()
         while self._undecided and self._undecided[0].at + SETTLE <= now:
             self._decide(self._undecided.popleft())
         yield from self.journeys.quiet_since(now - QUIET - SETTLE)
 
     def finish(self) -> Iterator[list[Record]]:
         """Join what is left, and return all journeys."""
+        self._now = inf
         while self._undecided:
             self._decide(self._undecided.popleft())
+        self._decide_unclear()
         yield from self.journeys.all()
 
     def sizes(self) -> dict[str, int]:
@@ -138,8 +151,18 @@ class Joiner:
             decide = self._decide_publish if node.kind == "publish" else self._decide_delivery
             decide(node, node.event)
 
+    def _decide_unclear(self) -> None:
+        unclear, self._unclear = self._unclear, {}
+        for run in unclear.values():
+            run.is_decided = False
+            self._decide(run)
+
     def _decide_run(self, node: Node, report: RunReport) -> None:
         delivery, uncertain = self._runs.delivery_of(report)
+        if uncertain and self._now < node.at + PATIENCE:
+            # The broker's list of consumers is late. What it published is moved below it then.
+            self._unclear[node.id] = node
+            return
         node.details = details_of(report)
         journey = self._messages.journey_of(report.context)
         if delivery is not None:
@@ -158,7 +181,7 @@ class Joiner:
         message = node.message or message_of(event, node)
         node.queues = self._existing(event.place)
         if (run := self._runs.that_published(message)) is not None:
-            self._decide(run)
+            self._decide(run)  # or else it is unclear, and joined to nothing yet
         choice, above = self._parent_of(node, message)
         node.parent, node.joined, node.inferred = choice
         journey = above or message.journey or _journey_of(message, node)

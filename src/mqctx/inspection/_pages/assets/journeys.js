@@ -77,8 +77,11 @@ function place(one) {
   one.handled = one.run ? span(one.run.event) : span(one.event);
   // Without a record of its handler, a delivery was handled at least until its last publish.
   if (one.event.kind === "delivery" && !one.run)
-    one.atLeast = one.children.reduce((most, { at, event }) => (event.kind === "publish" ? Math.max(most, at - one.at) : most), 0);
+    one.atLeast = one.children.reduce((most, child) => (isSent(child) ? Math.max(most, child.at - one.at) : most), 0);
 }
+
+// What a handler dead-lettered, it sent by itself: then a publish is below.
+const isSent = ({ event, children }) => event.kind === "publish" || (event.kind === "dead_letter" && children.some(isSent));
 
 function summed(journey, rows) {
   let [start, end, waited, handled] = [Infinity, -Infinity, 0, 0];

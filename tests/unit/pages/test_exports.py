@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections import defaultdict
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -105,6 +106,20 @@ class TestOtlp:
         file = written(otlp_file(path), path, [{**EVENTS[0], "by": "trace_id", "journey": trace}])
         assert file["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["traceId"] == trace
 
+    def test_ids_times_and_kinds_are_written_as_jaegers_page_reads_them(
+        self, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "otlp.json"
+        file = written(otlp_file(path), path, EVENTS)
+        for resource in file["resourceSpans"]:
+            for span in resource["scopeSpans"][0]["spans"]:
+                assert re.fullmatch("[0-9a-f]{32}", span["traceId"])
+                assert re.fullmatch("[0-9a-f]{16}", span["spanId"])
+                assert re.fullmatch("([0-9a-f]{16})?", span.get("parentSpanId", ""))
+                assert re.fullmatch("[0-9]{19}", span["startTimeUnixNano"])
+                assert span["startTimeUnixNano"] <= span["endTimeUnixNano"]
+                assert span["kind"] in range(1, 6)
+
     def test_text_of_strangers_makes_a_sound_file_of_otlp(self, tmp_path: Path) -> None:
         events = [event for text in HOSTILE for event in hostile(text)]
         found = self.spans(tmp_path / "otlp.json", events)
@@ -124,6 +139,18 @@ class TestChrome:
             thread = (span["pid"], span["tid"])
             assert span["ts"] >= free_from[thread]
             free_from[thread] = span["ts"] + span["dur"]
+
+    def test_events_have_the_fields_of_their_format(self, tmp_path: Path) -> None:
+        path = tmp_path / "chrome.json"
+        for event in written(chrome_file(path), path, EVENTS)["traceEvents"]:
+            assert isinstance(event["pid"], int)
+            assert isinstance(event["name"], str)
+            if event["ph"] == "M":
+                assert event["name"] == "process_name"
+            else:
+                numbers = (event["ts"], event["dur"], event["tid"])
+                assert event["ph"] == "X"
+                assert all(isinstance(each, int) and each >= 0 for each in numbers)
 
     def test_waiting_and_handling_are_categories(self, tmp_path: Path) -> None:
         path = tmp_path / "chrome.json"

@@ -36,15 +36,15 @@ VALUES = {f"name_{number}": f"value {number}" for number in range(5)}
 EDGES = {
     "ASGI request": Cost(74, 26),
     "WSGI request": Cost(56, 20),
-    "logging": Cost(25, 3),
-    "structlog": Cost(11, 1),
-    "loguru": Cost(10, 2),
+    "logging": Cost(11, 3),
+    "structlog": Cost(5, 1),
+    "loguru": Cost(4, 2),
     "httpx": Cost(180, 28),
     "requests": Cost(122, 27),
     "aiohttp": Cost(79, 14),
-    "scope": Cost(27, 10),
-    "Variable.get": Cost(6, 0),
-    "Context.run": Cost(14, 9),
+    "scope": Cost(19, 10),
+    "Variable.get": Cost(1, 0),
+    "Context.run": Cost(10, 9),
 }
 Edge = Callable[[], tuple[Call, Call]]
 

@@ -157,7 +157,8 @@ def choose_at_call(
     if is_async(function):
 
         async def chosen_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return await cast("Any", choose())(*args, **kwargs)
+            function: Any = choose()  # no `cast`, which would be a call
+            return await function(*args, **kwargs)
 
         return cast("Callable[P, R]", functools.wraps(function)(chosen_async))
 

@@ -58,7 +58,7 @@ class BlockHooks:
         # No `async def`: it would begin in the task that awaits it, and `asyncio.wait_for` of
         # Python 3.11 makes a task for that.
         def advance(iterator: Any) -> object:
-            propagator = self._instrumentation.propagator_for(owners(iterator._amqp_queue))
+            propagator = self._instrumentation.propagator_for(iterator._amqp_queue, owners)
             if propagator is None:
                 self._blocks.end(iterator)
                 return original(iterator)
@@ -72,7 +72,7 @@ class BlockHooks:
     def _around_process(self, original: Method) -> Method:
         async def enter(process: ProcessContext) -> object:
             entered = await original(process)
-            propagator = self._instrumentation.propagator_for(self._carriers(process.message))
+            propagator = self._instrumentation.propagator_for(process.message, self._carriers)
             self._blocks.enter(process)
             if propagator is not None and (block := self._blocks.begin(process)):
                 _restore(block, process.message, propagator)

@@ -53,6 +53,10 @@ def _never_forks(**_: object) -> None:
     """Stand in for `os.register_at_fork` on platforms without it."""
 
 
+def _itself(user: object) -> tuple[object]:
+    return (user,)
+
+
 class Instrumentation:
     """The hooks of one client library: in place while anything of it is instrumented.
 
@@ -69,6 +73,8 @@ class Instrumentation:
         self._own: dict[Hook, Method] = {}
         self._whole: _Chosen | None = None
         self._targets: WeakKeyDictionary[object, _Chosen] = WeakKeyDictionary()
+        # Asked for each message, of which a WeakKeyDictionary would make a call.
+        self._has_had_targets = False
         self._placed: dict[Hook, tuple[Method, Method]] = {}
         self._unlock()
         # A fork may leave the lock with a thread that is not in the child.
@@ -112,6 +118,7 @@ class Instrumentation:
                 self._whole = (propagator,)
             elif isinstance(target, self._kinds):
                 self._targets[target] = (propagator,)
+                self._has_had_targets = True
             else:
                 kinds = ", ".join(type_name(kind) for kind in self._kinds)
                 raise ConfigurationError(f"{target!r} cannot be instrumented; give one of: {kinds}")
@@ -156,16 +163,18 @@ class Instrumentation:
             for hook in tuple(self._placed):
                 self._remove(hook)
 
-    def propagator_for(self, objects: Iterable[object]) -> Propagator | None:
-        """Return the propagator for a call on the first of `objects` that is instrumented.
+    def propagator_for(
+        self, user: Any, owners: Callable[[Any], Iterable[object]] = _itself
+    ) -> Propagator | None:
+        """Return the propagator for a call on the first of a user's `owners` that is instrumented.
 
         None if none of them is, nor the library as a whole.
         """
         # Each is looked up once, and kept: another thread may uninstrument meanwhile. `in` goes
         # first, since `get` raises over an object that allows no weak reference.
         chosen = self._whole
-        if self._targets:
-            for each in objects:
+        if self._has_had_targets:
+            for each in owners(user):
                 if each in self._targets and (own := self._targets.get(each)):
                     chosen = own
                     break

@@ -1,11 +1,11 @@
 """Context through aio-pika: plain and robust connections."""
 
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import msgspec
-from aio_pika import Channel, Connection, Exchange, Queue
+from aio_pika import Channel, Connection, Exchange, Message, Queue
 from aio_pika.abc import AbstractExchange, AbstractIncomingMessage, AbstractMessage, TimeoutType
 from aio_pika.patterns import RPC
 from aio_pika.queue import QueueIterator
@@ -192,11 +192,13 @@ _instrumentation = Instrumentation(Connection, Channel, busy=lambda: bool(_block
 def _around_publish(original: Method) -> Method:
     def publish(self: Exchange, message: Any, *args: object, **options: object) -> object:
         if _is_bare(message):
-            propagator = _instrumentation.propagator_for(owners(self))
+            propagator = _instrumentation.propagator_for(self, owners)
             if propagator is not None:
                 by_client, trim = original is _CLIENTS_PUBLISH, _is_reply(message)
-                with suppress(HeadersError):  # the client raises an error of its own
+                try:  # noqa: SIM105 - three calls less for each message
                     message = _injected(message, propagator, by_client=by_client, trim=trim)
+                except HeadersError:
+                    pass  # the client raises an error of its own
         return original(self, message, *args, **options)
 
     return publish
@@ -223,7 +225,8 @@ def _around_execute(original: Method) -> Method:
 
 def _is_bare(message: object) -> bool:
     """Tell whether it is a message that has no context from `publish` yet."""
-    return isinstance(message, AbstractMessage) and (
+    # The usual type is checked first; the abstract class takes ten times as long.
+    return (type(message) is Message or isinstance(message, AbstractMessage)) and (
         type(getattr(message, "headers", None)) is not InjectedHeaders
     )
 
@@ -234,7 +237,7 @@ def _around_consume(original: Method) -> Method:
     async def consume(self: Queue, callback: object, *args: object, **options: object) -> object:
         if not isinstance(getattr(callback, "__self__", None), QueueIterator):
             callback = consume_with_context.hook(
-                callback, lambda: _instrumentation.propagator_for(owners(self))
+                callback, partial(_instrumentation.propagator_for, self, owners)
             )
         tag = await original(self, callback, *args, **options)
         attached(await self.channel.get_underlay_channel(), Consumed)[tag] = self.name

@@ -159,7 +159,7 @@ def _send(
     *args: object,
     **options: Any,
 ) -> object:
-    propagator = _instrumentation.propagator_for((app,))
+    propagator = _instrumentation.propagator_for(app)
     if propagator is not None and type(message) is task_message:
         own: dict[str, Any] = cast("Any", message).headers
         headers = {**own, **dict(options.pop("headers", None) or {})}
@@ -203,7 +203,7 @@ def _reporting_lost(original: Method) -> Method:
 def _in_context_of(
     request: object, app: Celery, call: Method, *args: object, **options: object
 ) -> object:
-    propagator = _instrumentation.propagator_for((app,))
+    propagator = _instrumentation.propagator_for(app)
     if propagator is None:
         return call(*args, **options)
 
@@ -239,7 +239,7 @@ def _around_pool(original: Method) -> Method:
     # A task enters its context in the tracer. Other work may belong to many messages, as a batch
     # does, but kombu's hook has the context of the last one active here.
     def apply_async(self: Any, *args: object, **options: object) -> object:
-        if _instrumentation.propagator_for((self.app,)) is None:
+        if _instrumentation.propagator_for(self.app) is None:
             return original(self, *args, **options)
         return EMPTY.snapshot().run(original, self, *args, **options)
 

@@ -188,8 +188,8 @@ def _around_publish(original: Method) -> Method:
         given: Any = options.get("headers")
         if isinstance(given, InjectedHeaders):
             options["headers"] = given.copy()
-        elif may_carry(given):
-            propagator = _instrumentation.propagator_for(_owners(self))
+        elif given is None or type(given) is dict or may_carry(given):
+            propagator = _instrumentation.propagator_for(self, _owners)
             if propagator is not None:
                 inject, trim = propagator.inject_into, _is_reply(options)
                 options["headers"] = inject(given, options, _set_property, trim=trim)
@@ -223,7 +223,7 @@ def _around_receive(original: Method) -> Method:
     # This calls all code that sees a message: decoding, on_decode_error, on_message, and `receive`
     # with the callbacks.
     def _receive_callback(self: Consumer, message: object) -> object:
-        propagator = _instrumentation.propagator_for(_owners(self))
+        propagator = _instrumentation.propagator_for(self, _owners)
         if propagator is None:
             return original(self, message)
         # On py-amqp it is still amqp's own kind of message, which has `headers` too.
@@ -258,7 +258,7 @@ def _around_consume(original: Method) -> Method:
         is_consumers = isinstance(getattr(callback, "__self__", None), Consumer)
         if isinstance(self.channel, StdChannel) and not is_consumers:
             callback = consume_with_context.hook(
-                callback, lambda: _instrumentation.propagator_for(_owners(self))
+                callback, partial(_instrumentation.propagator_for, self, _owners)
             )
         if consumer_tag and isinstance(self.channel, StdChannel):
             attached(self.channel, Consumed)[consumer_tag] = self.name

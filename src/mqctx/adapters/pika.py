@@ -1,6 +1,7 @@
 """Context through pika: BlockingConnection, SelectConnection and AsyncioConnection."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pika import BasicProperties, BlockingConnection
@@ -148,8 +149,8 @@ def _around_publish(original: Method) -> Method:
         properties: BasicProperties | None = None,
         mandatory: bool = False,
     ) -> object:
-        if _may_inject(properties):
-            propagator = _instrumentation.propagator_for(_owners(self))
+        if type(properties) is not PropertiesWithContext and _may_inject(properties):
+            propagator = _instrumentation.propagator_for(self, _owners)
             if propagator is not None:
                 properties = _injected(properties, propagator)
         return original(self, exchange, routing_key, body, properties, mandatory)
@@ -162,7 +163,8 @@ def _may_inject(properties: Any) -> bool:
         return True
     if isinstance(properties, PropertiesWithContext) or not isinstance(properties, BasicProperties):
         return False
-    return may_carry(properties.headers)
+    headers = properties.headers
+    return headers is None or type(headers) is dict or may_carry(headers)
 
 
 def _around_consume(original: Method) -> Method:
@@ -194,7 +196,7 @@ def _hooked(channel: BlockingChannel | Channel, callback: object) -> object:
     if type(getattr(callback, "__self__", None)).__module__ == BlockingChannel.__module__:
         return callback  # a BlockingChannel's own, which calls the application later
     return consume_with_context.hook(
-        callback, lambda: _instrumentation.propagator_for(_owners(channel))
+        callback, partial(_instrumentation.propagator_for, channel, _owners)
     )
 
 

@@ -1,12 +1,15 @@
 """How `make docs` builds the site from these pages."""
 
 import re
+import sys
 import tomllib
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
+
+import mqctx
 
 project = "mqctx"
 author = "The mqctx authors"
@@ -72,6 +75,10 @@ def keep_sentence(*event: Any) -> None:
     kind, lines = event[1], event[-1]
     if kind == "attribute":
         lines[:] = [line.replace(": ", " \u2013 ", 1) for line in lines[:1]] + lines[1:]
+
+
+# Its module has this name for type checkers alone; Sphinx looks it up.
+vars(sys.modules[mqctx.Scope.__module__])["Context"] = mqctx.Context
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

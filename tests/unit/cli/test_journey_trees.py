@@ -76,12 +76,14 @@ def test_leaves_out_what_there_is_none_of() -> None:
     shown = text(
         record("publish", "p1", exchange="x", queues=None, connection=None),
         record("dead_letter", "x1", "p1", reason="expired", count=1),
+        record("dead_letter", "x2", "p1", queue=None, reason="KeyError: 'id'", count=1),
         record("run", "r1", "p1", service="s", handler="h", outcome="returned")
         | {"error": None, "duration": 2.0},
     )
     assert [line.partition("120 ")[2] for line in shown.splitlines()[1:]] == [
         "published to x with orders",
         "dead-lettered from orders: expired",
+        "dead-lettered: KeyError: 'id'",
         "handled by s h: returned in 2.0 s",
     ]
 

@@ -100,7 +100,9 @@ def _delivery(record: Record) -> Iterator[str]:
 
 
 def _dead_letter(record: Record) -> Iterator[str]:
-    yield f"dead-lettered from {_short(record['queue'])}: {_short(record['reason'])}"
+    # A handler need not know the queue that it reads.
+    queue = "" if record["queue"] is None else f" from {_short(record['queue'])}"
+    yield f"dead-lettered{queue}: {_short(record['reason'])}"
     if record["count"] > 1:
         yield f"({record['count']} times)"
 

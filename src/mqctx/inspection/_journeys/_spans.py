@@ -49,7 +49,7 @@ def span_of(event: Json) -> Span:
             end = at + _micros(event.get("duration"))
             return Span(f"process {event.get('handler') or event.get('service')}", at, end)
         case "dead_letter":
-            return Span(f"dead-letter {event.get('queue')}", at, at)
+            return Span(f"dead-letter {event.get('queue') or ''}".rstrip(), at, at)
         case _:
             return Span(f"publish {destination_of(event)}", at, at)
 

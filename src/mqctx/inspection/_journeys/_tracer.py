@@ -26,7 +26,8 @@ _LOOK: Final = 1.0
 _STATISTICS: Final = 2.0
 _PATIENCE: Final = 60.0
 """Seconds for which a broker that is gone may take to come back."""
-_MOST_DRAIN: Final = 30.0
+_MOST_DRAIN: Final = 60.0
+"""Seconds for which events are received that wait when the trace ends."""
 _MOST_LATE: Final = 30.0
 """Seconds for which statistics are waited for: a vhost that goes on never rests."""
 _SILENCE: Final = 10.0

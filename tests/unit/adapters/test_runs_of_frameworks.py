@@ -99,7 +99,7 @@ def wrapped(work: Any) -> Any:
 
 class TestCelery:
     def run(self, app: Any, work: Any) -> dict[str, Any]:
-        task = app.task(name="work")(wrapped(work))
+        task = app.task(name="work", shared=False)(wrapped(work))
         request = request_of("work")
         trace_task(task, request["id"], (), {}, request=request, app=app)
         return request
@@ -154,7 +154,7 @@ class TestCelery:
                 assert current() == {"user": "ada"}
 
         request = request_of("work")
-        trace_task(app.task(name="work")(work), request["id"], (), {}, request=request, app=app)
+        trace_task(app.task(name="work", shared=False)(work), request["id"], (), {}, request=request, app=app)
         work()
         assert [ended.handler.rpartition(".")[2] for ended in told] == ["work", "work"]
         assert told[1].handler.startswith(__name__)

@@ -154,7 +154,14 @@ class TestCelery:
                 assert current() == {"user": "ada"}
 
         request = request_of("work")
-        trace_task(app.task(name="work", shared=False)(work), request["id"], (), {}, request=request, app=app)
+        trace_task(
+            app.task(name="work", shared=False)(work),
+            request["id"],
+            (),
+            {},
+            request=request,
+            app=app,
+        )
         work()
         assert [ended.handler.rpartition(".")[2] for ended in told] == ["work", "work"]
         assert told[1].handler.startswith(__name__)

@@ -23,7 +23,8 @@ OpenTelemetry (its instrumentation, without an SDK; for kombu, which it does not
 and extract alone), with Sentry (without tracing, sending nothing) and with other libraries for the
 same job. Everything in a row ran in turn on
 one machine, so compare within a row. See [how it is measured](../benchmarks/README.md) and
-[every value](benchmarks.json).
+[every value](benchmarks.json), and, for looks at many dead letters,
+[how they scale](dead-letters.md#how-it-scales).
 
 ![What mqctx adds, beside five headers by hand and OpenTelemetry](benchmarks.svg)
 """

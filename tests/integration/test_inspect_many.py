@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,16 @@ def look(broker: Broker, queue: str, *arguments: str) -> "subprocess.Popen[str]"
     )
 
 
+def patient(broker: Broker) -> Broker:
+    """Return a broker that keeps connections which are silent for minutes."""
+    return replace(broker, url=f"{broker.url}?heartbeat=0")
+
+
 @contextmanager
 def dead_letters(broker: Broker, kind: str) -> Iterator[str]:
     """Give a queue with dead letters of many tenants, some of which died of the delivery limit."""
-    with filled(broker, kind, 0) as queue, pika_channel(broker.url) as channel:
+    url = patient(broker).url
+    with filled(patient(broker), kind, 0) as queue, pika_channel(url) as channel:
         limited = f"{queue}.in"
         arguments = {
             "x-queue-type": "quorum",
@@ -118,7 +125,7 @@ def test_many_looks_in_a_row_leave_all_in_place(
 
 @pytest.mark.parametrize("kind", ["classic", "quorum-unlimited"])
 def test_looks_that_are_killed_lose_nothing(each_broker: Broker, kind: str) -> None:
-    with filled(each_broker, kind, COUNT) as queue:
+    with filled(patient(each_broker), kind, COUNT) as queue:
         for _ in range(KILLS):
             process = look(each_broker, queue)
             # Until it has taken some, and then until anywhere.
@@ -157,6 +164,7 @@ def test_what_a_single_active_consumer_keeps_to_itself_is_said(broker: Broker) -
 def test_the_memory_of_a_look_does_not_grow_with_the_queue(
     broker: Broker, record_property: Property
 ) -> None:
+    broker = patient(broker)
     with filled(broker, "classic", 0) as queue, pika_channel(broker.url) as channel:
         for first in range(0, MANY, COUNT):
             publish(channel, queue, range(first, min(first + COUNT, MANY)))

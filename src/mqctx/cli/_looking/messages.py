@@ -36,7 +36,8 @@ def message_block(message: Message, *, with_body: bool) -> Table:
 
 def _lines(message: Message) -> Iterator[tuple[str, str]]:
     origin = shown(message.came_from)
-    yield "from", f"{origin}  exchange {shown(message.exchange)}  key {shown(message.routing_key)}"
+    exchange = shown(message.exchange) or "(default)"
+    yield "from", f"{origin}  exchange {exchange}  key {shown(message.routing_key)}"
     values = "  ".join(map(_assigned, message.plain_context.items()))
     yield "context", (values or "none") + _VERIFIED[message.verified]
     for rejection in message.rejections:

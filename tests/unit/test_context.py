@@ -142,6 +142,13 @@ def test_refuses_what_cannot_travel_by_key_and_type(value: object, said: str) ->
         Context(order=value)
 
 
+def test_takes_lists_and_dicts_nested_to_the_limit() -> None:
+    value: object = "end"
+    for level in range(32):
+        value = [value] if level % 2 else {"in": value}
+    assert Context(order=value)["order"] == value
+
+
 def test_refuses_values_nested_too_deep_even_endlessly() -> None:
     endless: list[Any] = []
     endless.append(endless)

@@ -1,6 +1,7 @@
 """`mqctx trace` under load: what it costs publishers, what it holds, and what it loses."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,6 +93,8 @@ class TestFiveThousandMessagesASecond:
                 rates["dropping"].append(load(vhost, 5)["published"] / 5)
             with (tmp_path / "events.jsonl").open("w") as file:
                 command = Command(vhost, "--json", stdout=file)
+                # All share this machine's cores, unlike a broker and who looks at it.
+                os.setpriority(os.PRIO_PROCESS, command.process.pid, 10)
                 until(lambda: vhost.is_traced)
                 rates["mqctx trace"].append(load(vhost, 5)["published"] / 5)
                 assert command.end(seconds=120)[0] == 0

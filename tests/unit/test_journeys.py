@@ -596,6 +596,17 @@ class TestRun:
         joined = {each[0]: each[1:] for each in edges(records)}
         assert joined["publish-2"] == ("run-1", "run", True)
 
+    def test_that_is_left_when_others_were_guessed_is_marked_too(self) -> None:
+        story = _fan_out()
+        for handler in ("one", "two", "three"):
+            story.run(exchange="events", headers=of_span(A), handler=handler)
+        joined = {each[0]: each[1:] for each in edges(story.end())}
+        assert [joined[f"run-{number}"] for number in (1, 2, 3)] == [
+            ("delivery-1", "time", True),
+            ("delivery-2", "time", True),
+            ("delivery-3", "time", True),
+        ]
+
     def test_that_cannot_be_told_apart_is_marked_and_what_it_published_too(self) -> None:
         story = _fan_out()
         story.publish("", "mail", headers=of_span(B, A), at="elsewhere", body=b"b")

@@ -166,7 +166,8 @@ class Joiner:
         node.details = details_of(report)
         journey = self._messages.journey_of(report.context)
         if delivery is not None:
-            delivery.has_run = True
+            # One that was guessed may still be another run's.
+            delivery.has_run, delivery.is_guessed = not uncertain, uncertain
             node.parent, node.message = delivery, delivery.message
             node.joined, node.inferred = "time" if uncertain else "message", uncertain
             self._decide(delivery)

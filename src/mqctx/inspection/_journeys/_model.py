@@ -145,6 +145,8 @@ class Node(msgspec.Struct, eq=False, kw_only=True):
     """What only dead letters, or runs, have in JSON."""
     has_run: bool = False
     """Whether the run of its handler is known."""
+    is_guessed: bool = False
+    """Whether a run was joined to it that may be another delivery's."""
     message: "Message | None" = None
     parent: "Node | None" = None
     joined: str | None = None

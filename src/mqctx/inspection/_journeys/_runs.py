@@ -1,6 +1,7 @@
 """Whose deliveries the runs of handlers handled, as mqctx's own records tell."""
 
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from mqctx.inspection._journeys._messages import Messages
@@ -62,7 +63,7 @@ class Runs:
             return sure[0], is_stranger
         likely = sure or self._likely(fitting, who)
         # Handlers take messages in their order, as a rule.
-        return (likely[0], True) if likely else (None, False)
+        return (min(likely, key=attrgetter("is_guessed")), True) if likely else (None, False)
 
     def _named(self, report: RunReport) -> list[Node] | None:
         """Return the deliveries of the message that a run names, None if it names none."""

@@ -188,15 +188,14 @@ def view_in(record: logging.LogRecord) -> View | None:
     return known if isinstance(known, View) else None
 
 
-def show(held: MutableMapping[str, Any], view: View, instead_of: View | None = None) -> View:
+def show(held: MutableMapping[str, Any], view: View, instead_of: View) -> View:
     """Put the fields of a view into `held`, and return a view of those that were put.
 
     Names that are taken stay as they are, except for the fields of the view before, which go.
     """
-    if instead_of is not None:
-        for name, value in instead_of.fields.items():
-            if held.get(name, _ABSENT) is value:
-                del held[name]
+    for name, value in instead_of.fields.items():
+        if held.get(name, _ABSENT) is value:
+            del held[name]
     if not held.keys().isdisjoint(view.fields):
         left = {name: value for name, value in view.fields.items() if name not in held}
         view = View.of(view.context, left)

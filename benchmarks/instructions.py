@@ -19,6 +19,7 @@ from itertools import repeat
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
+from threading import Timer
 from typing import Any
 
 from benchmarks import ways
@@ -28,6 +29,8 @@ WAYS = (ways.RAW, ways.ONE, ways.FIVE, ways.MQCTX, ways.MQCTX_EACH, ways.OTEL)
 FEW = 40
 _FEW, _MANY = 5, 25
 _WARM_UP = 50
+_AT_MOST = 420.0
+"""Seconds that a process may live."""
 
 
 class _Counted:
@@ -46,6 +49,9 @@ class _Counted:
             text=True,
             env={**os.environ, "PYTHONHASHSEED": "0"},
         )
+        # It ends in any case: whoever waits for its answer gets none.
+        self._end = Timer(_AT_MOST, self.process.kill)
+        self._end.start()
         self._answer()
         self._control("instrumentation", "on")
 
@@ -58,6 +64,11 @@ class _Counted:
         totals = re.findall(r"^totals: (\d+)", dump.read_text(), re.MULTILINE)
         dump.unlink()
         return sum(map(int, totals))
+
+    def close(self) -> None:
+        """End it."""
+        self._end.cancel()
+        self.process.kill()
 
     def _answer(self) -> None:
         if not self.process.stdout.readline():
@@ -76,7 +87,7 @@ def _counted(*what: str) -> Iterator[_Counted]:
             try:
                 yield counted
             finally:
-                counted.process.kill()
+                counted.close()
 
 
 def of_row(row: Row) -> dict[str, list[float]]:

@@ -42,7 +42,7 @@ class Effort(NamedTuple):
     seconds: float
 
 
-THOROUGH, QUICK = Effort(3, 40, 0.003), Effort(1, 60, 0.0015)
+THOROUGH, QUICK = Effort(4, 40, 0.004), Effort(1, 60, 0.0015)
 
 
 def measure(row: Row, effort: Effort) -> Times:

@@ -44,7 +44,7 @@ def main() -> None:
         print("instructions: left out, valgrind is not installed", file=sys.stderr)
         clients["instructions"] = []
     _KEPT.mkdir(parents=True, exist_ok=True)
-    data = {
+    data: dict[str, dict[str, Any]] = {
         "measured with": _versions(),
         "own work": {row.name: _timed(row, quick=quick) for row in rows.chosen(options.only)},
         "throughput": _by_client("throughput", clients, [4 if quick else 50]),

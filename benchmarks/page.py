@@ -21,10 +21,9 @@ _HEAD = """\
 This page compares the added cost of carrying five values: by hand, with mqctx, with
 OpenTelemetry (its instrumentation, without an SDK; for kombu, which it does not instrument, inject
 and extract alone), with Sentry (without tracing, sending nothing) and with other libraries for the
-same job. Everything in a row ran in turn on
-one machine, so compare within a row. See [how it is measured](../benchmarks/README.md) and
-[every value](benchmarks.json), and, for looks at many dead letters,
-[how they scale](dead-letters.md#how-it-scales).
+same job. Everything in a row ran in turn on one machine, so compare within a row. See [how it is
+measured](../benchmarks/README.md) and [every value](benchmarks.json), and, for looks at many dead
+letters, [how they scale](dead-letters.md#how-it-scales).
 
 ![What mqctx adds, beside five headers by hand and OpenTelemetry](benchmarks.svg)
 """

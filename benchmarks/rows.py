@@ -94,7 +94,7 @@ ROWS = (
     Row("call out, aiohttp", "calls.with_aiohttp", _CALL, Target(ways.PEERS)),
     Row("a scope of two values", "core.scope", (*_FIVE, ways.OTEL), Target(ways.OTEL)),
     Row("`Variable.get`", "core.get", (*_FIVE, ways.OTEL), Target(ways.BY_HAND, 1.0, 0.10)),
-    Row("`Context.run`, async", "core.run", _FIVE),
+    Row("`Context.run`, async", "core.run", _FIVE, Target(ways.BY_HAND, 14)),
     Row(
         "Celery, send and run",
         "tasks.with_celery",

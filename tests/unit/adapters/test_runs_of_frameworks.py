@@ -25,6 +25,7 @@ from mqctx.adapters._faststream_name import name_of_handler
 from mqctx.adapters._reporter import Ended, Origin, Reporter
 from mqctx.adapters._reports import begin, block_scope
 from mqctx.adapters._taskiq_reports import origin_of
+from mqctx.inspection._journeys._dramatiq import read_body
 
 NOBODY = "amqp://guest:guest@nowhere.invalid:1//"
 ADA = {"mqctx": '{"user":"ada"}'}
@@ -259,3 +260,8 @@ class TestEndOfAProcess:
                 monkeypatch.delitem(sys.modules, "multiprocessing.util")
             _reporter._flush_at_the_end_of_a_child(print)
         assert ends == [print]
+
+
+@pytest.mark.parametrize("body", [b"42", b'{"queue_name":', b'{"queue_name":1,"options":2}'])
+def test_a_body_that_only_looks_like_one_of_dramatiqs_tells_nothing(body: bytes) -> None:
+    assert read_body(body).options == {}

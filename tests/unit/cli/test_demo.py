@@ -18,8 +18,12 @@ from mqctx.cli import commands
 from mqctx.cli._demo import on_kombu, play
 from mqctx.cli._demo.broker import Broker
 from mqctx.cli._demo.check import judge
+from mqctx.cli._demo.ending import show_journeys
 from mqctx.cli._demo.journal import HandlerRun, Journal, Service
+from mqctx.cli._demo.journeys import Watch
+from mqctx.cli._demo.stage import Stage
 from mqctx.cli._demo.story import LEGACY_ORDER, SENT_IN, WORKERS
+from mqctx.inspection import ManagementError
 
 ADA = ("r-1", "ada", "acme")
 GRACE = ("r-2", "grace", "initech")
@@ -307,3 +311,16 @@ def test_the_password_shows_neither_in_the_repr_nor_in_an_explanation() -> None:
 
     assert "s3cret" not in repr(broker) + explanation
     assert "RabbitMQ at example.org:5672: cannot reach amqp://ada:***@example.org." in explanation
+
+
+def test_a_user_who_may_not_trace_is_told_why_there_is_no_journey(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watch = Watch(Stage.at("amqp://nobody"))
+    watch.error = ManagementError("not authorised", 401)
+
+    show_journeys(watch, tmp_path / "page.html")
+
+    assert capsys.readouterr().out == (
+        "Left out, the journey of each request: RabbitMQ tells it to administrators alone\n"
+    )

@@ -102,12 +102,15 @@ class OutgoingCallPolicy:
         return self.headers_to(target.host, target.port, present)
 
     def headers_to(self, host: str, port: int | None, present: Container[str]) -> dict[str, str]:
-        """Return what to add to the headers that are `present` in a call to that host."""
+        """Return what to add to the headers that are `present` in a call to that host.
+
+        Asked for in lower case.
+        """
         # At each call, and each redirect: where one may see the context, the next one may not.
         if not self._may_see(host, port):
             return {}
         written, trace = self._of(current())
-        added = {header: text for header, text in written.items() if header not in present}
+        added = {name: text for name, text in written.items() if name.lower() not in present}
         if trace is not None and not any(header in present for header in _TRACE):
             added.update(trace(_MAX_TRACE))
         return added

@@ -70,7 +70,9 @@ class AsyncContextTransport(httpx.AsyncBaseTransport):
 def _with_context(request: httpx.Request, policy: OutgoingCallPolicy) -> httpx.Request:
     url = request.url
     port = url.port or PORTS.get(url.scheme)
-    added = policy.headers_to(url.raw_host.decode("ascii"), port, request.headers)
+    # From the bytes: `in` would decode all of them, to find out how they are encoded.
+    present = {name.lower().decode("latin-1") for name, _ in request.headers.raw}
+    added = policy.headers_to(url.raw_host.decode("ascii"), port, present)
     if not added:
         return request
     # A copy: httpx makes the request of a redirect from the headers of this one.

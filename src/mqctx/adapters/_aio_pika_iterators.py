@@ -100,13 +100,14 @@ class BlockHooks:
                 yield target
 
 
-def _has_carried(target: Any, channel: Any) -> bool:
+def _has_carried(target: object, channel: Any) -> bool:
     """Tell whether what came by a channel of aiormq came through a connection or a channel."""
-    connection = target._connection if isinstance(target, Channel) else target
+    known: Any = target
+    connection = known._connection if isinstance(target, Channel) else known
     transport = connection.transport  # None after the connection was closed
     if not transport or transport.connection is not channel.connection:
         return False
-    return connection is target or target.number == channel.number
+    return connection is known or known.number == channel.number
 
 
 async def _arriving(

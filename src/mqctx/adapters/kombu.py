@@ -188,7 +188,7 @@ def _around_publish(original: Method) -> Method:
         given: Any = options.get("headers")
         if isinstance(given, InjectedHeaders):
             options["headers"] = given.copy()
-        elif given is None or type(given) is dict or may_carry(given):
+        elif given is None or type(cast("object", given)) is dict or may_carry(given):
             propagator = _instrumentation.propagator_for(self, _owners)
             if propagator is not None:
                 inject, trim = propagator.inject_into, _is_reply(options)

@@ -74,7 +74,7 @@ class Instrumentation:
         self._whole: _Chosen | None = None
         self._targets: WeakKeyDictionary[object, _Chosen] = WeakKeyDictionary()
         # Asked for each message, of which a WeakKeyDictionary would make a call.
-        self._has_had_targets = False
+        self._has_targets = False
         self._placed: dict[Hook, tuple[Method, Method]] = {}
         self._unlock()
         # A fork may leave the lock with a thread that is not in the child.
@@ -118,7 +118,7 @@ class Instrumentation:
                 self._whole = (propagator,)
             elif isinstance(target, self._kinds):
                 self._targets[target] = (propagator,)
-                self._has_had_targets = True
+                self._has_targets = True
             else:
                 kinds = ", ".join(type_name(kind) for kind in self._kinds)
                 raise ConfigurationError(f"{target!r} cannot be instrumented; give one of: {kinds}")
@@ -134,7 +134,10 @@ class Instrumentation:
         if target is None:
             self._whole = None
         else:
-            self._targets.pop(target, None)
+            with self._placing:
+                self._targets.pop(target, None)
+                # Once the last one is gone, no call asks for the owners of what it is made on.
+                self._has_targets = bool(self._targets)
         self.tidy()
 
     def tidy(self) -> None:
@@ -173,7 +176,7 @@ class Instrumentation:
         # Each is looked up once, and kept: another thread may uninstrument meanwhile. `in` goes
         # first, since `get` raises over an object that allows no weak reference.
         chosen = self._whole
-        if self._has_had_targets:
+        if self._has_targets:
             for each in owners(user):
                 if each in self._targets and (own := self._targets.get(each)):
                     chosen = own

@@ -180,7 +180,17 @@ class TestBind:
             tracer = at_line(Store.bind, 'vars(self)["later"]', lambda: bind(inner=2))
             traced(tracer, lambda: bind(outer=1))
             assert current() == {"a": 0, "outer": 1, "inner": 2}
-            assert Variable("inner", int).get() == 2
+
+    def test_a_variable_is_read_from_the_last_version_where_the_store_knows_an_earlier_one(
+        self,
+    ) -> None:
+        inner = Variable("inner", int)
+        with scope(a=0):
+            bind(outer=1)
+            earlier = active_store().later
+            bind(inner=2)
+            active_store().later = earlier
+            assert inner.get() == 2
 
     def test_bind_in_the_values_that_are_bound_loses_neither(self) -> None:
         class Interrupting(Mapping[str, object]):

@@ -292,6 +292,11 @@ class TestScope:
         with scope(user="ada"):
             assert job() == {"user": "ada", "tenant": "acme"}
 
+    def test_a_scope_that_was_not_entered_may_be_left(self) -> None:
+        with scope(a=1):
+            scope(b=2).__exit__(None, None, None)
+            assert current() == {"a": 1}
+
     def test_a_scope_left_in_another_snapshot_than_entered_does_not_raise(self) -> None:
         late = scope(user="late")
         contextvars.copy_context().run(late.__enter__)

@@ -321,3 +321,19 @@ class TestJoinedContextVar:
         copied = copy_context().run(enter_and_copy)
         copied.run(block.__exit__, None, None, None)
         assert copied.run(contextvar.get) is None
+
+
+def test_a_linked_variable_is_read_from_its_contextvar() -> None:
+    locale: ContextVar[str | None] = ContextVar("locale", default=None)
+    variable = Variable("locale", str, contextvar=locale)
+    with scope(locale="en"):
+        assert variable.get() == "en"
+        locale.set("de")
+        assert variable.get() == "de"
+
+
+def test_a_value_that_was_bound_is_read() -> None:
+    variable = Variable("user", str)
+    with scope(tenant="acme"):
+        variable.bind("ada")
+        assert variable.get() == "ada"

@@ -134,10 +134,7 @@ class Instrumentation:
         if target is None:
             self._whole = None
         else:
-            with self._placing:
-                self._targets.pop(target, None)
-                # Once the last one is gone, no call asks for the owners of what it is made on.
-                self._has_targets = bool(self._targets)
+            self._targets.pop(target, None)
         self.tidy()
 
     def tidy(self) -> None:
@@ -159,6 +156,9 @@ class Instrumentation:
                 self.tidy()
 
     def _place_or_remove(self) -> None:
+        # Once the last one is gone, no call asks for the owners of what it is made on. A signal
+        # handler that adds one at this line has it done anew.
+        self._has_targets = bool(self._targets)
         if self._whole is not None or self._targets:
             for hook in self._own:
                 self._place(hook)

@@ -16,7 +16,9 @@ _TICK: Final = 0.5
 """The seconds within which `Reader.stop` is noticed."""
 _PAUSE: Final = 0.02
 _SECONDS_STILL: Final = 1.0
-"""The seconds after which what has not come back is taken to be with others."""
+"""The seconds after which what has not come back is taken to be with the queue's consumers."""
+_SECONDS_STILL_ALONE: Final = 5.0
+"""The same for a queue without any: only what others get one by one, or has expired, is missing."""
 
 
 class QueueChannel:
@@ -99,12 +101,14 @@ class QueueChannel:
         if self._is_transactional:
             self._answer(lambda done: self._channel.tx_commit(callback=done))
 
-    def give_back(self, there: int) -> None:
-        """Put all back that is held; `there` messages waited before. Return once they wait again.
+    def give_back(self) -> None:
+        """Put all back that is held, and return once it waits in the queue again.
 
         Consumer by consumer, for RabbitMQ 4.0 does it in an order of its own if it gets those of
         several at once.
         """
+        held = self._last_tag - self._settled.count(1)
+        others = self.ready()[0]
         before = 0
         for last in self._last_tags:
             if tag := self._last_held(before, last):
@@ -114,18 +118,22 @@ class QueueChannel:
         # 0 stands for all that is left.
         self._channel.basic_nack(0, multiple=True, requeue=True)
         self.settle()
-        self._wait_for(there - self._settled.count(1))
+        self._wait_for(others + held)
 
     def _wait_for(self, count: int) -> None:
         """Wait until so many messages wait in the queue, or no more come back: others take them.
 
-        A busy quorum queue gives back some time after it has answered: the next look would miss
-        what is still on its way.
+        A busy quorum queue gives back some time after it has answered, and a queue of a million
+        rests meanwhile: the next look would miss what is still on its way.
         """
         most, since = -1, time.monotonic()
-        while (ready := self.ready()[0]) < count and time.monotonic() - since < _SECONDS_STILL:
+        while True:
+            ready, consumers = self.ready()
             if ready > most:
                 most, since = ready, time.monotonic()
+            still = _SECONDS_STILL if consumers else _SECONDS_STILL_ALONE
+            if ready >= count or time.monotonic() - since >= still:
+                return
             self.wait(_PAUSE)
 
     def _last_held(self, before: int, last: int) -> int:

@@ -165,5 +165,5 @@ class Reader:
         """
         self._cancel()
         if not self._is_stream:
-            self.channel.give_back(self.there)
+            self.channel.give_back()
         self.channel.close()

@@ -5,6 +5,7 @@ import sys
 from collections import deque
 from contextlib import closing
 from io import StringIO
+from itertools import count as counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -308,12 +309,16 @@ class TestReader:
         QueueChannel._wait_for(channel, 3)
         assert (list(counts), len(waited)) == ([], 3)
 
-    def test_does_not_wait_for_what_others_have_taken(
-        self, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(("consumers", "seconds"), [(1, 1), (0, 5)])
+    def test_does_not_wait_long_for_what_others_have_taken(
+        self, monkeypatch: pytest.MonkeyPatch, consumers: int, seconds: float
     ) -> None:
-        monkeypatch.setattr("mqctx.inspection._queue_channel._SECONDS_STILL", 0.05)
-        channel: Any = SimpleNamespace(ready=lambda: (2, 1), wait=lambda _: None)
+        clock = counter(step=0.25)
+        monkeypatch.setattr("time.monotonic", lambda: next(clock))
+        waited: list[float] = []
+        channel: Any = SimpleNamespace(ready=lambda: (2, consumers), wait=waited.append)
         QueueChannel._wait_for(channel, 3)
+        assert len(waited) * 0.25 == pytest.approx(seconds, abs=0.75)
 
     def test_closes_a_channel_once(self) -> None:
         channel: Any = SimpleNamespace(_channel=SimpleNamespace(is_open=False))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mqctx
@@ -137,6 +137,7 @@ class TestHandler:
         assert seen_by_handler(client, {"mqctx": raw}, propagator=propagator) == {}
         assert propagator.rejections.total() == 1
 
+    @settings(max_examples=30)
     @given(raw=malformed())
     def test_a_handler_runs_with_the_empty_context_and_one_rejection_for_every_malformed_header(
         self, client: AdapterClient, raw: object

@@ -40,7 +40,7 @@ anything = headers | plain | st.binary() | st.binary().map(bytearray)
 
 
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(anything)
 def test_a_sample_of_what_hypothesis_makes(raw: object) -> None:
@@ -74,7 +74,7 @@ def extracted_with_memory(propagator: Propagator, raw: str) -> tuple[Context, in
 GREEDY: list[str] = ["[]", "{}", '{"":1}', '{"":[]}', "0.1", "1e9", "99999", '"\\u00e9"', "[[[]]]"]
 
 
-@pytest.mark.parametrize("size", [4096, MAX_BYTES])
+@pytest.mark.parametrize("size", [4096, 32_768, pytest.param(MAX_BYTES, marks=pytest.mark.full)])
 @pytest.mark.parametrize("part", GREEDY)
 def test_takes_memory_in_proportion_to_the_header_only(part: str, size: int) -> None:
     raw, propagator = repeated(part, size), Propagator(max_bytes=MAX_BYTES)

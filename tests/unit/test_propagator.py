@@ -324,7 +324,7 @@ class TestExtract:
         assert shown.isprintable()
         assert len(shown) < 700
 
-    @settings(max_examples=500)
+    @settings(max_examples=150)
     @given(
         st.one_of(
             st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),

@@ -84,6 +84,16 @@ def test_gives_each_value_an_attribute() -> None:
         assert added(ContextFilter()) == {"order.id": 7, "request_id": "r-1"}
 
 
+def test_an_attribute_of_the_callers_stays_as_it_is_for_a_second_handler() -> None:
+    record = logging.getLogger().makeRecord(
+        "shop", 20, "", 0, "billing", (), None, extra={"user": "mine"}
+    )
+    with scope(user="ada", request_id="r-1"):
+        filtered(record, ContextFilter())
+        shown = vars(filtered(record, ContextFilter(["user"])))
+    assert (shown["user"], "request_id" in shown) == ("mine", False)
+
+
 def test_adds_nothing_outside_a_run() -> None:
     assert added(ContextFilter()) == {}
 

@@ -523,6 +523,14 @@ class TestSpan:
 
 
 class TestRun:
+    def test_of_another_correlation_id_is_not_joined_to_a_delivery(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_span(A), correlation_id="1")
+        story.deliver("orders", headers=of_span(A), correlation_id="1")
+        story.run(headers=of_span(A), correlation_id="2")
+        runs = [record for record in story.end() if record["kind"] == "run"]
+        assert [(run["parent"], run["joined"]) for run in runs] == [(None, None)]
+
     def test_is_joined_to_its_delivery_and_what_it_published_to_it(self) -> None:
         story = Story()
         story.publish("", "orders", headers=of_span(A))

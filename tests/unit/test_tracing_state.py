@@ -1,13 +1,17 @@
 """What a trace asks the management API, and what it makes of the answers."""
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from mqctx.inspection._broker import Broker
 from mqctx.inspection._journeys._drops import Drops
 from mqctx.inspection._journeys._queues import Queues
+from mqctx.inspection._journeys._tracer import Settings, Tracer
 from mqctx.inspection._journeys._tracing_state import TracingState, new_queue
 from mqctx.inspection._management import Management, ManagementError
+from tests.unit.journeys import Story
 
 Json = dict[str, Any]
 
@@ -171,3 +175,25 @@ class TestDrops:
     def test_cannot_be_told_without_statistics(self) -> None:
         assert counting((100, 100, None)).count(100, 1_000) is None
         assert counting((0, 0, 50), (100, 100, None)).count(100, None) is None
+
+
+def test_a_trace_ends_though_more_events_wait_than_can_be_received(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mqctx.inspection._journeys._tracer._MOST_DRAIN", -1.0)
+    watcher: Any = None
+    tracer = Tracer(Broker.parse("amqp://h/"), None, Settings(tap="orders"), watcher)
+    source: Any = SimpleNamespace(received=0, waiting=lambda: 9, BATCH=1)
+    tracer._drain(source)
+    assert source.received == 0
+
+
+def test_a_node_that_tells_of_an_event_is_traced() -> None:
+    watcher: Any = SimpleNamespace(journey=lambda _: None)
+    tracer = Tracer(Broker.parse("amqp://h/"), None, Settings(tap="orders"), watcher)
+    tracer.untraced_nodes = {"rabbit@a", "rabbit@b"}
+    story = Story()
+    event = story.reader.decoded("publish.orders", {"node": "rabbit@a", "properties": {}}, b"", 1.0)
+    assert event is not None
+    tracer._join([event])
+    assert tracer.untraced_nodes == {"rabbit@b"}

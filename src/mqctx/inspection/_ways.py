@@ -59,11 +59,6 @@ class Way(msgspec.Struct, frozen=True):
         return tuple(each for each in (self.queue, *(self.also or ())) if each is not None)
 
     @property
-    def is_clean(self) -> bool:
-        """Whether no other queue gets a copy, and a second failure is kept if the first was."""
-        return self.also == () and not self.loses_second
-
-    @property
     def loses_second(self) -> bool:
         """Whether the queue dead-letters into nothing."""
         return self.second == () and self.dead_letter_exchange is not None

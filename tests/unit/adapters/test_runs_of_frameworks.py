@@ -17,6 +17,7 @@ from celery.app.trace import ExceptionInfo, trace_task
 from celery.exceptions import Ignore, WorkerLostError
 
 import mqctx
+import mqctx.adapters.faststream
 from mqctx import Context, current
 from mqctx.adapters import _celery_reports, _reporter, _reports
 from mqctx.adapters import celery as celery_adapter
@@ -265,3 +266,18 @@ class TestEndOfAProcess:
 @pytest.mark.parametrize("body", [b"42", b'{"queue_name":', b'{"queue_name":1,"options":2}'])
 def test_a_body_that_only_looks_like_one_of_dramatiqs_tells_nothing(body: bytes) -> None:
     assert read_body(body) is None
+
+
+def test_a_block_of_faststream_is_told_with_its_message(told: Told) -> None:
+    raw = SimpleNamespace(
+        channel=SimpleNamespace(connection="c"), message_id="m", correlation_id=None,
+        exchange="", routing_key="orders", redelivered=False, consumer_tag=None,
+    )  # fmt: skip
+    message: Any = SimpleNamespace(headers=ADA, raw_message=raw)
+    with mqctx.adapters.faststream.restored(message):
+        pass
+    (ended,) = told
+    assert (ended.origin.client, ended.origin.message_id, ended.origin.routing_key) == (
+        "c", "m", "orders",
+    )  # fmt: skip
+    assert ended.context == {"user": "ada"}

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 import mqctx
 from mqctx.adapters import kombu as adapter
 from mqctx.cli import commands
-from mqctx.cli._demo import on_kombu, play
+from mqctx.cli._demo import memory, on_kombu, play
 from mqctx.cli._demo.broker import Broker
 from mqctx.cli._demo.check import judge
 from mqctx.cli._demo.ending import show_journeys
@@ -324,3 +324,9 @@ def test_a_user_who_may_not_trace_is_told_why_there_is_no_journey(
     assert capsys.readouterr().out == (
         "Left out, the journey of each request: RabbitMQ tells it to administrators alone\n"
     )
+
+
+def test_what_is_no_event_is_no_part_of_a_journey() -> None:
+    before = list(memory.events)
+    memory._note("else", {}, b"")
+    assert memory.events == before

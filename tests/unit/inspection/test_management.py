@@ -131,3 +131,8 @@ def test_tls_takes_the_certificate_of_the_broker(tmp_path: Any) -> None:
     with pytest.raises(OSError, match=r"No such file"):
         Management(Broker.parse("amqps://h/", cert=missing, key=missing))
     assert Management(Broker.parse("amqps://h/")).url == "https://h:15671"
+
+
+def test_what_cannot_be_deleted_is_said_in_a_line() -> None:
+    with pytest.raises(ManagementError, match="500"):
+        management(always(500)).delete("policies", "p")

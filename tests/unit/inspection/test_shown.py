@@ -142,11 +142,11 @@ class TestSummary:
                 is_late=False, rescue=SimpleNamespace(copied=3, reasons=lambda: ["kept"]),
             )  # fmt: skip
             summary.add(look)
-        for day in (1, 2):
+        for day in (2, 1, 2):
             died = {"type": "T", "at": f"2026-11-0{day}T16:00:00Z"}
             summary.choose(message({"mqctx-failure": str(died).replace("'", '"')}))
         assert summary.line() == (
-            "10 messages in 2 queues, looked at 6, 2 of them chosen, "
+            "10 messages in 2 queues, looked at 6, 3 of them chosen, "
             "6 copied to the end, and taken off their place  11-01 16:00:00 .. 11-02 16:00:00 UTC"
         )
         assert summary.notes == [
@@ -301,6 +301,16 @@ class TestReader:
             channel=SimpleNamespace(wait=lambda: arrived.extend(comes.popleft())),
         )
         assert Reader._have_come(reader, 1)
+
+    def test_goes_on_for_what_comes_while_it_asks_whether_all_was_taken(self) -> None:
+        arrived: list[int] = []
+
+        def ready() -> tuple[int, int]:
+            arrived.append(1)
+            return 0, 0
+
+        reader: Any = SimpleNamespace(_arrived=arrived, channel=SimpleNamespace(ready=ready))
+        assert not Reader._is_empty(reader, since=0.0)
 
     def test_waits_until_all_that_it_gave_back_is_there_again(self) -> None:
         counts = deque([0, 2, 2, 3])

@@ -9,10 +9,8 @@ made better or has to cost more, write what the failing tests show, the most of 
 """
 
 import contextvars
-import gc
 import os
 import sys
-from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 from types import FrameType
@@ -44,6 +42,8 @@ from tests.counting import (
     take_over,
     take_over_async,
 )
+
+pytestmark = pytest.mark.usefixtures("no_garbage")
 
 PUBLISH = {"pika": Cost(6, 4), "kombu": Cost(6, 6), "aio-pika": Cost(5, 4)}
 # More than `publish` takes: whether the call is meant, and whether it may carry a context.
@@ -151,15 +151,6 @@ def two_contexts() -> tuple[dict[str, Any], dict[str, Any]]:
 @pytest.fixture(params=CLIENTS)
 def client_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture(autouse=True)
-def _no_garbage() -> Iterator[None]:
-    """Let no collection free meanwhile what other tests left."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 def test_publishing_again_in_the_same_context_stays_cheap(client_name: str) -> None:

@@ -5,7 +5,6 @@ bounds for each Python that is supported, under coverage too.
 """
 
 import contextvars
-import gc
 import logging
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -30,6 +29,8 @@ from mqctx.logging.stdlib import ContextFilter
 from mqctx.logging.structlog import ContextProcessor
 from mqctx.middleware import asgi, wsgi
 from tests.counting import Call, Cost, added_cost, assert_within, take_over
+
+pytestmark = pytest.mark.usefixtures("no_garbage")
 
 ID = "0b5a2e1c5f3d4a7e9c8b7a6d5e4f3c2b"
 VALUES = {f"name_{number}": f"value {number}" for number in range(5)}
@@ -220,15 +221,6 @@ ALL: dict[str, Edge] = {
     "Variable.get": a_get,
     "Context.run": a_run,
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_garbage() -> Iterator[None]:
-    """Let no collection free meanwhile what other tests left."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -178,8 +179,12 @@ class TestRecord:
         assert failure.failures == 1
         assert failure.first_at == failure.at
 
-    def test_takes_a_sound_time_of_any_zone(self) -> None:
+    def test_takes_a_sound_time_of_any_zone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TZ", "UTC-5")
+        time.tzset()
         failure = failed(origin=Origin(earlier='{"first_at":"2020-01-01T01:00:00+01:00"}'))
+        monkeypatch.undo()
+        time.tzset()
         assert failure.first_at == "2020-01-01T00:00:00.000Z"
 
     def test_starts_again_where_a_count_would_grow_without_end(self) -> None:
@@ -245,6 +250,9 @@ class TestBound:
         bound: dict[str, Any] = {"a": 1, "large": "x" * HUGE, "list": ["x" * 600], "b": "y"}
         bound |= {"n" * 600: 1}
         assert failed(bound=bound).bound == {"a": 1, "b": "y"}
+        # 512 bytes hold {"a":"..."}, and a comma that the last does not need.
+        assert failed(bound={"a": "x" * 503}).bound == {"a": "x" * 503}
+        assert failed(bound={"a": "x" * 504}).bound is None
 
     def test_is_absent_if_there_is_none(self) -> None:
         assert failed().bound is None
@@ -310,6 +318,7 @@ class TestHeader:
         failure = failing(fail, origin=Origin(handler="shop." + long))
         text = getattr(failure, key)
         assert most - 12 < len(json.dumps(text)) - 2 <= most
+        assert text.startswith("...") == (key in ("where", "handler"))  # their ends tell more
 
     def test_keeps_what_can_be_read_of_a_strangers(self) -> None:
         text = '{"type":5,"message":"m","at":null,"attempt":2,"failures":[],"bound":[],"new":1}'

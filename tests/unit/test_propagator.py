@@ -315,6 +315,10 @@ class TestExtract:
     def test_extract_rejects_headers_that_are_no_mapping(self, rejected: Rejections) -> None:
         assert rejected.propagator().extract(cast("Any", ["mqctx"])) == {}
         assert [r.reason for r in rejected] == ["wrong-type"]
+        assert "expected headers in a mapping, got list" in str(rejected[0])
+
+    def test_extract_reads_any_mapping(self) -> None:
+        assert Propagator().extract(MappingProxyType(wire(user="ada"))) == {"user": "ada"}
 
     def test_extract_shows_of_a_hostile_header_only_what_is_fit_for_a_log(
         self, rejected: Rejections

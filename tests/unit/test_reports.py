@@ -26,7 +26,7 @@ class UnreadableError(Exception):
     [
         (RuntimeError("metrics are down"), "RuntimeError: metrics are down ("),
         (RuntimeError(HOSTILE), r"RuntimeError: bad key\n2030-01-01 INFO root logged in\x1b[2J"),
-        (RuntimeError("x" * 9999), "RuntimeError: xxx"),
+        (RuntimeError("x" * 9999), "RuntimeError: " + "x" * 486 + "... ("),
         (UnreadableError(), "UnreadableError: its text cannot be had ("),
     ],
 )

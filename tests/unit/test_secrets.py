@@ -70,6 +70,7 @@ SECRETS = [
 CUT_OFF = [
     ("cut off: amqp://user:hunter2", "hunter2"),
     ("cut off: amqp://user:12345", "12345"),
+    ("cut off: amqp://user:hunter2:17", "hunter2"),
     ("MIIEabc\n-----END PRIVATE KEY-----", "MIIEabc"),
 ]
 HARMLESS = [

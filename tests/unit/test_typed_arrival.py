@@ -84,6 +84,7 @@ TYPED: dict[str, tuple[Any, object, object]] = {
     "raw": (bytes, b"\x00\xff", "%"),
     "orders": (list[UUID], [UUID(int=1), UUID(int=2)], [1]),
     "prices": (dict[str, Decimal], {"a": Decimal(1)}, {"a": []}),
+    "stock": (dict[UUID, int], {UUID(int=1): 3}, {"x": 3}),
     "line": (Line, Line(UUID(int=3), 2), {"sku": "x"}),
     "cart": (Cart, Cart(Decimal("9.90"), NOW), {"total": 1}),
     "home": (Address, HOME, {"street": 5}),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import mqctx
+from mqctx._core.runs import note_failed
 from mqctx.adapters import _reporter
 from mqctx.adapters._handler import HandlerDecorator
 from mqctx.adapters._reporter import Origin, Reporter
@@ -151,6 +152,27 @@ def test_a_failure_is_reported_by_its_class_and_raised(
     until(lambda: len(broker.sent) == 1)
     assert (broker.sent[0]["outcome"], broker.sent[0]["error"]) == ("raised", "ValueError")
     assert "a secret" not in str(broker.sent)
+
+
+@pytest.mark.parametrize(
+    ("last", "told"),
+    [(KeyError("order"), ("raised", "KeyError")), (None, ("returned", None))],
+)
+def test_a_failure_that_settled_its_message_and_went_no_further_is_reported_the_last_one(
+    decorate: Callable[..., Any],
+    broker: Broker,
+    reporter: Reporter,
+    last: Exception | None,
+    told: tuple[str, str | None],
+) -> None:
+    @decorate
+    def handle(_message: Message) -> None:
+        note_failed(ValueError("an earlier attempt"))
+        note_failed(last)
+
+    handle(Message())
+    until(lambda: len(broker.sent) == 1)
+    assert (broker.sent[0]["outcome"], broker.sent[0]["error"]) == told
 
 
 def test_async_handlers_are_reported_when_they_end(

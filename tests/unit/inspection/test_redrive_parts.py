@@ -68,6 +68,7 @@ class TestSentBack:
     def test_is_told_from_others_whatever_the_broker_has_added(self) -> None:
         one = message({"n": 1}, body=b"a")
         assert digest(one) == digest(message({"n": 1, **DEATHS}, body=b"a", expiration="1"))
+        assert len(digest(one)) == 16
         assert (
             len({digest(one), digest(message({"n": 2}, body=b"a")), digest(message({"n": 1}))}) == 3
         )
@@ -133,6 +134,7 @@ class TestNote:
         kept.open()
         (file,) = state.iterdir()
         file.write_text("{")
+        file.with_name(f"{file.name[:-5]}z.json").mkdir()  # cannot be read
         assert note("two").earlier() == []
 
     def test_is_in_the_home_folder_by_default(

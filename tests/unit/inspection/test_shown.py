@@ -167,6 +167,13 @@ class TestSummary:
         ]
 
 
+def printed(width: int, grouping: Grouping) -> str:
+    console = Console(file=StringIO(), width=width, color_system=None)
+    with console.capture() as captured:
+        console.print(groups_table(width, grouping.names, list(grouping)))
+    return captured.get()
+
+
 class TestTable:
     def test_sums_up_the_rarest_ways(self) -> None:
         grouping = Grouping(["tenant"])
@@ -174,11 +181,17 @@ class TestTable:
             for _ in range(9 - number_):
                 failure = f'{{"type":"{reason}","message":"m"}}'
                 grouping.add(of_tenant("acme", **{"mqctx-failure": failure}))
-        console = Console(file=StringIO(), width=120, color_system=None)
-        with console.capture() as captured:
-            console.print(groups_table(120, ["tenant"], list(grouping)))
-        assert "more" in captured.get()
-        assert "a: m" in captured.get()
+        text = printed(120, grouping)
+        assert "more" in text
+        assert "a: m" in text
+
+    def test_puts_reasons_below_rather_than_fold_the_values_of_two_names(self) -> None:
+        grouping = Grouping(["tenant", "failure.type"])
+        failure = '{"type":"billing.CardExpired","message":"the card of this order has expired"}'
+        grouping.add(of_tenant("initech", **{"mqctx-failure": failure}))
+        text = printed(120, grouping)
+        assert "initech  billing.CardExpired" in text
+        assert "billing.CardExpired: the card of this order has expired" in text
 
     def test_says_about_where_a_number_is_estimated(self) -> None:
         assert (number(1200), number(1200, is_exact=False)) == ("1,200", "~1,200")

@@ -11,6 +11,8 @@ from mqctx.inspection import Group
 __all__ = ["groups_table"]
 
 _WIDE: Final = 100
+_WIDER: Final = 25
+"""How much more a row takes for each further name."""
 _MOST_LINES: Final = 4
 
 
@@ -22,7 +24,8 @@ def groups_table(width: int, names: Sequence[str], groups: Sequence[Group]) -> T
         table.add_column(escaped(name), overflow="fold", style="cyan")
     for title in ("messages", "requests"):
         table.add_column(title, justify="right", no_wrap=True)
-    rows = _wide_rows if width >= _WIDE else _narrow_rows
+    wide = _WIDE + _WIDER * (len(names) - 1)
+    rows = _wide_rows if width >= wide else _narrow_rows
     rows(table, groups, with_date=with_date)
     return table
 

@@ -39,10 +39,13 @@ Property = Callable[[str, object], None]
 def look(broker: Broker, queue: str, *arguments: str) -> "subprocess.Popen[str]":
     """Start `mqctx inspect`."""
     command = [sys.executable, "-m", "mqctx", "inspect", queue, *arguments]
-    environ = {"MQCTX_BROKER_URL": broker.url, "MQCTX_MANAGEMENT_URL": broker.management}
+    environ = {**os.environ, "MQCTX_BROKER_URL": broker.url}
+    environ["MQCTX_MANAGEMENT_URL"] = broker.management
+    # A user's Python has compiled all modules once, not at each look.
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
     return subprocess.Popen(
         command,
-        env={**os.environ, **environ},
+        env=environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -10,7 +10,7 @@ import pytest
 
 from tests.drivers.on_pika import pika_channel
 from tests.integration.broker import DEFAULT_IMAGE_43, Broker
-from tests.integration.traced import Command, Traced, Vhost, until, vhost_of
+from tests.integration.traced import Command, Vhost, traced, until, vhost_of
 
 from .cluster import running_cluster
 from .docker import Container, free_port, started
@@ -43,16 +43,16 @@ def test_goes_on_after_the_broker_has_restarted(
     container, broker = own
     with vhost_of(broker) as vhost:
         before = vhost.state()
-        with Traced(vhost) as traced:
+        with traced(vhost) as trace:
             send(vhost.url)
-            until(lambda: traced.tracer.status.events == 2)
+            until(lambda: len(trace.records()) == 2, SECONDS)
             container.restart()
             container.await_broker()
             until(lambda: bool(vhost.bound_queues()), SECONDS)
             until(lambda: vhost.is_traced, SECONDS)
             send(vhost.url)
-        kinds = [each["kind"] for each in traced.watch.records]
-        assert (traced.is_whole, kinds) == (True, ["publish", "delivery"] * 2)
+            kinds = [each["kind"] for each in trace.end()]
+        assert kinds == ["publish", "delivery"] * 2
         assert vhost.state() == before
         assert vhost.leftovers() == []
 
@@ -87,12 +87,14 @@ class TestCluster:
         self, nodes: dict[str, Broker], vhosts: list[Vhost]
     ) -> None:
         before = [each.state() for each in vhosts]
-        with Traced(vhosts[0]) as traced:
+        with traced(vhosts[0]) as trace:
             send(vhosts[0].url)
             assert [each.is_traced for each in vhosts] == [True, False, False]
+            records = trace.end()
+            (line,) = [each for each in trace.warnings().splitlines() if "not traced" in each]
         _, *others = nodes
-        assert traced.tracer.untraced_nodes == set(others)
-        assert len(traced.watch.records) == 2
+        assert all(node in line for node in others)
+        assert len(records) == 2
         assert [each.state() for each in vhosts] == before
         assert vhosts[0].leftovers() == []
 
@@ -100,12 +102,16 @@ class TestCluster:
         self, vhosts: list[Vhost]
     ) -> None:
         before = [each.state() for each in vhosts]
-        with Traced(vhosts[0]) as first, Traced(vhosts[1]) as second, Traced(vhosts[1]) as third:
+        with (
+            traced(vhosts[0]) as first,
+            traced(vhosts[1]) as second,
+            traced(vhosts[1]) as third,
+        ):
             first.end()
             assert [each.is_traced for each in vhosts] == [False, True, False]
             third.end()
             assert [each.is_traced for each in vhosts] == [False, True, False]
-            assert second.watch.warnings[0].startswith("not traced: ")
+            assert "not traced: " in second.warnings()
         assert [each.state() for each in vhosts] == before
         assert vhosts[0].leftovers() == []
 

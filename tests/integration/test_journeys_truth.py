@@ -12,7 +12,7 @@ from . import journeys_traffic, journeys_warehouse
 from .broker import Broker
 from .journeys_traffic import Services, Shop, Verdict, compare
 from .journeys_warehouse import Warehouse
-from .traced import Traced, Vhost, host_of, vhost_of
+from .traced import Vhost, host_of, traced, vhost_of
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ SHOP = Layout(Shop, journeys_traffic.SERVICES, 20.9, 3.3)
 WAREHOUSE = Layout(Warehouse, journeys_warehouse.SERVICES, 21.2, 2.2)
 
 
-def traced(
+def verdict_of(
     broker: Broker, layout: Layout, requests: int, *, with_spans: bool, own_users: bool = False
 ) -> Verdict:
     """Let services work, and return how well their journeys are known."""
@@ -42,14 +42,15 @@ def traced(
         users = _add_users(vhost, layout.names) if own_users else None
         services = layout.services(vhost.url, requests, with_spans=with_spans, url_of=users)
         services.declare()
-        with Traced(vhost) as trace:
+        with traced(vhost) as trace:
             services.run()
+            records = trace.end()
         for name in layout.names if own_users else ():
             vhost.api.delete(f"users/{vhost.name}-{name}")
         assert not vhost.is_traced
-    verdict = compare(services.truth, trace.watch.records)
+    verdict = compare(services.truth, records)
     assert verdict.edges == pytest.approx(layout.edges * requests)
-    died = sum(record["kind"] == "dead_letter" for record in trace.watch.records)
+    died = sum(record["kind"] == "dead_letter" for record in records)
     assert died == pytest.approx(layout.dead_letters * requests)
     return verdict
 
@@ -76,7 +77,7 @@ def show(verdict: Verdict) -> None:
 
 def test_with_reports_no_edge_is_wrong_and_unmarked(broker: Broker) -> None:
     with_spans(report="mqctx.journeys")
-    verdict = traced(broker, SHOP, 10, with_spans=True)
+    verdict = verdict_of(broker, SHOP, 10, with_spans=True)
     show(verdict)
     assert verdict.wrong_and_unmarked == []
     assert verdict.right / verdict.edges > 0.9
@@ -84,7 +85,7 @@ def test_with_reports_no_edge_is_wrong_and_unmarked(broker: Broker) -> None:
 
 def test_of_celery_and_nested_exchanges_no_edge_is_wrong_and_unmarked(broker: Broker) -> None:
     with_spans()
-    verdict = traced(broker, WAREHOUSE, 5, with_spans=True, own_users=True)
+    verdict = verdict_of(broker, WAREHOUSE, 5, with_spans=True, own_users=True)
     show(verdict)
     assert verdict.wrong_and_unmarked == []
     assert verdict.right / verdict.edges > 0.95
@@ -97,7 +98,7 @@ class TestAHundredConcurrentRequests:
         self, each_broker: Broker, layout: Layout
     ) -> None:
         with_spans()
-        verdict = traced(each_broker, layout, 100, with_spans=True, own_users=True)
+        verdict = verdict_of(each_broker, layout, 100, with_spans=True, own_users=True)
         show(verdict)
         assert verdict.wrong_and_unmarked == []
         assert verdict.right / verdict.edges >= 0.99
@@ -105,7 +106,7 @@ class TestAHundredConcurrentRequests:
 
     def test_with_reports(self, each_broker: Broker, layout: Layout) -> None:
         with_spans(report="mqctx.journeys")
-        verdict = traced(each_broker, layout, 100, with_spans=True)
+        verdict = verdict_of(each_broker, layout, 100, with_spans=True)
         show(verdict)
         assert verdict.wrong_and_unmarked == []
         assert verdict.right / verdict.edges >= 0.998
@@ -114,7 +115,7 @@ class TestAHundredConcurrentRequests:
     def test_by_the_request_id_alone_with_one_user_for_all(
         self, each_broker: Broker, layout: Layout
     ) -> None:
-        verdict = traced(each_broker, layout, 100, with_spans=False)
+        verdict = verdict_of(each_broker, layout, 100, with_spans=False)
         show(verdict)
         assert verdict.wrong_and_unmarked == []
         assert verdict.right / verdict.edges >= 0.95

@@ -30,7 +30,7 @@ from mqctx.formats import TraceContextFormat
 from tests.drivers.on_pika import pika_channel
 
 from .broker import Broker
-from .traced import SECONDS, Traced, until, vhost_of
+from .traced import SECONDS, traced, until, vhost_of
 
 EXCHANGE = "mqctx.journeys"
 Journey = list[dict[str, Any]]
@@ -190,7 +190,7 @@ def journeys(broker: Broker) -> Iterator[dict[str, Journey]]:
             channel.exchange_declare(EXCHANGE, "topic", durable=True)
             channel.queue_declare("kept")
             channel.queue_bind("kept", EXCHANGE, "#")
-        with Traced(vhost) as traced:
+        with traced(vhost) as trace:
             mqctx.configure(
                 formats=[mqctx.JsonFormat(), TraceContextFormat()], service="shop", report=EXCHANGE
             )
@@ -206,7 +206,7 @@ def journeys(broker: Broker) -> Iterator[dict[str, Journey]]:
             mqctx.configure()
             with pika_channel(vhost.url) as channel:
                 until(lambda: channel.queue_declare("kept").method.message_count == REPORTS)
-            records = traced.end()
+            records = trace.end()
         yield {way: [each for each in records if each["journey"] == way] for way in HANDLERS}
 
 

@@ -5,23 +5,22 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
-
-from mqctx.inspection import Broker as Address
-from mqctx.inspection import Management
-from mqctx.inspection._journeys._tracer import Settings, Status, Tracer
+import pika
 
 from .broker import Broker
 
 SECONDS = 30.0
+OF_REQUEST = {"mqctx": '{"request_id":"r-1","tenant":"acme"}'}
 METADATA = {"description": "orders, of all", "tags": ["a", "b"], "default_queue_type": "quorum"}
 
 
@@ -83,68 +82,20 @@ def vhost_of(broker: Broker) -> Iterator[Vhost]:
         vhost.api.close()
 
 
-class Watch:
-    """Keep what a trace finds out."""
-
-    def __init__(self) -> None:
-        self.records: list[dict[str, Any]] = []
-        self.warnings: list[str] = []
-        self.statuses: list[Status] = []
-
-    def journey(self, records: list[dict[str, Any]]) -> None:
-        self.records += records
-
-    def status(self, status: Status) -> None:
-        self.statuses.append(status)
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
-
-class Traced:
-    """A trace in a thread of this process."""
-
-    def __init__(self, vhost: Vhost, url: str | None = None, **settings: Any) -> None:
-        self.watch = Watch()
-        self.is_whole: bool | None = None
-        broker = Address.parse(url or vhost.url)
-        self._management = None if "tap" in settings else Management(broker, vhost.management)
-        self.tracer = Tracer(broker, self._management, Settings(**settings), self.watch)
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self) -> None:
-        self.is_whole = self.tracer.run()
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        until(lambda: bool(self.watch.statuses) or not self._thread.is_alive())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
-
-    def close(self) -> None:
-        """Close its connection to the management API."""
-        if self._management is not None:
-            self._management.__exit__()
-
-    def end(self) -> list[dict[str, Any]]:
-        """End it, and return what it found."""
-        self.tracer.stop()
-        self._thread.join(SECONDS)
-        assert not self._thread.is_alive(), "the trace does not end"
-        self.close()
-        return self.watch.records
-
-
 class Command:
     """`mqctx trace` as a process."""
 
-    def __init__(self, vhost: Vhost, *arguments: str, stdout: Any = subprocess.PIPE) -> None:
+    def __init__(
+        self,
+        vhost: Vhost,
+        *arguments: str,
+        stdout: Any = subprocess.PIPE,
+        stderr: Any = subprocess.PIPE,
+    ) -> None:
         command = [sys.executable, "-m", "mqctx", "trace", "--broker", vhost.url]
         command += ["--management", vhost.management, *arguments]
         self.process = subprocess.Popen(
-            command, stdout=stdout, stderr=subprocess.PIPE, text=True, env={**os.environ}
+            command, stdout=stdout, stderr=stderr, text=True, env={**os.environ}
         )
 
     def end(self, number: int = signal.SIGINT, seconds: float = SECONDS) -> tuple[int, str, str]:
@@ -158,9 +109,55 @@ class Command:
         return self.process.returncode, out, err
 
 
+class Traced:
+    """`mqctx trace --json`, and what it writes."""
+
+    def __init__(self, command: Command, out: Path, err: Path) -> None:
+        self._command, self._out, self._err = command, out, err
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return what it found so far: a journey is told once it rests."""
+        whole = self._out.read_text().rpartition("\n")[0]
+        return [each for each in lines(whole) if each["kind"] != "summary"]
+
+    def warnings(self) -> str:
+        """Return what it said beside."""
+        return self._err.read_text()
+
+    def end(self) -> list[dict[str, Any]]:
+        """End it, and return what it found."""
+        if self._command.process.poll() is None:
+            code, _, _ = self._command.end()
+            assert code == 0, self.warnings()
+        return self.records()
+
+
+@contextmanager
+def traced(vhost: Vhost) -> Iterator[Traced]:
+    """Trace a vhost while a block lasts."""
+    before = len(vhost.bound_queues())
+    with TemporaryDirectory() as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        with out.open("w") as stdout, err.open("w") as stderr:
+            made = Traced(Command(vhost, "--json", stdout=stdout, stderr=stderr), out, err)
+        try:
+            until(lambda: len(vhost.bound_queues()) > before and vhost.is_traced)
+            yield made
+        finally:
+            made.end()
+
+
 def lines(out: str) -> list[dict[str, Any]]:
     """Return the objects of JSON lines."""
     return [json.loads(line) for line in out.splitlines()]
+
+
+def send(channel: Any, queue: str, body: bytes = b"1", **properties: Any) -> None:
+    """Send a message to a queue, and take it out again."""
+    channel.queue_declare(queue, arguments={"x-queue-type": "classic"})
+    sent = pika.BasicProperties(headers=OF_REQUEST, **properties)
+    channel.basic_publish("", queue, body, sent)
+    until(lambda: channel.basic_get(queue, auto_ack=True)[0] is not None)
 
 
 def until(is_so: Callable[[], bool], seconds: float = SECONDS) -> None:

@@ -16,8 +16,7 @@ from mqctx.inspection._connection import connected, delivery_of, name_of
 from mqctx.inspection._publisher import Fate, Publisher
 from mqctx.inspection._wire import RawProperties
 from tests.drivers.field_tables import EVERY_TYPE, entry, table
-
-from .broker import Broker
+from tests.integration.broker import Broker
 
 HEADER = ContentHeader(b"\x20\x00" + table(EVERY_TYPE))
 PLAIN = ContentHeader()

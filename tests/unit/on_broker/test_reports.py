@@ -17,9 +17,10 @@ import mqctx.adapters.pika
 from mqctx.adapters import _aio_pika_reports, _kombu_reports, _pika_reports
 from mqctx.adapters._reporter import Origin
 from tests.drivers.on_pika import pika_channel
+from tests.integration.broker import Broker
+from tests.integration.traced import until, vhost_of
 
-from .broker import Broker
-from .traced import Traced, until, vhost_of
+from .traced import Traced
 
 EXCHANGE = "mqctx.journeys"
 

@@ -1,0 +1,12 @@
+"""The brokers that what is inside is tried on."""
+
+from tests.integration.conftest import (
+    amqp_url,
+    broker,
+    broker_43,
+    each_broker,
+    queue,
+    queue_name,
+)
+
+__all__ = ["amqp_url", "broker", "broker_43", "each_broker", "queue", "queue_name"]

@@ -10,6 +10,7 @@ PYTHONS = ["3.11", "3.12", "3.13", "3.13t", "3.14"]
 WITHOUT_BROKER = ["unit", "adapters", "middleware", "http_clients", "logging", "opentelemetry"]
 WITH_MORE = [  # a broker, or Chromium
     *(f"tests/opentelemetry/test_{name}.py" for name in ("celery", "side_by_side")),
+    "tests/unit/on_broker",
     "tests/unit/pages",
 ]
 

@@ -1,6 +1,7 @@
 """Consumers of every client whose messages mqctx settles, and the queues around them."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,18 +14,16 @@ import kombu
 import pika
 import pika.exceptions
 
-from mqctx._amqp.content_header import ContentHeader
-from mqctx._failures.record import Failure
 from mqctx.adapters import aio_pika as aio_pika_adapter
 from mqctx.adapters import kombu as kombu_adapter
 from mqctx.adapters import pika as pika_adapter
-from mqctx.adapters._pika_properties import PropertiesAsBytes, keep_properties
 from mqctx.adapters.aio_pika import settled as aio_pika_settled
 from mqctx.adapters.kombu import settled as kombu_settled
 from mqctx.adapters.pika import settled as pika_settled
 from tests.drivers.handling import SECONDS
 from tests.drivers.on_kombu import body_of
 from tests.drivers.on_pika import pika_channel
+from tests.drivers.raw_properties import Raw, parts, take_raw
 
 Handle: TypeAlias = Callable[[bytes, Callable[[], Any]], object]
 """Gets a body, and a function that acknowledges its message, whose result must be awaited."""
@@ -45,13 +44,16 @@ class Dead:
 
     properties: bytes
     body: bytes
-    headers: dict[str, Any]
 
     @property
-    def failure(self) -> Failure:
+    def parts(self) -> Raw:
+        """Its properties and headers, each as bytes."""
+        return parts(self.properties)
+
+    @property
+    def failure(self) -> dict[str, Any]:
         """The record that it brought."""
-        found = Failure.from_header(self.headers["mqctx-failure"])
-        assert found is not None
+        found: dict[str, Any] = json.loads(self.parts.text("mqctx-failure"))
         return found
 
 
@@ -99,10 +101,7 @@ class Bench:
         return self._take(self.queue)
 
     def _take(self, queue: str) -> Dead:
-        keep_properties()
-        method, properties, body = self.channel.basic_get(queue, auto_ack=True)
-        assert method is not None, "there is no message"
-        return Dead(properties.mqctx_raw, body, ContentHeader(properties.mqctx_raw).headers)
+        return Dead(*take_raw(self.channel, queue))
 
     def remove(self) -> None:
         """Delete all that was declared."""
@@ -120,11 +119,6 @@ def bench(url: str, **arguments: Any) -> Iterator[Bench]:
             yield made
         finally:
             made.remove()
-
-
-def as_bytes(properties: bytes) -> Any:
-    """Return properties for pika to publish that are these bytes."""
-    return PropertiesAsBytes(properties)
 
 
 def wait_until(done: Done) -> None:

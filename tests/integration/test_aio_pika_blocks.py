@@ -11,7 +11,6 @@ import aio_pika
 import pytest
 
 from mqctx import Context, InactiveError, Variable, bind, current, scope
-from mqctx._core.store import active_store
 from mqctx.adapters import aio_pika as adapter
 from mqctx.adapters.aio_pika import instrument, publish, uninstrument
 from tests.drivers.handling import SECONDS
@@ -268,26 +267,6 @@ class TestBlocks:
             assert current() == AMBIENT
 
     @pytest.mark.asyncio
-    async def test_blocks_that_overlap_all_the_time_take_no_more_memory(
-        self, amqp_url: str, connect: Connect
-    ) -> None:
-        count = 8
-        async with queue_of_count(amqp_url, connect, count) as queue:
-            message = await queue.get()
-            block = message.process()
-            await block.__aenter__()
-            for _ in range(count - 1):
-                message = await queue.get()
-                following = message.process()
-                await following.__aenter__()
-                await block.__aexit__(None, None, None)
-                block = following
-            assert current() == of(message)
-            assert depth() <= 2
-            await block.__aexit__(None, None, None)
-            assert current() == AMBIENT
-
-    @pytest.mark.asyncio
     async def test_blocks_that_overlap_give_linked_variables_back(
         self, amqp_url: str, connect: Connect
     ) -> None:
@@ -333,24 +312,6 @@ class TestBlocks:
         assert sorted(context["n"] for context in seen) == [0, 0, 1, 1]
 
     @pytest.mark.asyncio
-    async def test_blocks_of_tasks_that_each_start_the_next_take_no_more_memory(
-        self, amqp_url: str, connect: Connect
-    ) -> None:
-        depths: list[int] = []
-
-        async def work(queue: Any, left: int) -> None:
-            message = await queue.get()
-            async with message.process():
-                assert current() == of(message)
-                depths.append(depth())
-                if left:
-                    await asyncio.create_task(work(queue, left - 1))
-
-        async with queue_of_count(amqp_url, connect, 4) as queue:
-            await work(queue, 3)
-        assert max(depths) == 1
-
-    @pytest.mark.asyncio
     async def test_blocks_that_are_open_when_the_hooks_go_are_ended_all_the_same(
         self, amqp_url: str, connect: Connect
     ) -> None:
@@ -363,12 +324,3 @@ class TestBlocks:
                     break
             assert current() == AMBIENT
         assert not adapter._blocks
-
-
-def depth() -> int:
-    """Return how many blocks are one around the other."""
-    count = 0
-    block: Any = active_store()
-    while type(block).__name__ == "Block":
-        count, block = count + 1, block._around
-    return count

@@ -14,15 +14,12 @@ import pika
 import pytest
 from click.testing import CliRunner, Result
 
-from mqctx._amqp.content_header import ContentHeader
 from mqctx.cli import commands
-from mqctx.inspection import Broker as Address
-from mqctx.inspection import Inspector, Redrive
-from mqctx.inspection._connection import connected, delivery_of
-from mqctx.inspection._publisher import Publisher
+from mqctx.inspection import Inspector, Look, Redrive
 from tests.drivers.dead_letters import BINDINGS, Place, place
-from tests.drivers.field_tables import EVERY_TYPE, entry, table
+from tests.drivers.field_tables import EVERY_TYPE, table, typed
 from tests.drivers.on_pika import pika_channel
+from tests.drivers.raw_properties import AsBytes, Raw, parts, properties_kept, take_raw
 
 from .broker import Broker
 
@@ -151,25 +148,20 @@ def test_it_sends_as_slowly_as_it_is_told(redrive: Run, each_broker: Broker) -> 
 
 @pytest.mark.parametrize("rescue", [False, True])
 def test_every_type_stays_bit_for_bit(redrive: Run, each_broker: Broker, *, rescue: bool) -> None:
-    with (
-        place(each_broker.url) as made,
-        connected(Address.parse(each_broker.url), "test") as connection,
-    ):
-        header = ContentHeader(b"\x20\x00" + table(EVERY_TYPE))
+    with place(each_broker.url) as made:
+        everything = AsBytes(b"\x20\x00" + table(EVERY_TYPE))
         for body in (b"goes", b"stays"):
-            Publisher(connection).publish(made.exchange, "order.new", header, body)
-        channel: Any = connection.channel()
-        for _ in range(2):
-            channel.basic_reject(channel.basic_get(made.inbox)[0].delivery_tag, requeue=False)
+            made.channel.basic_publish(made.exchange, "order.new", body, everything)
+        with properties_kept():
+            made.reject_all(2)
         made.await_count(made.dead, 2)
         redrive(made.dead, "--limit", "1", "--yes", *["--rescue"] * rescue)
-        returned = delivery_of(*channel.basic_get(made.inbox))
-        left = delivery_of(*channel.basic_get(made.dead))
-        assert (returned.body, left.body) == (b"goes", b"stays")
-        for each, more in ((returned, {"mqctx-redrive"}), (left, set(left.header.headers))):
-            plain = each.header.without_headers(more - {name for name, _ in EVERY_TYPE})
-            parts = {plain.raw[start:end] for _, start, end in plain._keys()}
-            assert parts == {entry(*pair) for pair in EVERY_TYPE}
+        returned, body = take_raw(made.channel, made.inbox)
+        left, left_body = take_raw(made.channel, made.dead)
+        assert (body, left_body) == (b"goes", b"stays")
+        every = {name: typed(value) for name, value in EVERY_TYPE}
+        assert parts(returned).without("mqctx-redrive") == Raw({}, every)
+        assert every.items() <= parts(left).headers.items()
 
 
 class TestStays:
@@ -272,9 +264,9 @@ class TestStays:
     def test_whose_header_leaves_no_room_for_a_note(
         self, made: Place, redrive: Run, broker: Broker
     ) -> None:
-        with connected(Address.parse(broker.url), "test") as connection:
-            large = ContentHeader().with_header("large", "x" * 130_950)
-            Publisher(connection).publish("", made.dead, large, b"large")
+        large = pika.BasicProperties(headers={"large": "x" * 130_950})
+        made.channel.basic_publish("", made.dead, b"large", large)
+        made.await_count(made.dead, 1)
         result = redrive(made.dead, "--to", made.inbox, "--yes", code=4)
         assert "frame" in result.stdout
         assert made.bodies(made.dead) == [b"large"]
@@ -387,23 +379,6 @@ def test_what_comes_back_is_told_and_not_sent_again(broker: Broker) -> None:
         assert objects(result, "result")[0]["came_back"] == {}
 
 
-def test_watching_says_why_it_came_back(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    with place(broker.url) as made:
-        made.kill(ABC)
-        monkeypatch.setattr(
-            "mqctx.inspection._redrive_watch._pause", lambda *_: rejected(made, len(ABC))
-        )
-        result = command(broker)(made.dead, "--yes", "--watch", "60", "--json")
-        told = objects(result, "result")[0]["came_back"]
-        assert told == {"rejected, no reason given": 3}
-
-
-def rejected(made: Place, count: int) -> None:
-    made.reject_all(count)
-    made.await_count(made.dead, count)
-    made.kill([b"another"])
-
-
 def test_a_user_without_the_right_to_send_is_told_in_a_line(broker: Broker) -> None:
     rights = {"configure": "", "write": "", "read": ".*"}
     with place(broker.url) as made:
@@ -437,21 +412,23 @@ class TestInterrupted:
     def test_by_ctrl_c_says_what_was_sent(
         self, broker: Broker, made: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        def press(call: Redrive, *_: Any) -> None:
+        settle = Look.settle
+
+        def settle_and_press(look: Look) -> None:
+            settle(look)
             signal.raise_signal(signal.SIGINT)
 
-        monkeypatch.setattr("mqctx.inspection._redrive.Redrive._pause", press)
+        monkeypatch.setattr(Look, "settle", settle_and_press)
         result = command(broker)(made.dead, "--yes", "--rate", "5", "--watch", "60", code=130)
         assert "interrupted; 1 was sent" in result.stderr
         assert made.bodies(made.inbox) == [b"a"]
         assert made.bodies(made.dead) == [b"b", b"c"]
 
-    def test_by_the_brokers_patience_says_so(
-        self, broker: Broker, made: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        monkeypatch.setattr("mqctx.inspection._look._SHARE", 0)
-        (tmp_path / "mqctx").write_text("no folder")
-        result = command(broker)(made.dead, "--yes", code=4)
+    def test_by_the_brokers_patience_says_so(self, broker: Broker, tmp_path: Path) -> None:
+        with place(broker.url, dead={"x-consumer-timeout": 1}) as impatient:  # milliseconds
+            impatient.kill(ABC)
+            (tmp_path / "mqctx").write_text("no folder")
+            result = command(broker)(impatient.dead, "--yes", code=4)
         assert "run it again" in result.stderr
         assert "would not have been noticed by the next run" in result.stderr
 
@@ -475,7 +452,7 @@ class TestInterrupted:
             call = Redrive(inspector, made.dead, limit=2)
             with monkeypatch.context() as patched:
                 # Confirmed, and not yet acknowledged.
-                patched.setattr("mqctx.inspection._look.Look.acknowledge", kill)
+                patched.setattr(Look, "acknowledge", kill)
                 with pytest.raises(KilledError):
                     call.run(lambda: None)
         made.await_count(made.dead, 3)

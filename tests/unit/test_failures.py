@@ -78,7 +78,7 @@ class TestRecord:
 
     def test_knows_an_installed_application_by_its_handler(self) -> None:
         """Its frames lie where those of libraries do."""
-        called = {"__name__": "shop.billing"}
+        called = {"__name__": "shop.api.billing"}
         bill = compile("def bill():\n    raise KeyError(1)", "/x/site-packages/s.py", "exec")
         exec(bill, called)  # noqa: S102 - a function in a file of that name
         there = failing(called["bill"], origin=Origin(handler="shop.handlers.on_order"))

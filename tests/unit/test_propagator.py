@@ -310,7 +310,9 @@ class TestExtract:
     def test_extract_restores_only_what_is_accepted(self, rejected: Rejections) -> None:
         propagator = rejected.propagator(accept=["order.*"])
         assert propagator.extract(wire(**{"order.id": "o-1"}, user="eve")) == {"order.id": "o-1"}
-        assert [(r.key, r.reason) for r in rejected] == [("user", "not-accepted")]
+        assert [(r.during, r.key, r.reason) for r in rejected] == [
+            ("extract", "user", "not-accepted")
+        ]
 
     def test_extract_rejects_headers_that_are_no_mapping(self, rejected: Rejections) -> None:
         assert rejected.propagator().extract(cast("Any", ["mqctx"])) == {}

@@ -4,9 +4,10 @@ from tests.integration.conftest import (
     amqp_url,
     broker,
     broker_43,
+    connect,
     each_broker,
     queue,
     queue_name,
 )
 
-__all__ = ["amqp_url", "broker", "broker_43", "each_broker", "queue", "queue_name"]
+__all__ = ["amqp_url", "broker", "broker_43", "connect", "each_broker", "queue", "queue_name"]

@@ -229,9 +229,9 @@ class TestStays:
 
     def test_that_no_queue_gets(self, made: Place, redrive: Run) -> None:
         made.kill(ABC[:2])
-        result = redrive(
-            made.dead, "--exchange", "amq.direct", "--routing-key", made.name, "--yes", code=4
-        )
+        nowhere = (made.dead, "--exchange", "amq.direct", "--routing-key", made.name)
+        assert "0 would go, 2 would stay" in redrive(*nowhere).stdout
+        result = redrive(*nowhere, "--yes", code=4)
         assert "no queue gets it" in result.stdout
         assert made.bodies(made.dead) == ABC[:2]
 
@@ -240,6 +240,7 @@ class TestStays:
     ) -> None:
         made.kill(ABC)
         made.channel.exchange_declare(f"{made.name}.inner", "fanout", internal=True)
+        made.channel.queue_bind(made.inbox, f"{made.name}.inner")
         result = redrive(made.dead, "--exchange", f"{made.name}.inner", "--yes", "--json", code=4)
         made.channel.exchange_delete(f"{made.name}.inner")
         assert "internal" in objects(result, "stays")[0]["reason"]

@@ -27,6 +27,8 @@ class Queues:
             self.routes = Routes(self._management, self._vhost, self.has)
         self._names: set[str] | None = None
         self._declared: dict[str, bool] = {}
+        self.has_exchange = cache(self._has_exchange)
+        """Tells whether there is an exchange of a name, by AMQP."""
         self._room: dict[str, float] = {}
         self._bytes: dict[str, float] = {}
 
@@ -44,8 +46,7 @@ class Queues:
             self._declared[queue] = self._ready_in(queue) is not None
         return self._declared[queue]
 
-    def has_exchange(self, exchange: str) -> bool:
-        """Tell whether there is an exchange, by AMQP."""
+    def _has_exchange(self, exchange: str) -> bool:
         return not exchange or self._declare("exchange_declare", exchange) is not None
 
     def _ready_in(self, queue: str) -> int | None:

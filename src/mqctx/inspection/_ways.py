@@ -23,7 +23,7 @@ _MOST_KNOWN: Final = 10_000
 
 
 class NoWayError(Exception):
-    """Nothing tells where a message came from."""
+    """Nothing tells where a message came from, or what tells it is there no more."""
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -82,7 +82,7 @@ class Ways:
         """Return how a message goes to `target`, which is by default where it came from.
 
         Raises:
-            NoWayError: nothing tells where that is.
+            NoWayError: nothing tells where that is, or no queue would get it there.
             ManagementError, BrokerError: the broker cannot be asked.
         """
         origin = self._with_key(target, message) if target else origin_of(message, self._source)
@@ -95,6 +95,10 @@ class Ways:
             raise NoWayError(f"there is no queue {origin.queue!r}, where it came from")
         # Of ways that do as little harm, the first one.
         way = min(self._candidates(origin, message), key=_harm)
+        if not self._queues.has_exchange(way.exchange):
+            raise NoWayError(f"there is no exchange {way.exchange!r}, through which it came")
+        if way.queue is None and way.also == ():
+            raise NoWayError("no queue gets it")
         # Where headers decide, two messages from one place may go two ways.
         if self._routes is None or not self._routes.needs_headers:
             if len(self._known) >= _MOST_KNOWN:

@@ -62,6 +62,9 @@ class Broker:
 
     is_there = has
 
+    def has_exchange(self, exchange: str) -> bool:
+        return exchange != "missing"
+
     def facts(self, queue: str) -> QueueFacts:
         return QueueFacts(name=queue, type=self.kind, arguments=self.arguments)
 
@@ -144,6 +147,16 @@ def test_a_queue_that_is_gone_is_no_way() -> None:
         way_of(Broker(ALONE), message(death("gone")))
 
 
+@pytest.mark.parametrize(
+    ("exchange", "reason"),
+    [("missing", "there is no exchange 'missing'"), ("unbound", "no queue gets it")],
+)
+def test_an_exchange_that_leads_nowhere_is_no_way(exchange: str, reason: str) -> None:
+    failure = {"exchange": exchange, "routing_key": "order.new"}
+    with pytest.raises(NoWayError, match=reason):
+        way_of(Broker(ALONE), message(failure=failure))
+
+
 def test_what_a_failure_tells_without_a_queue_goes_through_the_exchange_and_says_who_gets_it() -> (
     None
 ):
@@ -170,7 +183,8 @@ def test_nobody_can_tell_where_an_exchange_leads_without_management_api() -> Non
 def test_a_target_counts_and_the_old_key_stays_unless_it_names_one(
     target: Origin, expected: tuple[str, str, bool]
 ) -> None:
-    way = way_of(Broker(ALONE), message(death()), target)
+    table = {**ALONE, ("orders", "k"): {"in"}}
+    way = way_of(Broker(table), message(death()), target)
     assert (way.exchange, way.routing_key, way.is_by_bcc) == expected
     assert way.by == "option"
 

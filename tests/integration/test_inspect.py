@@ -147,19 +147,34 @@ class TestRefused:
         with filled(each_broker, "quorum-3", 7) as queue:
             refused = mqctx(each_broker, "inspect", queue, "--json")
             assert refused.exit_code == 3
-            assert command_in(refused.stderr) == f"mqctx inspect {queue} --rescue"
+            assert command_in(refused.stderr).startswith(f"mqctx inspect {queue} --rescue ")
             for _ in range(6):
                 result = mqctx(each_broker, "inspect", queue, "--json", "--rescue")
                 assert [each["id"] for each in objects(result)] == [str(n) for n in range(7)]
                 assert result.exit_code == 0
             assert drained(each_broker, queue) == [str(number) for number in range(7)]
 
+    def test_with_a_command_that_has_the_options_of_the_call_and_no_password(
+        self, broker: Broker
+    ) -> None:
+        with filled(broker, "quorum-3", 1) as queue:
+            options = ["--where", "tenant=a b*", "--limit", "2", "--json"]
+            redriven = ["redrive", queue, *options, "--to", "else", "--yes"]
+            for call in (["inspect", queue, *options], redriven):
+                refused = mqctx(broker, *call)
+                words = shlex.split(command_in(refused.stderr))
+                assert words[:4] == ["mqctx", call[0], queue, "--rescue"]
+                # In the order of the command's help.
+                given = ["--broker", broker.url, "--management", broker.management, *call[2:]]
+                hidden = [each.replace("guest:guest@", "guest:***@") for each in given]
+                assert sorted(words[4:]) == sorted(hidden)
+
     def test_where_nobody_tells_its_kind(self, broker: Broker) -> None:
         with filled(broker, "classic", 3) as queue:
             nobody = ["--management", "http://127.0.0.1:1"]
             refused = mqctx(broker, "inspect", queue, *nobody)
             assert refused.exit_code == 3
-            assert command_in(refused.stderr) == f"mqctx inspect {queue} --rescue"
+            assert command_in(refused.stderr).startswith(f"mqctx inspect {queue} --rescue ")
             assert mqctx(broker, "inspect", queue, "--rescue", *nobody).exit_code == 0
             assert ready(broker, queue) == 3
 

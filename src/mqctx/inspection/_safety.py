@@ -60,15 +60,15 @@ class Refusal(msgspec.Struct, frozen=True):
 
     reason: str
     command: str
-    """For a shell. If it begins with `mqctx`, it takes the place of the call that was refused."""
+    """For a shell. `mqctx inspect QUEUE --rescue` takes the place of the call that was refused."""
 
     def __str__(self) -> str:
         return f"{self.reason}\n  {self.command}"
 
 
-def refusal_of(queue: QueueFacts, command: str = "mqctx inspect") -> Refusal | None:
+def refusal_of(queue: QueueFacts) -> Refusal | None:
     """Return why a look could lose messages of this queue, None if it cannot."""
-    rescue = f"{command} {shlex.quote(queue.name)} --rescue"
+    rescue = f"mqctx inspect {shlex.quote(queue.name)} --rescue"
     if queue.type is None:
         return Refusal(
             f"{queue.name}: refused, since a look at some kinds of queues loses messages, and its "

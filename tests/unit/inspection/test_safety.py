@@ -94,7 +94,7 @@ def test_where_no_policy_lifts_it_copies_are_the_way(more: dict[str, Any]) -> No
 
 def test_delayed_retry_by_a_policy_is_lifted_by_another() -> None:
     facts = quorum(policy={"delayed-retry-type": "all", "delivery-limit": -1}, priority=0)
-    refusal = refusal_of(facts, "mqctx redrive")
+    refusal = refusal_of(facts)
     assert refusal is not None
     assert "vanish" in str(refusal)
     assert refusal.command.endswith("""'^orders\\.dead$' '{"delivery-limit": 1000000}'""")
@@ -108,7 +108,7 @@ def test_delayed_retry_that_is_disabled_is_none() -> None:
 
 
 def test_a_kind_that_nobody_told_is_refused() -> None:
-    refusal = refusal_of(QueueFacts(name="q 1", unknown_because="no answer"), "mqctx redrive")
+    refusal = refusal_of(QueueFacts(name="q 1", unknown_because="no answer"))
     assert refusal is not None
     assert "no answer" in refusal.reason
-    assert refusal.command == "mqctx redrive 'q 1' --rescue"
+    assert refusal.command == "mqctx inspect 'q 1' --rescue"

@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
+from mqctx.cli._looking.call import repeated
 from mqctx.cli._looking.text import escaped
 from mqctx.inspection._errors import BrokerError
 from mqctx.inspection._look import RefusedError
@@ -24,6 +25,13 @@ def say(text: str) -> None:
     click.echo("\n".join(map(escaped, text.split("\n"))), err=True)
 
 
+def refuse(error: RefusedError) -> None:
+    """Say why a queue is not looked at, and the command after which it can be."""
+    reason, command = error.refusal.reason, error.refusal.command
+    # What takes the place of this call is this call, with --rescue.
+    say(f"{reason}\n  {repeated(command) if command.startswith('mqctx') else command}")
+
+
 def leave(code: int) -> NoReturn:
     """End the program."""
     click.get_current_context().exit(code)
@@ -35,7 +43,7 @@ def exits() -> Generator[None]:
     try:
         yield
     except RefusedError as error:
-        say(str(error))
+        refuse(error)
         leave(REFUSED)
     except (BrokerError, ManagementError, OSError) as error:
         say(f"mqctx: {error}")

@@ -13,6 +13,7 @@ from mqctx.cli._looking.exits import (
     Interruption,
     exits,
     leave,
+    refuse,
     say,
 )
 from mqctx.cli._looking.messages import body_of, message_block
@@ -178,7 +179,7 @@ class _Run:
                 self._interruption.stop = look.stop
                 self._read(look)
         except RefusedError as error:
-            say(str(error))
+            refuse(error)
             self._code = REFUSED
         except BrokerError as error:
             if self._inspector.is_lost:

@@ -159,12 +159,11 @@ class TestRefused:
     ) -> None:
         with filled(broker, "quorum-3", 1) as queue:
             options = ["--where", "tenant=a b*", "--limit", "2", "--json"]
-            redriven = ["redrive", queue, *options, "--to", "else", "--yes"]
+            redriven = ["redrive", queue, *options, "--exchange", "amq.fanout", "--yes"]
             for call in (["inspect", queue, *options], redriven):
                 refused = mqctx(broker, *call)
                 words = shlex.split(command_in(refused.stderr))
                 assert words[:4] == ["mqctx", call[0], queue, "--rescue"]
-                # In the order of the command's help.
                 given = ["--broker", broker.url, "--management", broker.management, *call[2:]]
                 hidden = [each.replace("guest:guest@", "guest:***@") for each in given]
                 assert sorted(words[4:]) == sorted(hidden)

@@ -1,5 +1,7 @@
 """W3C Trace Context: what is read, what is written, what is passed on."""
 
+import os
+import random
 import re
 from typing import Any
 
@@ -59,6 +61,26 @@ class TestWrite:
         assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-01", headers["traceparent"])
         assert "tracestate" not in headers
         assert "parent_span_id" not in both.extract(headers)
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+    def test_spans_differ_however_processes_fork_or_seed_random(self, both: Propagator) -> None:
+        def next_span() -> str:
+            random.seed(1)
+            with scope(trace_id=TRACE):
+                return fields(both.inject())[2]
+
+        reading, writing = os.pipe()
+        spans = [next_span()]
+        child = os.fork()
+        if child == 0:
+            os.write(writing, next_span().encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        spans += [next_span(), os.read(reading, 16).decode()]
+        os.close(reading)
+        os.close(writing)
+        assert len(set(spans)) == 3
+        assert all(re.fullmatch("[0-9a-f]{16}", span) for span in spans)
 
     @pytest.mark.parametrize(("sampled", "flags"), [(True, "01"), (False, "00")])
     def test_a_started_trace_says_whether_it_is_sampled(self, sampled: bool, flags: str) -> None:

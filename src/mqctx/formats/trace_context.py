@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from random import Random
 from typing import Any, Final, NamedTuple
 
 from mqctx._core.rejection import Rejection, Report
@@ -28,6 +29,8 @@ _LONG_MEMBER = 128
 _OURS: Final = "mqctx"
 _LEAST: Final = header_size(_PARENT, "0" * 55) + header_size(_STATE, "")
 """The bytes of a `traceparent`, and of a `tracestate` without members."""
+_ENOUGH: Final = _LEAST + len(f"{_OURS}={0:016x}-{0:016x}")
+"""The bytes of both, with no member but ours."""
 
 
 def start_trace(*, sampled: bool = True) -> dict[str, str]:
@@ -161,6 +164,20 @@ def new_id(size: int) -> str:
     return os.urandom(size).hex()
 
 
+# Of its own, so that nobody else seeds it, and seeded by the system, in a forked process anew.
+_spans = Random()  # noqa: S311 - no secret, and unique as it is
+# Windows has no such hook, nor what it is for.
+getattr(os, "register_at_fork", dict)(after_in_child=_spans.seed)
+
+
+def _new_span_id() -> str:
+    """Return the id of a message's, or a call's, own span.
+
+    It need only be unique in its trace, so it is not worth asking the system each time.
+    """
+    return _spans.getrandbits(64).to_bytes(8, "big").hex()
+
+
 class _Trace(NamedTuple):
     """The place of a message in a trace."""
 
@@ -187,13 +204,16 @@ def _start(sampled: bool) -> _Trace:
 
 
 def _headers(trace: _Trace, others: Mapping[str, str], room: int) -> Mapping[str, str]:
-    span_id = new_id(8)
+    span_id = _new_span_id()
     written = {_PARENT: f"00-{trace.trace_id}-{span_id}-{trace.flags}"}
-    # Who changes a `tracestate` puts its own member first (3.5).
-    ours = {_OURS: f"{trace.parent}-{span_id}"} if trace.parent else {}
-    room = min(room - _LEAST, _MAX_STATE)
-    state = _state({**ours, **others}, room) if ours or others else ""
-    return {**written, _STATE: state} if state else written
+    state = f"{_OURS}={trace.parent}-{span_id}" if trace.parent else ""
+    if others or room < _ENOUGH:
+        # Who changes a `tracestate` puts its own member first (3.5).
+        ours = {_OURS: f"{trace.parent}-{span_id}"} if trace.parent else {}
+        state = _state({**ours, **others}, min(room - _LEAST, _MAX_STATE))
+    if state:
+        written[_STATE] = state
+    return written
 
 
 def _is_id(value: JSONValue, length: int) -> bool:
@@ -222,10 +242,10 @@ def _members(text: JSONValue) -> dict[str, str] | None:
 def _state(members: Mapping[str, str], room: int = _MAX_STATE) -> str:
     """Return a `tracestate` of as many members as may be passed on, in `room` bytes."""
     parts = [f"{key}={value}" for key, value in members.items()][:_MAX_MEMBERS]
-    while len(",".join(parts)) > max(room, 0):
+    while len(state := ",".join(parts)) > room and parts:
         long = [part for part in parts if len(part) > _LONG_MEMBER]
         parts.remove((long or parts)[-1])
-    return ",".join(parts)
+    return state
 
 
 def _opentelemetry_span() -> Any:

@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Container, Generator, Iterable, Mapping
+from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Required, TypedDict
@@ -107,12 +107,14 @@ class OutgoingCallPolicy:
         Asked for in lower case.
         """
         # At each call, and each redirect: where one may see the context, the next one may not.
-        if not self._may_see(host, port):
+        may_see = self._known.get((host, port))
+        if not (self._may_see(host, port) if may_see is None else may_see):
             return {}
-        written, trace = self._of(current())
-        added = {name: text for name, text in written.items() if name.lower() not in present}
-        if trace is not None and not any(header in present for header in _TRACE):
-            added.update(trace(_MAX_TRACE))
+        written = self._of(current())
+        added = {name: text for key, name, text in written.headers if key not in present}
+        # Both headers are of one trace: with one that the caller set goes none of ours.
+        if written.trace and "traceparent" not in present and "tracestate" not in present:
+            added.update(written.trace(_MAX_TRACE))
         return added
 
     def _of(self, context: Context) -> "_Written":
@@ -125,7 +127,10 @@ class OutgoingCallPolicy:
         headers: dict[str, str] = {}
         for name, header in self._headers.items():
             headers |= _written(name, header, values.get(name))
-        written = _Written(headers, _trace.encode(values) if "trace_id" in values else None)
+        written = _Written(
+            [(header.lower(), header, text) for header, text in headers.items()],
+            _trace.encode(values) if "trace_id" in values else None,
+        )
         entry: dict[object, Any] = {self: (chosen, written)}
         is_full = len(context.shown) >= _MOST_SHOWN
         context.shown = entry if is_full else {**context.shown, **entry}
@@ -145,9 +150,6 @@ class OutgoingCallPolicy:
                 _log(method, _target(url), answer.status, error, time.perf_counter() - start)
 
     def _may_see(self, host: str, port: int | None) -> bool:
-        known = self._known.get((host, port))
-        if known is not None:
-            return known
         # A pattern keeps its dot: "*.example.com" must not be any host that ends with example.com.
         may_see = any(
             allowed_port in (None, port)
@@ -163,7 +165,8 @@ class OutgoingCallPolicy:
 class _Written(NamedTuple):
     """The headers that calls carry of one context."""
 
-    headers: Mapping[str, str]
+    headers: Sequence[tuple[str, str, str]]
+    """Each in lower case, as it is written, and its text."""
     trace: Callable[[int], Mapping[str, str]] | None
     """Makes those of the trace for one call, in so many bytes; None if there is no trace."""
 

@@ -68,17 +68,15 @@ class AsyncContextTransport(httpx.AsyncBaseTransport):
 
 
 def _with_context(request: httpx.Request, policy: OutgoingCallPolicy) -> httpx.Request:
-    url = request.url
+    url, own = request.url, request.headers.raw
     port = url.port or PORTS.get(url.scheme)
-    # From the bytes: `in` would decode all of them, to find out how they are encoded.
-    present = {name.lower().decode("latin-1") for name, _ in request.headers.raw}
+    # From the bytes, and all at once: `in` would decode them, to find out how they are encoded.
+    present = b" ".join([name for name, _ in own]).lower().decode("latin-1").split(" ")
     added = policy.headers_to(url.raw_host.decode("ascii"), port, present)
     if not added:
         return request
     # A copy: httpx makes the request of a redirect from the headers of this one.
-    headers = httpx.Headers(request.headers)
-    for name, text in added.items():
-        headers[name] = text
+    headers = httpx.Headers(own + [(name.encode(), text.encode()) for name, text in added.items()])
     # By its attributes: to make one anew would look at method and URL once more.
     sent = _new(httpx.Request)
     vars(sent).update(vars(request))

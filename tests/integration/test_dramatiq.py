@@ -1,6 +1,7 @@
 """dramatiq's RabbitmqBroker on a real broker."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from queue import Queue
@@ -13,8 +14,11 @@ from dramatiq.common import dq_name, xq_name
 
 from mqctx import Context, bind, current, scope
 from mqctx.adapters.dramatiq import ContextMiddleware
+from mqctx.inspection import Inspector, Message
 from tests.drivers.handling import SECONDS
 from tests.drivers.on_pika import pika_channel
+
+from .broker import Broker as RunningBroker
 
 
 @pytest.fixture
@@ -87,3 +91,34 @@ def test_a_message_that_is_dead_carries_its_context_among_its_options(
     with pika_channel(amqp_url) as channel:
         _, _, body = channel.basic_get(xq_name(queue_name), auto_ack=True)
     assert json.loads(body)["options"]["mqctx"] == '{"user":"ada"}'
+
+
+def test_a_dead_letter_tells_whose_it_is_and_why(
+    dramatiq_broker: RabbitmqBroker, queue_name: str, broker: RunningBroker
+) -> None:
+    @dramatiq.actor(
+        broker=dramatiq_broker, queue_name=queue_name, max_retries=1, min_backoff=1, max_backoff=1
+    )
+    def bill(order: int) -> None:
+        raise LookupError(f"no card of order {order}")
+
+    with dramatiq_worker(dramatiq_broker):
+        with scope(tenant="acme"):
+            bill.send(7)
+        dead = dead_letter_of(broker, xq_name(queue_name))
+    assert dead.context["tenant"] == "acme"
+    assert dead.failure is not None
+    assert (dead.failure["type"], dead.failure["handler"]) == ("LookupError", "bill")
+    assert dead.failure["message"] == "no card of order 7"
+
+
+def dead_letter_of(broker: RunningBroker, queue: str) -> Message:
+    """Return the only message of a queue, once it is there."""
+    deadline = time.monotonic() + SECONDS
+    with Inspector(broker.url, management=broker.management) as inspector:
+        while time.monotonic() < deadline:
+            with inspector.look(queue) as look:
+                for message in look:
+                    return message
+            time.sleep(0.1)
+    raise AssertionError("it did not come")

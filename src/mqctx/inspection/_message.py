@@ -12,6 +12,7 @@ from mqctx._failures.record import Failure, known_in
 from mqctx.inspection._celery import celery_task
 from mqctx.inspection._contexts import ContextReader, plain_of
 from mqctx.inspection._deaths import Death, deaths_in
+from mqctx.inspection._dramatiq import dramatiq_failure, dramatiq_options
 from mqctx.inspection._moments import moment
 from mqctx.inspection._other_failures import failure_of_others
 from mqctx.inspection._plain import plain
@@ -48,6 +49,8 @@ class Message:
         """The delivery tag, which counts on the channel that it was read on."""
         self._headers: Final[Mapping[str, Any]] = delivery.header.headers
         restored = contexts.read(self._headers)
+        if not restored.context and (options := dramatiq_options(self.body)):
+            restored = contexts.read(options)
         self.context: Final[Context] = restored.context
         self.plain_context: Final[Mapping[str, Any]] = plain_of(restored.context)
         """The context, as plain JSON."""
@@ -57,7 +60,7 @@ class Message:
         """What a service would not restore of the context, and why."""
         self.deaths: Final[tuple[Death, ...]] = deaths_in(self._headers)
         """The broker's own history, the newest first."""
-        self.failure: Final[Mapping[str, Any] | None] = _failure(self._headers)
+        self.failure: Final[Mapping[str, Any] | None] = _failure(self._headers, self.body)
         """Why it died, as its handler told it: the keys of `Failure`, also of what others wrote."""
 
     @property
@@ -144,10 +147,10 @@ def _of_rejection(rejection: Rejection) -> dict[str, Any]:
     return {key: getattr(rejection, key) for key in keys}
 
 
-def _failure(headers: Mapping[str, Any]) -> dict[str, Any] | None:
+def _failure(headers: Mapping[str, Any], body: bytes) -> dict[str, Any] | None:
     # Ours first: what others wrote may be of an earlier hop, kept by whoever sent it on.
-    own: dict[str, Any] | None = known_in(headers.get("mqctx-failure")) or None
-    told = failure_of_others(headers) if own is None else own
+    own: dict[str, Any] = known_in(headers.get("mqctx-failure"))
+    told = own or failure_of_others(headers) or dramatiq_failure(body)
     if told is None:
         return None
     # A stranger may have written it, and times are compared.

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ import aio_pika
 import kombu
 import pika
 import pika.exceptions
+from pika.adapters.asyncio_connection import AsyncioConnection
 
 from mqctx.adapters import aio_pika as aio_pika_adapter
 from mqctx.adapters import kombu as kombu_adapter
@@ -174,6 +176,24 @@ def pika_block(url: str, queue: str, handle: Handle, done: Done, dead_letter: An
 
 def pika_select(url: str, queue: str, handle: Handle, done: Done, dead_letter: Any) -> None:
     """`SelectConnection`, whose callbacks cannot wait."""
+    _call_back(pika.SelectConnection, "start", url, queue, handle, done, dead_letter)
+
+
+def pika_asyncio(url: str, queue: str, handle: Handle, done: Done, dead_letter: Any) -> None:
+    """`AsyncioConnection`, on a loop of its own."""
+    connect = partial(AsyncioConnection, custom_ioloop=asyncio.new_event_loop())
+    _call_back(connect, "run_forever", url, queue, handle, done, dead_letter)
+
+
+def _call_back(
+    connect: Callable[..., Any],
+    run: str,
+    url: str,
+    queue: str,
+    handle: Handle,
+    done: Done,
+    dead_letter: Any,
+) -> None:
     done = _in_time(done)
 
     @pika_adapter.consume_with_context(dead_letter=dead_letter)
@@ -188,9 +208,7 @@ def pika_select(url: str, queue: str, handle: Handle, done: Done, dead_letter: A
         connection.ioloop.stop()
 
     reasons: list[BaseException] = []
-    connection: Any = pika.SelectConnection(
-        pika.URLParameters(url), on_open_callback=opened, on_close_callback=closed
-    )
+    connection = connect(pika.URLParameters(url), on_open_callback=opened, on_close_callback=closed)
 
     def look() -> None:
         if done():
@@ -200,7 +218,7 @@ def pika_select(url: str, queue: str, handle: Handle, done: Done, dead_letter: A
 
     try:
         look()
-        connection.ioloop.start()
+        getattr(connection.ioloop, run)()
         assert isinstance(reasons[0], pika.exceptions.ConnectionClosedByClient), reasons
     finally:
         connection.ioloop.close()
@@ -295,4 +313,5 @@ WAYS: dict[str, Consume] = {
     "pika": pika_handler,
     "pika block": pika_block,
     "pika select": pika_select,
+    "pika asyncio": pika_asyncio,
 }

@@ -1,5 +1,6 @@
 """kombu on its transports that are not AMQP: Redis, and the two that need no server."""
 
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
@@ -12,7 +13,7 @@ import pytest
 
 import mqctx
 from mqctx import Context, Propagator, Variable, configure, current, scope
-from mqctx.adapters.kombu import consume_with_context, publish, restored
+from mqctx.adapters.kombu import consume_with_context, publish, restored, settled
 from tests.integration.redis_server import NoRedisError, find_redis
 from tests.integration.test_nine_pairs import DECLARED, VALUES, shape
 
@@ -240,3 +241,38 @@ def test_a_redis_that_is_named_is_taken() -> None:
 def test_without_redis_the_tests_say_what_to_do() -> None:
     with pytest.raises(NoRedisError, match="make redis"), find_redis({"PATH": ""}):
         pass
+
+
+def test_what_a_handler_or_a_block_fails_on_is_dead_lettered_with_the_reason(
+    transport: Connect, kombu_queue: kombu.Queue
+) -> None:
+    dlx = kombu.Exchange(f"{kombu_queue.name}.dlx", "direct")
+    dead = kombu.Queue(f"{kombu_queue.name}.dead", dlx, routing_key=kombu_queue.name)
+    send(transport, kombu_queue, {"tenant": "acme"}, {"tenant": "initech"})
+
+    @consume_with_context(dead_letter=dlx.name)
+    def on_message(body: str, message: Any) -> None:
+        raise LookupError("no card")
+
+    with transport() as connection:
+        dead.bind(connection.channel()).declare()
+        with connection.Consumer(kombu_queue, callbacks=[on_message]) as consumer:
+            consumer.qos(prefetch_count=1)
+            connection.drain_events(timeout=SECONDS)
+        with settled(taken(connection, kombu_queue), dead_letter=dlx.name):
+            raise LookupError("no card")
+        assert kombu_queue.bind(connection.channel()).get() is None
+        copies = [taken(connection, dead) for _ in range(2)]
+        tenants = {json.loads(each.headers["mqctx"])["tenant"] for each in copies}
+        assert tenants == {"acme", "initech"}
+        for each in copies:
+            failure = json.loads(each.headers["mqctx-failure"])
+            assert (failure["type"], failure["message"]) == ("LookupError", "no card")
+            each.ack()
+
+
+def taken(connection: Any, queue: kombu.Queue) -> Any:
+    """Get a message that is there."""
+    message = queue.bind(connection.channel()).get()
+    assert message is not None
+    return message

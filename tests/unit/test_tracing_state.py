@@ -6,14 +6,17 @@ from typing import Any, cast
 import pytest
 
 from mqctx.inspection._broker import Broker
+from mqctx.inspection._journeys._backlog import Backlog
 from mqctx.inspection._journeys._drops import Drops
 from mqctx.inspection._journeys._queues import Queues
+from mqctx.inspection._journeys._stream import Arrival
 from mqctx.inspection._journeys._tracer import Settings, Tracer
 from mqctx.inspection._journeys._tracing_state import TracingState, new_queue
 from mqctx.inspection._management import Management, ManagementError
 from tests.unit.journeys import Story
 
 Json = dict[str, Any]
+RECEIVERS = "exchanges/shop/amq.rabbitmq.trace/bindings/source"
 
 
 class Api:
@@ -48,6 +51,14 @@ class Api:
 
     def queue_names(self, _pattern: str) -> list[str]:
         return self.queues
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+def _silent() -> Any:
+    return SimpleNamespace(journey=lambda _: None)
 
 
 def state(api: Api) -> TracingState:
@@ -125,9 +136,16 @@ class TestQueues:
 
     def test_count_publishes_and_deliveries(self) -> None:
         stats = {"message_stats": {"publish": 3, "deliver_get": 4, "ack": 9}}
-        assert queues(Api(**{"vhosts/shop": stats})).events() == 7
-        assert queues(Api()).events() == 0
-        assert queues(Api(**{"vhosts/shop": ManagementError("busy", 503)})).events() is None
+        assert queues(Api(**{"vhosts/shop": stats, RECEIVERS: [{}]})).events() == 7
+        assert queues(Api(**{RECEIVERS: []})).events() == 0
+        assert queues(Api(**{RECEIVERS: ManagementError("busy", 503)})).events() is None
+
+    def test_cannot_count_events_once_others_have_received_them(self) -> None:
+        api = Api(**{"vhosts/shop": {}, RECEIVERS: [{}, {}]})
+        asked = queues(api)
+        assert asked.events() is None
+        api.answers[RECEIVERS] = [{}]
+        assert asked.events() is None
 
     def test_have_consumers_on_connections_that_are_known_by_their_tags(
         self, monkeypatch: pytest.MonkeyPatch
@@ -150,50 +168,114 @@ class TestQueues:
         assert asked.consumers("a") == ["1"]
 
 
-def counting(*looks: tuple[int, int, int | None]) -> Drops:
-    drops = Drops(100)
-    for look in looks:
-        drops.look(*look)
-    return drops
+class Counted:
+    """A count of drops, with what it is told of."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mqctx.inspection._journeys._drops._BETWEEN", -1.0)
+        monkeypatch.setattr("mqctx.inspection._journeys._drops._LATE", 0.0)
+        self.backlog = Backlog(1_000, lambda *_: None)
+        self.counted: int | None = None
+        self.drops = Drops(100, self.backlog, lambda: self.counted)
+
+    def look(self, waiting: int, received: int, counted: int | None) -> int | None:
+        self.counted, self.backlog.received = counted, received
+        return self.drops.look(lambda: waiting)
+
+    def at_end(self, received: int, counted: int | None) -> int | None:
+        self.counted, self.backlog.received = counted, received
+        return self.drops.at_end()
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
+    return Counted(monkeypatch)
 
 
 class TestDrops:
-    """`looks` are what waits, what was received, and what the statistics count."""
+    """`look` takes what waits, what was received, and what the statistics count."""
 
-    def test_are_none_while_the_queue_cannot_have_been_full(self) -> None:
-        assert counting((0, 0, 50), (40, 50, 90)).count(90, 10_000) == 0
+    def test_are_ours_alone_while_the_queue_cannot_have_been_full(self, counted: Counted) -> None:
+        counted.look(0, 0, 50)
+        counted.backlog.dropped, counted.drops.unread = 7, 2
+        assert counted.look(40, 50, 90) == 9
+        assert counted.at_end(90, 10_000) == 9
 
-    def test_are_what_was_counted_and_neither_received_nor_there_before(self) -> None:
+    def test_are_what_was_counted_and_neither_received_nor_there_before(
+        self, counted: Counted
+    ) -> None:
         # 50 events are from before; of 1,000 since then, 300 were received, and as often delivered.
-        drops = counting((0, 0, 50), (100, 100, None))
-        assert drops.count(300, 50 + 1_000 + 300) == 700
+        counted.look(0, 0, 50)
+        counted.look(100, 100, None)
+        counted.backlog.dropped = 7
+        assert counted.look(0, 300, 50 + 1_000 + 300) == 7 + 700
+        assert counted.at_end(300, 50 + 1_000 + 300) == 7 + 700
 
-    def test_are_not_what_the_statistics_told_late_of_the_time_before(self) -> None:
-        drops = counting((0, 0, 20), (0, 0, 50), (100, 100, None))
-        assert drops.count(300, 50 + 300 + 300) == 0
+    def test_are_not_what_the_statistics_told_late_of_the_time_before(
+        self, counted: Counted
+    ) -> None:
+        counted.look(0, 0, 20)
+        counted.look(0, 0, 50)
+        counted.look(100, 100, None)
+        assert counted.at_end(300, 50 + 300 + 300) == 0
 
-    def test_cannot_be_told_without_statistics(self) -> None:
-        assert counting((100, 100, None)).count(100, 1_000) is None
-        assert counting((0, 0, 50), (100, 100, None)).count(100, None) is None
+    def test_are_not_fewer_for_events_that_are_on_their_way_to_a_busy_queue(
+        self, counted: Counted
+    ) -> None:
+        counted.look(0, 0, 50)
+        counted.look(10, 20, 50 + 80 + 20)  # 50 of 80 are on their way
+        counted.look(10, 70, 50 + 80 + 70)
+        counted.look(100, 100, None)
+        assert counted.at_end(300, 50 + 1_000 + 300) == 700
+
+    def test_cannot_be_told_without_statistics(self, counted: Counted) -> None:
+        counted.look(100, 100, None)
+        assert counted.at_end(100, 1_000) is None
+        assert counted.at_end(100, None) is None
+
+    def test_cannot_be_told_of_statistics_that_began_anew(self, counted: Counted) -> None:
+        counted.look(0, 0, 50)
+        counted.look(100, 100, None)
+        assert counted.at_end(300, 40) is None
+
+    def test_are_asked_of_the_statistics_once_in_a_while(
+        self, counted: Counted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        counted.look(0, 0, 50)
+        monkeypatch.setattr("mqctx.inspection._journeys._drops._BETWEEN", 60.0)
+        counted.look(0, 0, 60)
+        counted.look(0, 0, 70)
+        counted.look(100, 100, 80)
+        assert counted.at_end(300, 60 + 1_000 + 300) == 700
+
+
+def test_a_trace_receives_what_was_left_in_its_queue_when_it_ended() -> None:
+    tracer = Tracer(Broker.parse("amqp://h/"), None, Settings(tap="orders"), _silent())
+    left = iter([3, 7])  # those 7 are of the time after the end
+    source: Any = SimpleNamespace(pause=left.__next__, resume=_nothing, close=_nothing)
+    source.receive = lambda _: tracer._backlog.add(Arrival(b"", b"", b""))
+    tracer._backlog._read = lambda *_: None
+    tracer._drain(source)
+    assert tracer._backlog.received == 3
+    assert tracer.dropped() == 0
 
 
 def test_a_trace_ends_though_more_events_wait_than_can_be_received(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("mqctx.inspection._journeys._tracer._MOST_DRAIN", -1.0)
-    watcher: Any = None
-    tracer = Tracer(Broker.parse("amqp://h/"), None, Settings(tap="orders"), watcher)
-    source: Any = SimpleNamespace(received=0, waiting=lambda: 9, BATCH=1)
+    tracer = Tracer(Broker.parse("amqp://h/"), None, Settings(tap="orders"), _silent())
+    source: Any = SimpleNamespace(pause=lambda: 9, resume=_nothing, close=_nothing)
     tracer._drain(source)
-    assert source.received == 0
+    assert tracer.dropped() == 9
 
 
-def test_a_node_that_tells_of_an_event_is_traced() -> None:
-    watcher: Any = SimpleNamespace(journey=lambda _: None)
-    tracer = Tracer(Broker.parse("amqp://h/"), None, Settings(tap="orders"), watcher)
+def test_a_node_that_tells_of_an_event_is_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracer = Tracer(Broker.parse("amqp://h/"), None, Settings(tap="orders"), _silent())
     tracer.untraced_nodes = {"rabbit@a", "rabbit@b"}
     story = Story()
     event = story.reader.decoded("publish.orders", {"node": "rabbit@a", "properties": {}}, b"", 1.0)
     assert event is not None
-    tracer._join([event])
+    monkeypatch.setattr(tracer._backlog, "take", lambda _: [event])
+    tracer._join()
     assert tracer.untraced_nodes == {"rabbit@b"}

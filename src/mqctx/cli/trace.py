@@ -24,7 +24,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     type=click.IntRange(min=1),
     default=20_000,
     show_default=True,
-    help="How many events RabbitMQ keeps for us; it drops the oldest ones beyond.",
+    help="How many events may wait to be joined; the oldest ones beyond are dropped, and counted.",
 )
 @click.option(
     "--html", metavar="FILE", type=_FILE, help="Write a page, too, which any browser opens."

@@ -36,15 +36,17 @@ class Delivery(NamedTuple):
 
 
 @contextmanager
-def connected(broker: Broker, name: str) -> Generator[BlockingConnection]:
+def connected(
+    broker: Broker, name: str, kind: type[RawConnection] = RawConnection
+) -> Generator[BlockingConnection]:
     """Open a connection whose messages `delivery_of` reads, and close it afterwards.
 
-    RabbitMQ shows it by its `name`.
+    RabbitMQ shows it by its `name`. Its `kind` is what pika works with below it.
 
     Raises:
         BrokerError: it cannot be opened, or what is done with it fails.
     """
-    connection = _open(broker, name)
+    connection = _open(broker, name, kind)
     try:
         yield connection
     except exceptions.AMQPError as error:
@@ -74,9 +76,9 @@ def name_of(name: str | bytes) -> str:
     return name if isinstance(name, str) else name.decode(errors="surrogateescape")
 
 
-def _open(broker: Broker, name: str) -> BlockingConnection:
+def _open(broker: Broker, name: str, kind: type[RawConnection]) -> BlockingConnection:
     try:
-        connection: BlockingConnection = _Connection(_parameters(broker, name), RawConnection)
+        connection: BlockingConnection = _Connection(_parameters(broker, name), kind)
     except NOT_CONNECTED as error:
         raise not_connected(broker, error) from error
     return connection

@@ -1,5 +1,6 @@
 """A trace of real brokers from inside: what it finds, and the broker as it was found."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -167,21 +168,33 @@ class TestTrace:
                 assert vhost.leftovers() == ["mqctx.trace-lock"]
             assert vhost.leftovers() == []
 
-    def test_counts_what_was_dropped(
+    def test_counts_what_rabbitmq_dropped(
         self, vhost: Vhost, channel: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Source, "BATCH", 1)
+        stopped, resume = threading.Event(), Source.resume
+        monkeypatch.setattr(Source, "resume", lambda s: resume(s) if stopped.is_set() else None)
         with Traced(vhost, buffer=10) as traced:
             for number in range(2_000):
                 channel.basic_publish("amq.fanout", "", b"%d" % number)
             # Answered once all are published: what is counted is exact when the vhost rests.
             channel.exchange_declare("amq.fanout", passive=True)
+            stopped.set()
             traced.tracer.stop()
             until(lambda: not vhost.is_traced)
             dropped = traced.tracer.dropped()
-        received = len(traced.watch.records)
-        assert traced.tracer.status.events == received
-        assert dropped == 2_000 - received > 0
+        assert (len(traced.watch.records), dropped) == (10, 1_990)
+
+    def test_cannot_tell_what_rabbitmq_dropped_if_others_receive_the_events(
+        self, vhost: Vhost, channel: Any
+    ) -> None:
+        channel.queue_declare("others", arguments={"x-queue-type": "classic"})
+        channel.queue_bind("others", "amq.rabbitmq.trace", "#")
+        with Traced(vhost, buffer=10) as traced:
+            send(channel, "orders")
+            until(lambda: traced.tracer.status.events == 2)
+            assert traced.tracer.dropped() == 0
+            traced.tracer._drops.may_have_dropped = True
+            assert traced.tracer.dropped() is None
 
     def test_names_the_queues_that_exist(
         self, vhost: Vhost, channel: Any, monkeypatch: pytest.MonkeyPatch

@@ -14,6 +14,7 @@ from mqctx.inspection._deaths import deaths_in
 from mqctx.inspection._journeys._dramatiq import DramatiqMessage, read_body
 from mqctx.inspection._journeys._identity import Contexts, context_headers, publishers_own
 from mqctx.inspection._journeys._model import Event, Identity, Place, RunReport, Written
+from mqctx.inspection._journeys._stream import Arrival
 from mqctx.inspection._plain import plain
 
 __all__ = ["Reader"]
@@ -38,6 +39,15 @@ class Reader:
         self._contexts = Contexts()
         self._place = _cached(_place)
         self._written = _cached(self._read)
+
+    def of_firehose(self, arrival: Arrival, at: float) -> Event | RunReport | None:
+        """Return what a message of the firehose tells: None if it is of no kind that matters."""
+        _, routing_key = arrival.came_by
+        return self.firehose(routing_key, ContentHeader(arrival.properties), arrival.body, at)
+
+    def of_tap(self, arrival: Arrival, at: float) -> Event:
+        """Return the publish that a copy of its message tells of."""
+        return self.tap(*arrival.came_by, ContentHeader(arrival.properties), arrival.body, at)
 
     def firehose(
         self, routing_key: str, header: ContentHeader, body: bytes, at: float

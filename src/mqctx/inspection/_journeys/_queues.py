@@ -4,6 +4,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
+from mqctx.inspection._journeys._source import FIREHOSE
 from mqctx.inspection._management import Management, ManagementError
 
 __all__ = ["Queues"]
@@ -25,6 +26,7 @@ class Queues:
         self._known: dict[str, tuple[bool, float]] = {}
         self._consumers: dict[str, list[str]] = {}
         self._consumers_until = 0.0
+        self._is_shared = False
         self._second = 0
         self._asked = 0
 
@@ -62,14 +64,22 @@ class Queues:
         return found
 
     def events(self) -> int | None:
-        """Return how many events the vhost had, by its statistics; None without any."""
-        try:
-            stats: dict[str, Any] = self._management.get("vhosts", self._vhost).get(
-                "message_stats", {}
-            )
-        except ManagementError:
-            return None
-        return int(stats.get("publish", 0)) + int(stats.get("deliver_get", 0))
+        """Return how many events the vhost had, by its statistics; None if they cannot tell.
+
+        They count each delivery of an event to others, too: an event less, for all they tell.
+        """
+        with suppress(ManagementError):
+            self._is_shared = self._is_shared or self._have_others()
+            if not self._is_shared:
+                found: dict[str, Any] = self._management.get("vhosts", self._vhost)
+                stats = found.get("message_stats", {})
+                return int(stats.get("publish", 0)) + int(stats.get("deliver_get", 0))
+        return None
+
+    def _have_others(self) -> bool:
+        """Tell whether others than us receive the events, too."""
+        path = ("exchanges", self._vhost, FIREHOSE, "bindings", "source")
+        return len(self._management.get(*path)) > 1
 
     def _may_ask(self, now: float) -> bool:
         """Tell whether it is not too often: each question holds the trace up."""

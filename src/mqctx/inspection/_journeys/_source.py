@@ -1,77 +1,67 @@
-"""Events from a queue of our own, bounded, in batches; the queue goes when the connection does."""
+"""Events from a queue of our own, which is bounded, and goes when the connection does."""
 
-from collections.abc import Callable
-from time import time
 from typing import Any, Final
 
 from pika.adapters.blocking_connection import BlockingConnection
 
-from mqctx._amqp.content_header import ContentHeader
-from mqctx.inspection._connection import delivery_of
-from mqctx.inspection._journeys._events import Reader
-from mqctx.inspection._journeys._model import Event, RunReport
+from mqctx.inspection._journeys._backlog import Backlog
+from mqctx.inspection._journeys._stream import Arrival, StreamConnection
 
-__all__ = ["Source"]
+__all__ = ["FIREHOSE", "Source"]
 
 FIREHOSE: Final = "amq.rabbitmq.trace"
+_MANY: Final = 50
+"""Events of one reading of the socket after which there may be more in it."""
 
 
 class Source:
     """Receive events through a connection.
 
     Args:
-        connection: The connection, made by `connected`.
+        connection: The connection, made by `connected` as a `StreamConnection`.
         queue: What our queue is called.
+        backlog: Where the events wait that have come.
         buffer: How many events RabbitMQ keeps for us; it drops the oldest ones beyond.
         exchange: The exchange whose messages are copied to us: the firehose, or one to tap.
         routing_key: The pattern of a tap; None for all.
-        clock: Returns seconds since 1970.
 
     Raises:
         AMQPError: the queue cannot be declared, or bound.
     """
 
-    BATCH: Final = 500
-    """The most messages that are held unacknowledged: more make it no faster."""
-
     def __init__(
         self,
         connection: BlockingConnection,
         queue: str,
+        backlog: Backlog,
         *,
         buffer: int,
         exchange: str = FIREHOSE,
         routing_key: str | None = None,
-        clock: Callable[[], float] = time,
     ) -> None:
         self.queue = queue
-        self.received = 0
+        self._backlog = backlog
         self._connection: Any = connection  # pika says whole seconds, and takes any
         self._channel: Any = connection.channel()
-        self._exchange = exchange
-        self._clock = clock
-        self._reader = Reader()
-        self._events: list[Event | RunReport] = []
-        self._tag = 0
+        self._consumer = ""
         arguments = {"x-queue-type": "classic", "x-max-length": buffer, "x-overflow": "drop-head"}
         self._channel.queue_declare(self.queue, exclusive=True, arguments=arguments)
         self._channel.queue_bind(self.queue, exchange, "#" if routing_key is None else routing_key)
-        # With a prefetch: what we cannot keep up with waits there, where it is bounded.
-        self._channel.basic_qos(prefetch_count=self.BATCH)
-        self._channel.basic_consume(self.queue, self._take)
+        stream: StreamConnection = self._connection._impl
+        stream.stream(self._channel.channel_number, self._take)
+        self.resume()
 
-    def receive(self, seconds: float) -> list[Event | RunReport]:
-        """Return the events that come within a time, or as soon as there are some.
+    def receive(self, seconds: float) -> None:
+        """Receive all events that have come, or wait for some as long as that.
 
         Raises:
             AMQPError: the connection is lost.
         """
-        self._connection.process_data_events(seconds)
-        if self._tag:
-            self._channel.basic_ack(self._tag, multiple=True)
-            self._tag = 0
-        events, self._events = self._events, []
-        return events
+        came = _MANY
+        while came >= _MANY:
+            before = self._backlog.received
+            self._connection.process_data_events(seconds)
+            came, seconds = self._backlog.received - before, 0
 
     def waiting(self) -> int:
         """Return how many events wait in the queue.
@@ -81,6 +71,27 @@ class Source:
         """
         return int(self._channel.queue_declare(self.queue, passive=True).method.message_count)
 
+    def pause(self) -> int:
+        """Let no more events come; return how many are left in the queue.
+
+        All that were on their way are there then: into the queue, since a busy one carries this out
+        behind them, and to us.
+
+        Raises:
+            AMQPError: the connection is lost.
+        """
+        self._channel.basic_cancel(self._consumer)
+        return self.waiting()
+
+    def resume(self) -> None:
+        """Let events come.
+
+        Raises:
+            AMQPError: the connection is lost.
+        """
+        # Acknowledged as they are sent: TCP holds RabbitMQ back if we do not keep up.
+        self._consumer = self._channel.basic_consume(self.queue, _do_nothing, auto_ack=True)
+
     def close(self) -> None:
         """Delete the queue.
 
@@ -89,17 +100,11 @@ class Source:
         """
         self._channel.queue_delete(self.queue)
 
-    def _take(self, _channel: object, method: Any, properties: object, body: bytes) -> None:
-        delivery = delivery_of(method, properties, body)
-        self.received += 1
-        self._tag = delivery.tag
-        event = self._event(delivery.exchange, delivery.routing_key, delivery.header, body)
-        if event is not None:
-            self._events.append(event)
+    def _take(self, arrival: Arrival) -> None:
+        if not self._backlog:
+            self._connection.call_later(0, _do_nothing)  # which ends the wait for it
+        self._backlog.add(arrival)
 
-    def _event(
-        self, exchange: str, routing_key: str, header: ContentHeader, body: bytes
-    ) -> Event | RunReport | None:
-        if self._exchange == FIREHOSE:
-            return self._reader.firehose(routing_key, header, body, self._clock())
-        return self._reader.tap(exchange, routing_key, header, body, self._clock())
+
+def _do_nothing(*_: object) -> None:
+    """Do nothing: what is delivered does not come to pika's consumer."""

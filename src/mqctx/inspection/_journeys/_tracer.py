@@ -1,6 +1,6 @@
 """Trace a vhost: from the broker as it was found, to the broker as it was found."""
 
-from time import monotonic, sleep, time
+from time import monotonic, sleep
 from typing import Final, Protocol
 
 import msgspec
@@ -9,13 +9,16 @@ from pika.adapters.blocking_connection import BlockingConnection
 from mqctx.inspection._broker import Broker
 from mqctx.inspection._connection import connected
 from mqctx.inspection._errors import BrokerError
-from mqctx.inspection._journeys._drops import LATE, Drops
+from mqctx.inspection._journeys._backlog import Backlog
+from mqctx.inspection._journeys._drops import Drops
+from mqctx.inspection._journeys._events import Reader
 from mqctx.inspection._journeys._joiner import Joiner
 from mqctx.inspection._journeys._lock import locked
-from mqctx.inspection._journeys._model import Event, RunReport
+from mqctx.inspection._journeys._model import Event
 from mqctx.inspection._journeys._queues import Queues
 from mqctx.inspection._journeys._records import Record
 from mqctx.inspection._journeys._source import Source
+from mqctx.inspection._journeys._stream import StreamConnection
 from mqctx.inspection._journeys._tracing_state import Found, TracingState, new_queue
 from mqctx.inspection._management import Management, ManagementError
 
@@ -23,13 +26,12 @@ __all__ = ["Settings", "Status", "Tracer", "Watcher"]
 
 _PAUSE: Final = 0.2
 _LOOK: Final = 1.0
-_STATISTICS: Final = 2.0
+_BATCH: Final = 100
+"""Events that are joined at once: in between, those are received that have come."""
 _PATIENCE: Final = 60.0
 """Seconds for which a broker that is gone may take to come back."""
 _MOST_DRAIN: Final = 60.0
 """Seconds for which events are received that wait when the trace ends."""
-_MOST_LATE: Final = 30.0
-"""Seconds for which statistics are waited for: a vhost that goes on never rests."""
 _SILENCE: Final = 10.0
 _NAME: Final = "mqctx trace"
 _ONE_NODE: Final = "each node traces for itself; --management names the one that is traced"
@@ -101,12 +103,15 @@ class Tracer:
             else Joiner(by=settings.by, exists=self._queues.exist, consumers=self._queues.consumers)
         )
         self._state = TracingState(management, broker.vhost) if management else None
-        self._drops = Drops(settings.buffer)
+        reader = Reader()
+        self._backlog = Backlog(
+            settings.buffer, reader.of_firehose if management else reader.of_tap
+        )
+        self._drops = Drops(settings.buffer, self._backlog, self._counted)
         self._began = monotonic()
         self._has_begun = self._is_stopped = False
         self._lost_at: float | None = None
-        self._received = 0
-        self._next_look = self._next_count = 0.0
+        self._next_look = 0.0
         self.status = Status()
         """How it fares."""
         self.untraced_nodes: set[str] = set()
@@ -128,16 +133,17 @@ class Tracer:
         finally:
             if self._has_begun:
                 self._restore()
+        self._join_all()
         for journey in self._joiner.finish():
             self._watcher.journey(journey)
-        self.status.events = self._received
+        self.status.events = self._backlog.taken
         self.status.seconds = monotonic() - self._began
         return is_whole
 
     def _run(self) -> bool:
         while True:
             try:
-                with connected(self._broker, _NAME) as connection:
+                with connected(self._broker, _NAME, StreamConnection) as connection:
                     source = self._begin(connection)
                     self._lost_at = None
                     self._watch(source)
@@ -166,6 +172,7 @@ class Tracer:
             source = Source(
                 connection,
                 new_queue(),
+                self._backlog,
                 buffer=settings.buffer,
                 exchange=settings.tap or "",
                 routing_key=settings.routing_key,
@@ -175,7 +182,7 @@ class Tracer:
         with locked(connection):
             # The queue first: it is what tells other traces that tracing is needed still.
             queue = new_queue(self._state.node)
-            source = Source(connection, queue, buffer=settings.buffer)
+            source = Source(connection, queue, self._backlog, buffer=settings.buffer)
             found = self._state.begin(source.queue)
         if not self._has_begun:  # once, not after each loss of the connection
             self._tell(found)
@@ -191,68 +198,63 @@ class Tracer:
 
     def _watch(self, source: Source) -> None:
         """Join events as they come, until the trace is over."""
-        received = self._received
         silent_until = monotonic() + _SILENCE
         while not self._is_over():
-            self._join(source.receive(_PAUSE))
-            self._received = received + source.received
             if monotonic() > self._next_look:
                 self._look(source)
-            if self._settings.tap and not source.received and monotonic() > silent_until:
+            source.receive(0 if self._backlog else _PAUSE)
+            self._join()
+            if self._settings.tap and not self._backlog.received and monotonic() > silent_until:
                 silent_until = float("inf")
                 self._watcher.warn(_SILENT)
 
     def _end(self, connection: BlockingConnection, source: Source) -> None:
-        """Join what waits already, and leave the vhost as it was."""
-        received = self._received - source.received
+        """Receive what waits already, and leave the vhost as it was."""
         self._look(source)
-        if self._state is not None:
-            with locked(connection):
-                self._watcher.warn(self._state.end(source.queue))
-                self._drain(source)
-                source.close()
-            self._has_begun = False
-        else:
+        if self._state is None:
             self._drain(source)
-            source.close()
-        self._received = received + source.received
+            return
+        with locked(connection):
+            self._watcher.warn(self._state.end(source.queue))
+            self._drain(source)
+        self._has_begun = False
 
     def _drain(self, source: Source) -> None:
         """Receive what was there when the trace ended; another trace may let more come."""
-        until = monotonic() + _MOST_DRAIN
-        target = source.received + source.waiting() + source.BATCH
-        while source.received < target and monotonic() < until:
-            # What was sent to us before the answer is received by now.
-            is_empty = not source.waiting()
-            events = source.receive(0)
-            self._join(events)
-            if is_empty and not events:
-                return
+        left = source.pause()
+        target, until = self._backlog.received + left, monotonic() + _MOST_DRAIN
+        if left:
+            source.resume()
+            while self._backlog.received < target and monotonic() < until:
+                source.receive(0 if self._backlog else _PAUSE)
+                self._join()
+            source.pause()
+        self._drops.unread = max(0, target - self._backlog.received)
+        source.close()
 
-    def _join(self, events: list[Event | RunReport]) -> None:
-        for event in events:
+    def _join(self) -> None:
+        """Join some of the events that have come."""
+        for event in self._backlog.take(_BATCH):
             self._joiner.take(event)
             if self.untraced_nodes and isinstance(event, Event):
                 self.untraced_nodes.discard(event.place.node or "")
-        for journey in self._joiner.advance(time()):
+        for journey in self._joiner.advance(self._backlog.now):
             self._watcher.journey(journey)
+
+    def _join_all(self) -> None:
+        while self._backlog:
+            self._join()
 
     def _look(self, source: Source) -> None:
         """Find out how far behind we are."""
-        now = monotonic()
-        self._next_look = now + _LOOK
-        counted = None
-        if self._queues is not None and now > self._next_count:
-            self._next_count = now + _STATISTICS
-            counted = self._queues.events()
-        waiting = source.waiting()
-        self._drops.look(waiting, self._received, counted)
+        self._next_look = monotonic() + _LOOK
+        dropped = self._drops.look(source.waiting)
         self.status = Status(
-            seconds=now - self._began,
-            events=self._received,
+            seconds=monotonic() - self._began,
+            events=self._backlog.taken,
             running=len(self._joiner.journeys),
-            waiting=waiting,
-            dropped=self._drops.count(self._received, counted) if counted else self.status.dropped,
+            waiting=self._drops.waiting + len(self._backlog),
+            dropped=dropped,
         )
         self._watcher.status(self.status)
 
@@ -261,22 +263,10 @@ class Tracer:
 
         Waits for RabbitMQ's statistics if there may be any.
         """
-        if not self._drops.may_have_dropped:
-            return 0
-        counted = None if self._queues is None else self._at_rest(self._queues)
-        return self._drops.count(self._received, counted)
+        return self._drops.at_end()
 
-    def _at_rest(self, queues: Queues) -> int | None:
-        """Return how many events there were, once the statistics have all of them."""
-        now = monotonic()
-        rest, until = now + LATE, now + _MOST_LATE
-        counted = queues.events()
-        while monotonic() < min(rest, until):
-            sleep(_PAUSE)
-            before, counted = counted, queues.events()
-            if counted != before:
-                rest = monotonic() + LATE
-        return counted
+    def _counted(self) -> int | None:
+        return None if self._queues is None else self._queues.events()
 
     def _is_over(self) -> bool:
         seconds = self._settings.seconds

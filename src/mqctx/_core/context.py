@@ -24,6 +24,7 @@ Origin: TypeAlias = Literal["here", "signed", "unsigned"]
 
 _NONE: frozenset[str] = frozenset()
 _NOTHING: Mapping[object, Any] = {}
+_NOT_ENCODED: tuple[object, object, Any] = None, None, None
 _new = object.__new__  # half the time of asking the class for it
 
 
@@ -47,7 +48,7 @@ class Context(Mapping[str, Any]):
     """Names whose values were read without a signature: anybody may have written them."""
     signed: Collection[str]
     """Names whose values were read with a signature that counts."""
-    encoded: tuple[object, object, Any] | None
+    encoded: tuple[object, object, Any]
     """The propagator that encoded this context last, among which declarations, what it made."""
     shown: Mapping[object, Any]
     """What log lines and calls show of this context, by the object that has their settings."""
@@ -59,7 +60,7 @@ class Context(Mapping[str, Any]):
             self.unsigned = _left_of(values.unsigned, more)
             self.signed = _left_of(values.signed, more)
         self._derived = None
-        self.encoded = None
+        self.encoded = _NOT_ENCODED
         self.shown = _NOTHING
 
     @staticmethod
@@ -77,7 +78,7 @@ class Context(Mapping[str, Any]):
         context.unsigned = unsigned
         context.signed = signed
         context._derived = None
-        context.encoded = None
+        context.encoded = _NOT_ENCODED
         context.shown = _NOTHING
         return context
 

@@ -1,9 +1,8 @@
 """Read the values of all formats of a propagator, and note which are signed."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from mqctx._core.context import EMPTY, Context, from_checked
 from mqctx._core.name_filter import any_name, name_filter
@@ -23,6 +22,9 @@ from mqctx._propagation.properties import Extract, PropertyOf
 from mqctx._propagation.settings import Settings
 from mqctx.errors import ConfigurationError, InvalidNameError
 from mqctx.formats._format import Format, Headers, header_label, size_within
+
+MAPPINGS: Final[tuple[type, ...]] = (dict, Mapping)
+"""What can be read by name. Most are dicts: the abstract class alone takes ten times as long."""
 
 _NameFilter: TypeAlias = Callable[[str], bool]
 
@@ -62,11 +64,14 @@ class HeaderDecoder:
         """Return the context that `headers` carry. Never raises."""
         if not headers:
             return EMPTY
-        # Most are dicts: the abstract class takes ten times as long to ask.
-        if not isinstance(headers, dict) and not is_mapping(headers):
+        if not is_mapping(headers):
             detail = f"expected headers in a mapping, got {type_name(type(headers))}"
             self._report(Rejection("extract", "headers", None, "wrong-type", detail))
             return EMPTY
+        return self._merged(headers)
+
+    def _merged(self, headers: Headers) -> Context:
+        """Return a context of the values that all formats have read."""
         values: Mapping[str, Any] = {}
         signed: set[str] = set()
         room = self._max_bytes
@@ -95,7 +100,8 @@ class HeaderDecoder:
             # Nothing to merge, to filter, to check or to convert: the format's own dict will do.
             if not known and reader.is_exact and registry.undeclared.issuperset(decoded):
                 return decoded, taken
-            return self._restore(reader, decoded, known), taken
+            # A name that a format owns is taken from it even so.
+            return self._restore(reader, decoded, known.keys() - {*format.owned_names}), taken
         except Exception as error:  # noqa: BLE001 - a format may be anybody's
             detail = f"{format!r} raised {type_name(type(error))}: {escape(str(error))}"
             self._report(Rejection("extract", header_label(format), None, "error", detail))
@@ -105,22 +111,16 @@ class HeaderDecoder:
         self,
         reader: _Reader,
         decoded: Mapping[str, JSONValue],
-        known: Mapping[str, Any] = MappingProxyType({}),
+        known: Collection[str] = (),
     ) -> dict[str, Any]:
-        """Return the values that may be restored and are not `known` from an earlier format.
-
-        A name that this format owns is taken from it even so.
-        """
+        """Return the values that may be restored and are not `known` from an earlier format."""
         values: dict[str, Any] = {}
-        owned = reader.format.owned_names
         for name, plain in decoded.items():
-            if name in known and name not in owned:
+            if name in known:
                 continue
-            if reader.is_exact and is_settled(name, plain):
-                values[name] = plain
-                continue
+            is_ready = reader.is_exact and is_settled(name, plain)
             try:
-                values[name] = _restored(name, plain, reader.accepts)
+                values[name] = plain if is_ready else _restored(name, plain, reader.accepts)
             except RefusedError as refused:
                 header, key = header_label(reader.format), escape(str(name))
                 self._report(Rejection("extract", header, key, refused.reason, str(refused)))
@@ -130,12 +130,7 @@ class HeaderDecoder:
 def _restored(name: str, plain: JSONValue, accepts: _NameFilter) -> Any:
     """Return a value as the context keeps it; raise `RefusedError` if it may not enter."""
     # The name first: by one of any length and any characters nothing is looked up or remembered.
-    try:
-        check_undeclared(name)
-    except InvalidNameError as error:
-        raise RefusedError("illegal-name", str(error)) from None
-    if not accepts(name):
-        raise RefusedError("not-accepted", "its name is not on the accept list")
+    _check_name(name, accepts)
     declaration = registry.declarations.get(name)
     if declaration is not None and declaration.local:
         raise RefusedError("local", "its name is declared local in this process")
@@ -147,6 +142,16 @@ def _restored(name: str, plain: JSONValue, accepts: _NameFilter) -> Any:
         return declaration.restore(checked, lax=isinstance(plain, UntypedText))
     except Exception as error:  # noqa: BLE001 - a declared type's own code may raise anything
         raise RefusedError("illegal-value", escape(str(error))) from None
+
+
+def _check_name(name: str, accepts: _NameFilter) -> None:
+    """Raise `RefusedError` if it is no name of a value, or none that is accepted."""
+    try:
+        check_undeclared(name)
+    except InvalidNameError as error:
+        raise RefusedError("illegal-name", str(error)) from None
+    if not accepts(name):
+        raise RefusedError("not-accepted", "its name is not on the accept list")
 
 
 def _readers(settings: Settings) -> list[_Reader]:
@@ -178,4 +183,4 @@ def _filters(settings: Settings) -> list[_NameFilter]:
 
 def is_mapping(headers: object) -> bool:
     """Tell whether `headers` can be read by name."""
-    return isinstance(headers, Mapping)
+    return isinstance(headers, MAPPINGS)

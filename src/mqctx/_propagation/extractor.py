@@ -8,7 +8,7 @@ from mqctx._core.context import EMPTY, Context, from_checked
 from mqctx._core.registry import registry
 from mqctx._core.values import JSONValue
 from mqctx._propagation.properties import Extract, PropertyOf
-from mqctx.formats._format import Headers, header_size
+from mqctx.formats._format import header_size
 
 Restore: TypeAlias = Callable[[Mapping[str, JSONValue]], Mapping[str, Any]]
 """Returns the values of a header that may be restored, and reports the rest."""
@@ -42,28 +42,35 @@ class CachingExtractor:
         # One tuple, replaced in one step: the threads of all handlers share it.
         self._last: tuple[str | None, object, Context] = None, None, EMPTY
 
-    def extract(self, headers: Headers | None, message: Any, property_of: PropertyOf) -> Context:
+    def extract(self, headers: Any, message: Any, property_of: PropertyOf) -> Context:
         """Return the context that the header carries."""
-        if not headers:
-            return EMPTY
-        text = values = None
-        undeclared = registry.undeclared
         try:
             text = headers[self._header]
-            if type(text) is str:
-                # One request often sends many messages in a row.
-                last, then, context = self._last
-                if text == last and then is undeclared:
-                    return context
-                size = len(text)
-                if size <= self._short or (size <= self._longest and text.isascii()):
-                    values = self._decode_text(text)
         except KeyError:
             return EMPTY  # a message of somebody without mqctx: nothing to report
-        except Exception:  # noqa: BLE001, S110 - `extract_any` reports what is wrong
-            pass
-        if values is None:
-            return self._extract_any(headers, message, property_of)
+        except Exception:  # noqa: BLE001 - of no headers, or of a foreign object's own code
+            text = None
+        if type(text) is str:
+            # One request often sends many messages in a row.
+            last, then, context = self._last
+            if text == last and then is registry.undeclared:
+                return context
+            read = self._read(text)
+            if read is not None:
+                return read
+        # Which reports what is wrong, too.
+        return self._extract_any(headers, message, property_of)
+
+    def _read(self, text: str) -> Context | None:
+        """Return the context in a text, None if it is unusual."""
+        size = len(text)
+        if size > self._short and (size > self._longest or not text.isascii()):
+            return None
+        undeclared = registry.undeclared  # as it is before anything is looked up
+        try:
+            values = self._decode_text(text)
+        except Exception:  # noqa: BLE001 - a format may be anybody's
+            return None
         restored = values if undeclared.issuperset(values) else self._restore(values)
         context = from_checked(restored, restored)  # nothing of it is signed
         if restored is values or _are_the_same(restored, values):

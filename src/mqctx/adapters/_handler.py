@@ -66,9 +66,9 @@ def context_from(
     except Exception:  # noqa: BLE001 - a foreign object's own code may raise anything
         headers = None
     # With a propagator of its own, the same headers may say something else.
-    if propagator is None and headers:
+    if propagator is None:
         store = active_store()
-        if store.headers is headers:
+        if store.headers is headers and headers:
             return store.restored
     return chosen.extract_from(headers, message, property_of)
 

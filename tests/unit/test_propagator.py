@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mqctx
-from mqctx import Context, JsonFormat, Propagator, Rejection, Variable, configure, scope
+from mqctx import Context, JsonFormat, Propagator, Rejection, Variable, configure, current, scope
 from mqctx._core.rejection import Report, log_rejection
 from mqctx._core.values import JSONValue
 from mqctx._propagation.propagator import registry
@@ -171,8 +171,10 @@ class TestOversize:
         with scope(user="ada"):
             foreign.set(object())
             injected = rejected.propagator().inject({"kept": 1}, trim=True)
+            noted = rejected.propagator().plain(current())  # as the record of a failure has it
         assert injected == {"kept": 1, "mqctx": '{"user":"ada"}'}
-        assert [(r.key, r.reason) for r in rejected] == [("foreign", "illegal-value")]
+        assert noted == {"user": "ada"}
+        assert [(r.key, r.reason) for r in rejected] == [("foreign", "illegal-value")] * 2
 
     @given(
         values=st.dictionaries(st.from_regex("[a-z]{1,8}", fullmatch=True), st.text(max_size=60)),

@@ -54,7 +54,8 @@ def refused(broker: Broker, error: exceptions.AMQPError) -> BrokerError:
     where = f"RabbitMQ at {broker.address}"
     if isinstance(error, exceptions.ConnectionClosed | exceptions.ChannelClosed):
         code, text = error.reply_code, _one_line(error.reply_text)
-        return BrokerError(f"{where} refused: {text}{_ADVICE.get(code, '')}", code)
+        advice = _ABOUT_TIMEOUT if _TIMED_OUT in text else _ADVICE.get(code, "")
+        return BrokerError(f"{where} refused: {text}{advice}", code)
     if isinstance(error, _LOST):
         return BrokerError(f"the connection to {where} was lost; nothing was settled that was held")
     if isinstance(error, exceptions.ConnectionBlockedTimeout):
@@ -68,6 +69,8 @@ _ADVICE: Final = {
     404: ". Check name and vhost",
     405: ". Another connection has it for itself",
 }
+_TIMED_OUT: Final = "delivery acknowledgement on channel"
+_ABOUT_TIMEOUT: Final = ". All is in place: read less at once, or set a longer consumer_timeout"
 
 
 def _about_tls(error: ssl.SSLError) -> str:

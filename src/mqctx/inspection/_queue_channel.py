@@ -92,6 +92,7 @@ class QueueChannel:
         if not self._is_transactional:
             self._answer(lambda done: self._channel.tx_select(callback=done))
             self._is_transactional = True
+        self._check()
         self._channel.basic_ack(tag)
         self._settled.extend(bytes(max(0, tag + 1 - len(self._settled))))
         self._settled[tag] = 1
@@ -153,8 +154,7 @@ class QueueChannel:
         Raises:
             pika.exceptions.AMQPError: channel or connection is closed.
         """
-        if self._closed:
-            raise self._closed[0]
+        self._check()
         self._connection.process_data_events(seconds)
 
     def wake(self) -> None:
@@ -169,13 +169,24 @@ class QueueChannel:
             answers.append(frame)
             self.wake()
 
+        self._check()
         ask(on_answer)
         while not answers:
             self.wait()
         return answers[0]
 
+    def _check(self) -> None:
+        """Raise why the channel is closed. pika itself says no more than that it is."""
+        if self._closed:
+            raise self._closed[0]
+
     def _on_cancel(self, _: object) -> None:
-        self._closed.append(BrokerError(f"{self._queue} was deleted, or moved, while it was read"))
+        self._closed.append(
+            BrokerError(
+                f"RabbitMQ ended the look at {self._queue}: it was deleted or moved, or the look "
+                "took longer than the broker's consumer_timeout"
+            )
+        )
         self.wake()
 
     def _on_close(self, _: object, reason: Exception) -> None:

@@ -59,6 +59,13 @@ def test_a_connection_that_cannot_be_opened_is_one_line(
         (exceptions.ChannelClosedByBroker(405, "RESOURCE_LOCKED - q"), "Another connection", 405),
         (exceptions.ConnectionClosedByBroker(320, "CONNECTION_FORCED"), "was told to close", 320),
         (exceptions.ConnectionClosedByBroker(541, "INTERNAL\nERROR."), "INTERNAL ERROR", 541),
+        (
+            exceptions.ChannelClosedByBroker(
+                406, "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out."
+            ),
+            "timed out. All is in place: read less at once, or set a longer consumer_timeout",
+            406,
+        ),
         (exceptions.StreamLostError("x"), "was lost", None),
         (exceptions.AMQPHeartbeatTimeout("x"), "was lost", None),
         (exceptions.ConnectionBlockedTimeout("x"), "short of memory or disk", None),

@@ -245,12 +245,12 @@ def _parse(url: str) -> tuple[str, str | None, str | None]:
         raise ManagementError("the management URL is none: give it as http://HOST:15672")
     host = bracketed(parts.hostname)
     path = parts.path.rstrip("/").removesuffix("/api")
-    user, password = (None if text is None else unquote(text) for text in _login(parts))
+    user, password = map(_unquoted, (parts.username, parts.password))
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{path}", user, password
 
 
-def _login(parts: Any) -> tuple[str | None, str | None]:
-    return parts.username, parts.password
+def _unquoted(text: str | None) -> str | None:
+    return None if text is None else unquote(text)
 
 
 def _tls(broker: Broker) -> ssl.SSLContext:

@@ -149,15 +149,17 @@ def _of_rejection(rejection: Rejection) -> dict[str, Any]:
 
 def _failure(headers: Mapping[str, Any], body: bytes) -> dict[str, Any] | None:
     # Ours first: what others wrote may be of an earlier hop, kept by whoever sent it on.
-    own: dict[str, Any] = known_in(headers.get("mqctx-failure"))
+    own = known_in(headers.get("mqctx-failure"))
     told = own or failure_of_others(headers) or dramatiq_failure(body)
-    if told is None:
-        return None
-    # A stranger may have written it, and times are compared.
-    for key in ("at", "first_at"):
-        if key in told:
-            told[key] = moment(told[key])
-    return {key: value for key, value in told.items() if value is not None}
+    return None if told is None else _with_moments(told)
+
+
+def _with_moments(failure: dict[str, Any]) -> dict[str, Any]:
+    """Return a failure whose times can be compared: a stranger may have written them."""
+    times: dict[str, Any] = {
+        key: moment(failure[key]) for key in ("at", "first_at") if key in failure
+    }
+    return {key: value for key, value in {**failure, **times}.items() if value is not None}
 
 
 def _published_at(header: ContentHeader, headers: Mapping[str, Any]) -> str | None:

@@ -118,11 +118,9 @@ class Reader:
 
     def _have_come(self, count: int) -> bool:
         """Wait for so many messages, or fewer if no more come; tell whether to give one out."""
-        if len(self._arrived) >= count:
-            return not self._is_over()
         since = time.monotonic()
         self._wanted = count
-        while len(self._arrived) < count and self._consumer and not self._is_over():
+        while self._lacks(count):
             before = len(self._arrived)
             self.channel.wait()
             if len(self._arrived) > before:
@@ -130,6 +128,9 @@ class Reader:
             elif self._is_empty(since):
                 break
         return bool(self._arrived) and not self._is_over()
+
+    def _lacks(self, count: int) -> bool:
+        return len(self._arrived) < count and self._consumer is not None and not self._is_over()
 
     def _is_empty(self, since: float) -> bool:
         """Tell whether nothing comes any more: others took the rest, or get it before us."""

@@ -95,16 +95,20 @@ class Ways:
             raise NoWayError(f"there is no queue {origin.queue!r}, where it came from")
         # Of ways that do as little harm, the first one.
         way = min(self._candidates(origin, message), key=_harm)
-        if not self._queues.has_exchange(way.exchange):
-            raise NoWayError(f"there is no exchange {way.exchange!r}, through which it came")
-        if way.queue is None and way.also == ():
-            raise NoWayError("no queue gets it")
+        self._check(way)
         # Where headers decide, two messages from one place may go two ways.
         if self._routes is None or not self._routes.needs_headers:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             self._known[origin] = way
         return way
+
+    def _check(self, way: Way) -> None:
+        """Raise `NoWayError` if a way ends nowhere."""
+        if not self._queues.has_exchange(way.exchange):
+            raise NoWayError(f"there is no exchange {way.exchange!r}, through which it came")
+        if way.queue is None and way.also == ():
+            raise NoWayError("no queue gets it")
 
     def _with_key(self, target: Origin, message: Message) -> Origin:
         """Return a target with the routing key that a message had, if it names none."""
@@ -118,10 +122,14 @@ class Ways:
 
     def _candidates(self, origin: Origin, message: Message) -> Iterator[Way]:
         """Yield the ways from the one that changes least; there is always one."""
-        queue, exchange, key = origin.queue, origin.exchange, origin.routing_key
-        if queue is None:
-            yield self._way(origin, exchange or _DEFAULT, key or message.routing_key, message)
-            return
+        if origin.queue is None:
+            key = origin.routing_key or message.routing_key
+            yield self._way(origin, origin.exchange or _DEFAULT, key, message)
+        else:
+            yield from self._to_queue(origin.queue, origin, message)
+
+    def _to_queue(self, queue: str, origin: Origin, message: Message) -> Iterator[Way]:
+        exchange, key = origin.exchange, origin.routing_key
         if (
             exchange
             and key is not None

@@ -128,13 +128,17 @@ def fits(pattern: str, text: str) -> bool:
     first, *middle = pattern.split("*")
     if not middle:
         return text == first
-    # Not `re` or `fnmatch`: `*a*a*a*b` would take them a time that grows with each star.
     last = middle.pop()
-    start, end = len(first), len(text) - len(last)
-    if start > end or not (text.startswith(first) and text.endswith(last)):
+    if not (text.startswith(first) and text[len(first) :].endswith(last)):
         return False
-    for part in middle:
-        at = text.find(part, start, end)
+    return _has_in_order(middle, text[len(first) : len(text) - len(last)])
+
+
+def _has_in_order(parts: list[str], text: str) -> bool:
+    # Not `re` or `fnmatch`: `*a*a*a*b` would take them a time that grows with each star.
+    start = 0
+    for part in parts:
+        at = text.find(part, start)
         if at < 0:
             return False
         start = at + len(part)

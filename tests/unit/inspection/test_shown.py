@@ -311,6 +311,7 @@ class TestReader:
             _consumer="c",
             _is_over=lambda: False,
             _is_empty=lambda _: False,
+            _lacks=lambda count: Reader._lacks(reader, count),
             channel=SimpleNamespace(wait=lambda: arrived.extend(comes.popleft())),
         )
         assert Reader._have_come(reader, 1)

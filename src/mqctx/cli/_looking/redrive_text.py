@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from rich.cells import cell_len
 from rich.table import Table
@@ -15,7 +15,13 @@ from mqctx.inspection._ways import Way
 __all__ = ["notes_of", "outcome_of", "plan_table", "title_of"]
 
 _MOST_NAMES: Final = 10
-_TITLES: Final = ("to", "messages", "through", "a copy also to", "a second failure ends in")
+_COLUMNS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "to": {"style": "cyan"},
+    "messages": {"justify": "right"},
+    "through": {},
+    "a copy also to": {},
+    "a second failure ends in": {},
+}
 _GAP: Final = 2
 
 
@@ -51,14 +57,12 @@ def _sent(result: Result) -> str:
 def plan_table(result: Result, width: int) -> Table:
     """Return a table of where the messages go; where it has no room, a block of lines for each."""
     rows = [_row(leg) for leg in result.legs.values()]
-    widths = [max(map(cell_len, column)) for column in zip(_TITLES, *rows, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
     if sum(widths) + _GAP * (len(widths) - 1) > width:
         return _blocks(rows)
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    for title in _TITLES:
-        is_number = title == "messages"
-        style = "cyan" if title == "to" else None
-        table.add_column(title, justify="right" if is_number else "left", style=style)
+    for title, look in _COLUMNS.items():
+        table.add_column(title, **look)
     for row in rows:
         table.add_row(*row)
     return table
@@ -80,7 +84,7 @@ def _blocks(rows: Sequence[tuple[str, ...]]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for row in rows:
-        for title, text in zip(_TITLES, row, strict=True):
+        for title, text in zip(_COLUMNS, row, strict=True):
             is_first = title == "to"
             table.add_row(title if is_first else f"  {title}", Text(text, "cyan" * is_first))
     return table

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from mqctx.cli import commands
 from tests.integration.broker import Broker
-from tests.integration.traced import Vhost, until, vhost_of
+from tests.integration.traced import Command, Vhost, until, vhost_of
 
 PAGE = (Path(__file__).parents[2] / "docs/tutorial.md").read_text()
 URL = "amqp://guest:guest@127.0.0.1/"
@@ -25,6 +25,12 @@ def mqctx(vhost: Vhost, *arguments: str) -> str:
     result = CliRunner().invoke(commands, [*arguments, *where], env={"COLUMNS": "100"})
     assert result.exit_code == 0, result.output
     return re.sub(r"\d\d:\d\d:\d\d", "HH:MM:SS", result.stdout)
+
+
+def without_times(journey: str) -> str:
+    """Return a journey without what is another each time: times, and ports."""
+    times = re.sub(r"\d\d:\d\d:\d\d\.\d{3}", "HH:MM:SS", journey)
+    return re.sub(r"[\d.]+ m?s\b", "N s", re.sub(r"[\d.]+:\d+$", "host:port", times, flags=re.M))
 
 
 class Billing:
@@ -54,7 +60,7 @@ def test_two_services_and_a_dead_letter_that_goes_back(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    log, inspected, redriven = SHOWN
+    log, inspected, redriven, journey = SHOWN
     shop_lines = [line for line in log.splitlines(keepends=True) if line.startswith("shop")]
     (billed,) = (line for line in log.splitlines() if line.startswith("billing"))
     with warnings.catch_warnings():
@@ -92,6 +98,12 @@ def test_two_services_and_a_dead_letter_that_goes_back(
             mqctx(vhost, *where, "--yes")
             with Billing(tmp_path) as billing:
                 billing.says(redriven)
+                trace = Command(vhost, "--no-color")
+                until(lambda: vhost.is_traced)
+                order("r-3", "acme", "1 ink")
+                billing.says("1 ink")
+                code, out, err = trace.end()
+            assert (code, without_times(out)) == (0, without_times(journey)), err
 
 
 def test_the_page_names_each_file() -> None:

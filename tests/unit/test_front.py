@@ -1,6 +1,7 @@
 """The package from outside: what it exports and what an import loads."""
 
 import inspect
+import pydoc
 import subprocess
 import sys
 from importlib.metadata import version
@@ -69,3 +70,9 @@ def test_the_formats_offer_what_all_says() -> None:
     assert all(getattr(formats, name) is not None for name in formats.__all__)
     with pytest.raises(AttributeError, match="no attribute 'XmlFormat'"):
         _ = formats.XmlFormat
+
+
+def test_help_shows_the_front_with_every_signature() -> None:
+    shown = pydoc.plain(pydoc.render_doc(mqctx))
+    assert all(name in shown for name in mqctx.__all__)
+    assert "Scope(context: mqctx._core.context.Context, exact: bool = False" in shown

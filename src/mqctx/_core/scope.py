@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 import msgspec
 
+import mqctx._core.context  # noqa: TC001 - help() reads it; not `from` it, as it imports this module
 from mqctx._core import isolation, linked_vars
 from mqctx._core.isolation import Arguments, KeywordArguments
 from mqctx._core.registry import registry
@@ -41,7 +42,7 @@ class Scope(msgspec.Struct, eq=False):
         headers: The headers that the context was extracted from.
     """
 
-    context: "Context"
+    context: "mqctx._core.context.Context"
     exact: bool = False
     headers: object = None
     _entered: tuple[Token[Store], Store, list[_Setting]] | None = None

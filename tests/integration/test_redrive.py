@@ -213,6 +213,7 @@ class TestStays:
             target.await_count(target.inbox, 1)
             result = redrive(made.dead, "--to", target.inbox, "--yes", code=4)
             assert "full" in result.stdout
+            assert "()" not in result.stdout
             assert target.bodies(target.inbox) == [b"before", b"a"]
             assert made.bodies(made.dead) == [b"b", b"c"]
 

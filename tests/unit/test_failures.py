@@ -380,6 +380,14 @@ class TestService:
         monkeypatch.setitem(sys.modules, "__main__", main)
         assert service_name() == "msgspec.json"
 
+    def test_is_the_programs_where_no_module_is_the_main_one(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("OTEL_SERVICE_NAME", raising=False)
+        monkeypatch.delitem(sys.modules, "__main__")
+        monkeypatch.setattr(sys, "argv", ["worker.py"])
+        assert service_name() == "worker.py"
+
     def test_must_be_text(self) -> None:
         with pytest.raises(ConfigurationError, match="service: expected text, got 5"):
             mqctx.configure(service=5)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from typing import ClassVar
 import pytest
 
 from mqctx import Propagator, Rejection, wrap
+from mqctx._core.values import printable
 from mqctx.formats.baggage import BaggageFormat
 
 HOSTILE = "bad key\n2030-01-01 INFO root logged in\x1b[2J\u202e"
@@ -52,6 +53,16 @@ def test_a_rejection_of_anybodys_format_is_one_bounded_line_as_text() -> None:
     assert len(shown) < 5000
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("a b", "a b"), ("Zo\u00eb", "Zo\\xeb"), ("a\nb", "a\\nb"), ("x" * 9, "x" * 8 + "...")],
+)
+def test_what_stands_in_a_log_line_is_printable_ascii_of_bounded_length(
+    text: str, shown: str
+) -> None:
+    assert printable(text, 8) == shown
+
+
 def test_a_report_that_causes_another_is_told_alone_and_both_are_counted() -> None:
     told: list[Rejection] = []
 
@@ -67,11 +78,15 @@ def test_a_report_that_causes_another_is_told_alone_and_both_are_counted() -> No
 
 
 HAND_OVERS: dict[str, Callable[[Callable[[], object]], object]] = {
-    "thread": lambda call: in_thread(wrap(call)),
+    "thread": lambda call: in_thread(partial(wrap(called), by_name=call)),
     "process": lambda call: in_thread(pickle.loads(pickle.dumps(wrap(call)))),  # noqa: S301 - ours
     "copied context variables": lambda call: in_thread(partial(copy_context().run, call)),
     "task": lambda call: in_thread(partial(asyncio.run, wrap(later)(call))),
 }
+
+
+def called(*, by_name: Callable[[], object]) -> object:
+    return by_name()
 
 
 def in_thread(call: Callable[[], object]) -> None:

@@ -16,6 +16,9 @@ import pytest
 
 import mqctx
 from mqctx import Context, bind, current, run, scope, wrap
+from mqctx._core.isolation import begin
+from mqctx._core.scope import Scope
+from mqctx._core.store import active_store
 
 other: contextvars.ContextVar[str] = contextvars.ContextVar("other", default="outside")
 
@@ -427,3 +430,25 @@ class TestWrap:
     def test_a_wrapped_function_shows_what_it_wraps_and_in_which_context(self) -> None:
         assert "function tenant" in repr(Context(tenant="acme").wrap(tenant))
         assert "tenant='acme'" in repr(Context(tenant="acme").wrap(tenant))
+
+
+@pytest.mark.parametrize("headers", [None, {"h": "1"}])
+def test_a_block_is_known_for_one_until_it_ends(headers: object) -> None:
+    with Scope(Context(tenant="acme"), True, headers):
+        store = active_store()
+        assert store.held
+    assert not store.held
+
+
+def test_what_is_begun_runs_at_once_as_far_as_it_goes_without_waiting() -> None:
+    steps: list[str] = []
+
+    async def work() -> None:
+        steps.append("begun")
+        await asyncio.sleep(0)
+        steps.append("ended")
+
+    left: Any = begin(contextvars.copy_context(), work())
+    assert steps == ["begun"]
+    asyncio.run(left)
+    assert steps == ["begun", "ended"]

@@ -160,6 +160,8 @@ class TestBlock:
         finally:
             logging.getLogger("mqctx.failures").removeHandler(handler)
         assert seen == [{"tenant": "acme"}]
+        (message,) = caplog.messages
+        assert message.endswith("context failed: dead-lettering the message to 'dlx'")
 
     @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
     def test_that_ends_otherwise_puts_the_message_back_and_raises(
@@ -237,7 +239,10 @@ class TestBlock:
 
 
 class TestACopyThatCannotBeSent:
-    def test_holds_the_message_with_growing_pauses_until_it_can(self, clock: Clock) -> None:
+    def test_holds_the_message_with_growing_pauses_until_it_can(
+        self, clock: Clock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "mqctx.failures")
         delivery = Delivery(*[NotSentError("no exchange")] * 9, None)
         with block(delivery):
             raise ValueError
@@ -251,6 +256,7 @@ class TestACopyThatCannotBeSent:
         pauses = [later - earlier for earlier, later in pairwise(tries)]
         assert pauses == [0.25, 0.5, 1, 2, 4, 8, 16, 30, 30]
         assert delivery.done == ["send"] * 10 + ["ack"]
+        assert caplog.messages[-1] == "the copy to 'dlx' was sent at last"
 
     def test_is_tried_again_in_the_context_of_its_message(self, clock: Clock) -> None:
         delivery: Any = Delivery(NotSentError(), None)

@@ -62,6 +62,16 @@ class Order:
     customer: Customer
 
 
+class Tree(msgspec.Struct):
+    name: str
+    below: list["Tree"] = []
+
+
+class Shop(pydantic.BaseModel):
+    home: pydantic.AnyUrl
+    hours: pydantic.Json[list[int]]
+
+
 NOW = dt.datetime(2026, 11, 22, 10, 30, 0, 123456, tzinfo=dt.UTC)
 HOME = Address(street="Main \u00e9", since=NOW.date())
 ADA = Customer(id=UUID(int=7), home=HOME, birthDay=dt.date(1815, 12, 10))
@@ -91,6 +101,8 @@ TYPED: dict[str, tuple[Any, object, object]] = {
     "homes": (list[Address], [HOME, HOME], [{}]),
     "somewhere": (Address | None, HOME, 5),
     "customer": (Customer, ADA, {"id": "x"}),
+    "tree": (Tree, Tree("a", [Tree("b"), Tree("c", [Tree("d")])]), {"below": []}),
+    "shop": (Shop, Shop.model_validate({"home": "https://a.example", "hours": "[9, 17]"}), {}),
     "bought": (Order, Order([Line(UUID(int=3))], ADA), {"lines": []}),
 }
 

@@ -1,7 +1,9 @@
 """What is sent back, what is noted of it, and what is said of it."""
 
 import json
+import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from mqctx.cli._looking.redrive_text import notes_of, outcome_of, plan_table, ti
 from mqctx.inspection._broker import Broker
 from mqctx.inspection._redrive_note import Interrupted, Note
 from mqctx.inspection._redrive_result import Result, name_of
-from mqctx.inspection._sent_back import digest, redrive_of, sent_back, stripped, what_goes
+from mqctx.inspection._sent_back import digest, now, redrive_of, sent_back, stripped, what_goes
 from mqctx.inspection._ways import Way
 from tests.drivers.field_tables import EVERY_TYPE, table
 from tests.unit.inspection.messages import message
@@ -44,6 +46,14 @@ class TestSentBack:
     def test_every_type_stays_bit_for_bit(self) -> None:
         before = ContentHeader(b"\x20\x00" + table([*EVERY_TYPE, ("x-death", ("A", []))]))
         assert stripped(before).raw == b"\x20\x00" + table(EVERY_TYPE)
+
+    def test_says_when_in_utc(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TZ", "UTC-5")
+        time.tzset()
+        said = now()
+        monkeypatch.undo()
+        time.tzset()
+        assert abs(datetime.fromisoformat(said) - datetime.now(UTC)) < timedelta(minutes=1)
 
     def test_says_by_which_run_and_how_often(self) -> None:
         once = sent_back(message(), THROUGH, "run1")

@@ -5,11 +5,11 @@ from typing import Any, cast
 
 import pytest
 
+from mqctx.inspection._arrivals import Arrival
 from mqctx.inspection._broker import Broker
 from mqctx.inspection._journeys._backlog import Backlog
 from mqctx.inspection._journeys._drops import Drops
 from mqctx.inspection._journeys._queues import Queues
-from mqctx.inspection._journeys._stream import Arrival
 from mqctx.inspection._journeys._tracer import Settings, Tracer
 from mqctx.inspection._journeys._tracing_state import TracingState, new_queue
 from mqctx.inspection._management import Management, ManagementError

@@ -6,14 +6,15 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
 import pika
-from pika import exceptions, spec
+from pika import exceptions
 from pika.adapters.blocking_connection import BlockingConnection
 
 from mqctx._amqp.content_header import ContentHeader
 
+from ._arrivals import Arrival
 from ._broker import Broker
 from ._errors import NOT_CONNECTED, not_connected, refused
-from ._wire import RawConnection, RawProperties
+from ._wire import RawConnection
 
 _SECONDS_TO_CONNECT: Final = 15
 # So long may the broker hold publishers back, for want of memory or disk.
@@ -36,17 +37,15 @@ class Delivery(NamedTuple):
 
 
 @contextmanager
-def connected(
-    broker: Broker, name: str, kind: type[RawConnection] = RawConnection
-) -> Generator[BlockingConnection]:
-    """Open a connection whose messages `delivery_of` reads, and close it afterwards.
+def connected(broker: Broker, name: str) -> Generator[BlockingConnection]:
+    """Open a connection, with a `RawConnection` below, and close it afterwards.
 
-    RabbitMQ shows it by its `name`. Its `kind` is what pika works with below it.
+    RabbitMQ shows it by its `name`.
 
     Raises:
         BrokerError: it cannot be opened, or what is done with it fails.
     """
-    connection = _open(broker, name, kind)
+    connection = _open(broker, name)
     try:
         yield connection
     except exceptions.AMQPError as error:
@@ -55,20 +54,11 @@ def connected(
         _close(connection)
 
 
-def delivery_of(
-    method: spec.Basic.Deliver | spec.Basic.GetOk, properties: object, body: bytes
-) -> Delivery:
-    """Return what pika gives to a consumer of a connection that `connected` opened."""
-    if not isinstance(properties, RawProperties):
-        raise TypeError("the message came by another connection")
-    return Delivery(
-        method.delivery_tag,
-        name_of(method.exchange),
-        name_of(method.routing_key),
-        method.redelivered,
-        properties.header,
-        body,
-    )
+def delivery_of(arrival: Arrival) -> Delivery:
+    """Return a message that arrived on a channel which is streamed."""
+    tag, redelivered = arrival.receipt
+    header = ContentHeader(arrival.properties)
+    return Delivery(tag, *arrival.came_by, redelivered, header, arrival.body)
 
 
 def name_of(name: str | bytes) -> str:
@@ -76,9 +66,9 @@ def name_of(name: str | bytes) -> str:
     return name if isinstance(name, str) else name.decode(errors="surrogateescape")
 
 
-def _open(broker: Broker, name: str, kind: type[RawConnection]) -> BlockingConnection:
+def _open(broker: Broker, name: str) -> BlockingConnection:
     try:
-        connection: BlockingConnection = _Connection(_parameters(broker, name), kind)
+        connection: BlockingConnection = _Connection(_parameters(broker, name), RawConnection)
     except NOT_CONNECTED as error:
         raise not_connected(broker, error) from error
     return connection

@@ -7,6 +7,7 @@ from typing import Any, Final
 from pika import spec
 from pika.adapters.blocking_connection import BlockingConnection
 
+from mqctx.inspection._arrivals import Arrival
 from mqctx.inspection._connection import Delivery, delivery_of
 from mqctx.inspection._errors import BrokerError
 
@@ -64,14 +65,16 @@ class QueueChannel:
     ) -> str:
         """Start a consumer that acknowledges nothing by itself, and return its tag."""
 
-        def on_message(_: object, method: Any, properties: object, body: bytes) -> None:
-            self._last_tag = method.delivery_tag
-            on_delivery(delivery_of(method, properties, body))
+        def take(arrival: Arrival) -> None:
+            delivery = delivery_of(arrival)
+            self._last_tag = delivery.tag
+            on_delivery(delivery)
 
         qos, consume = self._channel.basic_qos, self._channel.basic_consume
         self._answer(lambda done: qos(prefetch_count=prefetch, callback=done))
+        self._connection._impl.stream(self._channel.channel_number, take)
         answer = self._answer(
-            lambda done: consume(self._queue, on_message, arguments=dict(arguments), callback=done)
+            lambda done: consume(self._queue, _nothing, arguments=dict(arguments), callback=done)
         )
         return str(answer.method.consumer_tag)
 
@@ -190,9 +193,10 @@ class QueueChannel:
         self.wake()
 
     def _on_close(self, _: object, reason: Exception) -> None:
+        self._connection._impl.end_stream(self._channel.channel_number)
         self._closed.append(reason)
         self.wake()
 
 
-def _nothing() -> None:
+def _nothing(*_: object) -> None:
     """Do nothing, but in a turn of pika's loop."""

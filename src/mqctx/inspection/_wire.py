@@ -4,12 +4,14 @@ pika decodes each header as it arrives, and closes its connection over one that 
 a timestamp in milliseconds, 700 levels of nesting. What it can decode it encodes differently.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pika
 from pika import frame, spec
 
 from mqctx._amqp.content_header import ContentHeader
+from mqctx.inspection._arrivals import Arrivals, Take, cut
 
 _HEADER: Final = bytes([spec.FRAME_HEADER])
 _OVERHEAD: Final = spec.FRAME_HEADER_SIZE + spec.FRAME_END_SIZE
@@ -34,11 +36,25 @@ _Connection: Any = pika.SelectConnection
 
 
 class RawConnection(pika.SelectConnection):
-    """A connection whose deliveries and returned messages have `RawProperties`."""
+    """A connection whose returned messages have `RawProperties`.
+
+    Of the deliveries on channels that `stream` was called for, pika sees nothing.
+    """
 
     _frame_buffer: bytes  # set by pika
+    _streams: Mapping[int, Arrivals] = {}
+
+    def stream(self, channel: int, take: Take) -> None:
+        """Give what is delivered on a channel to `take`, which must not use the connection."""
+        self._streams = {**self._streams, channel: Arrivals(take)}
+
+    def end_stream(self, channel: int) -> None:
+        """Leave what comes on a channel to pika: its number may be another one's soon."""
+        self._streams = {n: each for n, each in self._streams.items() if n != channel}
 
     def _read_frame(self) -> Any:
+        if self._streams:
+            _Connection._trim_frame_buffer(self, cut(self._frame_buffer, self._streams))
         buffer = self._frame_buffer
         if buffer[:1] != _HEADER:
             return _Connection._read_frame(self)

@@ -8,8 +8,8 @@ import pytest
 from pika import frame, spec
 
 from mqctx._amqp.content_header import ContentHeader
+from mqctx.inspection._arrivals import Arrival, Arrivals, cut
 from mqctx.inspection._journeys._backlog import Backlog
-from mqctx.inspection._journeys._stream import Arrival, _Deliveries
 
 CHANNEL = 7
 TAKEN = (b"one", b"", b"three" * 100)
@@ -33,14 +33,15 @@ def _delivered(body: bytes, channel: int, most: int) -> bytes:
 @pytest.mark.parametrize("size", [1, 9, 100, 10_000])
 def test_messages_are_whole_however_their_bytes_come(size: int) -> None:
     arrived: list[Arrival] = []
-    deliveries = _Deliveries(CHANNEL, arrived.append)
+    channels = {CHANNEL: Arrivals(arrived.append)}
     data, buffer = delivered(*TAKEN), b""
     for at in range(0, len(data), size):
         buffer += data[at : at + size]
-        buffer = buffer[deliveries.cut(buffer) :]
+        buffer = buffer[cut(buffer, channels) :]
     assert buffer == b""
     assert tuple(each.body for each in arrived) == TAKEN
     assert {each.came_by for each in arrived} == {("ex", "key")}
+    assert {each.receipt for each in arrived} == {(1, False)}
     assert {ContentHeader(each.properties).get("message_id") for each in arrived} == {"m"}
 
 
@@ -51,14 +52,16 @@ def test_messages_are_whole_however_their_bytes_come(size: int) -> None:
         pack(">BHI", spec.FRAME_METHOD, CHANNEL, 4) + b"\0\x3c\0\x15\xce",  # of the same class
         frame.Body(CHANNEL, b"of what was asked for").marshal(),
         frame.Heartbeat().marshal(),
+        # A frame without its end: pika says so.
+        pack(">BHI", spec.FRAME_METHOD, CHANNEL, 4) + spec.Basic.Deliver.INDEX.to_bytes(4) + b"?",
     ],
 )
 def test_frames_of_anything_else_are_left_alone(others: bytes) -> None:
     arrived: list[Arrival] = []
-    deliveries = _Deliveries(CHANNEL, arrived.append)
-    assert deliveries.cut(delivered(b"1") + others) == len(delivered(b"1"))
-    assert deliveries.cut(others) == 0
-    assert deliveries.cut(delivered(b"2")) == len(delivered(b"2"))
+    channels = {CHANNEL: Arrivals(arrived.append)}
+    assert cut(delivered(b"1") + others, channels) == len(delivered(b"1"))
+    assert cut(others, channels) == 0
+    assert cut(delivered(b"2"), channels) == len(delivered(b"2"))
     assert [each.body for each in arrived] == [b"1", b"2"]
 
 

@@ -12,8 +12,9 @@ from pika import exceptions
 from mqctx._amqp.content_header import ContentHeader
 from mqctx.inspection import Broker as Address
 from mqctx.inspection import BrokerError
-from mqctx.inspection._connection import connected, delivery_of, name_of
+from mqctx.inspection._connection import Delivery, connected, name_of
 from mqctx.inspection._publisher import Fate, Publisher
+from mqctx.inspection._queue_channel import QueueChannel
 from mqctx.inspection._wire import RawProperties
 from tests.drivers.field_tables import EVERY_TYPE, entry, table
 from tests.integration.broker import Broker
@@ -37,7 +38,12 @@ def fates(publisher: Publisher) -> dict[int, Fate]:
 
 
 def get(connection: Any, queue: str) -> Any:
-    return delivery_of(*connection.channel().basic_get(queue))
+    arrived: list[Delivery] = []
+    channel = QueueChannel(connection, queue)
+    channel.consume(1, {}, arrived.append)
+    while not arrived:
+        channel.wait()
+    return arrived[0]
 
 
 def entries(header: ContentHeader) -> set[bytes]:
@@ -65,11 +71,6 @@ def test_a_routing_key_that_is_no_text_goes_on_as_it_came(connection: Any, queue
     assert outcome.fate is Fate.ARRIVED
     assert get(connection, queue).routing_key == "\udcff.\udcfe"
     assert name_of(b"\xff") == "\udcff"
-
-
-def test_a_message_of_another_connection_is_told_apart() -> None:
-    with pytest.raises(TypeError, match="another connection"):
-        delivery_of(object(), object(), b"")  # type: ignore[arg-type] # that is the point
 
 
 @dataclass

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from time import time
 from typing import Final, TypeAlias
 
+from mqctx.inspection._arrivals import Arrival
 from mqctx.inspection._journeys._model import Event, RunReport
-from mqctx.inspection._journeys._stream import Arrival
 
 __all__ = ["Backlog"]
 

@@ -4,8 +4,8 @@ from typing import Any, Final
 
 from pika.adapters.blocking_connection import BlockingConnection
 
+from mqctx.inspection._arrivals import Arrival
 from mqctx.inspection._journeys._backlog import Backlog
-from mqctx.inspection._journeys._stream import Arrival, StreamConnection
 
 __all__ = ["FIREHOSE", "Source"]
 
@@ -18,7 +18,7 @@ class Source:
     """Receive events through a connection.
 
     Args:
-        connection: The connection, made by `connected` as a `StreamConnection`.
+        connection: The connection, made by `connected`.
         queue: What our queue is called.
         backlog: Where the events wait that have come.
         buffer: How many events RabbitMQ keeps for us; it drops the oldest ones beyond.
@@ -47,8 +47,7 @@ class Source:
         arguments = {"x-queue-type": "classic", "x-max-length": buffer, "x-overflow": "drop-head"}
         self._channel.queue_declare(self.queue, exclusive=True, arguments=arguments)
         self._channel.queue_bind(self.queue, exchange, "#" if routing_key is None else routing_key)
-        stream: StreamConnection = self._connection._impl
-        stream.stream(self._channel.channel_number, self._take)
+        self._connection._impl.stream(self._channel.channel_number, self._take)
         self.resume()
 
     def receive(self, seconds: float) -> None:

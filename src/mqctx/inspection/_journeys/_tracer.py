@@ -18,7 +18,6 @@ from mqctx.inspection._journeys._model import Event
 from mqctx.inspection._journeys._queues import Queues
 from mqctx.inspection._journeys._records import Record
 from mqctx.inspection._journeys._source import Source
-from mqctx.inspection._journeys._stream import StreamConnection
 from mqctx.inspection._journeys._tracing_state import Found, TracingState, new_queue
 from mqctx.inspection._management import Management, ManagementError
 
@@ -143,7 +142,7 @@ class Tracer:
     def _run(self) -> bool:
         while True:
             try:
-                with connected(self._broker, _NAME, StreamConnection) as connection:
+                with connected(self._broker, _NAME) as connection:
                     source = self._begin(connection)
                     self._lost_at = None
                     self._watch(source)

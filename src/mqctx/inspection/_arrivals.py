@@ -1,24 +1,22 @@
 """Deliveries as they stand on the wire, at a tenth of what pika takes for each.
 
 pika makes objects of three frames, decodes the properties, and passes the message through four
-queues of its own: as long as it takes to join it. Here its bytes are cut out and put together.
+queues of its own: as long as it takes to read it. Here its bytes are cut out and put together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from struct import Struct
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from pika import spec
 
-from mqctx.inspection._wire import RawConnection
-
-__all__ = ["Arrival", "StreamConnection"]
+__all__ = ["Arrival", "Arrivals", "Take", "cut"]
 
 _FRAME: Final = Struct(">BHI")
 _OVERHEAD: Final = spec.FRAME_HEADER_SIZE + spec.FRAME_END_SIZE
 _DELIVER: Final = spec.Basic.Deliver.INDEX.to_bytes(4)
 # Class and method; the tag of the message, and whether it is redelivered, behind the consumer's.
-_INDEX, _TAG_AND_FLAG = 4, 9
+_INDEX, _TAG = 4, 8
 # The class, a weight that is always 0, and the size of the body.
 _SIZE_OF_BODY: Final = slice(4, 12)
 _PROPERTIES: Final = 12
@@ -42,40 +40,37 @@ class Arrival(NamedTuple):
         return self.header[_PROPERTIES:]
 
     @property
+    def receipt(self) -> tuple[int, bool]:
+        """Its delivery tag, and whether it was delivered before."""
+        tag = self._behind_consumer
+        return int.from_bytes(self.method[tag : tag + _TAG]), bool(self.method[tag + _TAG])
+
+    @property
     def came_by(self) -> tuple[str, str]:
         """Its exchange and its routing key."""
         method = self.method
-        exchange = _INDEX + 1 + method[_INDEX] + _TAG_AND_FLAG
+        exchange = self._behind_consumer + _TAG + 1
         key = exchange + 1 + method[exchange]
         return _text(method[exchange + 1 : key]), _text(method[key + 1 :])
+
+    @property
+    def _behind_consumer(self) -> int:
+        return _INDEX + 1 + self.method[_INDEX]
 
 
 Take: TypeAlias = Callable[[Arrival], None]
 
 
-class _Deliveries:
+class Arrivals:
     """Put the messages together that are delivered on one channel."""
 
-    def __init__(self, channel: int, take: Take) -> None:
-        self._channel = channel
+    def __init__(self, take: Take) -> None:
         self._take = take
         self._method = self._header = b""
         self._body: list[bytes] = []
         self._left = 0
 
-    def cut(self, buffer: bytes) -> int:
-        """Take the frames at the beginning that are whole and of deliveries; return their size."""
-        at, size = 0, len(buffer)
-        while size - at >= _OVERHEAD:
-            kind, channel, length = _FRAME.unpack_from(buffer, at)
-            end = at + length + _OVERHEAD
-            payload = buffer[at + spec.FRAME_HEADER_SIZE : end - spec.FRAME_END_SIZE]
-            if end > size or channel != self._channel or not self._put(kind, payload):
-                break
-            at = end
-        return at
-
-    def _put(self, kind: int, payload: bytes) -> bool:
+    def put(self, kind: int, payload: bytes) -> bool:
         """Take the payload of a frame; tell whether it is of a delivery."""
         if kind == spec.FRAME_METHOD:
             self._method = payload if payload.startswith(_DELIVER) else b""
@@ -94,23 +89,19 @@ class _Deliveries:
         return True
 
 
-# Whose stubs show nothing that is private.
-_Connection: Any = RawConnection
-
-
-class StreamConnection(RawConnection):
-    """A connection with a channel whose deliveries pika does not see."""
-
-    _deliveries: _Deliveries | None = None
-
-    def stream(self, channel: int, take: Take) -> None:
-        """Give what is delivered on a channel to `take`, which must not use the connection."""
-        self._deliveries = _Deliveries(channel, take)
-
-    def _read_frame(self) -> Any:
-        if self._deliveries is not None:
-            _Connection._trim_frame_buffer(self, self._deliveries.cut(self._frame_buffer))
-        return super()._read_frame()
+def cut(buffer: bytes, channels: Mapping[int, Arrivals]) -> int:
+    """Take the frames at the beginning that are whole and of deliveries; return their size."""
+    at, size = 0, len(buffer)
+    while size - at >= _OVERHEAD:
+        kind, channel, length = _FRAME.unpack_from(buffer, at)
+        end = at + length + _OVERHEAD
+        arrivals = channels.get(channel)
+        if arrivals is None or end > size or buffer[end - 1] != spec.FRAME_END:
+            break
+        if not arrivals.put(kind, buffer[at + spec.FRAME_HEADER_SIZE : end - 1]):
+            break
+        at = end
+    return at
 
 
 def _text(name: bytes) -> str:

@@ -20,10 +20,12 @@ def readable_properties(raw: bytes) -> dict[str, Any]:
 
 
 def _as_text(value: Any) -> Any:
-    if isinstance(value, Unreadable):
-        return str(value)
-    if isinstance(value, dict):
-        return {key: _as_text(each) for key, each in cast("dict[str, object]", value).items()}
-    if isinstance(value, list):
-        return [_as_text(each) for each in cast("list[object]", value)]
-    return value
+    match value:
+        case Unreadable():
+            return str(value)
+        case dict():
+            return {key: _as_text(each) for key, each in cast("dict[str, object]", value).items()}
+        case list():
+            return [*map(_as_text, cast("list[object]", value))]
+        case _:
+            return value

@@ -1,7 +1,7 @@
 """Checks of settings that several of mqctx's classes take: tables of headers, lists, flags."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from mqctx._core.registry import Registry, registry
@@ -76,6 +76,12 @@ def check_flag(setting: str, given: object) -> None:
     """Raise `ConfigurationError` unless it is True or False: the text "false" counts as true."""
     if not isinstance(given, bool):
         raise ConfigurationError(f"{setting}: expected True or False, got {given!r}")
+
+
+def check_choice(setting: str, given: object, choices: Sequence[str]) -> None:
+    """Raise `ConfigurationError` unless it is one of these texts."""
+    if given not in choices:
+        raise ConfigurationError(f"{setting}: {given!r} is not {' or '.join(map(repr, choices))}")
 
 
 def check_text(setting: str, given: object) -> None:

@@ -23,7 +23,7 @@ from mqctx._propagation.settings import Settings
 from mqctx.errors import ConfigurationError, InvalidNameError
 from mqctx.formats._format import Format, Headers, header_label, size_within
 
-MAPPINGS: Final[tuple[type, ...]] = (dict, Mapping)
+MAPPINGS: Final[tuple[type[Any], ...]] = (dict, Mapping)
 """What can be read by name. Most are dicts: the abstract class alone takes ten times as long."""
 
 _NameFilter: TypeAlias = Callable[[str], bool]

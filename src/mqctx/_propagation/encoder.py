@@ -74,14 +74,22 @@ class HeaderEncoder:
         theirs = _without(ours, values)
         if trim:
             ours = self._reduced(ours, ours)
-        elif surplus := self._try(ours)[1]:
-            raise surplus.error or OversizeError(self._advice(ours, surplus.bytes))
-        encoded, surplus = self._try(self._reduced({**ours, **theirs}, theirs))
-        if surplus is None:
-            return encoded
-        # Formats may write something without any value (a `traceparent`), and `max_bytes` may be 1.
-        self._reject(None, f"not even without values: {surplus.detail}")
-        return {}
+        else:
+            self._check_fits(ours)
+        return self._encode_reduced(self._reduced({**ours, **theirs}, theirs))
+
+    def _encode_reduced(self, values: Mapping[str, JSONValue]) -> Encoded:
+        encoded, surplus = self._try(values)
+        if surplus is not None:
+            # Formats may write something without any value (a `traceparent`), and `max_bytes` may
+            # be 1.
+            self._reject(None, f"not even without values: {surplus.detail}")
+        return encoded
+
+    def _check_fits(self, values: Mapping[str, JSONValue]) -> None:
+        """Raise `OversizeError` if these values alone do not fit."""
+        if surplus := self._try(values)[1]:
+            raise surplus.error or OversizeError(self._advice(values, surplus.bytes))
 
     def _write(self, values: Mapping[str, JSONValue]) -> Encoded:
         headers: dict[str, str] = {}
@@ -158,15 +166,19 @@ class _Surplus(NamedTuple):
         names = self.error.names if self.error else ()
         if names and sizes.keys() >= {*names}:
             return names
-        # Drop the largest until the excess is covered: the cause may be a value that must stay.
-        dropped: list[str] = []
-        excess = self.bytes
-        for name, size in reversed(sizes.items()):
-            if len(dropped) >= max(len(names), 1) and excess <= 0:
-                break
-            dropped.append(name)
-            excess -= size
-        return dropped
+        # The cause may be a value that must stay.
+        return _largest(sizes, max(len(names), 1), self.bytes)
+
+
+def _largest(sizes: dict[str, int], least: int, excess: int) -> Sequence[str]:
+    """Return the names of the largest values: `least` of them, or more, to cover the `excess`."""
+    largest: list[str] = []
+    for name, size in reversed(sizes.items()):
+        if len(largest) >= least and excess <= 0:
+            break
+        largest.append(name)
+        excess -= size
+    return largest
 
 
 def _left_out_of(

@@ -8,7 +8,7 @@ import msgspec
 
 from mqctx._core.name_filter import any_of
 from mqctx._core.rejection import Rejection
-from mqctx._core.settings import check_callable
+from mqctx._core.settings import check_callable, check_choice
 from mqctx.errors import ConfigurationError
 from mqctx.formats._format import Format, header_label
 
@@ -52,7 +52,8 @@ class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     def __post_init__(self) -> None:
         _check_formats(self.formats)
-        _check_limit(self.max_bytes, self.on_oversize)
+        _check_limit(self.max_bytes)
+        check_choice("on_oversize", self.on_oversize, ("raise", "drop"))
         check_callable("on_rejected", self.on_rejected, "a function that takes a rejection")
 
     @property
@@ -83,11 +84,15 @@ def _is_format(given: object) -> bool:
 def _check_formats(formats: Sequence[Format]) -> None:
     if not formats:
         raise ConfigurationError("formats: give at least one, such as JsonFormat()")
-    # OpenTelemetry may write them to HTTP, which does not tell upper case from lower.
-    written = [entry.lower() for each in formats for entry in _headers_of(each)]
-    if any(any_of([one])(other) for one, other in permutations(written, 2)):
+    if _share_a_header(formats):
         labels = list(map(header_label, formats))
         raise ConfigurationError(f"formats: two of them write the same header, of {labels}")
+
+
+def _share_a_header(formats: Sequence[Format]) -> bool:
+    # OpenTelemetry may write them to HTTP, which does not tell upper case from lower.
+    written = [entry.lower() for each in formats for entry in _headers_of(each)]
+    return any(any_of([one])(other) for one, other in permutations(written, 2))
 
 
 def _headers_of(format: Format) -> Collection[str]:
@@ -95,12 +100,10 @@ def _headers_of(format: Format) -> Collection[str]:
     return format.headers if format.header_prefix is None else [f"{format.header_prefix}*"]
 
 
-def _check_limit(max_bytes: int, on_oversize: str) -> None:
+def _check_limit(max_bytes: int) -> None:
     # Not isinstance: True is an int, and would be a limit of one byte.
     if type(max_bytes) is not int or not 0 < max_bytes <= _MOST_BYTES:
         raise ConfigurationError(
             f"max_bytes: {max_bytes!r} is not between 1 and {_MOST_BYTES}; RabbitMQ "
             "closes the connection when the headers are larger than a frame"
         )
-    if on_oversize not in ("raise", "drop"):
-        raise ConfigurationError(f"on_oversize: {on_oversize!r} is not 'raise' or 'drop'")

@@ -80,14 +80,17 @@ class Block:
 
     def arrive(self, context: Context, headers: object) -> None:
         """Show the context of the message that came, if its owner is sure to work on this one."""
-        # Linked variables can only be set by their owner: not if another task awaited it.
-        if self.is_waiting and self._may_fill and (self.is_mine() or not registry.linked):
-            self._message = Store(context, headers, context)
-            for other, value in linked_vars.assignments(context):
-                self._replaced.append((other.contextvar, other.read()))
-                other.contextvar.set(value)
-        else:
+        if not self._may_show_a_message():
             self.end()
+            return
+        self._message = Store(context, headers, context)
+        for other, value in linked_vars.assignments(context):
+            self._replaced.append((other.contextvar, other.read()))
+            other.contextvar.set(value)
+
+    def _may_show_a_message(self) -> bool:
+        # Linked variables can only be set by their owner: not if another task awaited it.
+        return self.is_waiting and self._may_fill and (self.is_mine() or not registry.linked)
 
     def report(self, begun: Begun | None) -> None:
         """Report the run that has begun when the block ends."""
@@ -153,6 +156,9 @@ def _running_task() -> _AnyTask | None:
         return None
 
 
+_NO_BLOCKS: WeakKeyDictionary[_AnyTask, Block] = WeakKeyDictionary()
+
+
 class OpenBlocks:
     """The iterators and `process` blocks that are open, and the block of each task in them."""
 
@@ -176,9 +182,8 @@ class OpenBlocks:
         if blocks is None or task is None:
             return None
         last = blocks.pop(task, None)
-        several = False
+        several = last is not None and last.is_waiting
         if last is not None:
-            several = last.is_waiting
             last.end()
         block = blocks[task] = Block(task)
         if several:
@@ -187,26 +192,32 @@ class OpenBlocks:
 
     def end(self, entered: object) -> None:
         """End the block of the running task."""
-        blocks, task = self._open.get(entered), _running_task()
-        if blocks is not None and task is not None and (block := blocks.pop(task, None)):
+        block = self._take(entered)
+        if block is not None:
             block.end()
+
+    def _take(self, entered: object) -> Block | None:
+        """Return the block of the running task, and keep it no longer."""
+        task = _running_task()
+        return None if task is None else self._open.get(entered, _NO_BLOCKS).pop(task, None)
 
     def leave(self, entered: object, error: BaseException | None = None) -> None:
         """End the blocks in it, except those of loops that other tasks are still in.
 
         `error` is what the running task leaves with.
         """
-        blocks = self._open.pop(entered, None)
-        task = _running_task()
+        own = self._take(entered)
+        if own is not None:
+            own.end(error)
         # A copy: tasks may be collected, and drop out of the dict, while it is iterated over.
-        for owner, block in tuple(blocks.items() if blocks else ()):
-            if owner is task or not block.in_loop or block.is_over:
-                block.end(error if owner is task else None)
+        for block in tuple(self._open.pop(entered, _NO_BLOCKS).values()):
+            if not block.in_loop or block.is_over:
+                block.end()
 
     def block_of(self, entered: object) -> Block | None:
         """Return the block of the running task."""
-        blocks, task = self._open.get(entered), _running_task()
-        return None if blocks is None or task is None else blocks.get(task)
+        task = _running_task()
+        return None if task is None else self._open.get(entered, _NO_BLOCKS).get(task)
 
 
 class Loop:

@@ -92,5 +92,5 @@ def attempt(headers: Mapping[str, object], *, redelivered: bool) -> int:
     """
     if not redelivered:
         return 1
-    counts = (headers.get(name) for name in ("x-acquired-count", "x-delivery-count"))
+    counts = map(headers.get, ("x-acquired-count", "x-delivery-count"))
     return 1 + next((count for count in counts if type(count) is int and count > 0), 1)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from mqctx._core.settings import check_callable, check_flag, check_text
+from mqctx._core.settings import check_callable, check_choice, check_flag, check_text
 from mqctx.errors import ConfigurationError
 
 
@@ -44,19 +44,21 @@ class DeadLetter(_To, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_text("dead_letter", self.exchange)
-        for setting in ("routing_key", "queue"):
-            if getattr(self, setting) is not None:
-                check_text(setting, getattr(self, setting))
-        if self.fallback not in ("hold", "reject"):
-            raise ConfigurationError(f"fallback: {self.fallback!r} is not 'hold' or 'reject'")
+        _if_given(check_text, "routing_key", self.routing_key)
+        _if_given(check_text, "queue", self.queue)
+        check_choice("fallback", self.fallback, ("hold", "reject"))
         check_flag("traceback", self.traceback)
-        if self.redact is not None:
-            check_callable("redact", self.redact, "a function from text to text")
+        _if_given(check_callable, "redact", self.redact, "a function from text to text")
         if not self.exchange and self.routing_key in (None, "", self.queue):
             raise ConfigurationError(
                 "dead_letter: through the default exchange a message would come back to its queue; "
                 "name an exchange, or a queue: DeadLetter('', routing_key='orders.dead')"
             )
+
+
+def _if_given(check: Callable[..., object], setting: str, given: object, *meant: str) -> None:
+    if given is not None:
+        check(setting, given, *meant)
 
 
 def as_dead_letter(given: object) -> DeadLetter:

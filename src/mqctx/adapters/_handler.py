@@ -217,10 +217,7 @@ class HandlerDecorator:
         While `propagator_now` gives None, the handler is called as it is. A handler that could not
         keep the context is returned as it is, for the client to treat as ever.
         """
-        unfit = isolation.is_generator_function(handler) or (
-            isolation.is_async(handler) and not self._awaited_by_client
-        )
-        if not callable(handler) or unfit or _is_decorated(handler):
+        if not self._can_keep_context(handler) or _is_decorated(handler):
             return handler
 
         @lru_cache(maxsize=1)  # not decorated anew for each message
@@ -232,6 +229,14 @@ class HandlerDecorator:
             return handler if propagator is None else decorated(propagator)
 
         return _marked(isolation.choose_at_call(handler, choose), handler)
+
+    def _can_keep_context(self, handler: Any) -> bool:
+        """Tell whether a handler is a function that the client calls, and awaits if it is async."""
+        return (
+            callable(handler)
+            and not isolation.is_generator_function(handler)
+            and (self._awaited_by_client or not isolation.is_async(handler))
+        )
 
     def _inside(self, handler: Callable[..., Any], propagator: Propagator | None) -> CallInside:
         """Return a function that calls a handler inside the context that its message brought."""

@@ -11,7 +11,6 @@ import msgspec
 
 from mqctx._core.isolation import is_async, mark_async
 from mqctx._core.values import type_name
-from mqctx._propagation.decoder import is_mapping
 from mqctx._propagation.propagator import Propagator, check_propagator, registry
 from mqctx.errors import ConfigurationError
 
@@ -34,11 +33,6 @@ class Uninstrument(Protocol):
 
 class InjectedHeaders(dict[str, Any]):
     """Headers that are injected already: a hook further down sends them as a plain dict."""
-
-
-def may_carry(headers: object) -> bool:
-    """Tell whether a hook may inject into `headers`; the client refuses anything else."""
-    return headers is None or is_mapping(headers)
 
 
 class Hook(msgspec.Struct, frozen=True):
@@ -173,15 +167,16 @@ class Instrumentation:
 
         None if none of them is, nor the library as a whole.
         """
-        # Each is looked up once, and kept: another thread may uninstrument meanwhile. `in` goes
-        # first, since `get` raises over an object that allows no weak reference.
+        # Looked up once, and kept: another thread may uninstrument meanwhile.
         chosen = self._whole
         if self._has_targets:
-            for each in owners(user):
-                if each in self._targets and (own := self._targets.get(each)):
-                    chosen = own
-                    break
+            chosen = self._chosen_for(owners(user)) or chosen
         return (chosen[0] or registry.propagator) if chosen else None
+
+    def _chosen_for(self, owners: Iterable[object]) -> _Chosen | None:
+        # `in` goes first, since `get` raises over an object that allows no weak reference.
+        chosen = (self._targets.get(each) for each in owners if each in self._targets)
+        return next(filter(None, chosen), None)
 
     def _place(self, hook: Hook) -> None:
         there = vars(hook.owner)[hook.name]

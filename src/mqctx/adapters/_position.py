@@ -18,20 +18,18 @@ def place_of(carrier: str, known: Sequence[str], handler: Callable[..., Any]) ->
     """
     parameters = _parameters(handler)
     positional = [each for each in parameters if each.kind <= Parameter.POSITIONAL_OR_KEYWORD]
-    names = [each.name.strip("_") for each in positional]
-    index = _by_names(carrier, known, names)
-    if index is not None:
-        return index, positional[index].name
-    # The client fills what has no default: all else is the application's own.
-    required = [each.name for each in positional if each.default is Parameter.empty]
     takes_more = any(each.kind is Parameter.VAR_POSITIONAL for each in parameters)
-    return _by_number(carrier, known, required, takes_more=takes_more)
+    return _by_names(carrier, known, positional) or _by_number(
+        carrier, known, positional, takes_more=takes_more
+    )
 
 
 def _by_number(
-    carrier: str, known: Sequence[str], required: Sequence[str], *, takes_more: bool
+    carrier: str, known: Sequence[str], positional: Sequence[Parameter], *, takes_more: bool
 ) -> tuple[int, str]:
     """Return where the carrier is if the client's arguments are the last that have to be given."""
+    # The client fills what has no default: all else is the application's own.
+    required = [each.name for each in positional if each.default is Parameter.empty]
     from_end = known.index(carrier) - len(known)
     is_method = required[:1] in (["self"], ["cls"])
     if len(required) - is_method > len(known):
@@ -41,14 +39,16 @@ def _by_number(
     return len(required) + from_end, required[from_end]
 
 
-def _by_names(carrier: str, known: Sequence[str], names: Sequence[str]) -> int | None:
+def _by_names(
+    carrier: str, known: Sequence[str], positional: Sequence[Parameter]
+) -> tuple[int, str] | None:
     """Return where the carrier is, None if no argument has the client's own name for one."""
+    names = [each.name.strip("_") for each in positional]
     # One that has it shows where the others are.
-    for name in (carrier, *known):
-        if name in names:
-            index = names.index(name) + known.index(carrier) - known.index(name)
-            if 0 <= index < len(names):
-                return index
+    for name in filter(names.__contains__, (carrier, *known)):
+        index = names.index(name) + known.index(carrier) - known.index(name)
+        if 0 <= index < len(names):
+            return index, positional[index].name
     return None
 
 

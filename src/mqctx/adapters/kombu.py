@@ -18,6 +18,7 @@ from mqctx._core.isolation import Arguments, KeywordArguments
 from mqctx._core.scope import Scope
 from mqctx._core.store import current
 from mqctx._lazy import names_of, when_called
+from mqctx._propagation.decoder import MAPPINGS
 from mqctx._propagation.propagator import Propagator, registry
 from mqctx.adapters._attached import Consumed, attached
 from mqctx.adapters._handler import (
@@ -33,7 +34,6 @@ from mqctx.adapters._instrumentation import (
     Instrumentation,
     Method,
     Uninstrument,
-    may_carry,
 )
 from mqctx.adapters._kombu_properties import property_of
 from mqctx.adapters._kombu_reports import origin_of
@@ -186,9 +186,9 @@ def _around_publish(original: Method) -> Method:
         if len(args) > _HEADERS:
             args = _by_name(args, options)
         given: Any = options.get("headers")
-        if isinstance(given, InjectedHeaders):
+        if type(given) is InjectedHeaders:
             options["headers"] = given.copy()
-        elif given is None or type(cast("object", given)) is dict or may_carry(given):
+        elif given is None or isinstance(given, MAPPINGS):  # kombu refuses anything else
             propagator = _instrumentation.propagator_for(self, _owners)
             if propagator is not None:
                 inject, trim = propagator.inject_into, _is_reply(options)

@@ -12,6 +12,7 @@ from pika.spec import Basic
 
 from mqctx._core.scope import Scope
 from mqctx._lazy import names_of, when_called
+from mqctx._propagation.decoder import MAPPINGS
 from mqctx._propagation.propagator import Propagator, registry
 from mqctx.adapters._attached import Consumed, attached
 from mqctx.adapters._handler import HandlerDecorator, headers_of, scope_from
@@ -21,7 +22,6 @@ from mqctx.adapters._instrumentation import (
     Instrumentation,
     Method,
     Uninstrument,
-    may_carry,
 )
 from mqctx.adapters._pika_properties import PropertiesWithContext
 from mqctx.adapters._pika_reports import origin_of
@@ -163,8 +163,8 @@ def _may_inject(properties: Any) -> bool:
         return True
     if isinstance(properties, PropertiesWithContext) or not isinstance(properties, BasicProperties):
         return False
-    headers = properties.headers
-    return headers is None or type(headers) is dict or may_carry(headers)
+    # pika refuses anything else.
+    return properties.headers is None or isinstance(properties.headers, MAPPINGS)
 
 
 def _around_consume(original: Method) -> Method:

@@ -40,6 +40,8 @@ REDRIVE: Final = "mqctx-redrive"
 OWN_HEADERS: Final = frozenset((FAILURE, REDRIVE))
 """Headers of mqctx's own for dead letters. They belong to no format, whatever its prefix."""
 
+_TEXT: Final = (str, bytes, bytearray)
+"""The types of text in a header: streams hand out bytes."""
 _ABSENT: Final = object()
 # AMQP allows keys of 255 bytes (4.2.5.5), but pamqp, below aio-pika, cuts them at 128.
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
@@ -171,7 +173,7 @@ def size_within(room: int, format: Format, headers: Headers) -> int:
 
 def _size_in(headers: Headers, header: str) -> int:
     raw = headers.get(header)
-    return header_size(header, raw) if isinstance(raw, str | bytes | bytearray) else 0
+    return header_size(header, raw) if isinstance(raw, _TEXT) else 0
 
 
 def headers_with(prefix: str, headers: Mapping[Any, Any]) -> list[str]:
@@ -179,8 +181,8 @@ def headers_with(prefix: str, headers: Mapping[Any, Any]) -> list[str]:
 
     A client may hand out keys of other types, too.
     """
-    texts = [each for each in headers if isinstance(each, str) and each.startswith(prefix)]
-    return [each for each in texts if each not in OWN_HEADERS]
+    texts = (each for each in headers if isinstance(each, str))
+    return [each for each in texts if each.startswith(prefix) and each not in OWN_HEADERS]
 
 
 def _bytes_in(text: str | bytes | bytearray) -> int:
@@ -236,7 +238,7 @@ def raw_in(
     raw = headers.get(header, _ABSENT)
     if raw is _ABSENT:
         return None
-    if not isinstance(raw, str | bytes | bytearray):
+    if not isinstance(raw, _TEXT):
         detail = f"expected text, got {type_name(type(raw))}"
         report(Rejection("extract", header, None, "wrong-type", detail))
         return None

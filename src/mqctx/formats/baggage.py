@@ -69,13 +69,9 @@ class BaggageFormat:
     def decode(self, headers: Headers, max_bytes: int, report: Report) -> Mapping[str, JSONValue]:
         """Return the values of the first 64 members; leave out text that is no member."""
         text = text_in(headers, _HEADER, max_bytes, report)
-        parts = members_of(text or "")
-        if len(parts) > _MAX_MEMBERS:
-            detail = f"{len(parts)} members, of which {_MAX_MEMBERS} are read"
-            report(Rejection("extract", _HEADER, None, "too-large", detail))
         values: dict[str, JSONValue] = {}
         others: dict[str, str] = {}
-        for part in parts[:_MAX_MEMBERS]:
+        for part in _first_members(text or "", report):
             try:
                 _take(part, values, others)
             except ValueError as error:
@@ -93,9 +89,8 @@ class BaggageFormat:
         text = as_text(theirs) if isinstance(theirs, str | bytes | bytearray) else ""
         given = members_of(text)
         newer = {*map(_key, given)}.difference(counting)
-        members = [part for part in members_of(ours) if _key(part) not in newer]
-        known = {*map(_key, members)}
-        others = [part for part in given if _key(part) not in known]
+        members = _without(newer, members_of(ours))
+        others = _without({*map(_key, members)}, given)
         fitting = _that_fit(others, members)
         # Those behind the first without room go too: what counts is how the sender ordered them.
         for part in others[len(fitting) : len(fitting) + 1]:
@@ -137,6 +132,19 @@ def _written(name: str, value: JSONValue) -> str:
 
 def _key(part: str) -> str:
     return part.partition("=")[0].rstrip(_WHITE_SPACE)
+
+
+def _without(keys: Collection[str], members: list[str]) -> list[str]:
+    return [part for part in members if _key(part) not in keys]
+
+
+def _first_members(text: str, report: Report) -> list[str]:
+    """Return the members that are read; report that there are more."""
+    parts = members_of(text)
+    if len(parts) > _MAX_MEMBERS:
+        detail = f"{len(parts)} members, of which {_MAX_MEMBERS} are read"
+        report(Rejection("extract", _HEADER, None, "too-large", detail))
+    return parts[:_MAX_MEMBERS]
 
 
 def _parse(part: str) -> _Member:

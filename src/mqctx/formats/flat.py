@@ -65,14 +65,16 @@ class FlatFormat:
     def __init__(
         self, headers: Mapping[str, str] | None = None, *, prefix: str | None = None
     ) -> None:
-        if headers is not None and prefix is not None:
+        self.header_prefix: str | None = None
+        self._headers: dict[str, str] = {}
+        if headers is None:
+            self.header_prefix = _checked_prefix(prefix)
+        elif prefix is None:
+            self._headers = _checked(headers)
+        else:
             raise ConfigurationError("headers and prefix: give one of them")
-        self.header_prefix: str | None = _checked_prefix(prefix) if headers is None else None
-        self._headers: dict[str, str] = {} if headers is None else _checked(headers)
         self.headers: tuple[str, ...] = tuple(self._headers.values())
-        self.properties: tuple[str, ...] = tuple(
-            header for header in self.headers if header in _PROPERTIES
-        )
+        self.properties: tuple[str, ...] = tuple(filter(_PROPERTIES.__contains__, self.headers))
 
     def encode(self, values: Mapping[str, JSONValue]) -> Mapping[str, str]:
         """Return a header for each of the values.
@@ -82,12 +84,20 @@ class FlatFormat:
         """
         if self.header_prefix is None:
             return self._encode_named(values)
-        headers = {self.header_prefix + name: value for name, value in values.items()}
-        return {h: _written(value) for h, value in headers.items() if h not in OWN_HEADERS}
+        written = {self.header_prefix + name: _written(value) for name, value in values.items()}
+        for header in OWN_HEADERS:
+            written.pop(header, None)
+        return written
 
     def _encode_named(self, values: Mapping[str, JSONValue]) -> Mapping[str, str]:
         written = {h: _written(values[n]) for n, h in self._headers.items() if n in values}
-        _check_room(self._headers, written)
+        names = [n for n, h in self._headers.items() if _is_too_long(h, written.get(h, ""))]
+        if names:
+            raise OversizeError(
+                f"{', '.join(names)}: an AMQP property has room for {_MAX_PROPERTY} bytes; "
+                "choose a header, or set on_oversize='drop'",
+                names,
+            )
         return written
 
     def decode(self, headers: Headers, max_bytes: int, report: Report) -> Mapping[str, JSONValue]:
@@ -147,19 +157,8 @@ def _check_header(_: str, header: str) -> None:
         check_header(header)
 
 
-def _check_room(headers: Mapping[str, str], written: Mapping[str, str]) -> None:
-    """Raise `OversizeError` if a property has no room for its value."""
-    names = [
-        name
-        for name, header in headers.items()
-        if header in _PROPERTIES and len(written.get(header, "")) > _MAX_PROPERTY
-    ]
-    if names:
-        raise OversizeError(
-            f"{', '.join(names)}: an AMQP property has room for {_MAX_PROPERTY} bytes; "
-            "choose a header, or set on_oversize='drop'",
-            names,
-        )
+def _is_too_long(header: str, text: str) -> bool:
+    return header in _PROPERTIES and len(text) > _MAX_PROPERTY
 
 
 def _written(value: JSONValue) -> str:

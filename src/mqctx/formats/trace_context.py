@@ -15,9 +15,9 @@ __all__ = ["TraceContextFormat", "start_trace"]
 
 _PARENT: Final = "traceparent"
 _STATE: Final = "tracestate"
-# W3C Trace Context 3.2.2: a later version may have more, after another dash.
+# W3C Trace Context 3.2.2: version 00 has 55 characters; a later one may go on after another dash.
 _TRACEPARENT = re.compile(
-    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
+    r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
 )
 # 3.3.1.3, level 2: the key; printable text without comma and equals sign.
 _MEMBER = re.compile(r"([a-z0-9][a-z0-9_*/@-]{0,255})=([ -+\--<>-~]{0,255}[!-+\--<>-~])")
@@ -114,16 +114,15 @@ class TraceContextFormat:
         if text is None:
             return {}
         match = _TRACEPARENT.fullmatch(text)
-        # Version 00 has four fields and no more; only a later one may go on (3.2.2).
-        if match is None or (match[1] == "00" and match[5] is not None):
+        if match is None:
             report(Rejection("extract", _PARENT, None, "malformed", escape(text)))
             return {}
-        span_id = match[3]
+        trace_id, span_id, flags = match.groups()
         # Only these two flags are defined (3.2.2.5, level 2); others must not be passed on.
         values = {
-            "trace_id": match[2],
+            "trace_id": trace_id,
             "span_id": span_id,
-            "trace_flags": f"{int(match[4], 16) & 3:02x}",
+            "trace_flags": f"{int(flags, 16) & 3:02x}",
         }
         return values | self._decode_state(span_id, headers, max_bytes, report)
 
@@ -137,14 +136,7 @@ class TraceContextFormat:
         if members is None:
             report(Rejection("extract", _STATE, None, "malformed", escape(text)))
             return {}
-        values: dict[str, str] = {}
-        parent, _, of_span = members.pop(_OURS, "").partition("-")
-        # A tracer that continued the trace meanwhile left our member as it was: for another span.
-        if of_span == span_id and _ID.fullmatch(parent):
-            values["parent_span_id"] = parent
-        if members:
-            values[_STATE] = _state(members)
-        return values
+        return _values_of(members, span_id)
 
     def strip(self, headers: dict[str, Any]) -> None:
         """Remove both headers from `headers`, in place."""
@@ -153,6 +145,18 @@ class TraceContextFormat:
 
     def __repr__(self) -> str:
         return f"TraceContextFormat(sampled={self.sampled})"
+
+
+def _values_of(members: dict[str, str], span_id: str) -> dict[str, str]:
+    """Return the values that the members of a `tracestate` carry beside those of this span."""
+    values: dict[str, str] = {}
+    parent, _, of_span = members.pop(_OURS, "").partition("-")
+    # A tracer that continued the trace meanwhile left our member as it was: for another span.
+    if of_span == span_id and _ID.fullmatch(parent):
+        values["parent_span_id"] = parent
+    if members:
+        values[_STATE] = _state(members)
+    return values
 
 
 def new_id(size: int) -> str:

@@ -56,6 +56,12 @@ def megabytes(process: "subprocess.Popen[str]") -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
+def seconds_of(process: "subprocess.Popen[str]") -> float:
+    """Return how much CPU time a process has had."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @pytest.mark.full
 class TestFiveThousandMessagesASecond:
     """For who asks with -s, each test tells its figures."""
@@ -68,7 +74,7 @@ class TestFiveThousandMessagesASecond:
             command = Command(vhost, "--json", "--buffer", str(BUFFER), stdout=file)
             until(lambda: vhost.is_traced)
             counts = load(vhost, 60)
-            most = megabytes(command.process)
+            most, used = megabytes(command.process), seconds_of(command.process)
             code, _, err = command.end(seconds=120)
         assert code == 0, err
         joined, summary = 0, dict[str, Any]()
@@ -77,7 +83,7 @@ class TestFiveThousandMessagesASecond:
                 summary = json.loads(line)
                 joined += summary["kind"] == "delivery" and summary["joined"] == "message"
         total = counts["published"] + counts["delivered"]
-        print(f"{counts}, {joined} joined, {most:.0f} MB, {summary}")  # noqa: T201 - figures to see
+        print(f"{counts}, {joined} joined, {most:.0f} MB, {used:.1f} s of CPU, {summary}")  # noqa: T201 - figures to see
         assert summary["events"] + summary["dropped"] == total
         assert summary["publishes"] + summary["deliveries"] == summary["events"]
         assert joined <= summary["deliveries"] <= joined + summary["dropped"]

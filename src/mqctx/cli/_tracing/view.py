@@ -41,18 +41,14 @@ class Json:
 
     def journey(self, records: Sequence[Record]) -> None:
         """Print its events."""
-        for record in records:
-            self._print(record)
+        self._write(msgspec.json.Encoder().encode_lines(records).decode())
 
     def status(self, status: Status) -> None:
         """Print nothing."""
 
     def finish(self, summary: Record) -> None:
         """Print the summary."""
-        self._print(summary)
-
-    def _print(self, record: Record) -> None:
-        self._write(msgspec.json.encode(record).decode() + "\n")
+        self.journey([summary])
 
 
 class Screen:

@@ -49,6 +49,8 @@ class Contexts:
     def read(self, of_context: ContextHeaders) -> dict[str, Any]:
         """Return the context in these headers, as plain JSON."""
         trace = {name: text for name, text in of_context if name in _TRACE}
+        if not trace:
+            return self._shared(of_context)
         values = self._shared(tuple(each for each in of_context if each[0] not in _TRACE))
         # Its format owns its names: what another one says of them does not count.
         return {**values, **self._trace.decode(trace, _MOST_BYTES, _ignored)}

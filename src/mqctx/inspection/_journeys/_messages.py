@@ -124,9 +124,9 @@ class Messages:
         groups = (self._groups.get(key) for key in self._keys(context))
         return next((each.journey for each in groups if each is not None), None)
 
-    def awaiting(self, queue: str, correlation_id: str | None) -> list[Message]:
+    def awaiting(self, queue: str, correlation_id: str) -> list[Message]:
         """Return the requests whose answer goes to a queue with this correlation id."""
-        return self._answers.get((queue, correlation_id)) if correlation_id else []
+        return self._answers.get((queue, correlation_id))
 
     def _keys(self, context: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for name in self._by:

@@ -9,6 +9,7 @@ import msgspec
 from mqctx.inspection._deaths import Death
 
 Kind: TypeAlias = Literal["publish", "delivery", "dead_letter", "run"]
+_SPANS: Final = ("span_id", "parent_span_id")
 MOST_ENDS: Final = 256
 """How many deliveries of one request, or of one copy of a message, a publish may be joined to."""
 
@@ -184,6 +185,10 @@ class Message(msgspec.Struct, eq=False):
     publish: Node | None = None
     id: str | None = None
     """The property `message_id`."""
+    span: str | None = None
+    """The span that the message itself is."""
+    parent_span: str | None = None
+    """The span in which it was published, which mqctx writes beside its own."""
     answers: tuple[str, str] | None = None
     """Where its answer goes: the queue, and the correlation id."""
     failure: int | None = None
@@ -201,16 +206,6 @@ class Message(msgspec.Struct, eq=False):
         self.journey = journey
         for group in self.groups:
             group.journey = group.journey or journey
-
-    @property
-    def span(self) -> str | None:
-        """The span that the message itself is."""
-        return _text(self.context.get("span_id"))
-
-    @property
-    def parent_span(self) -> str | None:
-        """The span in which it was published, which mqctx writes beside its own."""
-        return _text(self.context.get("parent_span_id"))
 
     @property
     def sender(self) -> str | None:
@@ -249,6 +244,7 @@ def message_of(event: Event, publish: Node | None = None) -> Message:
     """Return a message as one of its events shows it."""
     written = event.written
     message = Message(event.identity, written.context, publish, written.message_id)
+    message.span, message.parent_span = map(_text, map(written.context.get, _SPANS))
     if written.reply_to and written.correlation_id:
         message.answers = written.reply_to, written.correlation_id
     if written.failure is not None:

@@ -67,10 +67,10 @@ class Rules:
 
     def _reply(self, publish: Node, message: Message) -> Choice | None:
         """An answer, which goes where the request said, with the request's correlation id."""
-        exchange, queue = publish.place.route
-        if publish.event is None or exchange or not queue:
+        correlation_id = publish.event and publish.event.written.correlation_id
+        if not correlation_id or publish.place.exchange:
             return None
-        found = self._messages.awaiting(queue, publish.event.written.correlation_id)
+        found = self._messages.awaiting(publish.place.route[1], correlation_id)
         requests = _without(message, found)
         if requests:
             message.asker = requests[-1].sender

@@ -49,7 +49,7 @@ example: $(VENV)/.example
 # What takes time before the first test is set up at the same time.
 test:
 	@$(MAKE) --no-print-directory --jobs 3 $(VENV)/.dev $(LOWEST)/.dev broker
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target broker-4.3 lint types docs
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target broker-4.3 lint types docs compiled
 	@$(MAKE) --no-print-directory tests tests-lowest
 
 lint: $(VENV)/.dev
@@ -70,6 +70,11 @@ tests: $(VENV)/.dev redis browser
 	$(IMAGES) $(BIN)/coverage run -m pytest $(AT_ONCE)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+# The tests as pytest rewrites them: else each of the processes of a first run does it, for all files.
+.PHONY: compiled
+compiled: $(VENV)/.dev
+	@$(BIN)/pytest --collect-only -qq >/dev/null
 
 # Counts that are of the tested versions, and what stands on none of the lowest: a worker of Celery in
 # the process of a test, taskiq-aio-pika, the browser.

@@ -1,7 +1,8 @@
 """What each test leaves behind in logging is undone here; the plugin does the rest."""
 
+import gc
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
@@ -13,6 +14,17 @@ pytest_plugins = ["pytester"]
 # How long an example takes says nothing where several tests run at a time.
 hypothesis.settings.register_profile("mqctx", deadline=None)
 hypothesis.settings.load_profile("mqctx")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage among a million objects, which last, now or in any test."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Any, cast
 
@@ -76,6 +76,36 @@ class Handling:
         """Note that it is rejected."""
         number, queue, _ = self._delivery
         self._truth.deaths[number, queue] = self._truth.deaths.get((number, queue), 0) + 1
+
+
+class Questions:
+    """Questions to other services: each waits for its own answer."""
+
+    def __init__(self, channel: Any, replies: Any) -> None:
+        self._channel = channel
+        self._replies = replies
+        self._answers: dict[str, asyncio.Future[bytes]] = {}
+        self._numbers = count(1)
+
+    @classmethod
+    async def on(cls, channel: Any) -> "Questions":
+        """Return some that are asked, and answered, through a channel."""
+        questions = cls(channel, await channel.declare_queue(exclusive=True))
+        await questions._replies.consume(questions._take, no_ack=True)
+        return questions
+
+    async def ask(self, queue: str, question: bytes, headers: Headers) -> bytes:
+        """Return what the service that consumes from `queue` answers."""
+        name = f"c-{next(self._numbers)}"
+        self._answers[name] = answer = asyncio.get_running_loop().create_future()
+        message = aio_pika.Message(
+            question, headers=headers, correlation_id=name, reply_to=self._replies.name
+        )
+        await on_aio_pika.publish(self._channel.default_exchange, message, queue)
+        return await answer
+
+    async def _take(self, message: Any) -> None:
+        self._answers.pop(message.correlation_id).set_result(message.body)
 
 
 class Services:
@@ -160,6 +190,38 @@ class Services:
             connection.process_data_events(0.1)
         connection.close()
 
+    def answer_by_pika(self, queue: str, answer: bytes) -> None:
+        """Answer each question with this text, and the question."""
+
+        def on_question(channel: Any, method: Any, properties: Any, body: bytes) -> None:
+            handling = self.truth.received(properties.headers, queue)
+            answered = pika.BasicProperties(
+                headers=handling.led_to(), correlation_id=properties.correlation_id
+            )
+            on_pika.publish(channel, "", properties.reply_to, answer + body, answered)
+            channel.basic_ack(method.delivery_tag)
+
+        self.consume_by_pika(queue, on_question, 5)
+
+    def consume_by_kombu(self, name: str, handler: Callable[[Handling, Any, Any], None]) -> None:
+        """Consume on one connection, and give the handler a producer on another one."""
+        connect = cast("Any", kombu.Connection)
+        url = self.url_of(name)
+        with connect(url) as connection, connect(url) as sending:
+            producer = cast("Any", kombu.Producer)(sending.channel())
+
+            @on_kombu.consume_with_context
+            def on_message(_body: Any, message: Any) -> None:
+                handler(self.truth.received(message.headers, name), message, producer)
+
+            queue = cast("Any", kombu.Queue)(name, no_declare=True)
+            with connection.Consumer(
+                [queue], callbacks=[on_message], accept=None, prefetch_count=10
+            ):
+                while not self.over.is_set():
+                    with suppress(TimeoutError):
+                        connection.drain_events(timeout=0.1)
+
 
 class Shop(Services):
     """The services of a shop."""
@@ -216,15 +278,7 @@ class Shop(Services):
         self.consume_by_pika("orders", on_order, 20)
 
     def _quotes(self) -> None:
-        def on_question(channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            handling = self.truth.received(properties.headers, "quotes")
-            answer = pika.BasicProperties(
-                headers=handling.led_to(), correlation_id=properties.correlation_id
-            )
-            on_pika.publish(channel, "", properties.reply_to, b"price of " + body, answer)
-            channel.basic_ack(method.delivery_tag)
-
-        self.consume_by_pika("quotes", on_question, 5)
+        self.answer_by_pika("quotes", b"price of ")
 
     def _dead(self) -> None:
         def on_dead(channel: Any, method: Any, properties: Any, body: bytes) -> None:
@@ -235,33 +289,19 @@ class Shop(Services):
         self.consume_by_pika("dead", on_dead, 5)
 
     def _mail(self) -> None:
-        """Read mails by kombu, and publish on another connection of the same service."""
-        connect = cast("Any", kombu.Connection)
-        url = self.url_of("mail")
-        with connect(url) as connection, connect(url) as sending:
-            producer = cast("Any", kombu.Producer)(sending.channel())
+        def on_mail(handling: Handling, message: Any, producer: Any) -> None:
+            on_kombu.publish(
+                producer,
+                b"mail about " + bytes(message.body),
+                routing_key="outbox",
+                headers=handling.led_to(),
+                content_type="application/data",
+                content_encoding="binary",
+            )
+            message.ack()
+            self.finished.release()
 
-            @on_kombu.consume_with_context
-            def on_mail(body: Any, message: Any) -> None:
-                handling = self.truth.received(message.headers, "mail")
-                on_kombu.publish(
-                    producer,
-                    f"mail about {body}".encode(),
-                    routing_key="outbox",
-                    headers=handling.led_to(),
-                    content_type="application/data",
-                    content_encoding="binary",
-                )
-                message.ack()
-                self.finished.release()
-
-            queue = cast("Any", kombu.Queue)("mail", no_declare=True)
-            with connection.Consumer([queue], callbacks=[on_mail], accept=None, prefetch_count=10):
-                while not self.over.is_set():
-                    try:
-                        connection.drain_events(timeout=0.1)
-                    except TimeoutError:
-                        continue
+        self.consume_by_kombu("mail", on_mail)
 
     def _on_loop(self) -> None:
         asyncio.run(self._aio_pika_services())
@@ -279,27 +319,13 @@ class Shop(Services):
 
     async def _ship(self, channel: Any) -> None:
         await channel.set_qos(20)
-        answers: dict[str, asyncio.Future[bytes]] = {}
-        replies = await channel.declare_queue(exclusive=True)
-
-        async def on_answer(message: Any) -> None:
-            answers.pop(message.correlation_id).set_result(message.body)
-
-        await replies.consume(on_answer, no_ack=True)
+        questions = await Questions.on(channel)
 
         @on_aio_pika.consume_with_context
         async def on_parcel(message: Any) -> None:
             handling = self.truth.received(message.headers, "shipping")
-            correlation_id = f"c-{len(answers)}-{time.monotonic_ns()}"
-            answers[correlation_id] = answer = asyncio.get_running_loop().create_future()
-            question = aio_pika.Message(
-                b"quote for " + message.body,
-                headers=handling.led_to(),
-                correlation_id=correlation_id,
-                reply_to=replies.name,
-            )
-            await on_aio_pika.publish(channel.default_exchange, question, "quotes")
-            price = await answer
+            question = b"quote for " + message.body
+            price = await questions.ask("quotes", question, handling.led_to())
             told = aio_pika.Message(b"shipped at " + price, headers=handling.led_to())
             await on_aio_pika.publish(channel.default_exchange, told, "outbox")
             await message.ack()

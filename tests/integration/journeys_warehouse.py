@@ -9,9 +9,8 @@ dead-lettered.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
 import aio_pika
@@ -24,9 +23,8 @@ from celery.exceptions import Reject
 import mqctx.adapters.aio_pika as on_aio_pika
 import mqctx.adapters.celery as on_celery
 import mqctx.adapters.kombu as on_kombu
-import mqctx.adapters.pika as on_pika
 
-from .journeys_traffic import Services
+from .journeys_traffic import Questions, Services
 
 SERVICES = ("web", "pick", "stock", "count", "trail", "notify", "outbox", "tasks", "tasks.dead")
 DEAD = "x-dead-letter-exchange", "x-dead-letter-routing-key"
@@ -103,13 +101,7 @@ class Warehouse(Services):
         async with await aio_pika.connect(self.url_of("pick")) as connection:
             channel: Any = await connection.channel()
             await channel.set_qos(20)
-            answers: dict[str, asyncio.Future[bytes]] = {}
-            replies = await channel.declare_queue(exclusive=True)
-
-            async def on_answer(message: Any) -> None:
-                answers.pop(message.correlation_id).set_result(message.body)
-
-            await replies.consume(on_answer, no_ack=True)
+            questions = await Questions.on(channel)
 
             @on_aio_pika.consume_with_context
             async def on_order(message: Any) -> None:
@@ -117,16 +109,9 @@ class Warehouse(Services):
                 if handling.attempt == 1:
                     await message.reject(requeue=True)
                     return
-                name = f"c-{time.monotonic_ns()}"
-                answers[name] = answer = asyncio.get_running_loop().create_future()
-                question = aio_pika.Message(
-                    b"in stock? " + message.body,
-                    headers=handling.led_to(),
-                    correlation_id=name,
-                    reply_to=replies.name,
-                )
-                await on_aio_pika.publish(channel.default_exchange, question, "stock")
-                picked = aio_pika.Message(await answer, headers=handling.led_to())
+                question = b"in stock? " + message.body
+                answer = await questions.ask("stock", question, handling.led_to())
+                picked = aio_pika.Message(answer, headers=handling.led_to())
                 done = await channel.get_exchange("done", ensure=False)
                 await on_aio_pika.publish(done, picked, "picked")
                 await message.ack()
@@ -136,15 +121,7 @@ class Warehouse(Services):
             await asyncio.to_thread(self.over.wait)
 
     def _stock(self) -> None:
-        def on_question(channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            handling = self.truth.received(properties.headers, "stock")
-            answer = pika.BasicProperties(
-                headers=handling.led_to(), correlation_id=properties.correlation_id
-            )
-            on_pika.publish(channel, "", properties.reply_to, b"yes: " + body, answer)
-            channel.basic_ack(method.delivery_tag)
-
-        self.consume_by_pika("stock", on_question, 5)
+        self.answer_by_pika("stock", b"yes: ")
 
     def _count(self) -> None:
         def on_order(handling: Any, message: Any, producer: Any) -> None:
@@ -164,14 +141,14 @@ class Warehouse(Services):
             message.ack()
             self.finished.release()
 
-        self._consume_by_kombu("count", on_order)
+        self.consume_by_kombu("count", on_order)
 
     def _trail(self) -> None:
         def on_order(_handling: Any, message: Any, _producer: Any) -> None:
             message.ack()
             self.finished.release()
 
-        self._consume_by_kombu("trail", on_order)
+        self.consume_by_kombu("trail", on_order)
 
     def _outbox(self) -> None:
         def on_told(channel: Any, method: Any, properties: Any, _body: bytes) -> None:
@@ -180,25 +157,6 @@ class Warehouse(Services):
             self.finished.release()
 
         self.consume_by_pika("outbox", on_told, 5)
-
-    def _consume_by_kombu(self, name: str, handler: Callable[[Any, Any, Any], None]) -> None:
-        """Consume on one connection, and give the handler a producer on another one."""
-        connect = cast("Any", kombu.Connection)
-        url = self.url_of(name)
-        with connect(url) as connection, connect(url) as sending:
-            producer = cast("Any", kombu.Producer)(sending.channel())
-
-            @on_kombu.consume_with_context
-            def on_message(_body: Any, message: Any) -> None:
-                handler(self.truth.received(message.headers, name), message, producer)
-
-            queue = cast("Any", kombu.Queue)(name, no_declare=True)
-            with connection.Consumer(
-                [queue], callbacks=[on_message], accept=None, prefetch_count=10
-            ):
-                while not self.over.is_set():
-                    with suppress(TimeoutError):
-                        connection.drain_events(timeout=0.1)
 
     def _notify(self) -> None:
         app = self._app("notify")

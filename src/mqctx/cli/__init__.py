@@ -1,8 +1,9 @@
 """The command line: `mqctx`, or `python -m mqctx`."""
 
+import gc
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mqctx._lazy import names_of
 
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from mqctx.cli._group import commands
 
 __all__ = ["commands", "main"]
+
+_MANY: Final = 100_000
+"""How many more objects than before are garbage, perhaps. Messages are no cycles, and many."""
 
 # The commands need the extra `cli`.
 __getattr__: Callable[[str], Any] = names_of(__name__, __package__, {"commands": "_group"})
@@ -20,6 +24,7 @@ def main() -> None:
 
     Exits with one line that names the extra if the command needs a library that is missing.
     """
+    gc.set_threshold(_MANY)
     try:
         from mqctx.cli._group import commands  # noqa: PLC0415 - needs the extra
 

@@ -36,6 +36,8 @@ class Death(msgspec.Struct, frozen=True):
 def deaths_in(headers: Mapping[str, Any]) -> tuple[Death, ...]:
     """Return the deaths of a message, the newest first. What is no death is left out."""
     history = {name: plain(headers[name]) for name in _NAMES if name in headers}
+    if not history:
+        return ()
     deaths = [*filter(None, map(_death, _items(history.get("x-death"))))]
     if not deaths:
         # Streams, and shovels, may keep these alone.

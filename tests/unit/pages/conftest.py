@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -64,11 +65,18 @@ class Browser:
 
     def overflow(self, width: int) -> int:
         """Return by how many pixels the page is wider than a window of this width."""
+        with self.sized(width):
+            return int(str(self.run("return document.documentElement.scrollWidth"))) - width
+
+    @contextmanager
+    def sized(self, width: int) -> Iterator[None]:
+        """Let the window be of this width while the block lasts."""
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        wide = int(str(self.run("return document.documentElement.scrollWidth")))
-        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-        return wide - width
+        try:
+            yield
+        finally:
+            self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
     def complaints(self) -> list[str]:
         return [str(entry["message"]) for entry in self.log("browser")]

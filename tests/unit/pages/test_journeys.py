@@ -102,6 +102,21 @@ class TestWaterfall:
         assert wait["width"] * 5 == pytest.approx(handle["width"] * 3, rel=0.05)
         assert wait["x"] + wait["width"] < handle["x"]
 
+    def test_the_waterfall_has_no_room_in_a_short_bar_for_its_time(
+        self, browser: Browser, tmp_path: Path
+    ) -> None:
+        with browser.sized(400):
+            self.rows(
+                browser, tmp_path,
+                event("publish", "o", 0, exchange="orders", routing_keys=["old"]),
+                event("publish", "p", 43_000, exchange="orders", routing_keys=["new"]),
+                event("delivery", "d", 44_000, "p", queue="billing"),
+                event("run", "r", 44_000, "d", handler="bill", outcome="returned", duration=0.012),
+                event("publish", "q", 100_000, "r", exchange="", routing_keys=["mail"]),
+            )  # fmt: skip
+            tag = browser.all(".tag")[2]
+            assert (tag.text, tag.get_attribute("class")) == ("1 ms wait · 12 ms", "tag over")
+
     def test_the_waterfall_without_a_record_of_the_handler_says_how_long_at_least(
         self, browser: Browser, tmp_path: Path
     ) -> None:

@@ -216,7 +216,7 @@ function tagged(text, one, start, all) {
     tag.classList.add("over");
   } else {
     tag.style.right = "0";
-    tag.classList.toggle("inside", one.handled > 0);
+    tag.classList.add(one.handled > room ? "inside" : "over");
   }
   return tag;
 }

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,8 +143,10 @@ def test_what_is_not_chosen_stays_in_its_order(redrive: Run, each_broker: Broker
 def test_it_sends_as_slowly_as_it_is_told(redrive: Run, each_broker: Broker) -> None:
     with place(each_broker.url) as made:
         made.kill([b"%d" % number for number in range(8)])
+        began = time.monotonic()
         result = redrive(made.dead, "--yes", "--rate", "20", "--json")
         assert objects(result, "result")[0]["sent"] == 8
+        assert time.monotonic() - began >= 0.4
 
 
 @pytest.mark.parametrize("rescue", [False, True])

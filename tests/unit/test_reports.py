@@ -11,7 +11,7 @@ from typing import ClassVar
 import pytest
 
 from mqctx import Propagator, Rejection, wrap
-from mqctx._core.values import printable
+from mqctx._core.values import describe, printable
 from mqctx.formats.baggage import BaggageFormat
 
 HOSTILE = "bad key\n2030-01-01 INFO root logged in\x1b[2J\u202e"
@@ -61,6 +61,10 @@ def test_what_stands_in_a_log_line_is_printable_ascii_of_bounded_length(
     text: str, shown: str
 ) -> None:
     assert printable(text, 8) == shown
+
+
+def test_an_error_that_nobody_raised_has_no_place() -> None:
+    assert describe(ValueError("made")) == "ValueError: made"
 
 
 def test_a_report_that_causes_another_is_told_alone_and_both_are_counted() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 import mqctx
 from mqctx import Context, bind, current, run, scope, wrap
-from mqctx._core.isolation import begin
+from mqctx._core.isolation import begin, call
 from mqctx._core.scope import Scope
 from mqctx._core.store import active_store
 
@@ -438,6 +438,14 @@ def test_a_block_is_known_for_one_until_it_ends(headers: object) -> None:
         store = active_store()
         assert store.held
     assert not store.held
+
+
+@pytest.mark.parametrize("snapshot", [None, contextvars.copy_context()])
+def test_what_is_called_gets_its_arguments(snapshot: contextvars.Context | None) -> None:
+    def work(*args: object, **more: object) -> object:
+        return args, more
+
+    assert call(snapshot, work, 1, two=2) == ((1,), {"two": 2})
 
 
 def test_what_is_begun_runs_at_once_as_far_as_it_goes_without_waiting() -> None:

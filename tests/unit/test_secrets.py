@@ -77,6 +77,7 @@ CUT_OFF = [
 HARMLESS = [
     "ssh://git@github.com/x",
     "http://host:8080/path?email=a@b.c",
+    "http://host:15672/path?email=a@b.c",
     "http://[::1]:8080/x",
     "Invalid bearer token",
     "basic understanding; Basic authentication failed",

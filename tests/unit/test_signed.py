@@ -179,6 +179,7 @@ class TestDoesNotCount:
             written = signing().inject()["mqctx"]
         assert signing().extract({"mqctx": written.replace(part, by)}) == {}
         assert [r.reason for r in rejected] == ["forged"]
+        assert rejected[0].detail.endswith(" is not that of this header")
 
     def test_another_spelling_of_the_same_signature_does_not_count(
         self, signing: Signing, rejected: list[Rejection]

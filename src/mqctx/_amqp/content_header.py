@@ -136,13 +136,13 @@ class ContentHeader:
         """
         key = name.encode()
         entry = bytes([len(key)]) + key + _encoded(value)
-        header = self if "headers" in self._spans else self._with_empty_table()
+        header = self._with_table()
         places = [(start, end) for found, start, end in header._keys() if found == key]
         # RabbitMQ passes on a key that comes twice, and clients differ in which one they show.
         for start, end in reversed(places[1:]):
             header = header._with_table_part(start, end, b"")
         at = header._spans["headers"][1]
-        start, end = places[0] if places else (at, at)
+        start, end = next(iter(places), (at, at))
         return header._with_table_part(start, end, entry)
 
     def with_sorted_headers(self) -> "ContentHeader":
@@ -165,7 +165,10 @@ class ContentHeader:
             except BrokenTableError:
                 return
 
-    def _with_empty_table(self) -> "ContentHeader":
+    def _with_table(self) -> "ContentHeader":
+        """Return one that has a table of headers, an empty one if there is none."""
+        if "headers" in self._spans:
+            return self
         # Properties have no names on the wire: their order, and the flags, say which is which.
         before = [self._spans[name][1] for name in _LAYOUT_BEFORE_HEADERS if name in self._spans]
         at = max(before, default=_end_of_flags(self.raw))

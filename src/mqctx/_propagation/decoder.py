@@ -173,12 +173,17 @@ def _filters(settings: Settings) -> list[_NameFilter]:
         return [name_filter("accept", accept, groups)] * len(formats)
     lists = cast("Mapping[Format, Iterable[str] | None]", accept)
     for each in lists:
-        if each not in formats:
-            raise ConfigurationError(
-                f"accept: {each!r} is none of the formats; a mapping has a list of names for "
-                "each of some formats, as accept={json_format: ['request_id']}"
-            )
+        _check_among(formats, each)
     return [name_filter("accept", lists.get(each), groups) for each in formats]
+
+
+def _check_among(formats: Collection[Format], given: Format) -> None:
+    """Raise `ConfigurationError` if a list of names is for a format that is not used."""
+    if given not in formats:
+        raise ConfigurationError(
+            f"accept: {given!r} is none of the formats; a mapping has a list of names for "
+            "each of some formats, as accept={json_format: ['request_id']}"
+        )
 
 
 def is_mapping(headers: object) -> bool:

@@ -76,7 +76,7 @@ class Propagator:
         """The settings it was made with."""
         self.rejections: Final = Tally()
         """The number of rejections so far, by reason."""
-        self.properties: Final = frozenset(key for each in self.formats for key in each.properties)
+        self.properties: Final = self.settings.properties
         """AMQP properties that the formats use besides headers, as `property:correlation_id`."""
         self.inject_into: Inject
         """For adapters: `inject`, and set those properties of the message."""

@@ -58,11 +58,11 @@ class WithProperties:
     def extract(self, headers: Headers | None, message: Any, property_of: PropertyOf) -> Context:
         """Put the properties of `message` among its headers, and extract from all of them."""
         if message is not None:
-            present = {
-                key: text
-                for key, name in self._names.items()
-                if (text := property_of(message, name)) is not None
-            }
             with suppress(TypeError):  # headers that are no mapping are rejected below
-                headers = {**(headers or {}), **present}
+                headers = {**(headers or {}), **self._present(message, property_of)}
         return self._extract(headers, message, property_of)
+
+    def _present(self, message: Any, property_of: PropertyOf) -> dict[str, object]:
+        """Return those of the properties that `message` has, by their keys among headers."""
+        found = {key: property_of(message, name) for key, name in self._names.items()}
+        return {key: text for key, text in found.items() if text is not None}

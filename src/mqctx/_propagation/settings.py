@@ -57,6 +57,11 @@ class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         check_callable("on_rejected", self.on_rejected, "a function that takes a rejection")
 
     @property
+    def properties(self) -> frozenset[str]:
+        """AMQP properties that the formats use besides headers."""
+        return frozenset(key for each in self.formats for key in each.properties)
+
+    @property
     def names_of_headers(self) -> dict[str, Iterable[str]]:
         """The fixed set of names that a header stands for, by header."""
         return {

@@ -156,6 +156,15 @@ def _running_task() -> _AnyTask | None:
         return None
 
 
+def _end_last(last: Block | None) -> bool:
+    """End the last block of a task; tell whether it still waits for the message of that one."""
+    if last is None:
+        return False
+    is_waiting = last.is_waiting
+    last.end()
+    return is_waiting
+
+
 _NO_BLOCKS: WeakKeyDictionary[_AnyTask, Block] = WeakKeyDictionary()
 
 
@@ -181,12 +190,9 @@ class OpenBlocks:
         blocks, task = self._open.get(entered), _running_task()
         if blocks is None or task is None:
             return None
-        last = blocks.pop(task, None)
-        several = last is not None and last.is_waiting
-        if last is not None:
-            last.end()
+        waits_for_several = _end_last(blocks.pop(task, None))
         block = blocks[task] = Block(task)
-        if several:
+        if waits_for_several:
             block.stay_empty()
         return block
 

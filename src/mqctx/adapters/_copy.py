@@ -62,10 +62,7 @@ def copy(
         NotSentError: it would come back to where it came from, or its headers exceed a frame.
     """
     routing_key = destination(dead_letter, received.exchange, received.routing_key)
-    header = ContentHeader(received.properties).without("expiration")
-    if header.get("user_id") != user:
-        header = header.without("user_id")  # the broker would refuse it
-    header = header.without_headers(("CC", "BCC"))  # each publish would deliver these copies again
+    header = _fit_to_send_again(ContentHeader(received.properties), user)
     most = (frame_max or _UNLIMITED) - _FRAMING - _BEFORE_PROPERTIES
     others = header.without_headers((FAILURE,))
     # A copy that dies again gets an `x-death`, with which RabbitMQ must be able to deliver it.
@@ -74,6 +71,13 @@ def copy(
     if len(header.raw) > most:
         raise NotSentError(f"its headers take {len(header.raw)} bytes, a frame has {most}")
     return Copy(dead_letter.exchange, routing_key, header.raw, received.body)
+
+
+def _fit_to_send_again(header: ContentHeader, user: str) -> ContentHeader:
+    header = header.without("expiration")
+    if header.get("user_id") != user:
+        header = header.without("user_id")  # the broker would refuse it
+    return header.without_headers(("CC", "BCC"))  # each publish would deliver these copies again
 
 
 def destination(dead_letter: DeadLetter, exchange: str, routing_key: str) -> str:

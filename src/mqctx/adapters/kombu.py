@@ -254,17 +254,20 @@ def _around_consume(original: Method) -> Method:
     def consume(
         self: Any, consumer_tag: str = "", callback: object = None, *args: object, **options: object
     ) -> object:
-        # A Consumer has a hook of its own, and a mock of a channel expects the callback as given.
-        is_consumers = isinstance(getattr(callback, "__self__", None), Consumer)
-        if isinstance(self.channel, StdChannel) and not is_consumers:
-            callback = consume_with_context.hook(
-                callback, partial(_instrumentation.propagator_for, self, _owners)
-            )
-        if consumer_tag and isinstance(self.channel, StdChannel):
-            attached(self.channel, Consumed)[consumer_tag] = self.name
+        if isinstance(self.channel, StdChannel):  # a mock of one expects the callback as given
+            callback = _hooked(self, callback)
+            if consumer_tag:
+                attached(self.channel, Consumed)[consumer_tag] = self.name
         return original(self, consumer_tag, callback, *args, **options)
 
     return consume
+
+
+def _hooked(queue: Queue, callback: object) -> object:
+    if isinstance(getattr(callback, "__self__", None), Consumer):
+        return callback  # a Consumer has a hook of its own
+    propagator_now = partial(_instrumentation.propagator_for, queue, _owners)
+    return consume_with_context.hook(callback, propagator_now)
 
 
 def _around_clone(original: Method) -> Method:

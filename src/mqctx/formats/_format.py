@@ -199,21 +199,21 @@ def check_header(header: object) -> None:
             f"header {header!r}: use a letter, then letters, digits, _ . or -, all ASCII, "
             "at most 64 in all"
         )
+    _check_not_taken(header, header.lower())
+
+
+def _check_not_taken(header: str, lower: str) -> None:
     # RabbitMQ keeps `x-` for itself since 3.13, and turns it into annotations on streams.
-    if _is_taken(header.lower()):
+    if lower.startswith("x-") or lower in _TAKEN:
         raise ConfigurationError(
             f"header {header!r}: brokers, clients or Celery give that name a meaning of their own; "
             "choose another"
         )
-    if header.lower() in OWN_HEADERS:
+    if lower in OWN_HEADERS:
         raise ConfigurationError(
             f"header {header!r}: mqctx itself keeps the history of dead letters there; choose "
             "another"
         )
-
-
-def _is_taken(lower: str) -> bool:
-    return lower.startswith("x-") or lower in _TAKEN
 
 
 def check_prefix(prefix: str) -> None:

@@ -91,13 +91,7 @@ class FlatFormat:
 
     def _encode_named(self, values: Mapping[str, JSONValue]) -> Mapping[str, str]:
         written = {h: _written(values[n]) for n, h in self._headers.items() if n in values}
-        names = [n for n, h in self._headers.items() if _is_too_long(h, written.get(h, ""))]
-        if names:
-            raise OversizeError(
-                f"{', '.join(names)}: an AMQP property has room for {_MAX_PROPERTY} bytes; "
-                "choose a header, or set on_oversize='drop'",
-                names,
-            )
+        _check_room(self._headers, written)
         return written
 
     def decode(self, headers: Headers, max_bytes: int, report: Report) -> Mapping[str, JSONValue]:
@@ -155,6 +149,17 @@ def _checked(given: object) -> dict[str, str]:
 def _check_header(_: str, header: str) -> None:
     if header not in _PROPERTIES:
         check_header(header)
+
+
+def _check_room(headers: Mapping[str, str], written: Mapping[str, str]) -> None:
+    """Raise `OversizeError` if a property has no room for its value."""
+    names = [name for name, h in headers.items() if _is_too_long(h, written.get(h, ""))]
+    if names:
+        raise OversizeError(
+            f"{', '.join(names)}: an AMQP property has room for {_MAX_PROPERTY} bytes; "
+            "choose a header, or set on_oversize='drop'",
+            names,
+        )
 
 
 def _is_too_long(header: str, text: str) -> bool:

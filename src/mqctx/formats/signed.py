@@ -205,17 +205,22 @@ def _checked_key_name(name: object, number: int) -> str:
     )
 
 
-def _checked_secret(name: str, secret: object) -> bytes:
-    if isinstance(secret, str):
-        # An error in encoding would show the secret.
-        secret = secret.encode(errors="surrogatepass")
-    if not isinstance(secret, bytes):
-        kind = type_name(type(secret))
-        raise ConfigurationError(f"keys: the secret of {name!r} is a {kind}, not str or bytes")
+def _checked_secret(name: str, given: object) -> bytes:
+    secret = _as_bytes(name, given)
     if weakness := _weakness(secret):
         raise ConfigurationError(
             f"keys: the secret of {name!r} {weakness}; secrets.token_hex(32) makes a good one"
         )
+    return secret
+
+
+def _as_bytes(name: str, secret: object) -> bytes:
+    if isinstance(secret, str):
+        # An error in encoding would show the secret.
+        return secret.encode(errors="surrogatepass")
+    if not isinstance(secret, bytes):
+        kind = type_name(type(secret))
+        raise ConfigurationError(f"keys: the secret of {name!r} is a {kind}, not str or bytes")
     return secret
 
 

@@ -247,9 +247,14 @@ def _state(members: Mapping[str, str], room: int = _MAX_STATE) -> str:
     """Return a `tracestate` of as many members as may be passed on, in `room` bytes."""
     parts = [f"{key}={value}" for key, value in members.items()][:_MAX_MEMBERS]
     while len(state := ",".join(parts)) > room and parts:
-        long = [part for part in parts if len(part) > _LONG_MEMBER]
-        parts.remove((long or parts)[-1])
+        parts.remove(_first_to_go(parts))
     return state
+
+
+def _first_to_go(parts: list[str]) -> str:
+    """Return the oldest of the long members, or of all if none is long (3.3.1.5)."""
+    long = [part for part in parts if len(part) > _LONG_MEMBER]
+    return (long or parts)[-1]
 
 
 def _opentelemetry_span() -> Any:

@@ -158,12 +158,10 @@ class ContentHeader:
         return int.from_bytes(self.raw[:2])
 
     def _keys(self) -> Iterator[tuple[bytes, int, int]]:
-        if span := self._spans.get("headers"):
-            try:
-                for entry in entries(self.raw, span[0] + 4, span[1]):
-                    yield entry.key, entry.start, entry.end
-            except BrokenTableError:
-                return
+        start, end = self._spans.get("headers", (-4, 0))
+        with suppress(BrokenTableError):
+            for entry in entries(self.raw, start + 4, end):
+                yield entry.key, entry.start, entry.end
 
     def _with_table(self) -> "ContentHeader":
         """Return one that has a table of headers, an empty one if there is none."""
@@ -217,8 +215,6 @@ def _end_of_flags(raw: bytes) -> int:
 def _spans(raw: bytes) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield where each property stands, up to the first that goes beyond the end."""
     at = _end_of_flags(raw)
-    if at > len(raw):
-        return
     for name, layout in _layout_of(int.from_bytes(raw[:2])):
         end = _end_of(layout, raw, at)
         if end > len(raw):
@@ -235,7 +231,7 @@ def _layout_of(flags: int) -> tuple[tuple[str, str], ...]:
 
 def _end_of(layout: str, raw: bytes, at: int) -> int:
     if layout == "text":
-        return at + 1 + (raw[at] if at < len(raw) else 0)
+        return at + 1 + int.from_bytes(raw[at : at + 1])
     if layout == "table":
         return at + 4 + int.from_bytes(raw[at : at + 4])
     return at + (8 if layout == "time" else 1)

@@ -72,14 +72,14 @@ class HeaderDecoder:
 
     def _merged(self, headers: Headers) -> Context:
         """Return a context of the values that all formats have read."""
-        values: Mapping[str, Any] = {}
+        values: dict[str, Any] = {}
         signed: set[str] = set()
         room = self._max_bytes
         for reader in self._readers:
             restored, taken = self._read(reader, headers, room, values)
             # One limit for all headers together: what one format took, the next ones do not have.
             room -= taken
-            values = {**values, **restored} if values else restored
+            values.update(restored)
             # If two formats have a name, the word of the one whose value stays counts.
             change_signed = signed.update if reader.format.verifies else signed.difference_update
             change_signed(restored)

@@ -124,10 +124,13 @@ class HeaderEncoder:
         sizes = self._sizes({name: values[name] for name in droppable})
         # Tried anew each time: what a value takes depends on the others (commas, framing).
         while sizes and (surplus := self._try(kept)[1]):
-            for name in surplus.dropped_from(sizes):
-                del kept[name]
-                self._reject(name, f"{sizes.pop(name)} bytes; {surplus.detail}")
+            self._drop(kept, sizes, surplus)
         return kept
+
+    def _drop(self, kept: dict[str, JSONValue], sizes: dict[str, int], surplus: "_Surplus") -> None:
+        for name in surplus.dropped_from(sizes):
+            del kept[name]
+            self._reject(name, f"{sizes.pop(name)} bytes; {surplus.detail}")
 
     def _sizes(self, values: Mapping[str, JSONValue]) -> dict[str, int]:
         """Return how many bytes each of `values` takes, the largest last."""

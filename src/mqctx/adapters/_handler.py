@@ -263,12 +263,16 @@ class HandlerDecorator:
         for argument in arguments:
             if isinstance(argument, self._kind):
                 return argument, headers_of(argument)
-        # A test's stand-in for a message, or a class of the application's own.
-        for argument in arguments:
-            headers = headers_of(argument)
-            if is_mapping(headers):
-                return argument, headers
-        return None, None
+        return _search_stand_in(arguments)
+
+
+def _search_stand_in(arguments: Arguments) -> tuple[object, Any]:
+    """Return a test's stand-in for a message, or one of the application's own, and its headers."""
+    for argument in arguments:
+        headers = headers_of(argument)
+        if is_mapping(headers):
+            return argument, headers
+    return None, None
 
 
 def _bound_by(handler: Any) -> Arguments:

@@ -42,6 +42,13 @@ class Hook(msgspec.Struct, frozen=True):
     name: str
     around: Callable[[Method], Method]
 
+    def placed_around(self, method: Method) -> Method:
+        """Return the replacement of `method`, which passes for it."""
+        hooked: Method = functools.wraps(method)(self.around(method))
+        if is_async(method) and not is_async(hooked):
+            mark_async(hooked)  # an `async def` would take the context only when first awaited
+        return hooked
+
 
 def _never_forks(**_: object) -> None:
     """Stand in for `os.register_at_fork` on platforms without it."""
@@ -153,12 +160,16 @@ class Instrumentation:
         # Once the last one is gone, no call asks for the owners of what it is made on. A signal
         # handler that adds one at this line has it done anew.
         self._has_targets = bool(self._targets)
-        if self._whole is not None or self._targets:
+        if self._is_in_use:
             for hook in self._own:
                 self._place(hook)
         elif not self._busy():
             for hook in tuple(self._placed):
                 self._remove(hook)
+
+    @property
+    def _is_in_use(self) -> bool:
+        return self._whole is not None or bool(self._targets)
 
     def propagator_for(
         self, user: Any, owners: Callable[[Any], Iterable[object]] = _itself
@@ -184,10 +195,7 @@ class Instrumentation:
             return  # in place, or below another's
         # Taken from the class, not out of its dict: only then does a method that wrapt wrapped, for
         # OpenTelemetry and others, find the instance among the arguments.
-        method = getattr(hook.owner, hook.name)
-        hooked: Method = functools.wraps(method)(hook.around(method))
-        if is_async(method) and not is_async(hooked):
-            mark_async(hooked)  # an `async def` would take the context only when first awaited
+        hooked = hook.placed_around(getattr(hook.owner, hook.name))
         setattr(hook.owner, hook.name, hooked)
         self._placed[hook] = (there, hooked)
         self.in_place = True

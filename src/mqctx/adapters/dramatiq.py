@@ -64,15 +64,18 @@ class ContextMiddleware(Middleware):
         if self._thread.forwards:
             return
         options = message.options
-        inject = (self._propagator or registry.propagator).inject
-        try:
-            injected = inject(options, trim=self._thread.is_dramatiqs)
-        except MqctxError as error:
-            raise _let_through(error) from None
+        injected = self._injected(options)
         # In place: dramatiq has no way to enqueue another message than this one.
         for stale in options.keys() - injected.keys():
             del options[stale]
         options.update(injected)
+
+    def _injected(self, options: dict[str, Any]) -> dict[str, Any]:
+        inject = (self._propagator or registry.propagator).inject
+        try:
+            return inject(options, trim=self._thread.is_dramatiqs)
+        except MqctxError as error:
+            raise _let_through(error) from None
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
         """Enter the message's context."""

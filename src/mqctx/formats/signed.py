@@ -85,17 +85,7 @@ class SignedFormat:
         self.owned_names: Collection[str] = format.owned_names
         self.yields_plain_json: bool = format.yields_plain_json
         self.max_age: float | None = max_age
-        self._signers = {
-            name: Signer(
-                secret,
-                # So a signature counts for this header alone, and not in another one.
-                salt=f"mqctx {self._header}",
-                # itsdangerous' own default hashes salt and secret in a row.
-                key_derivation="hmac",
-                digest_method=sha256,
-            )
-            for name, secret in secrets.items()
-        }
+        self._signers = {name: _signer(secret, self._header) for name, secret in secrets.items()}
 
     def encode(
         self, values: Mapping[str, JSONValue]
@@ -167,6 +157,17 @@ class SignedFormat:
 
     def __repr__(self) -> str:
         return f"SignedFormat({self._format!r}, keys={list(self._signers)}, max_age={self.max_age})"
+
+
+def _signer(secret: bytes, header: str) -> Signer:
+    return Signer(
+        secret,
+        # So a signature counts for this header alone, and not in another one.
+        salt=f"mqctx {header}",
+        # itsdangerous' own default hashes salt and secret in a row.
+        key_derivation="hmac",
+        digest_method=sha256,
+    )
 
 
 def _check_single(format: Format) -> None:

@@ -237,11 +237,15 @@ class Inspector:
             self.connection.process_data_events(0.5)
 
     @contextmanager
-    def look(self, queue: str, *, rescue: bool = False) -> Generator[Look]:
+    def look(
+        self, queue: str, *, rescue: bool = False, batch: int | None = None
+    ) -> Generator[Look]:
         """Read the messages that are in a queue now, and put all back in the end.
 
         With `rescue` each message is copied to the queue's end and then taken off its place: for
-        queues that would lose messages which come back.
+        queues that would lose messages which come back. Who settles messages meanwhile takes at
+        most `batch` at a time, fewer where they are large: all that RabbitMQ has sent until it
+        answers is held in memory.
 
         Raises:
             RefusedError: a look could lose messages, and `rescue` is not set.
@@ -249,7 +253,7 @@ class Inspector:
         """
         facts = self.facts(queue) if rescue else self._safe_facts(queue)
         with self._errors():
-            look = self._begun(facts, rescue=rescue)
+            look = self._begun(facts, rescue=rescue, batch=batch)
             try:
                 yield look
             except BaseException:
@@ -259,7 +263,7 @@ class Inspector:
                 raise
             look.close()
 
-    def _begun(self, facts: QueueFacts, *, rescue: bool) -> Look:
+    def _begun(self, facts: QueueFacts, *, rescue: bool, batch: int | None) -> Look:
         channel = QueueChannel(self.connection, facts.name)
         is_stream = facts.type == "stream"
         by_copies = rescue and not is_stream  # nothing ever leaves a stream
@@ -268,7 +272,7 @@ class Inspector:
             channel,
             seconds=timeout / 1000 * _SHARE,
             stream=is_stream,
-            batch=WINDOW if by_copies else None,
+            batch=WINDOW if by_copies else batch,
         )
         if is_stream:  # which tells its length late
             reader.there = max(reader.there, facts.messages or 0)

@@ -20,6 +20,9 @@ LIMIT_OF_PREFETCH: Final = 50_000
 # Few at first: whoever looks at one message need not hold 50,000 of them.
 _FIRST_PREFETCH: Final = 250
 _GROWTH: Final = 4
+_FIRST_BATCH: Final = 10
+_MOST_BYTES: Final = 8_388_608
+"""The bytes of bodies that a batch should have, as far as the one before it tells."""
 _PATIENCE: Final = 3.0
 """The seconds after which a queue that has messages and gives none is left."""
 
@@ -30,8 +33,8 @@ class Reader:
     Args:
         channel: On the queue.
         stream: Whether the queue is a stream, which is read from its first message.
-        batch: Take so many at a time, and none while you have some of them to settle: a consumer
-            gets new ones for those that were acknowledged.
+        batch: Take so many at a time, or fewer where they are large, and none while you have some
+            of them to settle: a consumer gets new ones for those that were acknowledged.
         seconds: For so long messages may be held.
     """
 
@@ -49,6 +52,8 @@ class Reader:
         self._deadline = time.monotonic() + seconds
         self._arrived: deque[Delivery] = deque()
         self._wanted = 1
+        self._bytes = 0
+        """The size of the last batch."""
         self._consumer: str | None = None
         self._offset: int | None = None
         self._stopped = False
@@ -74,15 +79,20 @@ class Reader:
             pika.exceptions.AMQPError: channel or connection is closed.
             BrokerError: the queue is gone.
         """
-        prefetch = self._batch or _FIRST_PREFETCH
+        prefetch = _FIRST_PREFETCH if self._batch is None else min(self._batch, _FIRST_BATCH)
         while self.taken < self.there and not self._is_over():
             room = min(prefetch, self.there - self.taken)
             given = yield from self._deliveries_of_one_consumer(room)
             if given < room:
                 self.is_drained = not self._is_over()
                 return
-            if self._batch is None:
-                prefetch = min(prefetch * _GROWTH, LIMIT_OF_PREFETCH)
+            prefetch = self._next(prefetch)
+
+    def _next(self, prefetch: int) -> int:
+        """Return how many to take at once after so many."""
+        if self._batch is None:
+            return min(prefetch * _GROWTH, LIMIT_OF_PREFETCH)
+        return max(1, min(self._batch, prefetch * _MOST_BYTES // max(1, self._bytes)))
 
     def _deliveries_of_one_consumer(self, prefetch: int) -> Generator[Delivery, None, int]:
         """Yield what a consumer gets until it may not get more, and return their number."""
@@ -90,6 +100,7 @@ class Reader:
         if self._batch is not None:
             self._have_come(prefetch)
             self._cancel()
+            self._bytes = sum(len(each.body) for each in self._arrived)
         given = 0
         while given < prefetch and self._have_come(1):
             given += 1

@@ -28,6 +28,8 @@ _REASONS: Final = {
 }
 _NOT_FOUND: Final = 404
 _NO_RIGHT: Final = "access to exchange"
+_MOST_BYTES: Final = 8_388_608
+"""The most bytes of bodies that are sent before the broker has confirmed them, but for one."""
 _TICK: Final = 0.2
 """The seconds within which `stop` is noticed."""
 _Advance = Callable[[], None]
@@ -134,24 +136,33 @@ class Redrive:
             BrokerError: the broker refuses, or is gone.
         """
         self.result.unnoted = self._note.open()
-        with self._looking() as look:
-            batch: list[_Sending] = []
-            for message, way in self._chosen(look, advance):
-                batch.append(_Sending(message, way, sent_back(message, way, self.result.run)))
-                if len(batch) >= self._batch_size:
-                    self._send(look, batch)
-                    batch = []
-            self._send(look, batch)
+        with self._looking(WINDOW) as look:
+            for batch in self._batches(look, advance):
+                self._send(look, batch)
         self._note.close()
         return self.result
+
+    def _batches(self, look: Look, advance: _Advance) -> Iterator[list[_Sending]]:
+        """Yield what goes, in as many messages and bytes as may be under way at once."""
+        batch: list[_Sending] = []
+        size = 0
+        for message, way in self._chosen(look, advance):
+            batch.append(_Sending(message, way, sent_back(message, way, self.result.run)))
+            size += len(message.body)
+            if len(batch) >= self._batch_size or size >= _MOST_BYTES:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
 
     @property
     def _batch_size(self) -> int:
         return WINDOW if self._rate is None else max(1, min(WINDOW, int(self._rate * _TICK)))
 
     @contextmanager
-    def _looking(self) -> Generator[Look]:
-        with self._inspector.look(self.result.queue, rescue=self._rescue) as look:
+    def _looking(self, batch: int | None = None) -> Generator[Look]:
+        queue, rescue = self.result.queue, self._rescue
+        with self._inspector.look(queue, rescue=rescue, batch=batch) as look:
             self._look = look
             self.result.there = look.there
             if self.is_stopped:  # before there was a look to stop
@@ -205,8 +216,6 @@ class Redrive:
 
     def _send(self, look: Look, batch: list[_Sending]) -> None:
         """Send some messages, and wait until the broker has settled them all."""
-        if not batch:
-            return
         began = time.monotonic()
         # Before they are sent: a kill in between leaves a note of too many, never of too few.
         self._note.write([digest(sending.message) for sending in batch])

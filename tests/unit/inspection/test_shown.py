@@ -326,6 +326,15 @@ class TestReader:
         reader: Any = SimpleNamespace(_arrived=arrived, channel=SimpleNamespace(ready=ready))
         assert not Reader._is_empty(reader, since=0.0)
 
+    @pytest.mark.parametrize(
+        ("size", "expected"), [(0, 100), (1_000_000, 80), (10_000_000, 8), (1_000_000_000, 1)]
+    )
+    def test_takes_fewer_at_once_of_large_messages_that_are_settled_meanwhile(
+        self, size: int, expected: int
+    ) -> None:
+        reader: Any = SimpleNamespace(_batch=100, _bytes=size)
+        assert Reader._next(reader, 10) == expected
+
     def test_waits_until_all_that_it_gave_back_is_there_again(self) -> None:
         counts = deque([0, 2, 2, 3])
         waited: list[float] = []

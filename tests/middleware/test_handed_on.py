@@ -13,10 +13,11 @@ from asgiref.wsgi import WsgiToAsgi
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from mqctx import bind, current
+from mqctx import Context, bind, current
+from mqctx._core.scope import Scope
 from mqctx.middleware import asgi, wsgi
 from tests.middleware.conftest import Lines
-from tests.middleware.protocols import get
+from tests.middleware.protocols import Ask, get
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Starlette points to a2wsgi
@@ -107,3 +108,10 @@ def test_a_request_of_another_path_that_is_made_inside_is_one_of_its_own(lines: 
     with httpx.Client(transport=transport, base_url="http://shop") as client:
         client.get("/orders", headers={"X-Request-Id": "r-1"})
     assert [context["url.path"] for context in lines.contexts] == ["/stock", "/orders"]
+
+
+def test_a_request_in_the_handler_of_a_message_is_a_request_of_its_own(ask: Ask) -> None:
+    seen: list[object] = []
+    with Scope(Context(request_id="of the message"), headers={"mqctx": "{}"}):
+        ask(lambda: seen.append(current()["request_id"]), [("X-Request-Id", "r-1")])
+    assert seen == ["r-1"]

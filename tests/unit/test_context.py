@@ -10,6 +10,7 @@ import pytest
 
 import mqctx
 from mqctx import Context, Variable
+from mqctx._core.context import from_unread
 
 
 def test_reads_as_a_mapping() -> None:
@@ -176,3 +177,18 @@ def test_turns_subclasses_into_what_arrives_on_the_other_side() -> None:
     context = Context(a=SafeText("text"), b=Long(5), c=Metres(1.5), d=Ordered(k=1))
     assert dict(context) == {"a": "text", "b": 5, "c": 1.5, "d": {"k": 1}}
     assert [type(value) for value in context.values()] == [str, int, float, dict]
+
+
+def test_values_of_an_unread_context_are_made_once_and_it_is_like_any_other_then() -> None:
+    def make() -> dict[str, object]:
+        made.append(None)
+        return {"user": "ada"}
+
+    made: list[None] = []
+    context = from_unread(make)
+    assert not hasattr(context, "unknown")
+    assert not made
+    assert context | {"tenant": "acme"} == {"user": "ada", "tenant": "acme"}
+    assert pickle.loads(pickle.dumps(context)) == {"user": "ada"}  # noqa: S301 - our own bytes
+    assert type(context) is Context
+    assert made == [None]

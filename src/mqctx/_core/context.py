@@ -39,11 +39,13 @@ class Context(Mapping[str, Any]):
         InvalidValueError: a value cannot travel, or does not fit its declared variable.
     """
 
-    __slots__ = ("_derived", "by_name", "encoded", "shown", "signed", "unsigned")
+    __slots__ = ("_derived", "_make", "by_name", "encoded", "shown", "signed", "unsigned")
 
     by_name: Mapping[str, Any]
     """The values: a dict, which is never written to."""
     _derived: "tuple[Mapping[str, object], Context] | None"
+    _make: Callable[[], Mapping[str, Any]]
+    """Makes the values of one that nobody has read."""
     unsigned: Collection[str]
     """Names whose values were read without a signature: anybody may have written them."""
     signed: Collection[str]
@@ -79,6 +81,23 @@ class Context(Mapping[str, Any]):
         context.signed = signed
         context._derived = None
         context.encoded = _NOT_ENCODED
+        context.shown = _NOTHING
+        return context
+
+    @staticmethod
+    def _from_unread(
+        make: Callable[[], Mapping[str, Any]], unsigned: Collection[str] = _NONE
+    ) -> "Context":
+        """Make a context of values that are made, by `make`, when somebody reads one.
+
+        Two threads that read at once may both call it.
+        """
+        context = _new(_Unread)
+        context._make = make
+        context.unsigned = unsigned
+        context.signed = _NONE
+        context._derived = None
+        context.encoded = None
         context.shown = _NOTHING
         return context
 
@@ -208,11 +227,26 @@ class Context(Mapping[str, Any]):
         return context
 
 
+class _Unread(Context):
+    """A context until one of its values is read. Then it is like any other, and as fast."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "by_name":
+            raise AttributeError(name)
+        self.by_name = self._make()
+        self.__class__ = Context  # type: ignore[assignment]  # of the same layout
+        return self.by_name
+
+
 EMPTY = Context()
 # That store had to exist first, for this class makes others like it.
 OUTSIDE.context = OUTSIDE.restored = EMPTY
 from_checked = Context._from_checked  # pyright: ignore[reportPrivateUsage]  # in its own module
 """Makes a context of values that were checked before, and of the names that others set."""
+from_unread = Context._from_unread  # pyright: ignore[reportPrivateUsage]  # in its own module
+"""Makes a context of values that are made when somebody reads one."""
 
 
 def _left_of(
@@ -238,7 +272,7 @@ def _unpickled(
 
 def as_context(values: Mapping[str, object]) -> Context:
     """Return `values` as a context: itself if it is one, else a checked copy."""
-    return values if type(values) is Context else Context(values)
+    return values if isinstance(values, Context) else Context(values)
 
 
 def run(

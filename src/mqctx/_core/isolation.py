@@ -16,6 +16,7 @@ from mqctx.errors import HandlerError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 def call(
@@ -88,19 +89,30 @@ def in_steps(
             step, value = coroutine.throw, error
 
 
-def begin(snapshot: contextvars.Context, awaitable: Awaitable[object]) -> Awaitable[object] | None:
-    """Run what an async function has returned in `snapshot`, as far as it goes without waiting.
+def first_step(
+    enter: Callable[[T], object], what: T, function: Callable[..., Awaitable[object]], *args: Any
+) -> "Begun | None":
+    """Call `enter(what)`, then an async function; run what it returns until it waits.
 
-    Return what is left to await, None if it has ended. Its result is dropped.
+    Return what `rest` takes, None if it has ended. Its result is dropped.
     """
-    coroutine: Any = awaitable
-    if type(cast("object", awaitable)) is not types.CoroutineType:
-        coroutine = _coroutine_of(awaitable)
+    enter(what)
+    awaitable: Any = function(*args)
+    usual = type(awaitable) is types.CoroutineType
+    coroutine: Any = awaitable if usual else _coroutine_of(awaitable)  # pyright: ignore[reportUnknownVariableType]  # of what it waits for, nobody knows
     # Not `send`, which makes an exception of the end.
-    awaited = snapshot.run(next, coroutine.__await__(), _ENDED)
-    return None if awaited is _ENDED else in_steps(snapshot, coroutine, lambda _: awaited)
+    awaited = next(coroutine.__await__(), _ENDED)
+    return None if awaited is _ENDED else (coroutine, awaited)
 
 
+def rest(snapshot: contextvars.Context, begun: "Begun") -> Awaitable[object]:
+    """Return what is left to await after the first step, which was taken in `snapshot`."""
+    coroutine, awaited = begun
+    return in_steps(snapshot, coroutine, lambda _: awaited)
+
+
+Begun: TypeAlias = tuple[Coroutine[object, Any, object], object]
+"""A coroutine, and what it waits for first."""
 _ENDED: Final = object()
 
 

@@ -2,16 +2,16 @@
 
 import contextvars
 from collections.abc import Awaitable, Callable
-from contextvars import copy_context
 from typing import Any, TypeVar, cast
 
 import msgspec
 
 from mqctx._core.context import EMPTY, Context
-from mqctx._core.isolation import begin
-from mqctx._core.store import Store, active_store, current, set_store
+from mqctx._core.isolation import first_step, rest
+from mqctx._core.store import Store, current, set_store
 
 T = TypeVar("T")
+_set_store = cast("Callable[[_Lent], object]", set_store)
 
 
 class Surroundings(msgspec.Struct, eq=False):
@@ -20,38 +20,38 @@ class Surroundings(msgspec.Struct, eq=False):
     store: Store
     variables: contextvars.Context
 
-    @staticmethod
-    def here() -> "Surroundings":
-        """Return what is around."""
-        return Surroundings(active_store().live, copy_context())
+    def lend_to(
+        self, function: Callable[[T], Awaitable[object]], argument: T
+    ) -> Awaitable[None] | None:
+        """Call `function(argument)` in a copy of these variables, with the context lent to it.
 
-    async def lend_to(self, function: Callable[[T], Awaitable[object]], argument: T) -> None:
-        """Await `function(argument)` in a copy of these variables, with the context lent to it.
-
-        A callback or task that begins meanwhile copies the context variables, and may outlive the
-        call. When that ends, they show nothing of the context any more.
+        Return what is left to await, None if it has ended. A callback or task that begins meanwhile
+        copies the context variables, and may outlive the call. When that ends, they show nothing of
+        the context any more.
         """
-        snapshot = self.variables.copy()
-        lent = _Lent()
-        lent.around = None
-        lent.shown = current()
-        snapshot.run(set_store, cast("Store", lent))
+        snapshot, lent, begun = self.variables.copy(), _Lent(current()), None
         try:
-            rest = begin(snapshot, snapshot.run(function, argument))
-            if rest is not None:
-                await rest
+            begun = snapshot.run(first_step, _set_store, lent, function, argument)
+        finally:
+            if begun is None:
+                lent.around = self.store
+        return None if begun is None else self._end(rest(snapshot, begun), lent)
+
+    async def _end(self, left: Awaitable[object], lent: "_Lent") -> None:
+        try:
+            await left
         finally:
             lent.around = self.store
 
 
-class _Lent:
+class _Lent(msgspec.Struct, dict=True, eq=False):
     """Stands for a store with a context that is lent, or later for the store that is around.
 
     Most servers do not look at it: it costs little to make.
     """
 
-    around: Store | None
     shown: Context
+    around: Store | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.live, name)

@@ -146,6 +146,13 @@ set_store = _store.set
 reset_store = _store.reset
 
 
+def enter(store: Store) -> None:
+    """Make `store` the active one, in a snapshot of its own."""
+    set_store(store)
+    if registry.linked:
+        linked_vars.set_to(store.context)
+
+
 def call_inside(
     store: Store, function: Callable[..., R], args: Arguments, kwargs: KeywordArguments
 ) -> R:

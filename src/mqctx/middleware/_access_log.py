@@ -52,3 +52,7 @@ class AccessLine(msgspec.Struct, eq=False):
         shown = {name: self.request.get(name) for name in _SHOWN}
         text = f"{what}: {_LINE % field}{' (%(error.type)s)' if error else ''}"
         log_request(_logger, text, {**shown, field: number}, perf_counter() - self.began, error)
+
+
+SILENT: Final = AccessLine({}, bool, settled=True)
+"""The line of a request that is to have none."""

@@ -52,9 +52,7 @@ class _HttpServer(msgspec.Struct, eq=False):
     _loss: str | None = None
 
     async def receive(self) -> Any:
-        answer: list[Any] = []
-        await self._outside.lend_to(_receive_into, (self._receive, answer))
-        (message,) = answer
+        message = await _received(self._receive, self._outside)
         # After the response, a disconnect is the only message there is, and says nothing new.
         if message["type"] == "http.disconnect" and not self._complete:
             self._loss = GONE
@@ -68,7 +66,9 @@ class _HttpServer(msgspec.Struct, eq=False):
         elif kind in _BODIES:
             self._complete = not message.get("more_body", False)
         try:
-            await self._outside.lend_to(self._send, message)
+            rest = self._outside.lend_to(self._send, message)
+            if rest is not None:
+                await rest
         except OSError:  # what a server raises where the client is gone (ASGI 2.4)
             self._loss = GONE
             raise
@@ -97,9 +97,7 @@ class _WebSocketServer(msgspec.Struct, eq=False):
     _status: int = 0
 
     async def receive(self) -> Any:
-        answer: list[Any] = []
-        await self._outside.lend_to(_receive_into, (self._receive, answer))
-        (message,) = answer
+        message = await _received(self._receive, self._outside)
         if message["type"] == "websocket.disconnect":
             self._ended(message.get("code", 1005), 499)
         return message
@@ -114,7 +112,9 @@ class _WebSocketServer(msgspec.Struct, eq=False):
             message = _with_id(message, self._id_header)
         elif kind == "websocket.close":
             self._ended(message.get("code", 1000), 403)
-        await self._outside.lend_to(self._send, message)
+        rest = self._outside.lend_to(self._send, message)
+        if rest is not None:
+            await rest
 
     def _ended(self, code: int, status: int) -> None:
         self._code = self._code or code
@@ -133,6 +133,14 @@ SERVERS: Final[Mapping[str, Callable[..., AsgiServer]]] = {
     "websocket": _WebSocketServer,
 }
 """The kinds of scope that get a context, and what stands for the server in each."""
+
+
+async def _received(receive: Receive, outside: Surroundings) -> Any:
+    answer: list[Any] = []
+    rest = outside.lend_to(_receive_into, (receive, answer))
+    if rest is not None:
+        await rest
+    return answer[0]
 
 
 async def _receive_into(argument: tuple[Receive, list[Any]]) -> None:

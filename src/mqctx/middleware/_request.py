@@ -2,22 +2,22 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping, Set
-from contextvars import ContextVar
 from datetime import UTC, datetime
+from time import time
 from typing import Final
 from urllib.parse import quote
 
 import msgspec
 
 from mqctx._core import linked_vars
-from mqctx._core.context import Context, from_checked
+from mqctx._core.context import Context, from_unread
 from mqctx._core.registry import registry
 from mqctx._core.rejection import Reason, Rejection, report_to_log
-from mqctx._core.store import current
+from mqctx._core.store import active_store, current
 from mqctx._core.values import JSONValue, describe, escape, printable, to_plain
 from mqctx._core.variable import Variable
 from mqctx.formats.trace_context import TraceContextFormat, new_id, trace_of
-from mqctx.middleware._access_log import AccessLine
+from mqctx.middleware._access_log import SILENT, AccessLine
 from mqctx.middleware._settings import (
     MAX_TEXT,
     PATH_SAFE,
@@ -39,7 +39,7 @@ request_start_time = Variable("http.request.start_time", datetime, local=True)
 UNDER_WAY: Final = "mqctx.under_way"
 """Key in an ASGI scope or WSGI environ: a middleware further out has made the context."""
 
-_is_plain_path = re.compile(rb"[A-Za-z0-9_.~/:@!$&'()*+,;=-]*").fullmatch
+_is_plain_path = re.compile(r"[A-Za-z0-9_.~/:@!$&'()*+,;=-]*").fullmatch
 _NONE: Final[Mapping[str, object]] = {}
 _METHODS: Final = frozenset(("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"))
 # A stranger's headers must not use up the budget that all values have in a message.
@@ -67,9 +67,9 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     found: Mapping[str, str]
     """The headers that were looked for and found."""
     method: str
-    path: bytes
+    path: str
 
-    def is_handed_on(self, method: str, path: bytes, header: Callable[[str], str | None]) -> bool:
+    def is_handed_on(self, method: str, path: str, header: Callable[[str], str | None]) -> bool:
         """Tell whether a request that arrives inside this one is the same, in another protocol.
 
         An adapter, such as a2wsgi, makes a new request of it: same method, same headers, and a path
@@ -83,8 +83,32 @@ class Request(msgspec.Struct, frozen=True, eq=False):
         )
 
 
-under_way: ContextVar[Request | None] = ContextVar("mqctx.request_under_way", default=None)
-"""The request in whose context this runs: a middleware of another protocol may be further out."""
+def request_under_way() -> Request | None:
+    """Return the request in whose context this runs: another protocol's may be further out."""
+    handled = active_store().headers
+    return handled if isinstance(handled, Request) else None
+
+
+class _Arrival(msgspec.Struct, eq=False):
+    """The values of a request, of which most are made when somebody reads one."""
+
+    values: Mapping[str, object]
+    method: str
+    path: str
+    client: str | None
+    at: float
+
+    def __call__(self) -> Mapping[str, object]:
+        method = self.method
+        values: dict[str, object] = {
+            **self.values,
+            "http.request.method": method if method in _METHODS else printable(method, 32),
+            "http.request.start_time": datetime.fromtimestamp(self.at, UTC),
+            "url.path": _shown_path(self.path),
+        }
+        if self.client:
+            values["client.address"] = printable(self.client, 64)
+        return values
 
 
 class RequestContextBuilder:
@@ -135,24 +159,16 @@ class RequestContextBuilder:
         self.wanted_beside_id = self.wanted - {self.id_key}
 
     def build(
-        self, found: Mapping[str, str], method: str, path: bytes, client: str | None
+        self, found: Mapping[str, str], method: str, path: str, client: str | None
     ) -> Request:
         """Return the request that brought these of the `wanted` headers. Refuse none.
 
         `found` has the values of a repeated header joined by commas (RFC 9110 5.3), so that a
         doubled id or traceparent is none.
         """
-        values: dict[str, object] = {
-            "http.request.method": method if method in _METHODS else printable(method, 32),
-            "http.request.start_time": datetime.now(UTC),
-            "url.path": _shown_path(path),
-        }
         # A middleware further out has just set them.
         linked = linked_vars.held({}) if registry.linked else _NONE
-        if linked or self._values:
-            values = {**self._values, **linked, **values}
-        if client:
-            values["client.address"] = printable(client, 64)
+        values: dict[str, object] = {**self._values, **linked}
         given = self._given_id(found, values)
         fresh = "" if given else new_id(40)  # at once for id and trace: it asks the system
         request_id = given or self._new_id(values, fresh[:32])
@@ -164,8 +180,8 @@ class RequestContextBuilder:
         # Most requests bring nothing but an id and a trace, which say nothing of themselves.
         is_strange = self._headers or linked or "tracestate" in values
         unsigned = self._unsigned_of(values, linked) if is_strange else ()
-        context = from_checked(values, unsigned)
-        line = AccessLine(values, self._is_quiet, self._silent)
+        context = from_unread(_Arrival(values, method, path, client, time()), unsigned)
+        line = SILENT if self._silent else AccessLine(context, self._is_quiet)
         return Request(context, line, request_id, given is None, self, found, method, path)
 
     def _given_id(self, found: Mapping[str, str], values: dict[str, object]) -> str | None:
@@ -228,11 +244,12 @@ def join(values: str, value: str) -> str:
     return f"{values},{value}" if len(values) <= _MAX_TRACE else values
 
 
-def _shown_path(path: bytes) -> str:
+def _shown_path(path: str) -> str:
     """Return a path as in the URL, of bounded length, with nothing that breaks a log line."""
-    if len(path) > _MAX_PATH:
-        return quote(path[:_MAX_PATH], PATH_SAFE) + "..."
-    return path.decode() if _is_plain_path(path) else quote(path, PATH_SAFE)
+    if len(path) <= _MAX_PATH and _is_plain_path(path):
+        return path
+    octets = path.encode(errors="surrogateescape")
+    return quote(octets[:_MAX_PATH], PATH_SAFE) + ("..." if len(octets) > _MAX_PATH else "")
 
 
 def _take(values: dict[str, object], name: str, header: str, text: str) -> bool:

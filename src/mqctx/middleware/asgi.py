@@ -1,19 +1,20 @@
 """For ASGI applications: Starlette, FastAPI, Litestar, Django, or none of them."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from contextvars import copy_context
 from functools import partial
-from typing import Any, TypeAlias, Unpack
+from typing import Any, Final, TypeAlias, Unpack
 
-from mqctx._core.isolation import begin
+from mqctx._core.isolation import first_step, rest
 from mqctx._core.lending import Surroundings
 from mqctx._core.settings import check_callable
+from mqctx._core.store import Store, active_store, enter
 from mqctx.middleware._asgi_server import SERVERS
 from mqctx.middleware._request import (
     UNDER_WAY,
     Request,
     RequestContextBuilder,
     join,
-    under_way,
 )
 from mqctx.middleware._settings import Settings
 
@@ -22,6 +23,9 @@ __all__ = ["ContextMiddleware"]
 # Starlette, Litestar and asgiref type scopes and messages in three ways that exclude each other.
 App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 Header: TypeAlias = tuple[bytes, bytes]
+
+_GET: Final = "GET"
+"""The method of a request that opens a websocket (RFC 6455 4.1)."""
 
 
 class ContextMiddleware:
@@ -54,28 +58,35 @@ class ContextMiddleware:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request, websocket, or lifespan."""
         server_of = SERVERS.get(scope["type"])
-        outer = under_way.get()
+        store = active_store()
+        outer = store.headers
         if server_of is None or UNDER_WAY in scope or (outer and _is_handed_on(outer, scope)):
             await self.app(scope, receive, send)
             return
         brought = scope["headers"]
         client = scope.get("client")  # none on a Unix socket
         request = self._builder.build(
-            _found(brought, self._wanted), *_target(scope), client[0] if client else None
+            _found(brought, self._wanted),
+            scope.get("method", _GET),
+            _path(scope),
+            client[0] if client else None,
         )
         id_header = None if request.id is None else (self._id_key, request.id.encode())
-        server = server_of(request.line, id_header, receive, send, Surroundings.here())
+        outside = Surroundings(store.live, copy_context())
+        server = server_of(request.line, id_header, receive, send, outside)
         scope[UNDER_WAY] = True
         if id_header and request.is_new_id:
             # In place of the client's, which was not taken.
             scope["headers"] = [*(each for each in brought if each[0] != self._id_key), id_header]
         # A run, not a scope: some servers call the application in a task that others use too.
-        snapshot = request.context.snapshot()
-        snapshot.run(under_way.set, request)
+        snapshot = copy_context()
+        inside = Store(request.context, request, request.context)
         try:
-            rest = begin(snapshot, snapshot.run(self.app, scope, server.receive, server.send))
-            if rest is not None:
-                await rest
+            begun = snapshot.run(
+                first_step, enter, inside, self.app, scope, server.receive, server.send
+            )
+            if begun is not None:
+                await rest(snapshot, begun)
         except BaseException as error:
             snapshot.run(server.end, error)
             raise
@@ -88,13 +99,18 @@ class ContextMiddleware:
             scope["headers"] = brought
 
 
-def _target(scope: Any) -> tuple[str, bytes]:
-    """Return method and path. The request that opens a websocket is a GET (RFC 6455 4.1)."""
-    return scope.get("method", "GET"), scope["path"].encode(errors="replace")
+def _path(scope: Any) -> str:
+    path: str = scope["path"]
+    # Without what no octets stand for.
+    return path if path.isascii() else path.encode(errors="replace").decode()
 
 
-def _is_handed_on(outer: Request, scope: Any) -> bool:
-    return outer.is_handed_on(*_target(scope), partial(_header, scope["headers"]))
+def _is_handed_on(outer: Any, scope: Any) -> bool:
+    """Tell whether what is handled outside is a request, and this is the same one."""
+    if not isinstance(outer, Request):
+        return False
+    header = partial(_header, scope["headers"])
+    return outer.is_handed_on(scope.get("method", _GET), _path(scope), header)
 
 
 def _found(headers: Iterable[Header], wanted: dict[bytes, str]) -> dict[str, str]:

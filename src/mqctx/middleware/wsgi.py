@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias, Unpack, cast
 from mqctx._core.settings import check_callable
 from mqctx._core.values import type_name
 from mqctx.middleware._access_log import GONE
-from mqctx.middleware._request import UNDER_WAY, Request, RequestContextBuilder, under_way
+from mqctx.middleware._request import UNDER_WAY, Request, RequestContextBuilder, request_under_way
 from mqctx.middleware._settings import Settings
 
 __all__ = ["ContextMiddleware"]
@@ -53,7 +53,7 @@ class ContextMiddleware:
         request = self._builder.build(
             {header: _text(environ[key]) for key, header in self._wanted if key in environ},
             environ["REQUEST_METHOD"],
-            path.encode("latin-1", "replace"),
+            _text(path),
             environ.get("REMOTE_ADDR"),
         )
         response = _Response(request, self._builder.id_header, environ, start_response)
@@ -79,7 +79,7 @@ class _Response:
         environ: Environ,
         start_response: StartResponse,
     ) -> None:
-        self.snapshot = request.context.snapshot()
+        self.snapshot = request.context.snapshot(request)
         self._request = request
         self._id_header = id_header
         self._environ = environ
@@ -90,7 +90,6 @@ class _Response:
         self._begun = False
 
     def call(self, app: App) -> Iterable[bytes]:
-        under_way.set(self._request)
         self._environ[UNDER_WAY] = True
         self._show_new_id_to_application()
         try:
@@ -183,7 +182,7 @@ def _set_or_remove(environ: Environ, key: str, value: object) -> None:
 
 
 def _is_handed_on(environ: Environ) -> bool:
-    outer = under_way.get()
+    outer = request_under_way()
     if outer is None:
         return False
 
@@ -191,8 +190,9 @@ def _is_handed_on(environ: Environ) -> bool:
         value = environ.get(_environ_key(name))
         return None if value is None else _text(value)
 
-    path = environ.get("PATH_INFO", "").encode("latin-1", "replace")
-    return outer.is_handed_on(environ["REQUEST_METHOD"], path, header)
+    return outer.is_handed_on(
+        environ["REQUEST_METHOD"], _text(environ.get("PATH_INFO", "")), header
+    )
 
 
 def _environ_key(header: str) -> str:
@@ -201,7 +201,7 @@ def _environ_key(header: str) -> str:
 
 
 def _text(value: str) -> str:
-    """Return the text of a header, whose bytes WSGI gives as Latin-1."""
+    """Return the text of a header or a path, whose bytes WSGI gives as Latin-1."""
     if value.isascii():
         return value
     return value.encode("latin-1", "replace").decode(errors="surrogateescape")

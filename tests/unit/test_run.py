@@ -16,7 +16,7 @@ import pytest
 
 import mqctx
 from mqctx import Context, bind, current, run, scope, wrap
-from mqctx._core.isolation import begin, call
+from mqctx._core.isolation import call, first_step, rest
 from mqctx._core.scope import Scope
 from mqctx._core.store import active_store
 
@@ -456,7 +456,9 @@ def test_what_is_begun_runs_at_once_as_far_as_it_goes_without_waiting() -> None:
         await asyncio.sleep(0)
         steps.append("ended")
 
-    left: Any = begin(contextvars.copy_context(), work())
-    assert steps == ["begun"]
+    snapshot = contextvars.copy_context()
+    begun: Any = snapshot.run(first_step, steps.append, "entered", work)
+    assert steps == ["entered", "begun"]
+    left: Any = rest(snapshot, begun)
     asyncio.run(left)
-    assert steps == ["begun", "ended"]
+    assert steps == ["entered", "begun", "ended"]

@@ -97,7 +97,7 @@ class Context(Mapping[str, Any]):
         context.unsigned = unsigned
         context.signed = _NONE
         context._derived = None
-        context.encoded = None
+        context.encoded = _NOT_ENCODED
         context.shown = _NOTHING
         return context
 

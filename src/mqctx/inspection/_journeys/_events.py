@@ -144,22 +144,24 @@ def _place(table: bytes, routing_key: str) -> Place | None:
 
 def _place_of(headers: Mapping[str, Any], routing_key: str) -> Place | None:
     what, _, queue = routing_key.partition(".")
-    if what not in ("publish", "deliver"):
-        return None
+    if what == "publish":
+        queues = tuple(dict.fromkeys(_texts(headers.get("routed_queues"))))
+        return Place(kind="publish", queues=queues, **_in_common(headers))
+    if what == "deliver":
+        redelivered = bool(headers.get("redelivered"))
+        return Place(kind="delivery", queue=queue, redelivered=redelivered, **_in_common(headers))
+    return None
+
+
+def _in_common(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is told of each event."""
     channel = headers.get("channel")
-    is_publish = what == "publish"
-    return Place(
-        kind="publish" if is_publish else "delivery",
-        exchange=_text(headers.get("exchange_name")) or "",
-        routing_keys=_texts(headers.get("routing_keys")),
-        queues=tuple(dict.fromkeys(_texts(headers.get("routed_queues")))) if is_publish else None,
-        queue="" if is_publish else queue,
-        redelivered=bool(headers.get("redelivered")),
-        user=_text(headers.get("user")),
-        node=_text(headers.get("node")),
-        connection=_text(headers.get("connection")),
-        channel=channel if isinstance(channel, int) else None,
-    )
+    return {
+        "exchange": _text(headers.get("exchange_name")) or "",
+        "routing_keys": _texts(headers.get("routing_keys")),
+        "channel": channel if isinstance(channel, int) else None,
+        **{name: _text(headers.get(name)) for name in ("user", "node", "connection")},
+    }
 
 
 def _report(body: bytes, at: float) -> RunReport | None:

@@ -166,10 +166,7 @@ class Joiner:
         node.details = details_of(report)
         journey = self._messages.journey_of(report.context)
         if delivery is not None:
-            # One that was guessed may still be another run's.
-            delivery.has_run, delivery.is_guessed = not uncertain, uncertain
-            node.parent, node.message = delivery, delivery.message
-            node.joined, node.inferred = "time" if uncertain else "message", uncertain
+            _join_run(node, delivery, uncertain=uncertain)
             self._decide(delivery)
             journey = delivery.journey or journey
         # Until now, it was when the record came.
@@ -236,6 +233,13 @@ class Joiner:
             find_copy(self._messages, event)
         see(node, found[0], event, uncertain=found[1], new_id=self._new_id)
         return found[0].message
+
+
+def _join_run(run: Node, delivery: Node, *, uncertain: bool) -> None:
+    # One that was guessed may still be another run's.
+    delivery.has_run, delivery.is_guessed = not uncertain, uncertain
+    run.parent, run.message = delivery, delivery.message
+    run.joined, run.inferred = "time" if uncertain else "message", uncertain
 
 
 def _journey_of(message: Message, node: Node) -> Journey:

@@ -1,6 +1,7 @@
 """What follows from where a publish has its place: in journeys, below runs and dead letters."""
 
 from collections.abc import Callable
+from typing import Any
 
 from mqctx._failures.record import Failure
 from mqctx.inspection._journeys._model import Event, Message, Node, remember, upward
@@ -34,12 +35,8 @@ def death_by_handler(
 
     Whoever sends a dead letter on, or back, sends the reason as it came.
     """
-    came_from = None if publish.parent is None else publish.parent.message
-    is_known = (
-        event.written.is_redriven if came_from is None else came_from.failure == message.failure
-    )
     failure = Failure.from_header(event.written.failure)
-    if failure is None or is_known:
+    if failure is None or _was_known(publish, message, event):
         return None
     death = Node(
         id=new_id("dead_letter"),
@@ -50,16 +47,28 @@ def death_by_handler(
         joined=publish.joined,
         inferred=publish.inferred,
         is_decided=True,
-        details={
-            "queue": failure.queue or _queue_of(publish.parent),
-            "reason": ": ".join(filter(None, (failure.type, failure.message))) or "failed",
-            "count": failure.failures or 1,
-            "exchange": failure.exchange,
-            "routing_keys": [] if failure.routing_key is None else [failure.routing_key],
-        },
+        details=_details_of(failure, publish.parent),
     )
     publish.parent, publish.joined, publish.inferred = death, "death", False
     return death
+
+
+def _was_known(publish: Node, message: Message, event: Event) -> bool:
+    """Tell whether the reason is one that the message came with."""
+    if publish.parent is None or publish.parent.message is None:
+        return event.written.is_redriven
+    return publish.parent.message.failure == message.failure
+
+
+def _details_of(failure: Failure, parent: Node | None) -> dict[str, Any]:
+    """Return what only dead letters have in JSON."""
+    return {
+        "queue": failure.queue or _queue_of(parent),
+        "reason": ": ".join(filter(None, (failure.type, failure.message))) or "failed",
+        "count": failure.failures or 1,
+        "exchange": failure.exchange,
+        "routing_keys": [] if failure.routing_key is None else [failure.routing_key],
+    }
 
 
 def _queue_of(node: Node | None) -> str | None:

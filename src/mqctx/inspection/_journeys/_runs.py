@@ -49,13 +49,7 @@ class Runs:
 
     def delivery_of(self, report: RunReport) -> tuple[Node | None, bool]:
         """Return the delivery that a run handled, and whether it may be another one."""
-        named = self._named(report)
-        # It may go by another name in its headers than in its body, where both were instrumented.
-        is_stranger = named == []
-        candidates = named or self._messages.ends_of(report.context)
-        fitting = [each for each in candidates if _fits(each, report)]
-        # It may be delivered again before this is decided, but not before the record was there.
-        fitting = [each for each in fitting if each.at <= report.at] or fitting
+        fitting, is_stranger = self._fitting(report)
         sure = fitting if len(fitting) == 1 else self._here(fitting, report)
         who = report.service, report.handler
         if len(sure) == 1:
@@ -64,6 +58,16 @@ class Runs:
         likely = sure or self._likely(fitting, who)
         # Handlers take messages in their order, as a rule.
         return (min(likely, key=attrgetter("is_guessed")), True) if likely else (None, False)
+
+    def _fitting(self, report: RunReport) -> tuple[list[Node], bool]:
+        """Return the deliveries that fit, and whether none is known by the name that a run says."""
+        named = self._named(report)
+        candidates = named or self._messages.ends_of(report.context)
+        fitting = [each for each in candidates if _fits(each, report)]
+        # It may be delivered again before this is decided, but not before the record was there.
+        earlier = [each for each in fitting if each.at <= report.at]
+        # It may go by another name in its headers than in its body, where both were instrumented.
+        return earlier or fitting, named == []
 
     def _named(self, report: RunReport) -> list[Node] | None:
         """Return the deliveries of the message that a run names, None if it names none."""

@@ -1,5 +1,6 @@
 """Trace a vhost: from the broker as it was found, to the broker as it was found."""
 
+from math import inf
 from time import monotonic, sleep
 from typing import Final, Protocol
 
@@ -111,6 +112,7 @@ class Tracer:
         self._has_begun = self._is_stopped = False
         self._lost_at: float | None = None
         self._next_look = 0.0
+        self._silent_until = self._began + _SILENCE if settings.tap else inf
         self.status = Status()
         """How it fares."""
         self.untraced_nodes: set[str] = set()
@@ -197,15 +199,11 @@ class Tracer:
 
     def _watch(self, source: Source) -> None:
         """Join events as they come, until the trace is over."""
-        silent_until = monotonic() + _SILENCE
         while not self._is_over():
             if monotonic() > self._next_look:
                 self._look(source)
             source.receive(0 if self._backlog else _PAUSE)
             self._join()
-            if self._settings.tap and not self._backlog.received and monotonic() > silent_until:
-                silent_until = float("inf")
-                self._watcher.warn(_SILENT)
 
     def _end(self, connection: BlockingConnection, source: Source) -> None:
         """Receive what waits already, and leave the vhost as it was."""
@@ -233,10 +231,11 @@ class Tracer:
 
     def _join(self) -> None:
         """Join some of the events that have come."""
-        for event in self._backlog.take(_BATCH):
+        events = self._backlog.take(_BATCH)
+        for event in events:
             self._joiner.take(event)
-            if self.untraced_nodes and isinstance(event, Event):
-                self.untraced_nodes.discard(event.place.node or "")
+        if self.untraced_nodes:
+            self.untraced_nodes -= {e.place.node for e in events if isinstance(e, Event)}
         for journey in self._joiner.advance(self._backlog.now):
             self._watcher.journey(journey)
 
@@ -256,6 +255,13 @@ class Tracer:
             dropped=dropped,
         )
         self._watcher.status(self.status)
+        self._say_if_silent()
+
+    def _say_if_silent(self) -> None:
+        """Say, once, that nothing has come for long to an exchange that is tapped."""
+        if monotonic() > self._silent_until and not self._backlog.received:
+            self._silent_until = inf
+            self._watcher.warn(_SILENT)
 
     def dropped(self) -> int | None:
         """Return how many events were lost, once the trace has ended; None if that is unknown.

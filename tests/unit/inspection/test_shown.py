@@ -327,7 +327,7 @@ class TestReader:
         assert not Reader._is_empty(reader, since=0.0)
 
     @pytest.mark.parametrize(
-        ("size", "expected"), [(0, 100), (1_000_000, 80), (10_000_000, 8), (1_000_000_000, 1)]
+        ("size", "expected"), [(0, 100), (1_000_000, 83), (10_000_000, 8), (1_000_000_000, 1)]
     )
     def test_takes_fewer_at_once_of_large_messages_that_are_settled_meanwhile(
         self, size: int, expected: int

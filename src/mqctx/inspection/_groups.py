@@ -8,6 +8,7 @@ import msgspec
 
 from mqctx.inspection._distinct import Distinct, Room
 from mqctx.inspection._message import Message
+from mqctx.inspection._moments import Period
 from mqctx.inspection._where import as_text, values_of
 from mqctx.inspection._why import why
 
@@ -28,8 +29,7 @@ class _Counted(NamedTuple):
 
     bytes: int
     request: int | None
-    moment: str | None
-    """The time without its Z, which is more than a fraction of a second."""
+    at: str | None
     names: tuple[str | None, str | None, str | None, str]
     """The broker's reason, the queue that it died in, the type of its failure, and why."""
 
@@ -41,7 +41,7 @@ def _counted(message: Message) -> _Counted:
     return _Counted(
         len(message.body),
         None if request is None else hash(as_text(request)),
-        None if message.at is None else message.at[:-1],
+        message.at,
         (reason, message.came_from, kind, line),
     )
 
@@ -50,7 +50,7 @@ class Group:
     """Messages that have the same values under the names of the grouping."""
 
     __slots__ = (
-        *("_counters", "_first", "_last", "bytes", "failures", "messages", "origins", "reasons"),
+        *("_counters", "_period", "bytes", "failures", "messages", "origins", "reasons"),
         *("requests", "values", "whys"),
     )
 
@@ -60,8 +60,7 @@ class Group:
         self.bytes: int = 0
         self.requests = requests
         """The number of distinct request ids."""
-        self._first: str | None = None
-        self._last: str | None = None
+        self._period = Period()
         self.reasons: Counter[str] = Counter()
         """How the broker says they died, the newest death of each."""
         self.origins: Counter[str] = Counter()
@@ -75,12 +74,12 @@ class Group:
     @property
     def first(self) -> str | None:
         """When the first of them died."""
-        return None if self._first is None else f"{self._first}Z"
+        return self._period.first
 
     @property
     def last(self) -> str | None:
         """When the last of them died."""
-        return None if self._last is None else f"{self._last}Z"
+        return self._period.last
 
     def add(self, counted: _Counted, room: Room) -> None:
         """Count a message."""
@@ -88,25 +87,17 @@ class Group:
         self.bytes += counted.bytes
         if counted.request is not None:
             room.add(self.requests, counted.request)
-        if counted.moment is not None:
-            self._extend(counted.moment, counted.moment)
+        self._period.add(counted.at)
         for counter, name in zip(self._counters, counted.names, strict=True):
             if name is not None:
                 _count(counter, name)
-
-    def _extend(self, first: str, last: str) -> None:
-        if self._first is None or first < self._first:
-            self._first = first
-        if self._last is None or last > self._last:
-            self._last = last
 
     def merge(self, other: "Group", room: Room) -> None:
         """Count the messages of another group, too."""
         self.messages += other.messages
         self.bytes += other.bytes
         room.merge(self.requests, other.requests)
-        if other._first is not None and other._last is not None:
-            self._extend(other._first, other._last)
+        self._period.merge(other._period)
         for counter, others in zip(self._counters, other._counters, strict=True):
             for name, count in others.items():
                 _count(counter, name, count)

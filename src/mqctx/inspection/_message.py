@@ -13,7 +13,7 @@ from mqctx.inspection._celery import celery_task
 from mqctx.inspection._contexts import ContextReader, plain_of
 from mqctx.inspection._deaths import Death, deaths_in
 from mqctx.inspection._dramatiq import dramatiq_failure, dramatiq_options
-from mqctx.inspection._moments import moment
+from mqctx.inspection._moments import Period, moment
 from mqctx.inspection._other_failures import failure_of_others
 from mqctx.inspection._plain import plain
 
@@ -109,10 +109,11 @@ class Message:
     @cached_property
     def at(self) -> str | None:
         """When it died, or was published if that is not known."""
-        times = [death.at for death in self.deaths if death.at]
-        if self.failure and "at" in self.failure:
-            times.append(self.failure["at"])
-        return max(times, key=lambda time: time[:-1]) if times else self.published_at
+        period = Period()
+        period.add((self.failure or {}).get("at"))
+        for death in self.deaths:
+            period.add(death.at)
+        return period.last or self.published_at
 
     def as_json(self) -> dict[str, Any]:
         """Return the message as the object that `mqctx inspect --json` prints; without its body."""

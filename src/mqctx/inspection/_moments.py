@@ -5,13 +5,45 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
-__all__ = ["moment"]
+__all__ = ["Period", "moment"]
 
 # Seconds since 1970 stay below this until the year 5138, milliseconds are above it since 1973.
 _MOST_SECONDS: Final = 100_000_000_000
 _REMEMBERED: Final = 1_024
 _LONGEST: Final = 64
 _NSERVICEBUS = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d):(\d{1,6}) Z")
+
+
+class Period:
+    """The first and the last of some times, as `moment` returns them; None without any."""
+
+    __slots__ = ("_first", "_last")
+
+    def __init__(self) -> None:
+        self._first: str | None = None
+        self._last: str | None = None
+
+    def add(self, time: str | None) -> None:
+        """Extend it to a time, if that is known."""
+        if time is not None:
+            bare = time[:-1]  # with the Z, a time without fraction would sort behind one with it
+            self._first = min(self._first or bare, bare)
+            self._last = max(self._last or bare, bare)
+
+    def merge(self, other: "Period") -> None:
+        """Extend it to another one."""
+        self.add(other.first)
+        self.add(other.last)
+
+    @property
+    def first(self) -> str | None:
+        """The first of the times."""
+        return self._first and f"{self._first}Z"
+
+    @property
+    def last(self) -> str | None:
+        """The last of the times."""
+        return self._last and f"{self._last}Z"
 
 
 def moment(value: Any) -> str | None:

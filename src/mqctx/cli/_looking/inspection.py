@@ -83,14 +83,17 @@ class _Grouped:
 
     def finish(self, summary: Summary) -> None:
         """Print the groups below the summary."""
-        groups = self._groups
-        grouping = groups if isinstance(groups, Grouping) else groups.chosen
-        others = () if isinstance(groups, Grouping) else groups.others
+        grouping, others = self._found()
         if self._as_json:
             for group in grouping:
                 self._results.json(group.as_json(grouping.names))
         else:
             self._show(grouping, others, summary)
+
+    def _found(self) -> tuple[Grouping, Sequence[str]]:
+        """Return the groups, and the names that could have been grouped by as well."""
+        groups = self._groups
+        return (groups, ()) if isinstance(groups, Grouping) else (groups.chosen, groups.others)
 
     def _show(self, grouping: Grouping, others: Sequence[str], summary: Summary) -> None:
         results = self._results
@@ -175,9 +178,7 @@ class _Run:
         if self._is_enough:
             return
         try:
-            with self._inspector.look(queue, rescue=self._rescue) as look:
-                self._interruption.stop = look.stop
-                self._read(look)
+            self._look_at(queue)
         except RefusedError as error:
             refuse(error)
             self._code = REFUSED
@@ -185,11 +186,16 @@ class _Run:
             if self._inspector.is_lost:
                 raise
             say(f"mqctx: {queue}: {error}")
-            self._code = self._code or COULD_NOT  # REFUSED tells more
-        else:
-            self._summary.add(look)
+            self._code = max(self._code, COULD_NOT)  # REFUSED tells more
+
+    def _look_at(self, queue: str) -> None:
+        try:
+            with self._inspector.look(queue, rescue=self._rescue) as look:
+                self._interruption.stop = look.stop
+                self._read(look)
         finally:
             self._interruption.stop = None
+        self._summary.add(look)
 
     def _read(self, look: Look) -> None:
         with progress(look.queue, look.there, plain=self._options.is_plain) as advance:
@@ -215,9 +221,9 @@ class _Run:
             looked = counted(self._summary.looked, "message")
             say(f"interrupted after {looked}; everything is in place")
             leave(INTERRUPTED)
-        if self._summary.queues:
-            for answer in self._answers:
-                answer.finish(self._summary)
+        # Where no queue could be read, there is nothing to tell.
+        for answer in self._answers if self._summary.queues else ():
+            answer.finish(self._summary)
         results.show()
         if self._code:
             leave(self._code)

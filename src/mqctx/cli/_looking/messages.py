@@ -26,7 +26,7 @@ def message_block(message: Message, *, with_body: bool) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True, style="dim")
     grid.add_column(overflow="fold")
-    for label, text in _lines(message):
+    for label, text in (*_whose(message), *_why(message)):
         grid.add_row(f"  {label}", text)
     if with_body:
         grid.add_row("  body", escaped(str(body_of(message)["body"])[:_MOST_OF_BODY]))
@@ -34,7 +34,7 @@ def message_block(message: Message, *, with_body: bool) -> Table:
     return block
 
 
-def _lines(message: Message) -> Iterator[tuple[str, str]]:
+def _whose(message: Message) -> Iterator[tuple[str, str]]:
     origin = shown(message.came_from)
     exchange = shown(message.exchange) or "(default)"
     yield "from", f"{origin}  exchange {exchange}  key {shown(message.routing_key)}"
@@ -42,7 +42,11 @@ def _lines(message: Message) -> Iterator[tuple[str, str]]:
     yield "context", (values or "none") + _VERIFIED[message.verified]
     for rejection in message.rejections:
         yield "refused", escaped(str(rejection))
-    yield from _failure(message.failure or {})
+
+
+def _why(message: Message) -> Iterator[tuple[str, str]]:
+    if message.failure:
+        yield from _failure(message.failure)
     for death in message.deaths:
         yield "died", _death(death)
     if message.celery is not None:
@@ -60,13 +64,11 @@ def _task(told: Mapping[str, Any]) -> str:
 
 
 def _failure(failure: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the lines of a failure, none if there was none. Any of its keys may be missing."""
-    if failure:
-        yield "failed", ": ".join(_shown_of(failure, _REASON).values()) or "-"
-    if "where" in failure:
-        yield "", shown(failure["where"])
-    if details := _shown_of(failure, _DETAILS):
-        yield "", "  ".join(f"{key} {text}" for key, text in details.items())
+    """Yield the lines of a failure. Any of its keys may be missing."""
+    yield "failed", ": ".join(_shown_of(failure, _REASON).values()) or "-"
+    details = "  ".join(f"{key} {text}" for key, text in _shown_of(failure, _DETAILS).items())
+    for line in filter(None, (*_shown_of(failure, ("where",)).values(), details)):
+        yield "", line
     for bound in failure.get("bound", {}).items():
         yield "bound", _assigned(bound)
 

@@ -56,10 +56,16 @@ def _sent(result: Result) -> str:
 
 def plan_table(result: Result, width: int) -> Table:
     """Return a table of where the messages go; where it has no room, a block of lines for each."""
-    rows = [_row(leg) for leg in result.legs.values()]
+    rows = [*map(_row, result.legs.values())]
+    return _table(rows) if _width_of(rows) <= width else _blocks(rows)
+
+
+def _width_of(rows: Sequence[tuple[str, ...]]) -> int:
     widths = [max(map(cell_len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
-    if sum(widths) + _GAP * (len(widths) - 1) > width:
-        return _blocks(rows)
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for title, look in _COLUMNS.items():
         table.add_column(title, **look)

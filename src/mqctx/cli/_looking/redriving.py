@@ -60,6 +60,7 @@ def redrive(options: Options, queue: str, wishes: Wishes) -> None:
                 came_back(inspector, call.result, wishes.watch, rescue=wishes.rescue)
         # The connection is closed by now: while a pager is read, nothing is held.
         _show(results, call.result, options, yes=wishes.yes)
+        _warn(call.result)
         _leave(call.result, interruption, yes=wishes.yes)
 
 
@@ -100,16 +101,24 @@ def _show_as_text(results: Results, result: Result, *, yes: bool) -> None:
     for note in notes_of(result):
         results.line(note, "none")
     if not yes:
-        # To copy to the queue's end, as --rescue reads, is a change, though nothing is sent.
-        happened = "Nothing was sent" if result.copied else "Nothing was changed"
-        results.line(f"{happened}. {_ADD_YES}" if result.sent else happened, "bold")
+        results.line(_what_is_next(result), "bold")
 
 
-def _leave(result: Result, interruption: Interruption, *, yes: bool) -> None:
+def _what_is_next(result: Result) -> str:
+    """Return the line below a plan."""
+    # To copy to the queue's end, as --rescue reads, is a change, though nothing is sent.
+    happened = "Nothing was sent" if result.copied else "Nothing was changed"
+    return f"{happened}. {_ADD_YES}" if result.sent else happened
+
+
+def _warn(result: Result) -> None:
     if result.unnoted:
         say(f"a kill would not have been noticed by the next run: {result.unnoted}")
     if result.is_late:
         say("stopped before RabbitMQ would take it for a consumer that is stuck: run it again")
+
+
+def _leave(result: Result, interruption: Interruption, *, yes: bool) -> None:
     if interruption.happened:
         say(f"interrupted; {outcome_of(result)}")
         leave(INTERRUPTED)

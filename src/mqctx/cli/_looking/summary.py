@@ -5,6 +5,7 @@ from typing import Final
 
 from mqctx.cli._looking.text import clock, counted, escaped
 from mqctx.inspection import Look, Message
+from mqctx.inspection._moments import Period
 
 _MOST_NAMES: Final = 8
 
@@ -19,8 +20,7 @@ class Summary:
         self.copied = 0
         self.chosen = 0
         """The messages for which all conditions hold."""
-        self._first: str | None = None
-        self._last: str | None = None
+        self._period = Period()
         self.notes: list[str] = []
         """Lines for stderr."""
 
@@ -36,12 +36,7 @@ class Summary:
     def choose(self, message: Message) -> None:
         """Count a message for which all conditions hold."""
         self.chosen += 1
-        if (at := message.at) is not None:
-            moment = at[:-1]  # with the Z, a time without fraction would sort behind one with it
-            if self._first is None or moment < self._first:
-                self._first = moment
-            if self._last is None or moment > self._last:
-                self._last = moment
+        self._period.add(message.at)
 
     def line(self) -> str:
         """Return the line above a table."""
@@ -61,10 +56,11 @@ class Summary:
         return "all left in place"
 
     def _times(self) -> str:
-        if self._first is None or self._last is None:
+        period = self._period
+        if period.first is None or period.last is None:
             return ""
-        with_date = self._first[:10] != self._last[:10]
-        first, last = (clock(each, with_date=with_date) for each in (self._first, self._last))
+        with_date = period.first[:10] != period.last[:10]
+        first, last = (clock(each, with_date=with_date) for each in (period.first, period.last))
         return f"  {first} .. {last} UTC"
 
     def hint(self, others: Sequence[str]) -> str:

@@ -31,8 +31,8 @@ def groups_table(width: int, names: Sequence[str], groups: Sequence[Group]) -> T
 
 
 def _with_date(groups: Sequence[Group]) -> bool:
-    moments = [each for group in groups for each in (group.first, group.last) if each]
-    return len({each[:10] for each in moments}) > 1
+    days = {each[:10] for group in groups for each in (group.first, group.last) if each}
+    return len(days) > 1
 
 
 def _counts(group: Group) -> list[str]:

@@ -13,8 +13,7 @@ from asgiref.wsgi import WsgiToAsgi
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from mqctx import Context, bind, current
-from mqctx._core.scope import Scope
+from mqctx import Context, Scope, bind, current
 from mqctx.middleware import asgi, wsgi
 from tests.middleware.conftest import Lines
 from tests.middleware.protocols import Ask, get

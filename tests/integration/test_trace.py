@@ -78,6 +78,16 @@ class TestTrace:
         assert summary.startswith("1 journey, 1 publish, 1 delivery in ")
         assert summary.endswith("(0 inferred; 1 without context; 0 events dropped)")
 
+    def test_ends_once_so_many_messages_are_shown(self, vhost: Vhost, channel: Any) -> None:
+        command = Command(vhost, "--limit", "1", "--json")
+        until(lambda: vhost.is_traced)
+        for _ in range(3):
+            send(channel, "orders")
+            channel.basic_publish("amq.fanout", "", b"")
+        code, out, err = command.wait()
+        assert code == 0, err
+        assert [each["kind"] for each in lines(out)] == ["publish", "summary"]
+
     @pytest.mark.parametrize(
         ("arguments", "hint"),
         [

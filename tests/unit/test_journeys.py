@@ -933,6 +933,15 @@ class TestChosen:
         assert not Chosen([Where.parse("failure.type=*")]).take(journey)
         assert Chosen().take(journey)
 
+    def test_are_whole_but_no_more_than_have_so_many_messages(self) -> None:
+        publish = {"kind": "publish", "by": None, "context": {}, "inferred": False}
+        one, two = ([{**publish, "journey": name}] * 2 for name in "ab")
+        chosen = Chosen(limit=1)
+        assert not chosen.is_full
+        assert [chosen.take(each) for each in (one, two, one)] == [True, False, False]
+        assert chosen.is_full
+        assert chosen.summary(1.0, 6, 0, [])["publishes"] == 2
+
 
 class TestReader:
     def test_takes_what_is_no_event_for_none(self) -> None:

@@ -59,7 +59,7 @@ def trace(
 
     It uses RabbitMQ's tracing of the vhost, and leaves it as it was. Ends by --seconds, Ctrl-C or
     SIGTERM; what is known is printed then. With --where, a journey is shown if one of its messages
-    fits.
+    fits. With --limit, it ends after the journey that has the last of so many messages.
     """
     from mqctx.cli._tracing import files, run  # noqa: PLC0415 - it loads pika and httpx
     from mqctx.inspection._journeys._tracer import Settings  # noqa: PLC0415 - so does this

@@ -26,15 +26,20 @@ __all__ = ["Sink", "repair", "trace"]
 class _Watcher:
     """Give what is found out to all that show it."""
 
-    def __init__(self, views: Sequence[View], chosen: Chosen) -> None:
+    def __init__(
+        self, views: Sequence[View], chosen: Chosen, when_full: Callable[[], None]
+    ) -> None:
         self._views = views
         self._chosen = chosen
+        self._when_full = when_full
 
     def journey(self, records: list[Record]) -> None:
         """Show a journey, if it is one that was asked for."""
         if self._chosen.take(records):
             for view in self._views:
                 view.journey(records)
+        if self._chosen.is_full:
+            self._when_full()
 
     def status(self, status: Status) -> None:
         """Show how it fares."""
@@ -87,11 +92,12 @@ def trace(
         # What cannot be written is refused before anything is changed.
         views: list[View] = [_File(stack.enter_context(each)) for each in files]
         views.append(_view(options))
-        chosen = Chosen(options.where)
+        chosen = Chosen(options.where, options.limit)
         management = None
         if settings.tap is None:
             management = stack.enter_context(Management(broker, options.management))
-        tracer = Tracer(broker, management, settings, _Watcher(views, chosen))
+        watcher = _Watcher(views, chosen, when_full=lambda: tracer.stop())  # noqa: PLW0108 - made below
+        tracer = Tracer(broker, management, settings, watcher)
         with _stopped_by_signals(tracer.stop):
             is_whole = tracer.run()
             status = tracer.status

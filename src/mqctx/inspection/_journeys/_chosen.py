@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -22,19 +23,30 @@ _KINDS: Final = {
 
 
 class Chosen:
-    """Choose whole journeys, of which one event fits all conditions, and count what they have."""
+    """Choose whole journeys, of which one event fits all conditions, and count what they have.
 
-    def __init__(self, where: Sequence[Where] = ()) -> None:
+    Args:
+        where: The conditions.
+        limit: After so many messages, choose no more journeys.
+    """
+
+    def __init__(self, where: Sequence[Where] = (), limit: float | None = None) -> None:
         self._where = where
+        self._limit = inf if limit is None else limit
         self._journeys: dict[tuple[str | None, str], None] = {}
         """Those that were chosen, in the order in which they were."""
         self._counts: Counter[str] = Counter()
         self._without_context = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many messages as were asked for."""
+        return self._counts["publishes"] >= self._limit
+
     def take(self, records: Sequence[Record]) -> bool:
         """Tell whether these events of one journey are to be shown."""
         self._without_context += sum(map(_is_without_context, records))
-        if not self._is_chosen((records[0]["by"], records[0]["journey"]), records):
+        if self.is_full or not self._is_chosen((records[0]["by"], records[0]["journey"]), records):
             return False
         self._counts.update(_KINDS[each["kind"]] for each in records)
         self._counts["inferred"] += sum(each["inferred"] for each in records)

@@ -32,18 +32,10 @@ class Broker:
         Raises:
             ValueError: it is none, in one line that repeats nothing of the URL.
         """
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError:  # whose text may repeat the end of a password that has a colon in it
-            raise ValueError(f"not a URL that can be read; {_EXPECTED}") from None
-        if parts.scheme not in _PORTS:
-            raise ValueError(f"not an amqp: or amqps: URL; {_EXPECTED}")
-        if not parts.hostname:
-            raise ValueError(f"no host; {_EXPECTED}")
+        parts, host, port = _split(url)
         return cls(
-            host=parts.hostname,
-            port=port or _PORTS[parts.scheme],
+            host=host,
+            port=port,
             # By RabbitMQ's rules for URLs a `/` alone names the vhost "", which nobody means by it.
             vhost=unquote(parts.path[1:]) or "/",
             **_credentials(parts),
@@ -62,6 +54,20 @@ class Broker:
 def bracketed(host: str) -> str:
     """Return a host as it stands in a URL, where IPv6 addresses have brackets (RFC 3986 3.2.2)."""
     return f"[{host}]" if ":" in host else host
+
+
+def _split(url: str) -> tuple[SplitResult, str, int]:
+    """Return the parts of a URL, its host and its port; raise `ValueError` if it is none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # whose text may repeat the end of a password that has a colon in it
+        raise ValueError(f"not a URL that can be read; {_EXPECTED}") from None
+    if parts.scheme not in _PORTS:
+        raise ValueError(f"not an amqp: or amqps: URL; {_EXPECTED}")
+    if not parts.hostname:
+        raise ValueError(f"no host; {_EXPECTED}")
+    return parts, parts.hostname, port or _PORTS[parts.scheme]
 
 
 def _credentials(parts: SplitResult) -> dict[str, str]:

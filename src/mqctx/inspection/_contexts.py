@@ -16,9 +16,9 @@ __all__ = ["ContextReader", "Restored", "parse_keys", "plain_of"]
 
 _MOST_BYTES: Final = 130_000  # a frame: what RabbitMQ carried can be shown
 _SIGNED = re.compile(r"([A-Za-z0-9_-]{1,64})\.[0-9]{1,12}\.[A-Za-z0-9_-]*:(.*)", re.DOTALL)
-# These may be signed: one header for all values.
-_SIGNABLE: Final = (JsonFormat(), BaggageFormat())
-_FORMATS: Final[tuple[Format, ...]] = (*_SIGNABLE, TraceContextFormat(), FlatFormat())
+_FORMATS: Final = (JsonFormat(), BaggageFormat(), TraceContextFormat(), FlatFormat())
+_SIGNABLE: Final = {header: each for each in _FORMATS[:2] for header in each.headers}
+"""The format of each header that may be signed: one for all values."""
 
 
 class Restored(NamedTuple):
@@ -89,21 +89,16 @@ def _signed_formats(keys: Mapping[str, str | bytes]) -> dict[str, Format]:
     from mqctx.formats.signed import SignedFormat  # noqa: PLC0415 - needs the extra
 
     # An old dead letter is no forged one.
-    return {
-        header: SignedFormat(each, keys, max_age=None)
-        for each in _SIGNABLE
-        for header in each.headers
-    }
+    return {header: SignedFormat(each, keys, max_age=None) for header, each in _SIGNABLE.items()}
 
 
 def _without_signatures(headers: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
     """Return the headers with the text behind each signature alone, and those that had one."""
     bare: dict[str, str] = {}
-    for each in _SIGNABLE:
-        for header in each.headers:
-            value = headers.get(header)
-            if isinstance(value, str) and (match := _SIGNED.fullmatch(value)):
-                bare[header] = match[2]
+    for header in _SIGNABLE:
+        value = headers.get(header)
+        if isinstance(value, str) and (match := _SIGNED.fullmatch(value)):
+            bare[header] = match[2]
     return ({**headers, **bare} if bare else headers), list(bare)
 
 

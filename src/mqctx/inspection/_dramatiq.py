@@ -36,16 +36,23 @@ def dramatiq_failure(body: bytes) -> dict[str, Any] | None:
     sent: it tells of the attempt before.
     """
     message = _message_in(body)
-    traceback = None if message is None else message.options.get("traceback")
-    if message is None or not isinstance(traceback, str):
+    return None if message is None else _told_by(message)
+
+
+def _told_by(message: _Message) -> dict[str, Any] | None:
+    traceback, retries = (message.options.get(name) for name in ("traceback", "retries"))
+    if not isinstance(traceback, str):
         return None
     end = traceback.rstrip()[-_LONGEST_TRACEBACK:]
     failure = {"system": "dramatiq", "handler": message.actor_name, "traceback": end}
-    raised = list(_RAISED.finditer(end))
-    if raised:
-        failure |= {"type": raised[-1][1], "message": raised[-1][2] or ""}
-    retries = message.options.get("retries")
-    return {**failure, "attempt": retries} if isinstance(retries, int) else failure
+    attempt = {"attempt": retries} if isinstance(retries, int) else {}
+    return {**failure, **_raised_in(end), **attempt}
+
+
+def _raised_in(traceback: str) -> dict[str, str]:
+    """Return type and text of the exception that a traceback ends with, nothing if none does."""
+    raised = list(_RAISED.finditer(traceback))
+    return {"type": raised[-1][1], "message": raised[-1][2] or ""} if raised else {}
 
 
 def _message_in(body: bytes) -> _Message | None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import sentry_sdk
@@ -68,6 +69,18 @@ def _serving(
     return call
 
 
+def _of_all_kinds(app: Any, **settings: Any) -> Any:
+    """Return the middleware with a declared id, a linked value, and one bound in the application."""
+    mqctx.Variable("request_id", str)
+    mqctx.Variable("locale", str, contextvar=ContextVar("linked"))
+
+    async def binding(scope: Any, receive: Any, send: Any) -> None:
+        mqctx.bind(session="s-0b7e61d2")
+        await app(scope, receive, send)
+
+    return ContextMiddleware(binding, values={"locale": "en-GB"}, **settings)
+
+
 def request_id(way: str) -> Callable[[], object]:
     """Take an id from a header, show it on the response, and do nothing else."""
     own: ContextVar[str] = ContextVar("own")
@@ -89,8 +102,8 @@ def request_id(way: str) -> Callable[[], object]:
 
         return middleware
 
-    def with_mqctx(app: Any) -> Any:
-        return ContextMiddleware(app, trace=False, access_log=False)
+    with_mqctx = partial(ContextMiddleware, trace=False, access_log=False)
+    of_all_kinds = partial(_of_all_kinds, trace=False, access_log=False)
 
     headers = [*_HEADERS, (b"x-request-id", _ID.encode())]
     return {
@@ -98,6 +111,7 @@ def request_id(way: str) -> Callable[[], object]:
         ways.BY_HAND: lambda: _serving(by_hand, own.get, headers),
         ways.CORRELATION_ID: lambda: _serving(CorrelationIdMiddleware, correlation_id.get, headers),
         ways.MQCTX: lambda: _serving(with_mqctx, mqctx.current, headers),
+        ways.MIXED: lambda: _serving(of_all_kinds, mqctx.current, headers),
     }[way]()
 
 
@@ -109,6 +123,7 @@ def defaults(way: str) -> Callable[[], object]:
         ways.OTEL: (OpenTelemetryMiddleware, trace.get_current_span),
         ways.SENTRY: (SentryAsgiMiddleware, sentry_sdk.get_traceparent),
         ways.MQCTX: (ContextMiddleware, mqctx.current),
+        ways.MIXED: (_of_all_kinds, mqctx.current),
     }[way]
     if way == ways.SENTRY:
         ways.start_sentry()

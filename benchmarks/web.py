@@ -70,7 +70,7 @@ def _serving(
 
 
 def _of_all_kinds(app: Any, **settings: Any) -> Any:
-    """Return the middleware with a declared id, a linked value, and one bound in the application."""
+    """Return the middleware, with a declared id, a linked value, and one that is bound inside."""
     mqctx.Variable("request_id", str)
     mqctx.Variable("locale", str, contextvar=ContextVar("linked"))
 

@@ -208,7 +208,7 @@ class Context(Mapping[str, Any]):
         snapshot = copy_context()
         snapshot.run(set_store, Store(self, headers, self))
         if registry.linked:
-            snapshot.run(linked_vars.set_to, self)
+            snapshot.run(linked_vars.set_to, self.by_name)
         return snapshot
 
     def with_held(self, held: Mapping[str, object]) -> "Context":

@@ -1,7 +1,7 @@
 """ContextVars of other libraries that take part in the context under a name."""
 
 import contextvars
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -35,10 +35,10 @@ def link(name: str, contextvar: ContextVar[Any]) -> None:
     registry.change(lambda changed: changed.linked.update({name: linked}))
 
 
-def assignments(values: Mapping[str, object]) -> Iterator[tuple[LinkedVar, object]]:
-    """Iterate over the linked ContextVars and the value of each while `values` are active."""
-    for name, other in registry.linked.copy().items():
-        yield other, values.get(name, other.absent)
+def assignments(values: Mapping[str, object]) -> list[tuple[LinkedVar, object]]:
+    """Return the linked ContextVars and the value of each while `values` are active."""
+    linked = registry.linked.copy()
+    return [(other, values.get(name, other.absent)) for name, other in linked.items()]
 
 
 def set_to(values: Mapping[str, object]) -> None:
@@ -61,7 +61,7 @@ def held(given: Mapping[str, object]) -> dict[str, object]:
     """
     found: dict[str, object] = {}
     for name, other in registry.linked.copy().items():
-        value = other.read()
+        value = other.contextvar.get(other.absent)
         if value is not given.get(name, other.absent):
             found[name] = MISSING if value is other.absent else value
     return found

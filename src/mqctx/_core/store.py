@@ -104,10 +104,10 @@ class Store(Version, eq=False):
         Never waits for another thread, for code that a signal handler interrupted, or for threads
         that a fork left behind: if two follow a version, one is first, and the other follows that.
         """
-        version = last_version(self)
+        version, values = last_version(self), added.by_name
         given, undone = self._given()
         held = linked_vars.held(given) if registry.linked else {}
-        replaced = {name: (held[name],) for name in added if name in held}
+        replaced = {name: (held[name],) for name in values if name in held}
         while True:
             mine = Version(context=version.context | added)
             if replaced or version.replaced:
@@ -118,9 +118,9 @@ class Store(Version, eq=False):
             version = first
         vars(self)["later"] = self.later = mine  # all others lead there, or on from there
         if registry.linked:
-            linked_vars.set_bound(added)
-            here = {name: mine.replaced[name] for name in added if name in mine.replaced}
-            _given.set((self, {**given, **added}, {**undone, **here}))
+            linked_vars.set_bound(values)
+            here = {name: mine.replaced[name] for name in values if name in mine.replaced}
+            _given.set((self, {**given, **values}, {**undone, **here}))
 
     def _given(self) -> tuple[Mapping[str, object], Mapping[str, tuple[object]]]:
         """Return the values that linked ContextVars got here, and those replaced here by then.
@@ -150,7 +150,7 @@ def enter(store: Store) -> None:
     """Make `store` the active one, in a snapshot of its own."""
     set_store(store)
     if registry.linked:
-        linked_vars.set_to(store.context)
+        linked_vars.set_to(store.context.by_name)
 
 
 def call_inside(
@@ -159,7 +159,7 @@ def call_inside(
     """Call `function` with `store` active. It stays active: call this in a snapshot of its own."""
     set_store(store)
     if registry.linked:
-        linked_vars.set_to(store.context)
+        linked_vars.set_to(store.context.by_name)
     # Mostly by position: to pass on an empty `**kwargs` makes a dict for each message.
     return function(*args, **kwargs) if kwargs else function(*args)
 

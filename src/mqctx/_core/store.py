@@ -104,10 +104,10 @@ class Store(Version, eq=False):
         Never waits for another thread, for code that a signal handler interrupted, or for threads
         that a fork left behind: if two follow a version, one is first, and the other follows that.
         """
-        version, values = last_version(self), added.by_name
+        version = last_version(self)
         given, undone = self._given()
         held = linked_vars.held(given) if registry.linked else {}
-        replaced = {name: (held[name],) for name in values if name in held}
+        replaced = {name: (held[name],) for name in added if name in held}
         while True:
             mine = Version(context=version.context | added)
             if replaced or version.replaced:
@@ -118,9 +118,9 @@ class Store(Version, eq=False):
             version = first
         vars(self)["later"] = self.later = mine  # all others lead there, or on from there
         if registry.linked:
-            linked_vars.set_bound(values)
-            here = {name: mine.replaced[name] for name in values if name in mine.replaced}
-            _given.set((self, {**given, **values}, {**undone, **here}))
+            linked_vars.set_bound(added)
+            here = {name: mine.replaced[name] for name in added if name in mine.replaced}
+            _given.set((self, {**given, **added}, {**undone, **here}))
 
     def _given(self) -> tuple[Mapping[str, object], Mapping[str, tuple[object]]]:
         """Return the values that linked ContextVars got here, and those replaced here by then.

@@ -208,10 +208,15 @@ def _call_back(
         connection.ioloop.stop()
 
     reasons: list[BaseException] = []
-    connection = connect(pika.URLParameters(url), on_open_callback=opened, on_close_callback=closed)
+    connection = connect(pika.URLParameters(url), opened, closed, closed)
 
     def look() -> None:
-        if done():
+        try:
+            is_done = done()
+        except AssertionError as error:  # which asyncio would only log
+            closed(connection, error)
+            return
+        if is_done:
             connection.close()
         else:
             connection.ioloop.call_later(0.02, look)

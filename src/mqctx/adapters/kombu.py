@@ -256,8 +256,7 @@ def _around_consume(original: Method) -> Method:
     ) -> object:
         if isinstance(self.channel, StdChannel):  # a mock of one expects the callback as given
             callback = _hooked(self, callback)
-            if consumer_tag:
-                attached(self.channel, Consumed)[consumer_tag] = self.name
+            attached(self.channel, Consumed)[consumer_tag] = self.name
         return original(self, consumer_tag, callback, *args, **options)
 
     return consume

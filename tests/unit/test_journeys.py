@@ -934,12 +934,11 @@ class TestChosen:
         assert Chosen().take(journey)
 
     def test_are_whole_but_no_more_than_have_so_many_messages(self) -> None:
-        publish = {"kind": "publish", "by": None, "context": {}, "inferred": False}
+        publish: Any = {"kind": "publish", "by": None, "context": {}, "inferred": False}
         one, two = ([{**publish, "journey": name}] * 2 for name in "ab")
         chosen = Chosen(limit=1)
-        assert not chosen.is_full
-        assert [chosen.take(each) for each in (one, two, one)] == [True, False, False]
-        assert chosen.is_full
+        taken = [(chosen.is_full, chosen.take(each)) for each in (one, two, one)]
+        assert taken == [(False, True), (True, False), (True, False)]
         assert chosen.summary(1.0, 6, 0, [])["publishes"] == 2
 
 

@@ -228,6 +228,14 @@ class TestDrops:
         counted.look(100, 100, None)
         assert counted.at_end(300, 50 + 1_000 + 300) == 700
 
+    def test_are_exact_where_the_vhost_rested_before(self, counted: Counted) -> None:
+        counted.look(0, 0, 50)
+        counted.look(0, 0, 50)
+        counted.look(10, 20, 50 + 500 + 20)  # the queue is so busy that it lags by seconds
+        counted.look(10, 70, 50 + 900 + 70)
+        counted.look(100, 100, None)
+        assert counted.at_end(300, 50 + 1_000 + 300) == 700
+
     def test_cannot_be_told_without_statistics(self, counted: Counted) -> None:
         counted.look(100, 100, None)
         assert counted.at_end(100, 1_000) is None

@@ -1,8 +1,9 @@
 """How many events were dropped: here, and by a queue of limited length, which does not count it.
 
 Each publish and each delivery in a vhost makes one event, and RabbitMQ's statistics count both.
-They are up to five seconds late, so that they are exact once the vhost rests; but no later than
-the first moment at which the queue may have been full, whatever they say was there before us.
+They are up to five seconds late, so that they are exact while the vhost rests: then they tell
+what was there before us. Where it never did, that is estimated, no later than at the first moment
+at which the queue may have been full.
 """
 
 from collections.abc import Callable
@@ -47,10 +48,13 @@ class Drops:
         self._received = 0
         self._counted: int | None = None
         self._before: int | None = None
+        self._before_at_rest: int | None = None
+        self._last_asked: tuple[int | None, int] = (None, 0)
 
     def look(self, waiting: Callable[[], int]) -> int | None:
         """Ask how many events wait in the queue; return how many were dropped so far."""
-        counted = self._counted_now()
+        is_new = monotonic() > self._next
+        counted = self._counted_now() if is_new else self._counted
         self.waiting = waits = waiting()
         since = self._backlog.received - self._received
         self._received += since
@@ -59,15 +63,15 @@ class Drops:
             # A busy queue has more on its way to it than it tells: as much as was counted the last
             # time is there by now. At rest, it has all.
             self._see(self._counted if waits or since else counted, waits)
+            if is_new and not waits:
+                self._see_rest(counted)
         self._counted = counted
         by_queue = self._by_queue(counted)
         return None if by_queue is None else self._backlog.dropped + max(0, by_queue)
 
     def _counted_now(self) -> int | None:
-        if monotonic() > self._next:
-            self._next = monotonic() + _BETWEEN
-            return self._statistics()
-        return self._counted
+        self._next = monotonic() + _BETWEEN
+        return self._statistics()
 
     def _see(self, counted: int | None, waits: int) -> None:
         """Note how many were counted before us: the most so far, as late statistics lack some."""
@@ -75,14 +79,21 @@ class Drops:
             before = counted - 2 * self._received - waits
             self._before = before if self._before is None else max(self._before, before)
 
+    def _see_rest(self, counted: int | None) -> None:
+        """Note how many were counted before us if nothing has happened since that was asked."""
+        asked, self._last_asked = self._last_asked, (counted, self._received)
+        if counted is not None and asked == self._last_asked:
+            self._before_at_rest = counted - 2 * self._received
+
     def _by_queue(self, counted: int | None) -> int | None:
         """Return how many RabbitMQ dropped. Statistics that lack some of it make this too few."""
         if not self.may_have_dropped:
             return self.unread
-        if counted is None or self._before is None:
+        before = self._before if self._before_at_rest is None else self._before_at_rest
+        if counted is None or before is None:
             return None
         # Twice, for they count its delivery to us as well.
-        return counted - 2 * self._backlog.received - self._before
+        return counted - 2 * self._backlog.received - before
 
     def at_end(self) -> int | None:
         """Return how many events were dropped, once no more come; None if that cannot be told.

@@ -1,6 +1,7 @@
 """Your request context, on the other side of the queue."""
 
-from mqctx._core.context import Context, bind, run, scope, wrap
+from mqctx._core.active import bind, run, scope, wrap
+from mqctx._core.context import Context
 from mqctx._core.rejection import Rejection
 from mqctx._core.scope import Scope
 from mqctx._core.store import current

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, cast, overload
 
-from mqctx._core.context import bind, scope
+from mqctx._core.active import bind, scope
 from mqctx._core.declaration import Declaration, declare
 from mqctx._core.declared_type import refuse_type
 from mqctx._core.linked_vars import link

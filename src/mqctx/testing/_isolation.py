@@ -8,7 +8,8 @@ from functools import wraps
 from types import MethodType
 from typing import Any, NamedTuple
 
-from mqctx._core.context import Context, as_context, scope
+from mqctx._core.active import scope
+from mqctx._core.context import Context, as_context
 from mqctx._core.isolation import is_async
 from mqctx._core.registry import registry
 from mqctx._core.scope import Scope

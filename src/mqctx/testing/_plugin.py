@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from mqctx._core.context import Context, scope
+from mqctx._core.active import scope
+from mqctx._core.context import Context
 from mqctx._core.registry import registry
 from mqctx._core.rejection import Rejection
 from mqctx._core.store import active_store, current

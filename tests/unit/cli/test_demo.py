@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -330,3 +331,11 @@ def test_what_is_no_event_is_no_part_of_a_journey() -> None:
     before = list(memory.events)
     memory._note("else", {}, b"")
     assert memory.events == before
+
+
+def test_records_of_other_requests_in_the_vhost_are_none_of_a_stage() -> None:
+    watch: Any = SimpleNamespace(_stage=SimpleNamespace(prefix="demo-1."))
+    root: Any = {"id": "a", "parent": None, "queue": "demo-1.orders"}
+    child: Any = {"id": "b", "parent": "a"}
+    foreign: Any = {"id": "c", "parent": None, "queue": "orders"}
+    assert Watch._own(watch, [root, child, foreign]) == [root, child]

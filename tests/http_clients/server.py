@@ -67,12 +67,14 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return body
 
-    def answer(self, server: Server, status: int = 200, **headers: str) -> None:
+    def answer(
+        self, server: Server, status: int = 200, *, body: bytes = b"ok", **headers: str
+    ) -> None:
         self.send_response(status)
-        for name, value in (headers | {"Content-Length": "2"}).items():
+        for name, value in (headers | {"Content-Length": str(len(body))}).items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
-        self.wfile.write(b"ok")
+        self.wfile.write(body)
 
     def answer_redirect(self, server: Server) -> None:
         query = parse_qs(urlsplit(self.path).query)
@@ -99,7 +101,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(server)
         else:
             challenge = 'Digest realm="shop", nonce="n-1", qop="auth", algorithm=SHA-256'
-            self.answer(server, 401, WWW_Authenticate=challenge)
+            # aiohttp forgets this answer without a look at its body, which might be still to come.
+            self.answer(server, 401, body=b"", WWW_Authenticate=challenge)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""

@@ -12,7 +12,7 @@ from mqctx._failures.record import Failure, known_in
 from mqctx.inspection._celery import celery_task
 from mqctx.inspection._contexts import ContextReader, plain_of
 from mqctx.inspection._deaths import Death, deaths_in
-from mqctx.inspection._dramatiq import dramatiq_failure, dramatiq_options
+from mqctx.inspection._dramatiq import DramatiqMessage, read_body
 from mqctx.inspection._moments import Period, moment
 from mqctx.inspection._other_failures import failure_of_others
 from mqctx.inspection._plain import plain
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Failure", "Message"]
 
+_LONGEST_BODY: Final = 65_536
 _TIMESTAMP = re.compile(r"timestamp (\d+)")
 _DELIVERIES: Final = ("x-acquired-count", "x-delivery-count")
 
@@ -49,8 +50,9 @@ class Message:
         """The delivery tag, which counts on the channel that it was read on."""
         self._headers: Final[Mapping[str, Any]] = delivery.header.headers
         restored = contexts.read(self._headers)
-        if not restored.context and (options := dramatiq_options(self.body)):
-            restored = contexts.read(options)
+        by_dramatiq = read_body(self.body) if len(self.body) <= _LONGEST_BODY else None
+        if by_dramatiq is not None and not restored.context:
+            restored = contexts.read(by_dramatiq.options)
         self.context: Final[Context] = restored.context
         self.plain_context: Final[Mapping[str, Any]] = plain_of(restored.context)
         """The context, as plain JSON."""
@@ -60,7 +62,7 @@ class Message:
         """What a service would not restore of the context, and why."""
         self.deaths: Final[tuple[Death, ...]] = deaths_in(self._headers)
         """The broker's own history, the newest first."""
-        self.failure: Final[Mapping[str, Any] | None] = _failure(self._headers, self.body)
+        self.failure: Final[Mapping[str, Any] | None] = _failure(self._headers, by_dramatiq)
         """Why it died, as its handler told it: the keys of `Failure`, also of what others wrote."""
 
     @property
@@ -148,10 +150,14 @@ def _of_rejection(rejection: Rejection) -> dict[str, Any]:
     return {key: getattr(rejection, key) for key in keys}
 
 
-def _failure(headers: Mapping[str, Any], body: bytes) -> dict[str, Any] | None:
+def _failure(
+    headers: Mapping[str, Any], by_dramatiq: DramatiqMessage | None
+) -> dict[str, Any] | None:
     # Ours first: what others wrote may be of an earlier hop, kept by whoever sent it on.
     own = known_in(headers.get("mqctx-failure"))
-    told = own or failure_of_others(headers) or dramatiq_failure(body)
+    told = own or failure_of_others(headers)
+    if told is None and by_dramatiq is not None:
+        told = by_dramatiq.failure
     return None if told is None else _with_moments(told)
 
 

@@ -26,7 +26,7 @@ from mqctx.adapters._faststream_name import name_of_handler
 from mqctx.adapters._reporter import Ended, Origin, Reporter
 from mqctx.adapters._reports import begin, block_scope
 from mqctx.adapters._taskiq_reports import origin_of
-from mqctx.inspection._journeys._dramatiq import read_body
+from mqctx.inspection._dramatiq import read_body
 
 NOBODY = "amqp://guest:guest@nowhere.invalid:1//"
 ADA = {"mqctx": '{"user":"ada"}'}

@@ -10,16 +10,16 @@ from typing import Final, NamedTuple, TypeAlias
 
 from pika import spec
 
-__all__ = ["Arrival", "Arrivals", "Take", "cut"]
+__all__ = ["BEFORE_PROPERTIES", "OVERHEAD", "Arrival", "Arrivals", "Take", "cut", "name_of"]
 
 _FRAME: Final = Struct(">BHI")
-_OVERHEAD: Final = spec.FRAME_HEADER_SIZE + spec.FRAME_END_SIZE
+OVERHEAD: Final = spec.FRAME_HEADER_SIZE + spec.FRAME_END_SIZE
 _DELIVER: Final = spec.Basic.Deliver.INDEX.to_bytes(4)
 # Class and method; the tag of the message, and whether it is redelivered, behind the consumer's.
 _INDEX, _TAG = 4, 8
-# The class, a weight that is always 0, and the size of the body.
-_SIZE_OF_BODY: Final = slice(4, 12)
-_PROPERTIES: Final = 12
+BEFORE_PROPERTIES: Final = 12
+"""Bytes of a header frame: the class, a weight that is always 0, and the size of the body."""
+_SIZE_OF_BODY: Final = slice(4, BEFORE_PROPERTIES)
 
 
 class Arrival(NamedTuple):
@@ -37,7 +37,7 @@ class Arrival(NamedTuple):
     @property
     def properties(self) -> bytes:
         """Its properties, as `ContentHeader` reads them."""
-        return self.header[_PROPERTIES:]
+        return self.header[BEFORE_PROPERTIES:]
 
     @property
     def receipt(self) -> tuple[int, bool]:
@@ -51,7 +51,7 @@ class Arrival(NamedTuple):
         method = self.method
         exchange = self._behind_consumer + _TAG + 1
         key = exchange + 1 + method[exchange]
-        return _text(method[exchange + 1 : key]), _text(method[key + 1 :])
+        return name_of(method[exchange + 1 : key]), name_of(method[key + 1 :])
 
     @property
     def _behind_consumer(self) -> int:
@@ -92,9 +92,9 @@ class Arrivals:
 def cut(buffer: bytes, channels: Mapping[int, Arrivals]) -> int:
     """Take the frames at the beginning that are whole and of deliveries; return their size."""
     at, size = 0, len(buffer)
-    while size - at >= _OVERHEAD:
+    while size - at >= OVERHEAD:
         kind, channel, length = _FRAME.unpack_from(buffer, at)
-        end = at + length + _OVERHEAD
+        end = at + length + OVERHEAD
         arrivals = channels.get(channel)
         if arrivals is None or end > size or buffer[end - 1] != spec.FRAME_END:
             break
@@ -104,6 +104,6 @@ def cut(buffer: bytes, channels: Mapping[int, Arrivals]) -> int:
     return at
 
 
-def _text(name: bytes) -> str:
-    # As the names of queues and exchanges are elsewhere: bytes that are no UTF-8 are kept.
-    return name.decode(errors="surrogateescape")
+def name_of(name: str | bytes) -> str:
+    """Return the name of an exchange, or a routing key, that pika gives as bytes if not UTF-8."""
+    return name if isinstance(name, str) else name.decode(errors="surrogateescape")

@@ -61,11 +61,6 @@ def delivery_of(arrival: Arrival) -> Delivery:
     return Delivery(tag, *arrival.came_by, redelivered, header, arrival.body)
 
 
-def name_of(name: str | bytes) -> str:
-    """Return the name of an exchange, or a routing key, that pika gives as bytes if not UTF-8."""
-    return name if isinstance(name, str) else name.decode(errors="surrogateescape")
-
-
 def _open(broker: Broker, name: str) -> BlockingConnection:
     try:
         connection: BlockingConnection = _Connection(_parameters(broker, name), RawConnection)

@@ -3,18 +3,15 @@
 from dataclasses import dataclass
 from enum import Enum
 from itertools import filterfalse
-from typing import Any, Final
+from typing import Any
 
 from pika import spec
 from pika.adapters.blocking_connection import BlockingConnection
 
 from mqctx._amqp.content_header import ContentHeader
 
-from ._connection import name_of
+from ._arrivals import BEFORE_PROPERTIES, name_of
 from ._wire import RawProperties
-
-_BESIDE_HEADER: Final = 12
-"""Bytes of a header frame that are no properties: a class, a weight, the size of the body."""
 
 
 class Fate(Enum):
@@ -78,7 +75,7 @@ class Publisher:
     def most_header(self) -> int:
         """The most bytes of a header: it has to fit into one frame."""
         # pika's word for a frame without its own eight bytes, as it was negotiated.
-        return int(self._connection._impl._body_max_length) - _BESIDE_HEADER
+        return int(self._connection._impl._body_max_length) - BEFORE_PROPERTIES
 
     def send(self, exchange: str, routing_key: str, header: ContentHeader, body: bytes) -> int:
         """Publish, without waiting, and return the number under which `outcomes` speaks of it."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 from mqctx.inspection._connection import Delivery
 from mqctx.inspection._queue_channel import QueueChannel
 
-__all__ = ["LIMIT_OF_PREFETCH", "Reader"]
+__all__ = ["LIMIT_OF_PREFETCH", "MOST_BYTES", "Reader"]
 
 # `basic.qos` has 16 bits for it (AMQP 0-9-1).
 LIMIT_OF_PREFETCH: Final = 50_000
@@ -21,8 +21,8 @@ LIMIT_OF_PREFETCH: Final = 50_000
 _FIRST_PREFETCH: Final = 250
 _GROWTH: Final = 4
 _FIRST_BATCH: Final = 10
-_MOST_BYTES: Final = 8_388_608
-"""The bytes of bodies that a batch should have, as far as the one before it tells."""
+MOST_BYTES: Final = 8_388_608
+"""The bytes of bodies that should be under way at once. Of a batch, the one before it tells."""
 _PATIENCE: Final = 3.0
 """The seconds after which a queue that has messages and gives none is left."""
 
@@ -92,7 +92,7 @@ class Reader:
         """Return how many to take at once after so many."""
         if self._batch is None:
             return min(prefetch * _GROWTH, LIMIT_OF_PREFETCH)
-        return max(1, min(self._batch, prefetch * _MOST_BYTES // max(1, self._bytes)))
+        return max(1, min(self._batch, prefetch * MOST_BYTES // max(1, self._bytes)))
 
     def _deliveries_of_one_consumer(self, prefetch: int) -> Generator[Delivery, None, int]:
         """Yield what a consumer gets until it may not get more, and return their number."""

@@ -12,6 +12,7 @@ from mqctx.inspection._look import Inspector, Look
 from mqctx.inspection._message import Message
 from mqctx.inspection._publisher import Fate, Outcome, Publisher
 from mqctx.inspection._queues import Queues
+from mqctx.inspection._reader import MOST_BYTES
 from mqctx.inspection._redrive_note import Note
 from mqctx.inspection._redrive_result import Result, name_of
 from mqctx.inspection._sent_back import digest, now, sent_back, what_goes
@@ -28,8 +29,6 @@ _REASONS: Final = {
 }
 _NOT_FOUND: Final = 404
 _NO_RIGHT: Final = "access to exchange"
-_MOST_BYTES: Final = 8_388_608
-"""The most bytes of bodies that are sent before the broker has confirmed them, but for one."""
 _TICK: Final = 0.2
 """The seconds within which `stop` is noticed."""
 _Advance = Callable[[], None]
@@ -149,7 +148,7 @@ class Redrive:
         for message, way in self._chosen(look, advance):
             batch.append(_Sending(message, way, sent_back(message, way, self.result.run)))
             size += len(message.body)
-            if len(batch) >= self._batch_size or size >= _MOST_BYTES:
+            if len(batch) >= self._batch_size or size >= MOST_BYTES:
                 yield batch
                 batch, size = [], 0
         if batch:

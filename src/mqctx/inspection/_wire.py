@@ -11,12 +11,9 @@ import pika
 from pika import frame, spec
 
 from mqctx._amqp.content_header import ContentHeader
-from mqctx.inspection._arrivals import Arrivals, Take, cut
+from mqctx.inspection._arrivals import BEFORE_PROPERTIES, OVERHEAD, Arrivals, Take, cut
 
 _HEADER: Final = bytes([spec.FRAME_HEADER])
-_OVERHEAD: Final = spec.FRAME_HEADER_SIZE + spec.FRAME_END_SIZE
-# The class, a weight that is always 0, and the size of the body.
-_FIXED_PART: Final = 12
 
 
 class RawProperties(spec.BasicProperties):
@@ -45,7 +42,7 @@ class RawConnection(pika.SelectConnection):
     _streams: Mapping[int, Arrivals] = {}
 
     def stream(self, channel: int, take: Take) -> None:
-        """Give what is delivered on a channel to `take`, which must not use the connection."""
+        """Give what is delivered on a channel to `take`, which may only wake who waits."""
         self._streams = {**self._streams, channel: Arrivals(take)}
 
     def end_stream(self, channel: int) -> None:
@@ -58,13 +55,13 @@ class RawConnection(pika.SelectConnection):
         buffer = self._frame_buffer
         if buffer[:1] != _HEADER:
             return _Connection._read_frame(self)
-        end = int.from_bytes(buffer[3:7]) + _OVERHEAD
-        if len(buffer) < max(end, _OVERHEAD + _FIXED_PART):
+        end = int.from_bytes(buffer[3:7]) + OVERHEAD
+        if len(buffer) < max(end, OVERHEAD + BEFORE_PROPERTIES):
             return 0, None
         if buffer[end - 1] != spec.FRAME_END:
             return _Connection._read_frame(self)  # which says so, as for any other frame
         channel = int.from_bytes(buffer[1:3])
         payload = buffer[spec.FRAME_HEADER_SIZE : end - 1]
-        header = ContentHeader(payload[_FIXED_PART:])
-        size = int.from_bytes(payload[4:_FIXED_PART])
+        header = ContentHeader(payload[BEFORE_PROPERTIES:])
+        size = int.from_bytes(payload[4:BEFORE_PROPERTIES])
         return end, frame.Header(channel, size, RawProperties(header))

@@ -12,7 +12,8 @@ from pika import exceptions
 from mqctx._amqp.content_header import ContentHeader
 from mqctx.inspection import Broker as Address
 from mqctx.inspection import BrokerError
-from mqctx.inspection._connection import Delivery, connected, name_of
+from mqctx.inspection._arrivals import name_of
+from mqctx.inspection._connection import Delivery, connected
 from mqctx.inspection._publisher import Fate, Publisher
 from mqctx.inspection._queue_channel import QueueChannel
 from mqctx.inspection._wire import RawProperties

@@ -58,9 +58,15 @@ class QueueFacts(msgspec.Struct, frozen=True, kw_only=True):
 class Refusal(msgspec.Struct, frozen=True):
     """Why a queue is not looked at, and the one command after which it can be."""
 
+    queue: str
     reason: str
-    command: str
-    """For a shell. `mqctx inspect QUEUE --rescue` takes the place of the call that was refused."""
+    policy: str | None = None
+    """The command for a shell that lifts it; None if the only way is to read by copies."""
+
+    @property
+    def command(self) -> str:
+        """For a shell. One with `--rescue` takes the place of the call that was refused."""
+        return self.policy or f"mqctx inspect {shlex.quote(self.queue)} --rescue"
 
     def __str__(self) -> str:
         return f"{self.reason}\n  {self.command}"
@@ -68,19 +74,18 @@ class Refusal(msgspec.Struct, frozen=True):
 
 def refusal_of(queue: QueueFacts) -> Refusal | None:
     """Return why a look could lose messages of this queue, None if it cannot."""
-    rescue = f"mqctx inspect {shlex.quote(queue.name)} --rescue"
     if queue.type is None:
         return Refusal(
+            queue.name,
             f"{queue.name}: refused, since a look at some kinds of queues loses messages, and its "
             f"kind cannot be asked: {queue.unknown_because}. Or read it by copies to its end:",
-            rescue,
         )
     reason = _danger(queue) if queue.type == "quorum" else None
     if reason is None:
         return None
     by_policy = _policy_command(queue)
     remedy = "A policy lifts that:" if by_policy else "Read it by copies to the queue's end:"
-    return Refusal(f"{queue.name}: refused, since {reason}. {remedy}", by_policy or rescue)
+    return Refusal(queue.name, f"{queue.name}: refused, since {reason}. {remedy}", by_policy)
 
 
 def _danger(queue: QueueFacts) -> str | None:

@@ -16,11 +16,10 @@ _PASSWORD: Final = re.compile("(?<=://)([^:/@]*):[^/]*@")
 """A user, and a password with all but a `/` in it, which no URL that could be read has."""
 
 
-def repeated(command: str) -> str:
-    """Return `mqctx inspect QUEUE --rescue` as the command under way, with the options it has."""
-    program, _, queue, *rescue = shlex.split(command)
+def repeated(queue: str, more: str) -> str:
+    """Return the command under way, for one of its queues, with one option more than it has."""
     context = click.get_current_context()
-    return shlex.join([program, str(context.info_name), queue, *rescue, *_options(context)])
+    return shlex.join(["mqctx", str(context.info_name), queue, more, *_options(context)])
 
 
 def _options(context: click.Context) -> Iterator[str]:

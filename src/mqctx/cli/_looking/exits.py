@@ -27,9 +27,8 @@ def say(text: str) -> None:
 
 def refuse(error: RefusedError) -> None:
     """Say why a queue is not looked at, and the command after which it can be."""
-    reason, command = error.refusal.reason, error.refusal.command
-    # What takes the place of this call is this call, with --rescue.
-    say(f"{reason}\n  {repeated(command) if command.startswith('mqctx') else command}")
+    refusal = error.refusal
+    say(f"{refusal.reason}\n  {refusal.policy or repeated(refusal.queue, '--rescue')}")
 
 
 def leave(code: int) -> NoReturn:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from uuid import uuid4
 
 import aio_pika
@@ -15,6 +15,7 @@ from tests.drivers.on_pika import pika_channel
 from .broker import Broker, NoBrokerError, find_broker, find_broker_43, server_version
 from .redis_server import NoRedisError, find_redis
 from .shared import shared_broker
+from .traced import Vhost, vhost_of
 
 _USED = pytest.StashKey[list[str]]()
 _Find = Callable[[], AbstractContextManager[Broker]]
@@ -112,3 +113,17 @@ def pytest_terminal_summary(
         terminalreporter.write_sep("=", "broker")
         for each in used:
             terminalreporter.write_line(each)
+
+
+@pytest.fixture
+def vhost(broker: Broker) -> Iterator[Vhost]:
+    """Give a vhost of the test's own."""
+    with vhost_of(broker) as made:
+        yield made
+
+
+@pytest.fixture
+def channel(vhost: Vhost) -> Iterator[Any]:
+    """Give a channel in that vhost."""
+    with pika_channel(vhost.url) as opened:
+        yield opened

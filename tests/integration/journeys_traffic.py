@@ -190,6 +190,18 @@ class Services:
             connection.process_data_events(0.1)
         connection.close()
 
+    def send_on_by_kombu(self, producer: Any, text: bytes, message: Any, **options: Any) -> None:
+        """Publish this text, and the message, which was handled with it."""
+        on_kombu.publish(
+            producer,
+            text + bytes(message.body),
+            content_type="application/data",
+            content_encoding="binary",
+            **options,
+        )
+        message.ack()
+        self.finished.release()
+
     def answer_by_pika(self, queue: str, answer: bytes) -> None:
         """Answer each question with this text, and the question."""
 
@@ -290,16 +302,8 @@ class Shop(Services):
 
     def _mail(self) -> None:
         def on_mail(handling: Handling, message: Any, producer: Any) -> None:
-            on_kombu.publish(
-                producer,
-                b"mail about " + bytes(message.body),
-                routing_key="outbox",
-                headers=handling.led_to(),
-                content_type="application/data",
-                content_encoding="binary",
-            )
-            message.ack()
-            self.finished.release()
+            sent = {"headers": handling.led_to(), "routing_key": "outbox"}
+            self.send_on_by_kombu(producer, b"mail about ", message, **sent)
 
         self.consume_by_kombu("mail", on_mail)
 

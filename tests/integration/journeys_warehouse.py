@@ -22,7 +22,6 @@ from celery.exceptions import Reject
 
 import mqctx.adapters.aio_pika as on_aio_pika
 import mqctx.adapters.celery as on_celery
-import mqctx.adapters.kombu as on_kombu
 
 from .journeys_traffic import Questions, Services
 
@@ -129,17 +128,9 @@ class Warehouse(Services):
                 handling.died()
                 message.reject()
                 return
-            on_kombu.publish(
-                producer,
-                b"counted " + bytes(message.body),
-                exchange="done",
-                routing_key="counted",
-                headers=handling.led_to(),
-                content_type="application/data",
-                content_encoding="binary",
-            )
-            message.ack()
-            self.finished.release()
+            route = {"exchange": "done", "routing_key": "counted"}
+            headers = handling.led_to()
+            self.send_on_by_kombu(producer, b"counted ", message, headers=headers, **route)
 
         self.consume_by_kombu("count", on_order)
 

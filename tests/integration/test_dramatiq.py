@@ -1,7 +1,6 @@
 """dramatiq's RabbitmqBroker on a real broker."""
 
 import json
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from queue import Queue
@@ -19,6 +18,8 @@ from tests.drivers.handling import SECONDS
 from tests.drivers.on_pika import pika_channel
 
 from .broker import Broker as RunningBroker
+from .dead_letters import ready
+from .settling import wait_until
 
 
 @pytest.fixture
@@ -114,11 +115,9 @@ def test_a_dead_letter_tells_whose_it_is_and_why(
 
 def dead_letter_of(broker: RunningBroker, queue: str) -> Message:
     """Return the only message of a queue, once it is there."""
-    deadline = time.monotonic() + SECONDS
-    with Inspector(broker.url, management=broker.management) as inspector:
-        while time.monotonic() < deadline:
-            with inspector.look(queue) as look:
-                for message in look:
-                    return message
-            time.sleep(0.1)
-    raise AssertionError("it did not come")
+    wait_until(lambda: ready(broker, queue) == 1)
+    with (
+        Inspector(broker.url, management=broker.management) as inspector,
+        inspector.look(queue) as look,
+    ):
+        return next(iter(look))

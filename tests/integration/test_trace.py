@@ -1,29 +1,14 @@
 """`mqctx trace` on real brokers: what it finds, and the broker as it was found."""
 
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from mqctx.cli import commands
-from tests.drivers.on_pika import pika_channel
 
-from .broker import Broker
-from .traced import Command, Vhost, lines, send, until, vhost_of
-
-
-@pytest.fixture
-def vhost(broker: Broker) -> Iterator[Vhost]:
-    with vhost_of(broker) as made:
-        yield made
-
-
-@pytest.fixture
-def channel(vhost: Vhost) -> Iterator[Any]:
-    with pika_channel(vhost.url) as opened:
-        yield opened
+from .traced import Command, OnNewerBroker, Vhost, lines, send, until
 
 
 class TestBroker:
@@ -54,13 +39,8 @@ class TestBroker:
 
 
 @pytest.mark.full
-class TestNewerBroker(TestBroker):
+class TestNewerBroker(OnNewerBroker, TestBroker):
     """The same on RabbitMQ 4.3."""
-
-    @pytest.fixture
-    def vhost(self, broker_43: Broker) -> Iterator[Vhost]:
-        with vhost_of(broker_43) as made:
-            yield made
 
 
 class TestTrace:

@@ -12,20 +12,13 @@ from typing import Any
 
 import pytest
 
-from .broker import Broker
-from .traced import METADATA, Command, Vhost, until, vhost_of
+from .traced import METADATA, Command, Vhost, until
 
 ROOT = Path(__file__).parents[2]
 RATE = 5_000
 _PROGRAM = (sys.executable, "-m", "tests.integration.trace_load")
 BUFFER = 20_000
 MOST_MEGABYTES = 500
-
-
-@pytest.fixture
-def vhost(broker: Broker) -> Iterator[Vhost]:
-    with vhost_of(broker) as made:
-        yield made
 
 
 def load(vhost: Vhost, seconds: float, rate: float = RATE) -> dict[str, int]:

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import httpx
 import pika
+import pytest
 
 from .broker import Broker
 
@@ -171,3 +172,13 @@ def until(is_so: Callable[[], bool], seconds: float = SECONDS) -> None:
 def host_of(url: str) -> str:
     """Return host and port of a URL."""
     return urlsplit(url).netloc.rpartition("@")[2]
+
+
+class OnNewerBroker:
+    """Let the tests of another class run on RabbitMQ 4.3."""
+
+    @pytest.fixture
+    def vhost(self, broker_43: Broker) -> Iterator[Vhost]:
+        """Give a vhost of the test's own."""
+        with vhost_of(broker_43) as made:
+            yield made

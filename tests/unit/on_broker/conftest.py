@@ -4,10 +4,22 @@ from tests.integration.conftest import (
     amqp_url,
     broker,
     broker_43,
+    channel,
     connect,
     each_broker,
     queue,
     queue_name,
+    vhost,
 )
 
-__all__ = ["amqp_url", "broker", "broker_43", "connect", "each_broker", "queue", "queue_name"]
+__all__ = [
+    "amqp_url",
+    "broker",
+    "broker_43",
+    "channel",
+    "connect",
+    "each_broker",
+    "queue",
+    "queue_name",
+    "vhost",
+]

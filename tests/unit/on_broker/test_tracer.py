@@ -1,7 +1,6 @@
 """A trace of real brokers from inside: what it finds, and the broker as it was found."""
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pika
@@ -20,6 +19,7 @@ from tests.integration.broker import Broker
 from tests.integration.traced import (
     OF_REQUEST,
     Command,
+    OnNewerBroker,
     Vhost,
     host_of,
     lines,
@@ -29,18 +29,6 @@ from tests.integration.traced import (
 )
 
 from .traced import Traced
-
-
-@pytest.fixture
-def vhost(broker: Broker) -> Iterator[Vhost]:
-    with vhost_of(broker) as made:
-        yield made
-
-
-@pytest.fixture
-def channel(vhost: Vhost) -> Iterator[Any]:
-    with pika_channel(vhost.url) as opened:
-        yield opened
 
 
 class TestBroker:
@@ -98,13 +86,8 @@ class TestBroker:
 
 
 @pytest.mark.full
-class TestNewerBroker(TestBroker):
+class TestNewerBroker(OnNewerBroker, TestBroker):
     """The same on RabbitMQ 4.3."""
-
-    @pytest.fixture
-    def vhost(self, broker_43: Broker) -> Iterator[Vhost]:
-        with vhost_of(broker_43) as made:
-            yield made
 
 
 class TestTrace:

@@ -74,7 +74,7 @@ tests: $(VENV)/.dev redis browser
 # The tests as pytest rewrites them: else each of the processes of a first run does it, for all files.
 .PHONY: compiled
 compiled: $(VENV)/.dev
-	@$(BIN)/pytest --collect-only -qq >/dev/null
+	@$(BIN)/pytest --collect-only -qq >$(VENV)/collect.log || { cat $(VENV)/collect.log; exit 1; }
 
 # Counts that are of the tested versions, and what stands on none of the lowest: a worker of Celery in
 # the process of a test, taskiq-aio-pika, the browser.

@@ -206,6 +206,7 @@ class Context(Mapping[str, Any]):
         With the `headers` that it was extracted from, if it was.
         """
         snapshot = copy_context()
+        # As `enter` does, but mostly without a call in Python: there is one for each request.
         snapshot.run(set_store, Store(self, headers, self))
         if registry.linked:
             snapshot.run(linked_vars.set_to, self.by_name)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["commands", "main"]
 
 _MANY: Final = 100_000
-"""How many more objects than before are garbage, perhaps. Messages are no cycles, and many."""
+"""New objects after which Python looks for cycles: a look makes millions, and no cycles of them."""
 
 # The commands need the extra `cli`.
 __getattr__: Callable[[str], Any] = names_of(__name__, __package__, {"commands": "_group"})

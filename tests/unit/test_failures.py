@@ -5,11 +5,11 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib.machinery import ModuleSpec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -373,12 +373,17 @@ class TestService:
         monkeypatch.setattr(sys, "argv", argv)
         assert service_name() == name
 
-    def test_is_the_modules_under_python_m(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(
+        ("started", "name"), [("shop.worker", "shop.worker"), ("shop.__main__", "shop")]
+    )
+    def test_is_the_modules_or_packages_under_python_m(
+        self, monkeypatch: pytest.MonkeyPatch, started: str, name: str
+    ) -> None:
         monkeypatch.delenv("OTEL_SERVICE_NAME", raising=False)
         main: Any = type(sys)("__main__")
-        main.__spec__ = msgspec.json.__spec__
+        main.__spec__ = ModuleSpec(started, None)
         monkeypatch.setitem(sys.modules, "__main__", main)
-        assert service_name() == "msgspec.json"
+        assert service_name() == name
 
     def test_is_the_programs_where_no_module_is_the_main_one(
         self, monkeypatch: pytest.MonkeyPatch

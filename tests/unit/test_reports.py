@@ -55,7 +55,13 @@ def test_a_rejection_of_anybodys_format_is_one_bounded_line_as_text() -> None:
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("a b", "a b"), ("Zo\u00eb", "Zo\\xeb"), ("a\nb", "a\\nb"), ("x" * 9, "x" * 8 + "...")],
+    [
+        ("a b", "a b"),
+        ("Zo\u00eb", "Zo\\xeb"),
+        ("a\nb", "a\\nb"),
+        ("C:\\files", "C:\\files"),  # as long as may be
+        ("x" * 9, "x" * 8 + "..."),
+    ],
 )
 def test_what_stands_in_a_log_line_is_printable_ascii_of_bounded_length(
     text: str, shown: str

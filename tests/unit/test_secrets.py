@@ -117,6 +117,12 @@ def test_no_secret_shows_wherever_a_long_text_is_cut(text: str, secret: str) -> 
         assert shown.startswith("password=***")
 
 
+def test_hidden_text_makes_room_for_what_follows() -> None:
+    text = "<hidden>42" * 1000
+    shown = redacted(text, lambda part: part.replace("<hidden>", ""), 400)
+    assert shown == "42" * 160 + "..."
+
+
 @pytest.mark.parametrize(
     "part",
     [

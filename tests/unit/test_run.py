@@ -459,6 +459,9 @@ def test_what_is_begun_runs_at_once_as_far_as_it_goes_without_waiting() -> None:
     snapshot = contextvars.copy_context()
     begun: Any = snapshot.run(first_step, steps.append, "entered", work)
     assert steps == ["entered", "begun"]
-    left: Any = rest(snapshot, begun)
-    asyncio.run(left)
+
+    async def go_on() -> None:
+        await rest(snapshot, begun)
+
+    asyncio.run(go_on())
     assert steps == ["entered", "begun", "ended"]

@@ -1,31 +1,27 @@
 """The three clients behind one face: what a broker would see of a publish, what a handler gets.
 
-The client objects are real; only the connection under them is not. What was published is read
-after the client's own codec wrote and read it.
+What `mqctx.testing` makes and records, with headers of any kind, whole and broken. The recording
+channels are for tests of the client's own call: its arguments, its frames, what it costs.
 """
 
 import asyncio
-import itertools
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Protocol, cast
 
 import aio_pika
 import kombu
-import pamqp.commands
-import pamqp.header
 import pika
 import pika.channel
-import pika.spec
-from aiormq.abc import DeliveredMessage
 from pika.callback import CallbackManager
 
 import mqctx.adapters.aio_pika
 import mqctx.adapters.kombu
 import mqctx.adapters.pika
+from mqctx import testing
+from mqctx.testing import aio_pika_message, pika_delivery, sent
 
 Headers = dict[str, Any]
-_queues = itertools.count()
 
 
 class AdapterClient(Protocol):
@@ -68,16 +64,18 @@ class PikaClient:
     adapter = mqctx.adapters.pika
 
     def publish(self, headers: Headers | None = None, **options: Any) -> Headers | None:
-        """Publish through a real Channel, and encode and decode the properties."""
-        channel = RecordingChannel()
+        """Publish on a real channel."""
+        channel, *_ = pika_delivery(b"")
         properties = properties_of(headers) if headers is not None else None
-        mqctx.adapters.pika.publish(channel, "", "orders", b"42", properties, **options)
-        _, sent, _ = channel.published[0]
-        return cast("Any", decoded(sent)).headers
+        with sent(channel) as records:
+            mqctx.adapters.pika.publish(channel, "", "orders", b"42", properties, **options)
+        return records[0].headers
 
     def delivery(self, headers: Headers | None) -> tuple[Any, ...]:
         """Return (channel, method, properties, body)."""
-        return RecordingChannel(), pika.spec.Basic.Deliver(), properties_of(headers), b"42"
+        channel, method, properties, body = pika_delivery(b"42")
+        properties.headers = headers
+        return channel, method, properties, body
 
     def restored_from(self, headers: Headers | None) -> Any:
         """Return the properties."""
@@ -119,15 +117,13 @@ class AioPikaClient:
     adapter = mqctx.adapters.aio_pika
 
     def publish(self, headers: Headers | None = None, **options: Any) -> Headers | None:
-        """Publish through a real Exchange, and encode and decode the properties."""
-        channel = RecordingAiormqChannel()
+        """Publish on a real exchange."""
+        orders = exchange(RecordingAiormqChannel())
         message = aio_pika.Message(b"42", headers=headers)
-        awaitable = mqctx.adapters.aio_pika.publish(exchange(channel), message, "orders", **options)
-        assert asyncio.run(cast("Any", awaitable)) == "confirmed"
-        properties = pamqp.commands.Basic.Properties()
-        header = pamqp.header.ContentHeader(0, 2, channel.published[0]["properties"]).marshal()
-        properties.unmarshal(int.from_bytes(header[12:14]), header[14:])
-        return cast("Any", properties).headers
+        with sent(orders) as records:
+            awaitable = mqctx.adapters.aio_pika.publish(orders, message, "orders", **options)
+            assert asyncio.run(cast("Any", awaitable)).delivery_tag == 1
+        return records[0].headers
 
     def delivery(self, headers: Headers | None) -> tuple[Any, ...]:
         """Return (message,)."""
@@ -145,29 +141,26 @@ def exchange(channel: RecordingAiormqChannel) -> aio_pika.Exchange:
 
 def incoming(headers: Headers | None) -> aio_pika.IncomingMessage:
     """Make a message as it arrives."""
-    header = pamqp.header.ContentHeader(0, 2, pamqp.commands.Basic.Properties(headers=headers))
-    delivery = pamqp.commands.Basic.Deliver(consumer_tag="c", delivery_tag=1)
-    return aio_pika.IncomingMessage(DeliveredMessage(delivery, header, b"42", cast("Any", None)))
+    message = aio_pika_message(b"42")
+    message.headers = headers or {}
+    return message
 
 
 class KombuClient:
-    """kombu, through its in-memory transport."""
+    """kombu."""
 
     adapter = mqctx.adapters.kombu
 
     def publish(self, headers: Headers | None = None, **options: Any) -> Headers | None:
-        """Publish to a queue and get the message from there."""
+        """Publish by a real producer."""
         return self.sent(lambda producer, key: publish_kombu(producer, key, headers, **options))
 
     def sent(self, publish: Callable[[Any, str], object]) -> Headers:
         """Return the headers of the message that `publish(producer, routing_key)` sends."""
-        name = f"unit-{next(_queues)}"
-        with kombu.Connection("memory://") as connection, connection.channel() as channel:
-            queue = kombu.Queue(name, channel=channel)
-            queue.declare()
-            publish(connection.Producer(channel), name)
-            message = queue.get(no_ack=True)
-            return cast("Any", message).headers
+        producer = kombu.Connection("memory://").Producer()
+        with sent(producer) as records:
+            publish(producer, "orders")
+        return records[0].headers
 
     def delivery(self, headers: Headers | None) -> tuple[Any, ...]:
         """Return (body, message)."""
@@ -186,7 +179,9 @@ def publish_kombu(producer: Any, routing_key: str, headers: Headers | None, **op
 
 def kombu_message(headers: Headers | None) -> Any:
     """Make a message as it arrives."""
-    return cast("Any", kombu.Message)(b"42", headers=headers)
+    message: Any = testing.kombu_message("42")
+    message.headers = headers
+    return message
 
 
 CLIENTS: dict[str, AdapterClient] = {

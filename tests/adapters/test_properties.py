@@ -7,13 +7,13 @@ import aio_pika
 import kombu
 import pika
 import pytest
-from amqp import Message as AmqpMessage
 
 import mqctx.adapters.aio_pika
 import mqctx.adapters.kombu
 import mqctx.adapters.pika
 from mqctx import Propagator, current, scope
 from mqctx.formats.flat import CORRELATION_ID, MESSAGE_ID, FlatFormat
+from mqctx.testing import aio_pika_message, kombu_message, pika_delivery
 
 from .clients import RecordingChannel
 
@@ -80,17 +80,15 @@ class TestPublish:
             assert send({}).get("correlation_id") is None
 
 
-class Incoming:
-    """What aio-pika's message is to a handler."""
-
-    def __init__(self, headers: Any, **properties: Any) -> None:
-        self.headers = headers
-        self.correlation_id = properties.get("correlation_id")
-        self.message_id = properties.get("message_id")
+def with_all(message: Any, **properties: Any) -> Any:
+    for name, value in properties.items():
+        setattr(message, name, value)
+    return message
 
 
 def in_pika(headers: Any, properties: dict[str, Any]) -> Any:
-    message = pika.BasicProperties(headers=headers, **properties)
+    _, _, message, _ = pika_delivery(b"")
+    with_all(message, headers=headers, **properties)
     consume = mqctx.adapters.pika.consume_with_context
     decorated = consume(lambda *_: current(), propagator=PROPAGATOR)
     with mqctx.adapters.pika.restored(message, propagator=PROPAGATOR) as restored:
@@ -99,7 +97,7 @@ def in_pika(headers: Any, properties: dict[str, Any]) -> Any:
 
 
 def in_aio_pika(headers: Any, properties: dict[str, Any]) -> Any:
-    message: Any = Incoming(headers, **properties)
+    message = with_all(aio_pika_message(b""), headers=headers, **properties)
     decorated = mqctx.adapters.aio_pika.consume_with_context(
         lambda _: current(), propagator=PROPAGATOR
     )
@@ -109,7 +107,8 @@ def in_aio_pika(headers: Any, properties: dict[str, Any]) -> Any:
 
 
 def in_kombu(headers: Any, properties: dict[str, Any]) -> Any:
-    message: Any = AmqpMessage("", application_headers=headers, **properties)
+    message = with_all(kombu_message(""), headers=headers)
+    message.properties.update(properties)
     decorated = mqctx.adapters.kombu.consume_with_context(
         lambda _: current(), propagator=PROPAGATOR
     )
@@ -134,7 +133,7 @@ class TestConsume:
 def test_headers_that_are_no_mapping_are_still_rejected() -> None:
     rejected: list[Any] = []
     propagator = Propagator(formats=PROPAGATOR.formats, on_rejected=rejected.append)
-    message: Any = Incoming(["a"], correlation_id="r-1")
+    message = with_all(aio_pika_message(b""), headers=["a"], correlation_id="r-1")
     with mqctx.adapters.aio_pika.restored(message, propagator=propagator) as restored:
         assert restored == {}
     assert [each.reason for each in rejected] == ["wrong-type"]

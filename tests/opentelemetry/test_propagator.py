@@ -13,13 +13,13 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import Getter, Setter
 from opentelemetry.trace import Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from pika import BasicProperties
 
 from mqctx import Context, JsonFormat, Propagator, Rejection, Variable, configure, current, scope
 from mqctx.adapters import pika as pika_adapter
 from mqctx.formats import BaggageFormat, Format, Report
 from mqctx.formats.trace_context import TraceContextFormat
 from mqctx.opentelemetry import MqctxTextMapPropagator, restored
+from mqctx.testing import pika_delivery
 from tests.opentelemetry.messages import brought
 
 ADA = '{"user":"ada"}'
@@ -252,11 +252,10 @@ class TestExtract:
             assert current() == {"user": "ada"}
 
     def test_extract_takes_what_an_adapter_restored_with_a_propagator_of_its_own(self) -> None:
-        headers = {"mqctx": '{"user":"ada","role":"admin"}'}
-        properties = BasicProperties(headers=headers)
+        _, _, properties, _ = pika_delivery(b"", user="ada", role="admin")
         strict = Propagator(accept=["user"], on_rejected=lambda _: None)
         with pika_adapter.restored(properties, propagator=strict):
-            otel = propagator.extract(headers)
+            otel = propagator.extract(properties.headers)
         with restored(otel):
             assert current() == {"user": "ada"}
 

@@ -14,6 +14,8 @@ from taskiq_aio_pika import AioPikaBroker, Exchange, Queue
 from mqctx import Context, bind, current
 from mqctx.adapters.pika import restored
 from mqctx.adapters.taskiq import ContextMiddleware
+from mqctx.inspection import Inspector
+from tests.drivers.dead_letters import Place
 from tests.drivers.handling import SECONDS
 from tests.drivers.on_pika import pika_channel
 
@@ -84,20 +86,41 @@ async def test_a_task_and_its_retry_run_in_the_context_of_the_message(
         assert attempts == [context, {**context, "failed": True}]
 
 
-async def test_a_message_carries_its_context_where_any_client_finds_it(
-    aio_pika_broker: AioPikaBroker, amqp_url: str, queue_name: str
-) -> None:
-    @aio_pika_broker.task
+async def sent(rabbit: AioPikaBroker) -> str:
+    """Send a task in a context, and return its id."""
+
+    @rabbit.task(task_name="shop:bill")
     async def work() -> None:
         pass
 
-    await aio_pika_broker.startup()
+    await rabbit.startup()
     try:
         with Context(user="ada").scope():
-            await work.kiq()
+            return (await work.kiq()).task_id
     finally:
-        await aio_pika_broker.shutdown()
+        await rabbit.shutdown()
+
+
+async def test_a_message_carries_its_context_where_any_client_finds_it(
+    aio_pika_broker: AioPikaBroker, amqp_url: str, queue_name: str
+) -> None:
+    await sent(aio_pika_broker)
     with pika_channel(amqp_url) as channel:
         _, properties, _ = channel.basic_get(queue_name, auto_ack=True)
         with restored(properties):
             assert current() == {"user": "ada"}
+
+
+async def test_a_dead_letter_tells_whose_task_it_is(
+    aio_pika_broker: AioPikaBroker, amqp_url: str, queue_name: str
+) -> None:
+    task_id, dead_letters = await sent(aio_pika_broker), f"{queue_name}-dead"
+    with pika_channel(amqp_url) as channel:
+        method, _, _ = channel.basic_get(queue_name)
+        channel.basic_reject(method.delivery_tag, requeue=False)
+        Place(channel, queue_name).await_count(dead_letters, 1)
+    with Inspector(amqp_url) as inspector, inspector.look(dead_letters, rescue=True) as look:
+        (dead,) = look
+    assert dead.context == {"user": "ada"}
+    assert dead.came_from == queue_name
+    assert dead.task == {"task": "shop:bill", "id": task_id}

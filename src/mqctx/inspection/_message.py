@@ -9,13 +9,13 @@ from mqctx._amqp.content_header import ContentHeader
 from mqctx._amqp.field_table import Unreadable
 from mqctx._core.rejection import Rejection
 from mqctx._failures.record import Failure, known_in
-from mqctx.inspection._celery import celery_task
 from mqctx.inspection._contexts import ContextReader, plain_of
 from mqctx.inspection._deaths import Death, deaths_in
 from mqctx.inspection._dramatiq import DramatiqMessage, read_body
 from mqctx.inspection._moments import Period, moment
 from mqctx.inspection._other_failures import failure_of_others
 from mqctx.inspection._plain import plain
+from mqctx.inspection._tasks import celery_task, taskiq_task
 
 if TYPE_CHECKING:
     from mqctx._core.context import Context
@@ -81,6 +81,11 @@ class Message:
     def celery(self) -> Mapping[str, Any] | None:
         """The task that it asks for, if Celery sent it."""
         return celery_task(self.headers, self.body)
+
+    @property
+    def task(self) -> Mapping[str, Any] | None:
+        """The name of the task that it asks for, its id and retries, if Celery or taskiq sent it."""
+        return self.celery or taskiq_task(self.headers)
 
     @cached_property
     def published_at(self) -> str | None:

@@ -69,6 +69,11 @@ class TestBlock:
         assert "task     pay  id t-1  retries 2" in shown(message(task))
         assert "task     pay  id t-1" in shown(message({"task": "pay", "id": "t-1", "lang": "py"}))
 
+    def test_of_a_task_of_taskiq_names_it(self) -> None:
+        task = {"task_name": "shop:bill", "task_id": "t-2", "_retries": "1"}
+        assert "task     shop:bill  id t-2  retries 1" in shown(message(task))
+        assert not any("task" in line for line in shown(message({"task_name": "shop:bill"})))
+
     def test_of_refused_values_says_so(self) -> None:
         (line,) = [line for line in shown(message({"mqctx": "no JSON"})) if "refused" in line]
         assert "malformed" in line

@@ -49,8 +49,8 @@ def _why(message: Message) -> Iterator[tuple[str, str]]:
         yield from _failure(message.failure)
     for death in message.deaths:
         yield "died", _death(death)
-    if message.celery is not None:
-        yield "task", _task(message.celery)
+    if message.task is not None:
+        yield "task", _task(message.task)
 
 
 def _assigned(named: tuple[str, Any]) -> str:

@@ -1,17 +1,19 @@
-"""The task that a message of Celery asks for."""
+"""The task that a message of Celery or taskiq asks for."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
-__all__ = ["celery_task"]
+__all__ = ["celery_task", "taskiq_task"]
 
 # Celery's message protocol 2 has them in the headers, protocol 1 in a JSON body
 # (docs.celeryq.dev, "Message Protocol").
 _KEYS: Final = ("task", "id", "retries", "eta", "root_id", "parent_id", "origin")
 _ONLY_CELERYS: Final = frozenset(("lang", "root_id", "argsrepr", "retries"))
 _LONGEST_BODY: Final = 65_536
+_TASKIQS: Final = {"task": "task_name", "id": "task_id", "retries": "_retries"}
+"""taskiq-aio-pika's headers, the last of which is a label of SimpleRetryMiddleware."""
 
 
 def celery_task(headers: Mapping[str, Any], body: bytes) -> dict[str, Any] | None:
@@ -19,6 +21,12 @@ def celery_task(headers: Mapping[str, Any], body: bytes) -> dict[str, Any] | Non
     if _is_task(headers) and not _ONLY_CELERYS.isdisjoint(headers):
         return _told(headers)
     return _task_in(body)
+
+
+def taskiq_task(headers: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return task, id and retries of a message that taskiq sent, None for any other."""
+    told = {key: headers[name] for key, name in _TASKIQS.items() if name in headers}
+    return told if _is_task(told) else None
 
 
 def _task_in(body: bytes) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from mqctx.inspection._message import Message
 from mqctx.inspection._publisher import Publisher
 from mqctx.inspection._queue_channel import QueueChannel
 from mqctx.inspection._reader import Reader
-from mqctx.inspection._rescue import WINDOW, Rescue
+from mqctx.inspection._rescue import Rescue
 from mqctx.inspection._safety import QueueFacts, Refusal, refusal_of
 
 __all__ = ["Inspector", "Look", "RefusedError"]
@@ -237,15 +237,12 @@ class Inspector:
             self.connection.process_data_events(0.5)
 
     @contextmanager
-    def look(
-        self, queue: str, *, rescue: bool = False, batch: int | None = None
-    ) -> Generator[Look]:
+    def look(self, queue: str, *, rescue: bool = False, settling: bool = False) -> Generator[Look]:
         """Read the messages that are in a queue now, and put all back in the end.
 
         With `rescue` each message is copied to the queue's end and then taken off its place: for
-        queues that would lose messages which come back. Who settles messages meanwhile takes at
-        most `batch` at a time, fewer where they are large: all that RabbitMQ has sent until it
-        answers is held in memory.
+        queues that would lose messages which come back. Who settles messages meanwhile says so by
+        `settling`: then few come at once.
 
         Raises:
             RefusedError: a look could lose messages, and `rescue` is not set.
@@ -253,7 +250,7 @@ class Inspector:
         """
         facts = self.facts(queue) if rescue else self._safe_facts(queue)
         with self._errors():
-            look = self._begun(facts, rescue=rescue, batch=batch)
+            look = self._begun(facts, rescue=rescue, settling=settling)
             try:
                 yield look
             except BaseException:
@@ -263,7 +260,7 @@ class Inspector:
                 raise
             look.close()
 
-    def _begun(self, facts: QueueFacts, *, rescue: bool, batch: int | None) -> Look:
+    def _begun(self, facts: QueueFacts, *, rescue: bool, settling: bool) -> Look:
         channel = QueueChannel(self.connection, facts.name)
         is_stream = facts.type == "stream"
         by_copies = rescue and not is_stream  # nothing ever leaves a stream
@@ -272,7 +269,7 @@ class Inspector:
             channel,
             seconds=timeout / 1000 * _SHARE,
             stream=is_stream,
-            batch=WINDOW if by_copies else batch,
+            settling=by_copies or settling,
         )
         if is_stream:  # which tells its length late
             reader.there = max(reader.there, facts.messages or 0)

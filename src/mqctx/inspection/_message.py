@@ -84,7 +84,7 @@ class Message:
 
     @property
     def task(self) -> Mapping[str, Any] | None:
-        """The name of the task that it asks for, its id and retries, if Celery or taskiq sent it."""
+        """The task that it asks for, with id and retries, if Celery or taskiq sent it."""
         return self.celery or taskiq_task(self.headers)
 
     @cached_property

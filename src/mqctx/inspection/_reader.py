@@ -20,9 +20,10 @@ LIMIT_OF_PREFETCH: Final = 50_000
 # Few at first: whoever looks at one message need not hold 50,000 of them.
 _FIRST_PREFETCH: Final = 250
 _GROWTH: Final = 4
-_FIRST_BATCH: Final = 10
+_FEW: Final = 16
+"""The most messages at once for one who settles them: they are in memory, whatever their size."""
 MOST_BYTES: Final = 8_388_608
-"""The bytes of bodies that should be under way at once. Of a batch, the one before it tells."""
+"""The bytes of bodies that one who settles messages should hold at once."""
 _PATIENCE: Final = 3.0
 """The seconds after which a queue that has messages and gives none is left."""
 
@@ -33,8 +34,9 @@ class Reader:
     Args:
         channel: On the queue.
         stream: Whether the queue is a stream, which is read from its first message.
-        batch: Take so many at a time, or fewer where they are large, and none while you have some
-            of them to settle: a consumer gets new ones for those that were acknowledged.
+        settling: Whether messages are settled meanwhile. Then few come at once, fewer where they
+            are large, and none while those are given out: a consumer gets new ones for what was
+            acknowledged.
         seconds: For so long messages may be held.
     """
 
@@ -44,16 +46,16 @@ class Reader:
         *,
         seconds: float,
         stream: bool = False,
-        batch: int | None = None,
+        settling: bool = False,
     ) -> None:
         self.channel = channel
         self._is_stream = stream
-        self._batch = batch
+        self._is_settling = settling
+        self._bytes = 0
+        """The size of what came last, for one who settles."""
         self._deadline = time.monotonic() + seconds
         self._arrived: deque[Delivery] = deque()
         self._wanted = 1
-        self._bytes = 0
-        """The size of the last batch."""
         self._consumer: str | None = None
         self._offset: int | None = None
         self._stopped = False
@@ -79,7 +81,7 @@ class Reader:
             pika.exceptions.AMQPError: channel or connection is closed.
             BrokerError: the queue is gone.
         """
-        prefetch = _FIRST_PREFETCH if self._batch is None else min(self._batch, _FIRST_BATCH)
+        prefetch = _FEW if self._is_settling else _FIRST_PREFETCH
         while self.taken < self.there and not self._is_over():
             room = min(prefetch, self.there - self.taken)
             given = yield from self._deliveries_of_one_consumer(room)
@@ -90,14 +92,15 @@ class Reader:
 
     def _next(self, prefetch: int) -> int:
         """Return how many to take at once after so many."""
-        if self._batch is None:
+        if not self._is_settling:
             return min(prefetch * _GROWTH, LIMIT_OF_PREFETCH)
-        return max(1, min(self._batch, prefetch * MOST_BYTES // max(1, self._bytes)))
+        # How large the next ones are, the last ones tell.
+        return max(1, min(_FEW, prefetch * MOST_BYTES // max(1, self._bytes)))
 
     def _deliveries_of_one_consumer(self, prefetch: int) -> Generator[Delivery, None, int]:
         """Yield what a consumer gets until it may not get more, and return their number."""
         self._consumer = self.channel.consume(prefetch, self._arguments(), self._arrives)
-        if self._batch is not None:
+        if self._is_settling:
             self._have_come(prefetch)
             self._cancel()
             self._bytes = sum(len(each.body) for each in self._arrived)

@@ -15,13 +15,12 @@ from mqctx.inspection._queues import Queues
 from mqctx.inspection._reader import MOST_BYTES
 from mqctx.inspection._redrive_note import Note
 from mqctx.inspection._redrive_result import Result, name_of
+from mqctx.inspection._rescue import WINDOW
 from mqctx.inspection._sent_back import digest, now, sent_back, what_goes
 from mqctx.inspection._ways import NoWayError, Origin, Way, Ways
 
 __all__ = ["WINDOW", "Redrive"]
 
-WINDOW: Final = 100
-"""The most messages that a killed run may have sent and not taken off their queue."""
 _REASONS: Final = {
     Fate.UNROUTED: "no queue gets it",
     Fate.REJECTED: "the queue did not take it: it is full, or has failed",
@@ -135,7 +134,7 @@ class Redrive:
             BrokerError: the broker refuses, or is gone.
         """
         self.result.unnoted = self._note.open()
-        with self._looking(WINDOW) as look:
+        with self._looking(settling=True) as look:
             for batch in self._batches(look, advance):
                 self._send(look, batch)
         self._note.close()
@@ -159,9 +158,9 @@ class Redrive:
         return WINDOW if self._rate is None else max(1, min(WINDOW, int(self._rate * _TICK)))
 
     @contextmanager
-    def _looking(self, batch: int | None = None) -> Generator[Look]:
+    def _looking(self, *, settling: bool = False) -> Generator[Look]:
         queue, rescue = self.result.queue, self._rescue
-        with self._inspector.look(queue, rescue=rescue, batch=batch) as look:
+        with self._inspector.look(queue, rescue=rescue, settling=settling) as look:
             self._look = look
             self.result.there = look.there
             if self.is_stopped:  # before there was a look to stop

@@ -10,6 +10,7 @@ from mqctx.inspection._connection import Delivery
 from mqctx.inspection._message import Message
 from mqctx.inspection._publisher import Fate, Outcome, Publisher
 from mqctx.inspection._queue_channel import QueueChannel
+from mqctx.inspection._reader import MOST_BYTES
 
 __all__ = ["Kept", "Rescue"]
 
@@ -42,11 +43,12 @@ class Rescue:
         self._queue = queue
         self._user = user
         self._tags: dict[int, int] = {}
+        self._bytes = 0
         self.copied: int = 0
         self.kept: list[Kept] = []
 
     def take(self, delivery: Delivery | Message) -> None:
-        """Send a copy of a message; with each hundredth, take all off the queue.
+        """Send a copy of a message; with each hundredth, or 8 MiB, take all off the queue.
 
         Raises:
             pika.exceptions.AMQPError: channel or connection is closed.
@@ -60,7 +62,8 @@ class Rescue:
         header = delivery.header.without_headers(_BROKERS_OWN + _COPIES_TO_OTHERS)
         number = self._publisher.send("", self._queue, header, delivery.body)
         self._tags[number] = delivery.tag
-        if len(self._tags) >= WINDOW:
+        self._bytes += len(delivery.body)
+        if len(self._tags) >= WINDOW or self._bytes >= MOST_BYTES:
             self.finish()
 
     def finish(self) -> None:
@@ -72,6 +75,7 @@ class Rescue:
         while self._tags:
             for outcome in self._publisher.outcomes(1):
                 self._note(self._tags.pop(outcome.number), outcome)
+        self._bytes = 0
         self._channel.settle()
 
     def _note(self, tag: int, outcome: Outcome) -> None:

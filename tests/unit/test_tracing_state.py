@@ -8,7 +8,7 @@ import pytest
 from mqctx.inspection._arrivals import Arrival
 from mqctx.inspection._broker import Broker
 from mqctx.inspection._journeys._backlog import Backlog
-from mqctx.inspection._journeys._drops import Drops
+from mqctx.inspection._journeys._drops import Drops, Tally
 from mqctx.inspection._journeys._queues import Queues
 from mqctx.inspection._journeys._tracer import Settings, Tracer
 from mqctx.inspection._journeys._tracing_state import TracingState, new_queue
@@ -136,16 +136,25 @@ class TestQueues:
 
     def test_count_publishes_and_deliveries(self) -> None:
         stats = {"message_stats": {"publish": 3, "deliver_get": 4, "ack": 9}}
-        assert queues(Api(**{"vhosts/shop": stats, RECEIVERS: [{}]})).events() == 7
-        assert queues(Api(**{RECEIVERS: []})).events() == 0
-        assert queues(Api(**{RECEIVERS: ManagementError("busy", 503)})).events() is None
+        assert queues(Api(**{"vhosts/shop": stats, RECEIVERS: [{}]})).tally() == (7, True)
+        assert queues(Api(**{RECEIVERS: []})).tally() == (0, True)
+        assert queues(Api(**{RECEIVERS: ManagementError("busy", 503)})).tally() is None
+
+    @pytest.mark.parametrize(("samples", "rests"), [((7, 7), True), ((7, 6), False)])
+    def test_know_that_the_vhost_rests_by_statistics_that_stay_as_they_were(
+        self, samples: tuple[int, ...], rests: bool
+    ) -> None:
+        details = {"samples": [{"sample": each} for each in samples]}
+        stats = {"message_stats": {"publish": 7, "publish_details": details}}
+        tally = queues(Api(**{"vhosts/shop": stats, RECEIVERS: [{}]})).tally()
+        assert tally == (7, rests)
 
     def test_cannot_count_events_once_others_have_received_them(self) -> None:
         api = Api(**{"vhosts/shop": {}, RECEIVERS: [{}, {}]})
         asked = queues(api)
-        assert asked.events() is None
+        assert asked.tally() is None
         api.answers[RECEIVERS] = [{}]
-        assert asked.events() is None
+        assert asked.tally() is None
 
     def test_have_consumers_on_connections_that_are_known_by_their_tags(
         self, monkeypatch: pytest.MonkeyPatch
@@ -172,18 +181,22 @@ class Counted:
     """A count of drops, with what it is told of."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("mqctx.inspection._journeys._drops._BETWEEN", -1.0)
+        monkeypatch.setattr("mqctx.inspection._journeys._drops._PAUSE", 0.0)
         monkeypatch.setattr("mqctx.inspection._journeys._drops._LATE", 0.0)
         self.backlog = Backlog(1_000, lambda *_: None)
-        self.counted: int | None = None
-        self.drops = Drops(100, self.backlog, lambda: self.counted)
+        self.tallies: list[Tally | None] = []
+        self.drops = Drops(100, self.backlog, lambda: self.tallies.pop(0))
 
-    def look(self, waiting: int, received: int, counted: int | None) -> int | None:
-        self.counted, self.backlog.received = counted, received
-        return self.drops.look(lambda: waiting)
+    def begin(self, tally: Tally | None) -> None:
+        self.tallies = [tally]
+        self.drops.begin()
 
-    def at_end(self, received: int, counted: int | None) -> int | None:
-        self.counted, self.backlog.received = counted, received
+    def look(self, waiting: int, received: int, *tallies: Tally | None) -> int | None:
+        self.tallies, self.backlog.received = [*tallies], received
+        return self.drops.look(waiting)
+
+    def at_end(self, received: int, *tallies: Tally | None) -> int | None:
+        self.tallies, self.backlog.received = [*tallies], received
         return self.drops.at_end()
 
 
@@ -193,74 +206,78 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
 
 
 class TestDrops:
-    """`look` takes what waits, what was received, and what the statistics count."""
+    """`look` takes what waits, what was received, and what the statistics tell if asked."""
 
     def test_are_ours_alone_while_the_queue_cannot_have_been_full(self, counted: Counted) -> None:
-        counted.look(0, 0, 50)
+        counted.begin(None)
         counted.backlog.dropped, counted.drops.unread = 7, 2
-        assert counted.look(40, 50, 90) == 9
-        assert counted.at_end(90, 10_000) == 9
+        assert counted.look(40, 50, None) == 9
+        assert counted.look(40, 109, None) == 9
+        assert counted.at_end(200) == 9
+
+    def test_may_be_rabbitmqs_where_as_many_waited_and_came_as_the_queue_holds(
+        self, counted: Counted
+    ) -> None:
+        counted.begin(Tally(50, rests=True))
+        counted.look(0, 0, None)
+        assert counted.look(40, 60, Tally(50 + 300 + 60, rests=False)) == 240
 
     def test_are_what_was_counted_and_neither_received_nor_there_before(
         self, counted: Counted
     ) -> None:
         # 50 events are from before; of 1,000 since then, 300 were received, and as often delivered.
-        counted.look(0, 0, 50)
-        counted.look(100, 100, None)
+        counted.begin(Tally(50, rests=True))
         counted.backlog.dropped = 7
-        assert counted.look(0, 300, 50 + 1_000 + 300) == 7 + 700
-        assert counted.at_end(300, 50 + 1_000 + 300) == 7 + 700
+        late, whole = Tally(50 + 500 + 200, rests=False), Tally(50 + 1_000 + 300, rests=True)
+        assert counted.look(100, 300, late) == 7 + 100
+        assert counted.at_end(300, late, late, late, whole) == 7 + 700
 
-    def test_are_not_what_the_statistics_told_late_of_the_time_before(
+    def test_are_never_told_as_fewer_than_none_while_statistics_are_late(
         self, counted: Counted
     ) -> None:
-        counted.look(0, 0, 20)
-        counted.look(0, 0, 50)
-        counted.look(100, 100, None)
-        assert counted.at_end(300, 50 + 300 + 300) == 0
+        counted.begin(Tally(50, rests=True))
+        assert counted.look(100, 300, Tally(50, rests=True)) == 0
 
-    def test_are_not_fewer_for_events_that_are_on_their_way_to_a_busy_queue(
-        self, counted: Counted
+    @pytest.mark.parametrize("before", [None, Tally(50, rests=False)])
+    def test_cannot_be_told_where_it_is_unknown_what_was_there_before(
+        self, counted: Counted, before: Tally | None
     ) -> None:
-        counted.look(0, 0, 50)
-        counted.look(10, 20, 50 + 80 + 20)  # 50 of 80 are on their way
-        counted.look(10, 70, 50 + 80 + 70)
-        counted.look(100, 100, None)
-        assert counted.at_end(300, 50 + 1_000 + 300) == 700
+        counted.begin(before)
+        assert counted.look(100, 100, Tally(900, rests=True)) is None
+        assert counted.at_end(100, Tally(900, rests=True)) is None
 
-    def test_are_exact_where_the_vhost_rested_before(self, counted: Counted) -> None:
-        counted.look(0, 0, 50)
-        counted.look(0, 0, 50)
-        counted.look(10, 20, 50 + 500 + 20)  # the queue is so busy that it lags by seconds
-        counted.look(10, 70, 50 + 900 + 70)
-        counted.look(100, 100, None)
-        assert counted.at_end(300, 50 + 1_000 + 300) == 700
-
-    def test_cannot_be_told_without_statistics(self, counted: Counted) -> None:
-        counted.look(100, 100, None)
-        assert counted.at_end(100, 1_000) is None
+    def test_cannot_be_told_without_statistics_in_the_end(self, counted: Counted) -> None:
+        counted.begin(Tally(50, rests=True))
+        assert counted.look(100, 100, None) is None
         assert counted.at_end(100, None) is None
+        assert counted.at_end(100, Tally(900, rests=False), None) is None
 
-    def test_cannot_be_told_of_statistics_that_began_anew(self, counted: Counted) -> None:
-        counted.look(0, 0, 50)
-        counted.look(100, 100, None)
-        assert counted.at_end(300, 40) is None
-
-    def test_are_asked_of_the_statistics_once_in_a_while(
+    def test_cannot_be_told_of_a_vhost_that_never_rests(
         self, counted: Counted, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        counted.look(0, 0, 50)
-        monkeypatch.setattr("mqctx.inspection._journeys._drops._BETWEEN", 60.0)
-        counted.look(0, 0, 60)
-        counted.look(0, 0, 70)
-        counted.look(100, 100, 80)
-        assert counted.at_end(300, 60 + 1_000 + 300) == 700
+        monkeypatch.setattr("mqctx.inspection._journeys._drops._MOST_LATE", -1.0)
+        counted.begin(Tally(50, rests=True))
+        counted.drops.may_have_dropped = True
+        assert counted.at_end(100, *[Tally(900, rests=False)] * 2) is None
+
+    def test_cannot_be_told_of_statistics_that_began_anew(self, counted: Counted) -> None:
+        counted.begin(Tally(50, rests=True))
+        counted.drops.may_have_dropped = True
+        assert counted.at_end(300, *[Tally(40, rests=True)] * 2) is None
+
+    def test_cannot_be_told_of_a_queue_that_was_lost(self, counted: Counted) -> None:
+        counted.begin(Tally(50, rests=True))
+        counted.drops.lose()
+        assert counted.look(0, 10, Tally(60, rests=True)) is None
+        assert counted.at_end(10, Tally(60, rests=True)) is None
 
 
 def test_a_trace_receives_what_was_left_in_its_queue_when_it_ended() -> None:
     tracer = Tracer(Broker.parse("amqp://h/"), None, Settings(tap="orders"), _silent())
     left = iter([3, 7])  # those 7 are of the time after the end
-    source: Any = SimpleNamespace(pause=left.__next__, resume=_nothing, close=_nothing)
+    source: Any = SimpleNamespace(
+        catch_up=_nothing, pause=left.__next__, resume=_nothing, close=_nothing
+    )
     source.receive = lambda _: tracer._backlog.add(Arrival(b"", b"", b""))
     tracer._backlog._read = lambda *_: None
     tracer._drain(source)
@@ -273,7 +290,9 @@ def test_a_trace_ends_though_more_events_wait_than_can_be_received(
 ) -> None:
     monkeypatch.setattr("mqctx.inspection._journeys._tracer._MOST_DRAIN", -1.0)
     tracer = Tracer(Broker.parse("amqp://h/"), None, Settings(tap="orders"), _silent())
-    source: Any = SimpleNamespace(pause=lambda: 9, resume=_nothing, close=_nothing)
+    source: Any = SimpleNamespace(
+        catch_up=_nothing, pause=lambda: 9, resume=_nothing, close=_nothing
+    )
     tracer._drain(source)
     assert tracer.dropped() == 9
 

@@ -4,6 +4,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
+from mqctx.inspection._journeys._drops import Tally
 from mqctx.inspection._journeys._source import FIREHOSE
 from mqctx.inspection._management import Management, ManagementError
 
@@ -15,6 +16,10 @@ _REMEMBERED: Final = 10.0
 _MOST_REMEMBERED: Final = 10_000
 _MOST_A_SECOND: Final = 20
 _CONSUMERS: Final = 1.0
+_KINDS: Final = ("publish", "deliver_get")
+"""The statistics that count what makes an event each."""
+_SAMPLES: Final = {"msg_rates_age": "5", "msg_rates_incr": "5"}
+"""What they were now, and five seconds ago."""
 
 
 class Queues:
@@ -63,7 +68,7 @@ class Queues:
                 found.setdefault(str(each.get("consumer_tag")), []).append(name)
         return found
 
-    def events(self) -> int | None:
+    def tally(self) -> Tally | None:
         """Return how many events the vhost had, by its statistics; None if they cannot tell.
 
         They count each delivery of an event to others, too: an event less, for all they tell.
@@ -71,9 +76,11 @@ class Queues:
         with suppress(ManagementError):
             self._is_shared = self._is_shared or self._have_others()
             if not self._is_shared:
-                found: dict[str, Any] = self._management.get("vhosts", self._vhost)
-                stats = found.get("message_stats", {})
-                return int(stats.get("publish", 0)) + int(stats.get("deliver_get", 0))
+                found = self._management.get("vhosts", self._vhost, **_SAMPLES)
+                stats: dict[str, Any] = found.get("message_stats", {})
+                samples = [stats.get(f"{kind}_details", {}).get("samples", []) for kind in _KINDS]
+                rests = all(len({each["sample"] for each in kind}) <= 1 for kind in samples)
+                return Tally(sum(stats.get(kind, 0) for kind in _KINDS), rests)
         return None
 
     def _have_others(self) -> bool:

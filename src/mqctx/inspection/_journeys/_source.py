@@ -2,14 +2,20 @@
 
 from typing import Any, Final
 
+from pika import spec
 from pika.adapters.blocking_connection import BlockingConnection
 
-from mqctx.inspection._arrivals import Arrival
+from mqctx.inspection._arrivals import BEFORE_PROPERTIES, Arrival
 from mqctx.inspection._journeys._backlog import Backlog
 
 __all__ = ["FIREHOSE", "Source"]
 
+_Deliver: Final[Any] = spec.Basic.Deliver  # whose stubs have no types
+
 FIREHOSE: Final = "amq.rabbitmq.trace"
+_CONSUMERS: Final = 8
+"""RabbitMQ lets 200 messages be under way on a channel. Where its cores are busy, that is too
+few: the queue fills up, and costs it more for each event than a delivery does."""
 _MANY: Final = 50
 """Events of one reading of the socket after which there may be more in it."""
 
@@ -42,12 +48,14 @@ class Source:
         self.queue = queue
         self._backlog = backlog
         self._connection: Any = connection  # pika says whole seconds, and takes any
-        self._channel: Any = connection.channel()
-        self._consumer = ""
+        self._channels: list[Any] = [connection.channel() for _ in range(_CONSUMERS)]
+        self._channel = self._channels[0]
+        self._consumers: list[tuple[Any, str]] = []
         arguments = {"x-queue-type": "classic", "x-max-length": buffer, "x-overflow": "drop-head"}
         self._channel.queue_declare(self.queue, exclusive=True, arguments=arguments)
         self._channel.queue_bind(self.queue, exchange, "#" if routing_key is None else routing_key)
-        self._connection._impl.stream(self._channel.channel_number, self._take)
+        for channel in self._channels:
+            self._connection._impl.stream(channel.channel_number, self._take)
         self.resume()
 
     def receive(self, seconds: float) -> None:
@@ -70,16 +78,30 @@ class Source:
         """
         return int(self._channel.queue_declare(self.queue, passive=True).method.message_count)
 
-    def pause(self) -> int:
-        """Let no more events come; return how many are left in the queue.
-
-        All that were on their way are there then: into the queue, since a busy one carries this out
-        behind them, and to us.
+    def catch_up(self) -> None:
+        """Wait until all events that are on their way to the queue are in it, or with us.
 
         Raises:
             AMQPError: the connection is lost.
         """
-        self._channel.basic_cancel(self._consumer)
+        # RabbitMQ answers most questions before what waits for a busy queue, but this one behind.
+        got, properties, body = self._channel.basic_get(self.queue, auto_ack=True)
+        if got is not None:
+            deliver = _Deliver("", 0, False, got.exchange, got.routing_key)
+            method = deliver.INDEX.to_bytes(4) + b"".join(deliver.encode())
+            self._take(Arrival(method, bytes(BEFORE_PROPERTIES) + properties.header.raw, body))
+
+    def pause(self) -> int:
+        """Let no more events come; return how many are left in the queue.
+
+        All that it has sent have come then: each channel's, before its consumer has ended.
+
+        Raises:
+            AMQPError: the connection is lost.
+        """
+        for channel, consumer in self._consumers:
+            channel.basic_cancel(consumer)
+        self._consumers = []
         return self.waiting()
 
     def resume(self) -> None:
@@ -88,8 +110,12 @@ class Source:
         Raises:
             AMQPError: the connection is lost.
         """
-        # Acknowledged as they are sent: TCP holds RabbitMQ back if we do not keep up.
-        self._consumer = self._channel.basic_consume(self.queue, _do_nothing, auto_ack=True)
+        # Acknowledged as they are sent: TCP holds RabbitMQ back if we do not keep up. In their
+        # order while the first channel takes them all: the next ones get what it has no room for.
+        for number, channel in enumerate(self._channels):
+            priority = {"x-priority": -number}
+            tag = channel.basic_consume(self.queue, _do_nothing, auto_ack=True, arguments=priority)
+            self._consumers.append((channel, tag))
 
     def close(self) -> None:
         """Delete the queue.

@@ -11,7 +11,7 @@ from mqctx.inspection._broker import Broker
 from mqctx.inspection._connection import connected
 from mqctx.inspection._errors import BrokerError
 from mqctx.inspection._journeys._backlog import Backlog
-from mqctx.inspection._journeys._drops import Drops
+from mqctx.inspection._journeys._drops import Drops, Tally
 from mqctx.inspection._journeys._events import Reader
 from mqctx.inspection._journeys._joiner import Joiner
 from mqctx.inspection._journeys._lock import locked
@@ -162,8 +162,8 @@ class Tracer:
         """Note that the broker is gone, and tell whether to wait for it."""
         if self._lost_at is None:
             self._lost_at = monotonic()
-            # Our queue was exclusive, and went with the connection, whatever waited in it.
-            self._drops.may_have_dropped = True
+            # Our queue was exclusive, and went with the connection.
+            self._drops.lose()
             self._watcher.warn(f"{error}. Waiting for it to come back")
         return not self._is_over() and monotonic() <= self._lost_at + _PATIENCE
 
@@ -184,8 +184,10 @@ class Tracer:
             # The queue first: it is what tells other traces that tracing is needed still.
             queue = new_queue(self._state.node)
             source = Source(connection, queue, self._backlog, buffer=settings.buffer)
+            if not self._has_begun:  # once, not after each loss of the connection
+                self._drops.begin()
             found = self._state.begin(source.queue)
-        if not self._has_begun:  # once, not after each loss of the connection
+        if not self._has_begun:
             self._tell(found)
         self.untraced_nodes |= {*found.untraced_nodes}
         self._has_begun = True
@@ -218,6 +220,7 @@ class Tracer:
 
     def _drain(self, source: Source) -> None:
         """Receive what was there when the trace ended; another trace may let more come."""
+        source.catch_up()
         left = source.pause()
         target, until = self._backlog.received + left, monotonic() + _MOST_DRAIN
         if left:
@@ -246,7 +249,7 @@ class Tracer:
     def _look(self, source: Source) -> None:
         """Find out how far behind we are."""
         self._next_look = monotonic() + _LOOK
-        dropped = self._drops.look(source.waiting)
+        dropped = self._drops.look(source.waiting())
         self.status = Status(
             seconds=monotonic() - self._began,
             events=self._backlog.taken,
@@ -270,8 +273,8 @@ class Tracer:
         """
         return self._drops.at_end()
 
-    def _counted(self) -> int | None:
-        return None if self._queues is None else self._queues.events()
+    def _counted(self) -> Tally | None:
+        return None if self._queues is None else self._queues.tally()
 
     def _is_over(self) -> bool:
         seconds = self._settings.seconds

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mqctx._core.registry import registry
+from mqctx._core.registry import Registry, registry
 
 
 class LinkedVar(msgspec.Struct, frozen=True, eq=False):
@@ -32,7 +32,12 @@ def link(name: str, contextvar: ContextVar[Any]) -> None:
     except LookupError:  # which it does not have
         absent = None
     linked = LinkedVar(contextvar, absent)
-    registry.change(lambda changed: changed.linked.update({name: linked}))
+
+    def add(changed: Registry[Any]) -> None:
+        changed.linked[name] = linked
+        changed.undeclared = set()  # log lines that were made without it are made anew
+
+    registry.change(add)
 
 
 def assignments(values: Mapping[str, object]) -> list[tuple[LinkedVar, object]]:

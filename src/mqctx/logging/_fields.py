@@ -1,14 +1,16 @@
 """The active context in log records, for any logging library."""
 
 import logging
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Container, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
+from mqctx._core import linked_vars
 from mqctx._core.context import EMPTY, Context
+from mqctx._core.linked_vars import LinkedVar
 from mqctx._core.name_filter import NAMES_MEANT, name_filter
 from mqctx._core.registry import registry
 from mqctx._core.settings import check_text, checked_entries
-from mqctx._core.store import active_store, current
+from mqctx._core.store import active_store, current, last_version
 from mqctx._core.values import type_name
 
 REDACTED: Final = "***"
@@ -46,31 +48,43 @@ class View(str):
     that code which writes or pickles all attributes adds nothing.
     """
 
-    __slots__ = ("chosen", "context", "fields", "pairs")
+    __slots__ = ("chosen", "context", "fields", "linked", "names")
 
     context: Context
     fields: Mapping[str, Any]
-    pairs: tuple[tuple[str, Any], ...]
-    """The same."""
+    names: frozenset[str]
+    """Those of the fields."""
+    linked: Sequence[tuple[LinkedVar, object]]
+    """The linked ContextVars, and what they hold while the context is active."""
     chosen: object
-    """The declarations, and names that this process chose, with which the fields were made."""
+    """The declarations, and names that this process chose, with which the view was made."""
 
     @staticmethod
-    def of(context: Context, fields: Mapping[str, Any], chosen: object = None) -> "View":
-        """Return a view with these `fields`."""
+    def of(
+        context: Context,
+        fields: Mapping[str, Any],
+        linked: Sequence[tuple[LinkedVar, object]] = (),
+        chosen: object = None,
+    ) -> "View":
+        """Return a view of these `fields`."""
         view = View()
         view.context = context
         view.fields = fields
-        view.pairs = tuple(fields.items())
+        view.names = frozenset(fields)
+        view.linked = linked
         view.chosen = chosen
         return view
 
-    def without(self, name: str) -> "View":
-        """Return a view of all fields but one."""
-        return View.of(self.context, {n: v for n, v in self.pairs if n != name}, self.chosen)
+    def beside(self, held: Container[str]) -> "View":
+        """Return a view of the fields whose names `held` does not have."""
+        return View.of(self.context, {n: v for n, v in self.fields.items() if n not in held})
 
     def __reduce__(self) -> tuple[Any, ...]:
         return str, ()
+
+
+NO_VIEW: Final = View.of(EMPTY, {})
+"""In place of one that is not made yet: made with declarations that never count."""
 
 
 class Fields:
@@ -107,12 +121,13 @@ class Fields:
 
     def of(self, context: Context) -> View:
         """Return the view of `context`: made once, and kept with it."""
-        known: View | None = context.shown.get(self)
-        if known is not None and known.chosen is registry.undeclared:
-            return known
+        known: View = context.shown.get(self, NO_VIEW)
         chosen = registry.undeclared  # as it is before anything is looked up
+        if known.chosen is chosen:
+            return known
+        linked = linked_vars.assignments(context.by_name)
         # Of an equal context, not this one: a view kept by its own context would be a cycle.
-        view = View.of(context | EMPTY, self._made_of(context), chosen)
+        view = View.of(context | EMPTY, self._made_of(context), linked, chosen)
         entry: dict[object, Any] = {self: view}
         context.shown = {**context.shown, **entry} if len(context.shown) < _MOST_VIEWS else entry
         return view
@@ -121,15 +136,17 @@ class Fields:
         """Put the fields of the active context into `held`, as `show` does, and return the view."""
         # Read directly: for each log line, a call takes longer than this.
         store = active_store()
-        context = store.now() if registry.linked or store.later else store.context
-        view: View | None = context.shown.get(self)
-        if view is None or view.chosen is not registry.undeclared:
+        version = store.later or store
+        context = version.context if version.later is None else last_version(version).context
+        view: View = context.shown.get(self, NO_VIEW)
+        if view.chosen is not registry.undeclared:
             view = self.of(context)
-        for name, value in view.pairs:
-            if name in held:
-                view = view.without(name)
-            else:
-                held[name] = value
+        for other, value in view.linked:
+            if other.contextvar.get(other.absent) is not value:  # somebody has set it since
+                view = self.of(store.now())
+        if not view.names.isdisjoint(held):
+            view = view.beside(held)
+        held.update(view.fields)
         return view
 
     def _made_of(self, context: Context) -> dict[str, Any]:
@@ -188,16 +205,18 @@ def view_in(record: logging.LogRecord) -> View | None:
     return known if isinstance(known, View) else None
 
 
-def show(held: MutableMapping[str, Any], view: View, instead_of: View) -> View:
+def show(held: MutableMapping[str, Any], view: View) -> View:
     """Put the fields of a view into `held`, and return a view of those that were put.
 
-    Names that are taken stay as they are, except for the fields of the view before, which go.
+    Names that are taken stay as they are.
     """
-    for name, value in instead_of.fields.items():
+    put = view.beside(held)
+    held.update(put.fields)
+    return put
+
+
+def take_back(held: MutableMapping[str, Any], view: View) -> None:
+    """Remove the fields that were put into `held`, but for those that have another value by now."""
+    for name, value in view.fields.items():
         if held.get(name, _ABSENT) is value:
             del held[name]
-    if not held.keys().isdisjoint(view.fields):
-        left = {name: value for name, value in view.fields.items() if name not in held}
-        view = View.of(view.context, left)
-    held.update(view.fields)
-    return view

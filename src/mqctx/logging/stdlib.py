@@ -7,16 +7,18 @@ from collections.abc import Iterable
 
 from mqctx._core.registry import registry
 from mqctx._core.settings import check_text
-from mqctx._core.store import active_store
+from mqctx._core.store import active_store, last_version
 from mqctx.errors import ConfigurationError
 from mqctx.logging._fields import (
     MARK,
+    NO_VIEW,
     RECORD_NAMES,
     RESERVED,
     Fields,
     View,
     context_of,
     show,
+    take_back,
     view_in,
 )
 
@@ -83,15 +85,20 @@ class ContextFilter(logging.Filter):
             return copied  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # a record, from Python 3.12 on
         # The same as `show_active`, which would be one more call for each line.
         store = active_store()
-        context = store.now() if registry.linked or store.later else store.context
-        view: View | None = context.shown.get(self._fields)
-        if view is None or view.chosen is not registry.undeclared:
+        version = store.later or store
+        context = version.context if version.later is None else last_version(version).context
+        view: View = context.shown.get(self._fields, NO_VIEW)
+        if view.chosen is not registry.undeclared:
             view = self._fields.of(context)
-        for name, value in view.pairs:
-            if name in held:
-                view = view.without(name)
-            else:
-                held[name] = value
+        for other, value in view.linked:
+            if other.contextvar.get(other.absent) is not value:
+                view = self._fields.of(store.now())
+        # All at once, and back what was there: to ask for each name takes longer.
+        given = held.copy()
+        held |= view.fields
+        if len(held) < len(given) + len(view.fields):
+            held |= given
+            view = view.beside(given)
         held[MARK] = view
         return True
 
@@ -100,8 +107,8 @@ class ContextFilter(logging.Filter):
         if known is None:
             return True  # from another process, where a filter decided
         shown = _copy(record) if _may_copy else record
-        view = self._fields.of(known.context)
-        vars(record)[MARK] = vars(shown)[MARK] = show(vars(shown), view, known)
+        take_back(vars(shown), known)
+        vars(record)[MARK] = vars(shown)[MARK] = show(vars(shown), self._fields.of(known.context))
         return shown  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # the same
 
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, MutableMapping
 from typing import Any
 
-from mqctx.logging._fields import MARK, RESERVED, Fields, View, show, view_in
+from mqctx.logging._fields import MARK, RESERVED, Fields, View, show, take_back, view_in
 
 __all__ = ["ContextProcessor"]
 
@@ -47,7 +47,8 @@ class ContextProcessor:
         known = view_in(record)
         if known is not None:
             event_dict.pop(MARK, None)  # an ExtraAdder takes all attributes: before us, or after
-            show(event_dict, self._fields.of(known.context), known)
+            take_back(event_dict, known)
+            show(event_dict, self._fields.of(known.context))
             event_dict["_record"] = _Bare.of(record, known)
         return event_dict
 
@@ -60,8 +61,9 @@ class _Bare(logging.LogRecord):
     @staticmethod
     def of(record: logging.LogRecord, view: View) -> "_Bare":
         """Return `record` without what `view` shows."""
-        bare, empty = object.__new__(_Bare), View.of(view.context, {})
+        bare = object.__new__(_Bare)
         vars(bare).update(vars(record))
         vars(bare).pop(MARK, None)
-        setattr(bare, MARK, show(vars(bare), empty, view))
+        take_back(vars(bare), view)
+        setattr(bare, MARK, View.of(view.context, {}))
         return bare

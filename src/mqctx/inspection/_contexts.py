@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from mqctx._core.context import EMPTY, Context
@@ -44,8 +45,8 @@ class ContextReader:
 
     def __init__(self, keys: Mapping[str, str | bytes] | None = None) -> None:
         self._rejections: list[Rejection] = []
-        self._propagators: dict[tuple[Format, ...], Propagator] = {}
-        self._signed = _signed_formats(keys) if keys else None
+        self._propagator = cache(self._propagator_of)
+        self._signed = _signed_formats(keys) if keys else {}
 
     def read(self, headers: Mapping[str, Any]) -> Restored:
         """Return what a message with these headers brings; never raises."""
@@ -53,23 +54,24 @@ class ContextReader:
         bare, signed = _without_signatures(headers)
         context = self._extract(bare)
         # Not of the text that `bare` has: a signature counts for the header as it came.
-        verified = None
-        if self._signed is not None and context:
-            formats = self._signed
-            verified = bool(signed) and all(self._counts(headers, formats[h]) for h in signed)
+        verified = self._verified(headers, signed) if context else None
         return Restored(context, verified, tuple(self._rejections))
 
     def _extract(self, headers: Mapping[str, Any]) -> Context:
         """Read the context in the formats of which there are headers: mostly one."""
         formats = tuple(each for each in _FORMATS if _has(headers, each))
-        if not formats:
-            return EMPTY
-        propagator = self._propagators.get(formats)
-        if propagator is None:
-            propagator = self._propagators[formats] = Propagator(
-                formats=formats, max_bytes=_MOST_BYTES, on_rejected=self._rejections.append
-            )
-        return propagator.extract(headers)
+        return self._propagator(formats).extract(headers) if formats else EMPTY
+
+    def _propagator_of(self, formats: tuple[Format, ...]) -> Propagator:
+        return Propagator(
+            formats=formats, max_bytes=_MOST_BYTES, on_rejected=self._rejections.append
+        )
+
+    def _verified(self, headers: Mapping[str, Any], signed: list[str]) -> bool | None:
+        """Tell whether all signatures count, and there are some; None without keys."""
+        if not self._signed:
+            return None
+        return bool(signed) and all(self._counts(headers, self._signed[each]) for each in signed)
 
     def _counts(self, headers: Mapping[str, Any], format: Format) -> bool:
         """Tell whether the signature of a header counts, and note why not."""

@@ -1,12 +1,13 @@
 """The broker's own history of a dead letter: `x-death` of RabbitMQ 3.10 to 4.3."""
 
 from collections.abc import Iterable, Mapping
+from itertools import repeat
 from typing import Any, Final, cast
 
 import msgspec
 
 from mqctx.inspection._moments import moment
-from mqctx.inspection._plain import plain
+from mqctx.inspection._plain import plain, text_or_none
 
 __all__ = ["Death", "deaths_in"]
 
@@ -14,7 +15,7 @@ _LAST, _FIRST = (
     tuple(f"x-{which}-death-{key}" for key in ("queue", "reason", "exchange"))
     for which in ("last", "first")
 )
-_NAMES: Final = ("x-death", *_LAST, *_FIRST)
+_NAMES: Final = frozenset(("x-death", *_LAST, *_FIRST))
 
 
 class Death(msgspec.Struct, frozen=True):
@@ -35,48 +36,44 @@ class Death(msgspec.Struct, frozen=True):
 
 def deaths_in(headers: Mapping[str, Any]) -> tuple[Death, ...]:
     """Return the deaths of a message, the newest first. What is no death is left out."""
-    history = {name: plain(headers[name]) for name in _NAMES if name in headers}
-    if not history:
+    if _NAMES.isdisjoint(headers):
         return ()
-    deaths = [*filter(None, map(_death, _items(history.get("x-death"))))]
+    history = {name: plain(headers.get(name)) for name in _NAMES}
+    deaths = [*filter(None, map(_death, _items(history["x-death"])))]
     if not deaths:
         # Streams, and shovels, may keep these alone.
-        return tuple(filter(None, (_summary(history, names) for names in (_LAST, _FIRST))))[:1]
+        return tuple(filter(None, map(_summary, repeat(history), (_LAST, _FIRST))))[:1]
     # RabbitMQ 3.13 and newer says which is the newest one; else the first is, and a stable sort
     # leaves it there.
-    newest = tuple(history.get(name) for name in _LAST[:2])
+    newest = tuple(map(history.get, _LAST[:2]))
     return tuple(sorted(deaths, key=lambda death: (death.queue, death.reason) != newest))
 
 
 def _death(entry: Any) -> Death | None:
-    if not isinstance(entry, Mapping):
-        return None
-    table = cast("Mapping[str, Any]", entry)
-    queue, reason = _text(table.get("queue")), _text(table.get("reason"))
-    if queue is None or reason is None:
-        return None
+    table: dict[str, Any] = cast("dict[str, Any]", entry) if isinstance(entry, dict) else {}
     count = table.get("count")
-    return Death(
-        queue=queue,
-        reason=reason,
+    return _named(
+        table.get("queue"),
+        table.get("reason"),
         count=count if isinstance(count, int) else 1,
-        exchange=_text(table.get("exchange")),
+        exchange=text_or_none(table.get("exchange")),
         routing_keys=tuple(map(str, _items(table.get("routing-keys")))),
         at=moment(table.get("time")),
     )
 
 
 def _summary(history: Mapping[str, Any], names: tuple[str, ...]) -> Death | None:
-    queue, reason, exchange = (_text(history.get(name)) for name in names)
-    if queue is None or reason is None:
-        return None
-    return Death(queue, reason, exchange=exchange)
+    queue, reason, exchange = map(history.get, names)
+    return _named(queue, reason, exchange=text_or_none(exchange))
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+def _named(queue: object, reason: object, **more: Any) -> Death | None:
+    """Return a death, None if these two, by which one is known, are no text."""
+    if isinstance(queue, str) and isinstance(reason, str):
+        return Death(queue, reason, **more)
+    return None
 
 
 def _items(value: object) -> Iterable[Any]:
     """Return the items of a list. Any publisher may write `x-death`, and of any type."""
-    return cast("Iterable[Any]", value) if isinstance(value, list | tuple) else ()
+    return cast("Iterable[Any]", value) if isinstance(value, list) else ()

@@ -9,6 +9,7 @@ import msgspec
 __all__ = ["DramatiqMessage", "read_body"]
 
 _BEGINNING: Final = b'{"queue_name":'
+_LONGEST_BODY: Final = 65_536
 _LONGEST_TRACEBACK: Final = 8_192
 _RAISED = re.compile(r"^[ \t].*\n([A-Za-z_][\w.]{0,200})(?:: (.{0,500}).*)?$", re.MULTILINE)
 """The first line of a traceback behind its frames, which are indented: what was raised."""
@@ -23,15 +24,15 @@ class DramatiqMessage(msgspec.Struct):
     """What AMQP has headers for, the context among it."""
 
     @property
-    def failure(self) -> dict[str, Any] | None:
-        """Why its actor failed, by the keys of mqctx's own record; None if nothing tells.
+    def failure(self) -> dict[str, Any]:
+        """Why its actor failed, by the keys of mqctx's own record; nothing if nothing tells.
 
         dramatiq writes the traceback into each retry. RabbitMQ dead-letters the last one as it was
         sent: it tells of the attempt before.
         """
         traceback, retries = map(self.options.get, ("traceback", "retries"))
         if not isinstance(traceback, str):
-            return None
+            return {}
         end = traceback.rstrip()[-_LONGEST_TRACEBACK:]
         failure = {"system": "dramatiq", "handler": self.actor_name, "traceback": end}
         attempt = {"attempt": retries} if isinstance(retries, int) else {}
@@ -43,7 +44,7 @@ _decode: Final = msgspec.json.Decoder(DramatiqMessage).decode
 
 def read_body(body: bytes) -> DramatiqMessage | None:
     """Return the message in a body, as dramatiq's own encoder writes it; None if it is none."""
-    if not body.startswith(_BEGINNING):
+    if len(body) > _LONGEST_BODY or not body.startswith(_BEGINNING):
         return None
     try:
         return _decode(body)

@@ -1,6 +1,7 @@
 """Why the broker did not do what was asked, in one line that says what to do about it."""
 
 import ssl
+from functools import singledispatch
 from typing import Final
 
 from pika import exceptions
@@ -13,8 +14,6 @@ from ._broker import Broker
 
 NOT_CONNECTED: Final = (exceptions.AMQPError, AMQPConnectorException, OSError)
 """All that pika raises while it opens a connection."""
-
-_LOST: Final = (exceptions.StreamLostError, exceptions.AMQPHeartbeatTimeout)
 
 
 class BrokerError(Exception):
@@ -30,37 +29,72 @@ class BrokerError(Exception):
 
 def not_connected(broker: Broker, error: BaseException) -> BrokerError:
     """Return what to say when no connection can be opened."""
-    where = f"RabbitMQ at {broker.address}"
-    if isinstance(error, exceptions.ProbableAuthenticationError | exceptions.AuthenticationError):
-        return BrokerError(f"{where} refused the user {broker.user!r} or the password", 403)
-    if isinstance(error, exceptions.ProbableAccessDeniedError):
-        return BrokerError(
-            f"{where}: there is no vhost {broker.vhost!r}, or {broker.user!r} has no right to it",
-            530,
-        )
-    if isinstance(error, ssl.SSLError):
-        return BrokerError(f"{where}: TLS failed: {_one_line(error)}. {_about_tls(error)}")
-    if isinstance(error, AMQPConnectorStackTimeout | exceptions.IncompatibleProtocolError):
-        return BrokerError(
-            f"{where} does not answer in AMQP. Is this the right port?{_hint(broker)}"
-        )
+    return _no_connection(error, broker)
+
+
+@singledispatch
+def _no_connection(error: BaseException, broker: Broker) -> BrokerError:
     return BrokerError(
-        f"cannot reach {where}: {_innermost(error)}. Is it running, and the URL right?"
+        f"cannot reach {_at(broker)}: {_innermost(error)}. Is it running, and the URL right?"
+    )
+
+
+@_no_connection.register(exceptions.AuthenticationError)
+@_no_connection.register(exceptions.ProbableAuthenticationError)
+def _(_: object, broker: Broker) -> BrokerError:
+    return BrokerError(f"{_at(broker)} refused the user {broker.user!r} or the password", 403)
+
+
+@_no_connection.register(exceptions.ProbableAccessDeniedError)
+def _(_: object, broker: Broker) -> BrokerError:
+    return BrokerError(
+        f"{_at(broker)}: there is no vhost {broker.vhost!r}, or {broker.user!r} has no right to it",
+        530,
+    )
+
+
+@_no_connection.register(ssl.SSLError)
+def _(error: ssl.SSLError, broker: Broker) -> BrokerError:
+    return BrokerError(f"{_at(broker)}: TLS failed: {_one_line(error)}. {_about_tls(error)}")
+
+
+@_no_connection.register(exceptions.IncompatibleProtocolError)
+@_no_connection.register(AMQPConnectorStackTimeout)
+def _(_: object, broker: Broker) -> BrokerError:
+    return BrokerError(
+        f"{_at(broker)} does not answer in AMQP. Is this the right port?{_hint(broker)}"
     )
 
 
 def refused(broker: Broker, error: exceptions.AMQPError) -> BrokerError:
     """Return what to say when a connection or channel ended against our will."""
-    where = f"RabbitMQ at {broker.address}"
-    if isinstance(error, exceptions.ConnectionClosed | exceptions.ChannelClosed):
-        code, text = error.reply_code, _one_line(error.reply_text)
-        advice = _ABOUT_TIMEOUT if _TIMED_OUT in text else _ADVICE.get(code, "")
-        return BrokerError(f"{where} refused: {text}{advice}", code)
-    if isinstance(error, _LOST):
-        return BrokerError(f"the connection to {where} was lost; nothing was settled that was held")
-    if isinstance(error, exceptions.ConnectionBlockedTimeout):
-        return BrokerError(f"{where} takes no messages: it is short of memory or disk")
-    return BrokerError(f"{where}: {_one_line(error) or type(error).__name__}")
+    return _ended(error, broker)
+
+
+@singledispatch
+def _ended(error: exceptions.AMQPError, broker: Broker) -> BrokerError:
+    return BrokerError(f"{_at(broker)}: {_one_line(error) or type(error).__name__}")
+
+
+@_ended.register(exceptions.ConnectionClosed)
+@_ended.register(exceptions.ChannelClosed)
+def _(error: exceptions.ConnectionClosed | exceptions.ChannelClosed, broker: Broker) -> BrokerError:
+    code, text = error.reply_code, _one_line(error.reply_text)
+    advice = _ABOUT_TIMEOUT if _TIMED_OUT in text else _ADVICE.get(code, "")
+    return BrokerError(f"{_at(broker)} refused: {text}{advice}", code)
+
+
+@_ended.register(exceptions.StreamLostError)
+@_ended.register(exceptions.AMQPHeartbeatTimeout)
+def _(_: object, broker: Broker) -> BrokerError:
+    return BrokerError(
+        f"the connection to {_at(broker)} was lost; nothing was settled that was held"
+    )
+
+
+@_ended.register(exceptions.ConnectionBlockedTimeout)
+def _(_: object, broker: Broker) -> BrokerError:
+    return BrokerError(f"{_at(broker)} takes no messages: it is short of memory or disk")
 
 
 _ADVICE: Final = {
@@ -71,6 +105,10 @@ _ADVICE: Final = {
 }
 _TIMED_OUT: Final = "delivery acknowledgement on channel"
 _ABOUT_TIMEOUT: Final = ". All is in place: read less at once, or set a longer consumer_timeout"
+
+
+def _at(broker: Broker) -> str:
+    return f"RabbitMQ at {broker.address}"
 
 
 def _about_tls(error: ssl.SSLError) -> str:

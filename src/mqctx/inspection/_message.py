@@ -6,15 +6,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from mqctx._amqp.content_header import ContentHeader
-from mqctx._amqp.field_table import Unreadable
 from mqctx._core.rejection import Rejection
 from mqctx._failures.record import Failure, known_in
-from mqctx.inspection._contexts import ContextReader, plain_of
+from mqctx.inspection._contexts import ContextReader, Restored, plain_of
 from mqctx.inspection._deaths import Death, deaths_in
 from mqctx.inspection._dramatiq import DramatiqMessage, read_body
 from mqctx.inspection._moments import Period, moment
 from mqctx.inspection._other_failures import failure_of_others
-from mqctx.inspection._plain import plain
+from mqctx.inspection._plain import known, plain
 from mqctx.inspection._tasks import celery_task, taskiq_task
 
 if TYPE_CHECKING:
@@ -23,8 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Failure", "Message"]
 
-_LONGEST_BODY: Final = 65_536
+_NOT_DRAMATIQS: Final = DramatiqMessage()
 _TIMESTAMP = re.compile(r"timestamp (\d+)")
+# Written by RabbitMQ's own interceptors, more exactly than the property can say it.
+_EXACT_TIMES: Final = ("x-opt-rabbitmq-received-time", "timestamp_in_ms")
 _DELIVERIES: Final = ("x-acquired-count", "x-delivery-count")
 
 
@@ -49,10 +50,8 @@ class Message:
         self.tag: Final = delivery.tag
         """The delivery tag, which counts on the channel that it was read on."""
         self._headers: Final[Mapping[str, Any]] = delivery.header.headers
-        restored = contexts.read(self._headers)
-        by_dramatiq = read_body(self.body) if len(self.body) <= _LONGEST_BODY else None
-        if by_dramatiq is not None and not restored.context:
-            restored = contexts.read(by_dramatiq.options)
+        by_dramatiq = read_body(self.body) or _NOT_DRAMATIQS
+        restored = _restored(contexts, self._headers, by_dramatiq.options)
         self.context: Final[Context] = restored.context
         self.plain_context: Final[Mapping[str, Any]] = plain_of(restored.context)
         """The context, as plain JSON."""
@@ -62,14 +61,15 @@ class Message:
         """What a service would not restore of the context, and why."""
         self.deaths: Final[tuple[Death, ...]] = deaths_in(self._headers)
         """The broker's own history, the newest first."""
-        self.failure: Final[Mapping[str, Any] | None] = _failure(self._headers, by_dramatiq)
+        self._told: Final = _told(self._headers, by_dramatiq)
+        self.failure: Final[Mapping[str, Any] | None] = self._told or None
         """Why it died, as its handler told it: the keys of `Failure`, also of what others wrote."""
 
     @property
     def id(self) -> str | None:
         """The property `message_id`."""
         value = self.header.get("message_id")
-        return value if value is None or isinstance(value, str) else str(plain(value))
+        return None if value is None else str(plain(value))
 
     @cached_property
     def headers(self) -> Mapping[str, Any]:
@@ -95,29 +95,26 @@ class Message:
     @property
     def deliveries(self) -> int | None:
         """How often it was delivered before and not acknowledged, as far as the broker tells."""
-        counts = [self._headers.get(name) for name in _DELIVERIES]
+        counts = map(self._headers.get, _DELIVERIES)
         return max((count for count in counts if isinstance(count, int)), default=None)
 
     @cached_property
     def came_from(self) -> str | None:
         """The queue that it died in last."""
-        told = (self.failure or {}).get("queue")
-        if not self.deaths or (told is not None and self._failed_last):
-            return told
-        return self.deaths[0].queue
+        told = self._told.get("queue") if self._failed_last else None
+        return next(filter(None, (told, *(death.queue for death in self.deaths))), None)
 
     @property
     def _failed_last(self) -> bool:
         # Which came last, the handler's failure or the broker's death? The Z would sort wrongly.
-        died = self.deaths[0].at
-        failed = (self.failure or {}).get("at")
+        died, failed = next((death.at for death in self.deaths), None), self._told.get("at")
         return died is None or failed is None or failed[:-1] >= died[:-1]
 
     @cached_property
     def at(self) -> str | None:
         """When it died, or was published if that is not known."""
         period = Period()
-        period.add((self.failure or {}).get("at"))
+        period.add(self._told.get("at"))
         for death in self.deaths:
             period.add(death.at)
         return period.last or self.published_at
@@ -155,32 +152,30 @@ def _of_rejection(rejection: Rejection) -> dict[str, Any]:
     return {key: getattr(rejection, key) for key in keys}
 
 
-def _failure(
-    headers: Mapping[str, Any], by_dramatiq: DramatiqMessage | None
-) -> dict[str, Any] | None:
+def _restored(
+    contexts: ContextReader, headers: Mapping[str, Any], options: Mapping[str, Any]
+) -> Restored:
+    """Return the context in the headers, or else in the options of dramatiq's message."""
+    restored = contexts.read(headers)
+    return restored if restored.context or not options else contexts.read(options)
+
+
+def _told(headers: Mapping[str, Any], by_dramatiq: DramatiqMessage) -> dict[str, Any]:
+    """Return why a message died, nothing if nobody tells."""
     # Ours first: what others wrote may be of an earlier hop, kept by whoever sent it on.
     own = known_in(headers.get("mqctx-failure"))
-    told = own or failure_of_others(headers)
-    if told is None and by_dramatiq is not None:
-        told = by_dramatiq.failure
-    return None if told is None else _with_moments(told)
-
-
-def _with_moments(failure: dict[str, Any]) -> dict[str, Any]:
-    """Return a failure whose times can be compared: a stranger may have written them."""
-    times: dict[str, Any] = {
-        key: moment(failure[key]) for key in ("at", "first_at") if key in failure
-    }
-    return {key: value for key, value in {**failure, **times}.items() if value is not None}
+    told = own or failure_of_others(headers) or by_dramatiq.failure
+    # So that times can be compared: a stranger may have written them.
+    return known({**told, **{key: moment(told.get(key)) for key in ("at", "first_at")}})
 
 
 def _published_at(header: ContentHeader, headers: Mapping[str, Any]) -> str | None:
-    # Written by RabbitMQ's own interceptors, more exactly than the property can say it.
-    for name in ("x-opt-rabbitmq-received-time", "timestamp_in_ms"):
-        if exact := moment(plain(headers.get(name))):
-            return exact
+    exact = map(moment, map(plain, map(headers.get, _EXACT_TIMES)))
+    return next(filter(None, exact), None) or moment(_timestamp(header))
+
+
+def _timestamp(header: ContentHeader) -> Any:
     value = header.get("timestamp")
     # Milliseconds, mostly, which are seconds beyond the year 9999.
-    if isinstance(value, Unreadable) and (match := _TIMESTAMP.match(value.text)):
-        return moment(int(match[1]))
-    return moment(value)
+    match = _TIMESTAMP.match(str(value))
+    return int(match[1]) if match else value

@@ -1,6 +1,7 @@
 """Times, in whatever unit they were written, as RFC 3339 in UTC."""
 
 import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -51,17 +52,19 @@ def moment(value: Any) -> str | None:
 
     A number counts as seconds, milliseconds, microseconds or nanoseconds since 1970, by its size.
     """
-    if isinstance(value, bool) or value is None:  # a bool is a number, and no time
-        return None
     try:
-        if isinstance(value, str):
-            return _from_text(value) if len(value) <= _LONGEST else None
-        if isinstance(value, datetime):
-            return _written(value)
-        return _from_number(value)
+        return _READ.get(value.__class__, _none)(value)
     # OverflowError and OSError: which one a time beyond the calendar raises depends on the system.
-    except (ValueError, TypeError, OverflowError, OSError):
+    except (ValueError, OverflowError, OSError):
         return None
+
+
+def _none(_: object) -> None:
+    """Read what is no time: also a bool, which Python counts as a number."""
+
+
+def _from_short_text(text: str) -> str | None:
+    return _from_text(text) if len(text) <= _LONGEST else None
 
 
 @lru_cache(_REMEMBERED)
@@ -92,3 +95,11 @@ def _written(when: datetime) -> str:
     when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
     spec = "milliseconds" if when.microsecond else "seconds"
     return when.isoformat(timespec=spec).replace("+00:00", "Z")
+
+
+_READ: Final[Mapping[type, Callable[[Any], str | None]]] = {
+    str: _from_short_text,
+    int: _from_number,
+    float: _from_number,
+    datetime: _written,
+}

@@ -6,14 +6,17 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from mqctx.inspection._moments import moment
+from mqctx.inspection._plain import known
 
 __all__ = ["failure_of_others"]
 
 _Read = Callable[[Any], Any]
 _MOST: Final = 8_192
 # "Caused by: java.io.IOException: disk full", " ---> System.TimeoutException: too late".
-_CAUSE = re.compile(r"(?:Caused by: |---> ?)([A-Za-z_][\w.$+]{0,200})(?:: ([^\r\n]{0,500}))?")
-_FIRST = re.compile(r"\s*([A-Za-z_][\w$+]*(?:\.[\w$+]+)+)(?:: ([^\r\n]{0,500}))?")
+_TEXT: Final = r"(?:: (?P<message>[^\r\n]{1,500}))?"
+_CAUSE = re.compile(rf"(?:Caused by: |---> ?)(?P<type>[A-Za-z_][\w.$+]{{0,200}}){_TEXT}")
+_FIRST = re.compile(rf"\s*(?P<type>[A-Za-z_][\w$+]*(?:\.[\w$+]+)+){_TEXT}")
+_NUMBER = re.compile("[0-9]{1,9}")
 
 
 def _text(value: Any) -> str | None:
@@ -25,19 +28,21 @@ def _number(value: Any) -> int | None:
     # As text or as a number: NServiceBus writes all its headers as text. Of bounded length, for
     # `int` takes long over many digits.
     text = str(value)
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def _queue(value: Any) -> str | None:
     """Return the queue in an address such as `rabbitmq://host/vhost/orders?durable=true`."""
-    text = _text(value)
-    if text is None:
-        return None
-    try:
-        path = urlsplit(text).path if "://" in text else text
-    except ValueError:
-        return None
+    path = _path(_text(value) or "")
     return path.rstrip("/").rpartition("/")[2].partition("@")[0] or None
+
+
+def _path(address: str) -> str:
+    """Return the path of a URL, nothing of what is none; all of an address without scheme."""
+    try:
+        return urlsplit(address).path if "://" in address else address
+    except ValueError:
+        return ""
 
 
 class _Library(NamedTuple):
@@ -47,8 +52,7 @@ class _Library(NamedTuple):
 
     def read(self, headers: Mapping[str, Any]) -> dict[str, Any]:
         """Return what it tells, by the keys of a failure."""
-        values = {key: read(headers.get(header)) for key, (header, read) in self.fields.items()}
-        return {key: value for key, value in values.items() if value is not None}
+        return known({key: read(headers.get(name)) for key, (name, read) in self.fields.items()})
 
 
 _LIBRARIES: Final = (
@@ -133,15 +137,15 @@ _TOLD_BY: Final = {
 """The library of each header by which one is known."""
 
 
-def failure_of_others(headers: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return why a message died, as another library tells it, None if none does.
+def failure_of_others(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return why a message died, as another library tells it, nothing if none does.
 
     The keys are those of mqctx's own record; `system` names the library.
     """
-    told_by = [_TOLD_BY[header] for header in headers if header in _TOLD_BY]
-    if not told_by:
-        return None
-    library = min(told_by, key=_LIBRARIES.index)
+    told_by = map(_TOLD_BY.__getitem__, headers.keys() & _TOLD_BY.keys())
+    library = min(told_by, key=_LIBRARIES.index, default=None)
+    if library is None:
+        return {}
     return {"system": library.name, **_completed(library.read(headers))}
 
 
@@ -149,9 +153,7 @@ def _completed(failure: dict[str, Any]) -> dict[str, Any]:
     """Fill in type and message from the stack trace, where no header of their own tells them."""
     trace = failure.get("traceback", "")
     # Java and .NET print what was thrown first, and its root cause last.
-    causes = list(_CAUSE.finditer(trace))
-    found = causes[-1] if causes else _FIRST.match(trace)
+    found = [_FIRST.match(trace), *_CAUSE.finditer(trace)][-1]
     if found is None or "type" in failure:
         return failure
-    told = {"type": found[1], "message": found[2]}
-    return {**{key: value for key, value in told.items() if value}, **failure}
+    return {**known(found.groupdict()), **failure}

@@ -101,31 +101,17 @@ def _danger(queue: QueueFacts) -> str | None:
 
 def delivery_limit(queue: QueueFacts) -> float:
     """Return how often a message may come back, infinity if there is no limit."""
-    combine = _lower if queue.version >= (4,) else _lowest
-    limit = combine(
-        combine(queue.policy.get("delivery-limit"), queue.operator_policy.get("delivery-limit")),
-        queue.arguments.get("x-delivery-limit"),
-    )
-    if limit is None:
-        return inf if queue.version < (4,) else _DEFAULT_LIMIT
-    # From 4.0 on, a negative limit is none; on 3.10, -1 lost all messages at the first look.
-    return inf if limit < 0 and queue.version >= (4,) else limit
+    limits = _limits(queue)
+    if queue.version < (4,):
+        return min(limits, default=inf)  # on 3.10, -1 lost all messages at the first look
+    return min((inf if each < 0 else each for each in limits), default=_DEFAULT_LIMIT)
 
 
-def _lower(one: int | None, other: int | None) -> int | None:
-    """Return the limit that counts of two; a negative one is none (RabbitMQ from 4.0 on)."""
-    limits = _given(one, other)
-    choose = max if min(limits, default=0) < 0 else min
-    return choose(limits, default=None)
-
-
-def _lowest(one: int | None, other: int | None) -> int | None:
-    """Return the limit that counts of two (RabbitMQ before 4.0, where -1 allows nothing)."""
-    return min(_given(one, other), default=None)
-
-
-def _given(*limits: int | None) -> list[int]:
-    return [each for each in limits if each is not None]
+def _limits(queue: QueueFacts) -> list[int]:
+    """Return the limits that are set somewhere: the lowest counts."""
+    key = "delivery-limit"
+    told = (queue.policy.get(key), queue.operator_policy.get(key), queue.arguments.get(f"x-{key}"))
+    return [each for each in told if each is not None]
 
 
 def _policy_command(queue: QueueFacts) -> str | None:

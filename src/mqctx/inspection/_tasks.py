@@ -5,6 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
+from mqctx.inspection._plain import known
+
 __all__ = ["celery_task", "taskiq_task"]
 
 # Celery's message protocol 2 has them in the headers, protocol 1 in a JSON body
@@ -14,6 +16,18 @@ _ONLY_CELERYS: Final = frozenset(("lang", "root_id", "argsrepr", "retries"))
 _LONGEST_BODY: Final = 65_536
 _TASKIQS: Final = {"task": "task_name", "id": "task_id", "retries": "_retries"}
 """taskiq-aio-pika's headers, the last of which is a label of SimpleRetryMiddleware."""
+
+
+class _Protocol1(msgspec.Struct):
+    task: str
+    id: str
+    args: Any
+    kwargs: Any
+    retries: Any = None
+    eta: Any = None
+
+
+_decode: Final = msgspec.json.Decoder(_Protocol1).decode
 
 
 def celery_task(headers: Mapping[str, Any], body: bytes) -> dict[str, Any] | None:
@@ -34,11 +48,9 @@ def _task_in(body: bytes) -> dict[str, Any] | None:
     if not _may_be_task(body):
         return None
     try:
-        message = msgspec.json.decode(body, type=dict[str, Any])
-    except (ValueError, RecursionError):
+        return _told(msgspec.structs.asdict(_decode(body)))
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
-    is_protocol_1 = _is_task(message) and {"args", "kwargs"} <= message.keys()
-    return _told(message) if is_protocol_1 else None
 
 
 def _may_be_task(body: bytes) -> bool:
@@ -51,4 +63,4 @@ def _is_task(fields: Mapping[str, Any]) -> bool:
 
 
 def _told(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: fields[key] for key in _KEYS if fields.get(key) is not None}
+    return known({key: fields.get(key) for key in _KEYS})

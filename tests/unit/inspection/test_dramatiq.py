@@ -59,11 +59,11 @@ def test_a_traceback_that_names_nothing_is_shown_all_the_same() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"actor_name":',
-        b'{"actor_name":"x","options":{"mqctx":"{}"}}',
-        b'{"actor_name":"x","queue_name":"q","message_id":"1","options":[]}',
-        b'{"actor_name":"' + b"x" * 65_536,
-        b'"actor_name"' + b"[" * 20_000,
+        b'{"queue_name":',
+        b'{"actor_name":"x","options":{"mqctx":"garbage"}}',
+        b'{"queue_name":"q","actor_name":"x","message_id":"1","options":[]}',
+        b'{"queue_name":"q","options":{"mqctx":"garbage"},"args":"' + b"x" * 65_536 + b'"}',
+        b'{"queue_name":' + b"[" * 20_000,
     ],
 )
 def test_a_body_that_only_looks_alike_tells_nothing(body: bytes) -> None:

@@ -6,6 +6,7 @@ from collections import deque
 from contextlib import closing
 from io import StringIO
 from itertools import count as counter
+from math import nan
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +27,7 @@ from mqctx.cli._looking.text import number
 from mqctx.inspection import BrokerError, Grouping, Inspector, Look, Message, Where
 from mqctx.inspection._contexts import plain_of
 from mqctx.inspection._management import ManagementError
+from mqctx.inspection._plain import plain
 from mqctx.inspection._queue_channel import QueueChannel
 from mqctx.inspection._reader import Reader
 from mqctx.inspection._safety import QueueFacts
@@ -122,6 +124,13 @@ class TestMessage:
         assert message(timestamp=1_764_345_600_000).published_at == "2025-11-28T16:00:00Z"
         exact = message({"timestamp_in_ms": 1_764_345_600_250}, timestamp=1_764_345_600)
         assert exact.published_at == "2025-11-28T16:00:00.250Z"
+
+    def test_shows_headers_that_json_cannot_say_as_text(self) -> None:
+        assert plain({"raw": b"\xff", "nan": nan, "half": 0.5}) == {
+            "raw": "\\xff",
+            "nan": "nan",
+            "half": 0.5,
+        }
 
     def test_of_a_value_that_is_no_json_shows_its_text(self) -> None:
         mqctx.Variable("thing", complex, local=True)
@@ -332,12 +341,12 @@ class TestReader:
         assert not Reader._is_empty(reader, since=0.0)
 
     @pytest.mark.parametrize(
-        ("size", "expected"), [(0, 100), (1_000_000, 83), (10_000_000, 8), (1_000_000_000, 1)]
+        ("size", "expected"), [(0, 16), (1_000_000, 16), (10_000_000, 8), (1_000_000_000, 1)]
     )
     def test_takes_fewer_at_once_of_large_messages_that_are_settled_meanwhile(
         self, size: int, expected: int
     ) -> None:
-        reader: Any = SimpleNamespace(_batch=100, _bytes=size)
+        reader: Any = SimpleNamespace(_is_settling=True, _bytes=size)
         assert Reader._next(reader, 10) == expected
 
     def test_waits_until_all_that_it_gave_back_is_there_again(self) -> None:

@@ -29,7 +29,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check that every public name has a known type, as a user's type checker sees it."""
-    install(session, "types")
+    install(session, "types", "test")
     with session.chdir(session.create_tmp()):  # beside the source tree, that would be what it reads
         session.run("pyright", "--verifytypes", "mqctx", "--ignoreexternal")
     session.run("mypy", "--strict", "--package", "mqctx")

@@ -26,6 +26,8 @@ from .broker import Broker
 
 Run = Callable[..., Result]
 ABC = [b"a", b"b", b"c"]
+FRAME = 131_072 - 8 - 12
+"""The room for properties in a frame, without what is before and behind them."""
 
 
 @pytest.fixture(autouse=True)
@@ -269,12 +271,22 @@ class TestStays:
     def test_whose_header_leaves_no_room_for_a_note(
         self, made: Place, redrive: Run, broker: Broker
     ) -> None:
-        large = pika.BasicProperties(headers={"large": "x" * 130_950})
-        made.channel.basic_publish("", made.dead, b"large", large)
+        def publish(length: int) -> None:
+            properties = pika.BasicProperties(headers={"large": "x" * length})
+            made.channel.basic_publish("", made.dead, str(length).encode(), properties)
+
+        publish(0)
         made.await_count(made.dead, 1)
+        redrive(made.dead, "--to", made.inbox, "--yes")
+        ((_, noted, _),) = made.drain(made.inbox)
+        most = FRAME - len(b"".join(noted.encode()))
+        publish(most)
+        publish(most + 1)
+        made.await_count(made.dead, 2)
         result = redrive(made.dead, "--to", made.inbox, "--yes", code=4)
-        assert ", its headers would not fit into a frame: " in result.stdout
-        assert made.bodies(made.dead) == [b"large"]
+        assert "stays: 1, its headers would not fit into a frame: #2\n" in result.stdout
+        assert made.bodies(made.inbox) == [str(most).encode()]
+        assert made.bodies(made.dead) == [str(most + 1).encode()]
 
 
 def test_to_another_queue_it_keeps_its_key(broker: Broker) -> None:

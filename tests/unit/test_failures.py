@@ -144,6 +144,16 @@ class TestRecord:
         assert failure.traceback.endswith("ValueError: token=***\n")
         assert str(Path(mqctx.__file__).parent) not in failure.traceback
 
+    def test_begins_below_the_frames_that_are_mqctxs_own(self) -> None:
+        def fail() -> None:
+            raise ValueError("no")
+
+        names: dict[str, Any] = {}
+        own = str(Path(mqctx.__file__).with_name("decorator.py"))
+        exec(compile("def decorated(handler): handler()", own, "exec"), names)  # noqa: S102 - a file
+        error = raised_inside(partial(names["decorated"], fail))
+        assert record(error, Origin(), {}).handler == f"{__name__}.{fail.__qualname__}"
+
     def test_keeps_the_end_of_a_long_traceback(self) -> None:
         def fail() -> None:
             error = ValueError("the last line")

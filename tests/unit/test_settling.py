@@ -185,6 +185,10 @@ class TestBlock:
         assert caplog.records[0].exc_info
         told = caplog.records[0].exc_info[1]
         assert isinstance(told, HandlerError)
+        assert str(told) == (
+            "shop.on_order settled its message by itself; with dead_letter= mqctx settles it, and "
+            "has sent and settled nothing"
+        )
         assert told.__cause__ is error
 
     def test_has_its_messages_context_and_leaves_the_one_before(self) -> None:

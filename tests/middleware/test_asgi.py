@@ -421,13 +421,15 @@ class TestServer:
             bind(user="ada")
             assert linked.get() == "ada"
             await receive()
+            linked.set("grace")
+            await receive()
 
         linked: ContextVar[str | None] = ContextVar("linked", default=None)
         Variable("user", str, contextvar=linked)
         variables: list[Context] = []
         seen: list[object] = []
         await ContextMiddleware(app)(http_scope(), receive, no_send)
-        assert seen == [(None, "ada")]
+        assert seen == [(None, "ada"), (None, "grace")]
         assert variables[0].run(linked.get) is None
         assert variables[0].run(current) == {}
 

@@ -172,12 +172,12 @@ class TestBind:
             return current()
 
         with scope(a=0):
-            tracer = at_line(Store.bind, "first = vars", lambda: bind(inner=2))
+            tracer = at_line(Store._follow, "first = vars", lambda: bind(inner=2))
             assert traced(tracer, nested) == {"a": 0, "outer": 1, "inner": 2}
 
     def test_bind_in_what_interrupts_it_at_its_end_loses_neither(self) -> None:
         with scope(a=0):
-            tracer = at_line(Store.bind, 'vars(self)["later"]', lambda: bind(inner=2))
+            tracer = at_line(Store._follow, 'vars(self)["later"]', lambda: bind(inner=2))
             traced(tracer, lambda: bind(outer=1))
             assert current() == {"a": 0, "outer": 1, "inner": 2}
 
@@ -194,6 +194,10 @@ class TestBind:
 
     def test_bind_in_the_values_that_are_bound_loses_neither(self) -> None:
         class Interrupting(Mapping[str, object]):
+            @property
+            def by_name(self) -> Mapping[str, object]:
+                return self
+
             def __getitem__(self, name: str) -> object:
                 return 1
 
@@ -226,7 +230,7 @@ class TestBind:
             go.wait(10)
 
         def work() -> None:
-            tracer = at_line(Store.bind, "first = vars", hold)
+            tracer = at_line(Store._follow, "first = vars", hold)
             with scope(a=1):
                 traced(tracer, lambda: bind(b=2))
 

@@ -44,7 +44,8 @@ def bind(values: Mapping[str, object] | None = None, /, **more: object) -> None:
         InvalidNameError: a name is not an identifier (`.` and `-` allowed), or over 64 characters.
         InvalidValueError: a value cannot travel, or does not fit its declared variable.
     """
-    added = Context(values, **more)
+    # Mostly without a call of the class.
+    added = from_checked(check_each(more)) if values is None else Context(values, **more)
     store = active_store().live
     if not store.active:
         raise InactiveError(

@@ -2,13 +2,15 @@
 
 import contextvars
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from typing import Any, TypeVar, cast
 
 import msgspec
 
-from mqctx._core.context import EMPTY, Context
+from mqctx._core.context import EMPTY
 from mqctx._core.isolation import first_step, rest
-from mqctx._core.store import Store, current, set_store
+from mqctx._core.registry import registry
+from mqctx._core.store import Store, active_store, last_version, set_store
 
 T = TypeVar("T")
 _set_store = cast("Callable[[_Lent], object]", set_store)
@@ -29,19 +31,20 @@ class Surroundings(msgspec.Struct, eq=False):
         copies the context variables, and may outlive the call. When that ends, they show nothing of
         the context any more.
         """
-        snapshot, lent, begun = self.variables.copy(), _Lent(current()), None
+        run = copy_context() if registry.linked else None
+        snapshot, lent, begun = self.variables.copy(), _Lent(active_store(), run), None
         try:
             begun = snapshot.run(first_step, _set_store, lent, function, argument)
         finally:
             if begun is None:
-                lent.around = self.store
+                lent.around, lent.run = self.store, None
         return None if begun is None else self._end(rest(snapshot, begun), lent)
 
     async def _end(self, left: Awaitable[object], lent: "_Lent") -> None:
         try:
             await left
         finally:
-            lent.around = self.store
+            lent.around, lent.run = self.store, None
 
 
 class _Lent(msgspec.Struct, dict=True, eq=False):
@@ -50,7 +53,10 @@ class _Lent(msgspec.Struct, dict=True, eq=False):
     Most servers do not look at it: it costs little to make.
     """
 
-    shown: Context
+    inside: Store
+    """The store of the run."""
+    run: contextvars.Context | None
+    """The context variables of the run, if linked ones are among them."""
     around: Store | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -63,6 +69,10 @@ class _Lent(msgspec.Struct, dict=True, eq=False):
 
     @property
     def _own(self) -> Store:
+        run = self.run
+        shown = (
+            last_version(self.inside).context if run is None else run.copy().run(self.inside.now)
+        )
         # Without linked ContextVars: those in the snapshot have the values from outside the run.
-        own: Store = vars(self).setdefault("own", Store(self.shown, None, EMPTY, True, False))
+        own: Store = vars(self).setdefault("own", Store(shown, None, EMPTY, True, False))
         return own

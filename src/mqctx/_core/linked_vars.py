@@ -48,8 +48,8 @@ def assignments(values: Mapping[str, object]) -> list[tuple[LinkedVar, object]]:
 
 def set_to(values: Mapping[str, object]) -> None:
     """Set all linked ContextVars, from `values`."""
-    for other, value in assignments(values):
-        other.contextvar.set(value)
+    for name, other in registry.linked.copy().items():
+        other.contextvar.set(values.get(name, other.absent))
 
 
 def set_bound(values: Mapping[str, object]) -> None:

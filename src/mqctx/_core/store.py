@@ -6,6 +6,7 @@ which have copies of its context variables, share the store, and see the values 
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 import msgspec
@@ -104,23 +105,32 @@ class Store(Version, eq=False):
         Never waits for another thread, for code that a signal handler interrupted, or for threads
         that a fork left behind: if two follow a version, one is first, and the other follows that.
         """
-        version = last_version(self)
+        names = added.by_name
+        if registry.linked.keys().isdisjoint(names):
+            self._follow(added)
+            return
         given, undone = self._given()
-        held = linked_vars.held(given) if registry.linked else {}
-        replaced = {name: (held[name],) for name in added if name in held}
+        held = linked_vars.held(given)
+        mine = self._follow(added, {name: (held[name],) for name in names if name in held})
+        linked_vars.set_bound(names)
+        here = {name: mine.replaced[name] for name in names if name in mine.replaced}
+        _given.set((self, {**given, **names}, {**undone, **here}))
+
+    def _follow(
+        self, added: "Context", replaced: Mapping[str, tuple[object]] = MappingProxyType({})
+    ) -> Version:
+        version = last_version(self)
         while True:
             mine = Version(context=version.context | added)
             if replaced or version.replaced:
                 vars(mine)["replaced"] = {**version.replaced, **replaced}
-            version.later = first = vars(version).setdefault("later", mine)
+            first: Version = vars(version).setdefault("later", mine)
+            version.later = first
             if first is mine:
                 break
             version = first
         vars(self)["later"] = self.later = mine  # all others lead there, or on from there
-        if registry.linked:
-            linked_vars.set_bound(added)
-            here = {name: mine.replaced[name] for name in added if name in mine.replaced}
-            _given.set((self, {**given, **added}, {**undone, **here}))
+        return mine
 
     def _given(self) -> tuple[Mapping[str, object], Mapping[str, tuple[object]]]:
         """Return the values that linked ContextVars got here, and those replaced here by then.

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from mqctx._core import linked_vars
-from mqctx._core.context import Context, from_unread
+from mqctx._core.context import Context, from_checked, from_unread
 from mqctx._core.registry import registry
 from mqctx._core.rejection import Reason, Rejection, report_to_log
 from mqctx._core.store import active_store, current
@@ -180,7 +180,11 @@ class RequestContextBuilder:
         # Most requests bring nothing but an id and a trace, which say nothing of themselves.
         is_strange = self._headers or linked or "tracestate" in values
         unsigned = self._unsigned_of(values, linked) if is_strange else ()
-        context = from_unread(_Arrival(values, method, path, client, time()), unsigned)
+        arrival = _Arrival(values, method, path, client, time())
+        # What sets linked ContextVars reads it at once.
+        context = (
+            from_checked(arrival(), unsigned) if registry.linked else from_unread(arrival, unsigned)
+        )
         line = SILENT if self._silent else AccessLine(context, self._is_quiet)
         return Request(context, line, request_id, given is None, self, found, method, path)
 
@@ -268,7 +272,7 @@ def _take(values: dict[str, object], name: str, header: str, text: str) -> bool:
 def _typed(name: str, text: str) -> object:
     """Return `text` as the context keeps it under `name`: "42" is 42 where an int is declared."""
     declaration = registry.declarations.get(name)
-    if declaration is None:
+    if declaration is None or declaration.type is str:
         return text if text.isascii() else to_plain(name, text)
     return declaration.check(msgspec.convert(text, declaration.type, strict=False))
 

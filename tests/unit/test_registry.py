@@ -172,7 +172,7 @@ class TestBind:
             return current()
 
         with scope(a=0):
-            tracer = at_line(Store._follow, "first = vars", lambda: bind(inner=2))
+            tracer = at_line(Store._follow, "setdefault", lambda: bind(inner=2))
             assert traced(tracer, nested) == {"a": 0, "outer": 1, "inner": 2}
 
     def test_bind_in_what_interrupts_it_at_its_end_loses_neither(self) -> None:
@@ -230,7 +230,7 @@ class TestBind:
             go.wait(10)
 
         def work() -> None:
-            tracer = at_line(Store._follow, "first = vars", hold)
+            tracer = at_line(Store._follow, "setdefault", hold)
             with scope(a=1):
                 traced(tracer, lambda: bind(b=2))
 

@@ -1,5 +1,7 @@
 """The command `mqctx redrive`."""
 
+from math import inf
+
 import click
 
 from mqctx.cli._looking.options import Options, common_options
@@ -19,6 +21,7 @@ from mqctx.cli._looking.options import Options, common_options
     "--rate",
     metavar="N",
     type=click.FloatRange(min=0, min_open=True),
+    default=inf,
     help="At most so many messages a second.",
 )
 @click.option(
@@ -41,7 +44,7 @@ def redrive(
     routing_key: str | None,
     *,
     yes: bool,
-    rate: float | None,
+    rate: float,
     watch: float | None,
     rescue: bool,
 ) -> None:

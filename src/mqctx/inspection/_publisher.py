@@ -1,9 +1,10 @@
 """Publish messages with their headers as bytes, each confirmed and routed, many at a time."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import filterfalse
-from typing import Any
+from typing import Any, Final
 
 from pika import spec
 from pika.adapters.blocking_connection import BlockingConnection
@@ -27,6 +28,10 @@ class Fate(Enum):
     """The broker closed the channel over it."""
     UNKNOWN = "unknown"
     """The broker closed the channel before it said anything: it may have arrived, or not."""
+
+
+_FATES: Final = {spec.Basic.Ack: Fate.ARRIVED, spec.Basic.Nack: Fate.REJECTED}
+"""What the broker's answer means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +105,22 @@ class Publisher:
         known, self._outcomes = self._outcomes, []
         return known
 
+    def rest(self) -> Iterator[Outcome]:
+        """Yield what becomes of all messages that are outstanding.
+
+        Raises:
+            pika.exceptions.AMQPError: the connection is lost.
+        """
+        while self._outstanding or self._outcomes:
+            yield from self.outcomes(1)
+
     def publish(
         self, exchange: str, routing_key: str, header: ContentHeader, body: bytes
     ) -> Outcome:
         """Publish one message, while no other is outstanding, and wait for what becomes of it."""
         self.send(exchange, routing_key, header, body)
-        known: list[Outcome] = []
-        while not known:
-            known = self.outcomes(1)
-        return known[0]
+        (outcome,) = self.rest()
+        return outcome
 
     def _open_channel(self) -> Any:
         # The channel that pika's blocking one wraps: that one waits after each message.
@@ -126,12 +138,13 @@ class Publisher:
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method
         tag = self._before + method.delivery_tag
-        # `multiple` confirms all up to this one, as it acknowledges all in a client's `basic.ack`.
-        numbers = [n for n in self._outstanding if n <= tag] if method.multiple else [tag]
-        fate = Fate.ARRIVED if isinstance(method, spec.Basic.Ack) else Fate.REJECTED
-        for number in numbers:
+        for number in self._up_to(tag) if method.multiple else [tag]:
             del self._outstanding[number]
-            self._tell(self._returned.pop(number, Outcome(number, fate)))
+            self._tell(self._returned.pop(number, Outcome(number, _FATES[type(method)])))
+
+    def _up_to(self, tag: int) -> list[int]:
+        """Return what `multiple` confirms: all up to this one, as with a client's `basic.ack`."""
+        return [number for number in self._outstanding if number <= tag]
 
     def _on_return(self, _: object, method: Any, properties: Any, body: bytes) -> None:
         """Find the message that came back. Its confirmation follows, for which it need not wait."""
@@ -139,8 +152,8 @@ class Publisher:
         same = [n for n, sent in self._outstanding.items() if sent.is_like(address, body)]
         meant = self._meant(same, properties.header)
         # If nobody can tell which it was, none of them may be taken off its queue.
-        fate = Fate.UNKNOWN if meant is None else Fate.UNROUTED
-        for number in same if meant is None else [meant]:
+        numbers, fate = (same, Fate.UNKNOWN) if meant is None else ([meant], Fate.UNROUTED)
+        for number in numbers:
             self._returned[number] = Outcome(number, fate, method.reply_text)
 
     def _meant(self, same: list[int], header: ContentHeader) -> int | None:

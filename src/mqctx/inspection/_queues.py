@@ -1,50 +1,63 @@
 """What a redrive must know of the queues that messages go to, each asked for once."""
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, cached_property
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pika import exceptions
 
 from mqctx.inspection._look import Inspector
-from mqctx.inspection._routes import Routes
+from mqctx.inspection._routes import NoRoutes, Routes
 
 __all__ = ["Queues"]
 
 _NOT_FOUND: Final = 404
 
 
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class _Asked(dict[K, V]):
+    """Answers to a question, which is asked for each key that is not there."""
+
+    def __init__(self, ask: Callable[[K], V]) -> None:
+        self._ask = ask
+
+    def __missing__(self, key: K) -> V:
+        value = self[key] = self._ask(key)
+        return value
+
+
 class Queues:
-    """The queues of a broker. `routes` is None where the management API cannot be asked."""
+    """The queues of a broker."""
 
     def __init__(self, inspector: Inspector) -> None:
         self._connection = inspector.connection
-        self._management = inspector.management if inspector.has_management else None
-        self.facts = cache(inspector.facts)
-        self.routes: Routes | None = None
+        self._management = inspector.management
         self._vhost = inspector.broker.vhost
-        if self._management is not None:
-            self.routes = Routes(self._management, self._vhost, self.has)
-        self._names: set[str] | None = None
-        self._declared: dict[str, bool] = {}
+        self.facts = cache(inspector.facts)
+        self.is_there = cache(self._is_there)
+        """Tells whether there is a queue of a name, by AMQP."""
         self.has_exchange = cache(self._has_exchange)
         """Tells whether there is an exchange of a name, by AMQP."""
-        self._room: dict[str, float] = {}
-        self._bytes: dict[str, float] = {}
+        self.routes: Routes | NoRoutes = NoRoutes(self.is_there)
+        if inspector.has_management:
+            self.routes = Routes(inspector.management, self._vhost, self._is_listed)
+        self._room = _Asked(self._room_in)
+        self._bytes = _Asked(self._bytes_in)
 
-    def has(self, queue: str) -> bool:
+    def _is_listed(self, queue: str) -> bool:
         """Tell whether there is a queue of a name, of which there may be as many as messages."""
-        if self._management is None:
-            return self.is_there(queue)
-        if self._names is None:
-            self._names = set(self._management.queue_names("*"))
         return queue in self._names
 
-    def is_there(self, queue: str) -> bool:
-        """Tell whether there is a queue, by AMQP."""
-        if queue not in self._declared:
-            self._declared[queue] = self._ready_in(queue) is not None
-        return self._declared[queue]
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(self._management.queue_names("*"))
+
+    def _is_there(self, queue: str) -> bool:
+        return self._ready_in(queue) is not None
 
     def _has_exchange(self, exchange: str) -> bool:
         return not exchange or self._declare("exchange_declare", exchange) is not None
@@ -76,10 +89,6 @@ class Queues:
         A queue that is full and refuses says so itself. Any other drops a message for each that it
         gets (`overflow` is `drop-head`).
         """
-        if queue not in self._room:
-            self._room[queue] = self._room_in(queue)
-        if queue not in self._bytes:
-            self._bytes[queue] = self._bytes_in(queue)
         if self._room[queue] < 1 or self._bytes[queue] < size:
             return False
         self._room[queue] -= 1
@@ -99,7 +108,7 @@ class Queues:
 
     def _bytes_in(self, queue: str) -> float:
         most = self._dropping_over("max-length-bytes", queue)
-        if most is None or self._management is None:
+        if most is None:
             return inf
         told = self._management.get("queues", self._vhost, queue)
         return most - int(told.get("message_bytes_ready") or 0)

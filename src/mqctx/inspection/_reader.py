@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from mqctx.inspection._connection import Delivery
 from mqctx.inspection._queue_channel import QueueChannel
+from mqctx.inspection._window import MOST_BYTES
 
-__all__ = ["LIMIT_OF_PREFETCH", "MOST_BYTES", "Reader"]
+__all__ = ["LIMIT_OF_PREFETCH", "Reader"]
 
 # `basic.qos` has 16 bits for it (AMQP 0-9-1).
 LIMIT_OF_PREFETCH: Final = 50_000
@@ -22,8 +23,6 @@ _FIRST_PREFETCH: Final = 250
 _GROWTH: Final = 4
 _FEW: Final = 16
 """The most messages at once for one who settles them: they are in memory, whatever their size."""
-MOST_BYTES: Final = 8_388_608
-"""The bytes of bodies that one who settles messages should hold at once."""
 _PATIENCE: Final = 3.0
 """The seconds after which a queue that has messages and gives none is left."""
 

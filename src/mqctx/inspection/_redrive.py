@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from itertools import chain
+from math import inf
 from secrets import token_hex
 from typing import Final, NamedTuple
 
@@ -12,14 +14,13 @@ from mqctx.inspection._look import Inspector, Look
 from mqctx.inspection._message import Message
 from mqctx.inspection._publisher import Fate, Outcome, Publisher
 from mqctx.inspection._queues import Queues
-from mqctx.inspection._reader import MOST_BYTES
 from mqctx.inspection._redrive_note import Note
 from mqctx.inspection._redrive_result import Result, name_of
-from mqctx.inspection._rescue import WINDOW
 from mqctx.inspection._sent_back import digest, now, sent_back, what_goes
 from mqctx.inspection._ways import NoWayError, Origin, Way, Ways
+from mqctx.inspection._window import WINDOW, Window
 
-__all__ = ["WINDOW", "Redrive"]
+__all__ = ["Redrive"]
 
 _REASONS: Final = {
     Fate.UNROUTED: "no queue gets it",
@@ -35,6 +36,10 @@ _Advance = Callable[[], None]
 
 def _nothing() -> None:
     """Do nothing."""
+
+
+def _any_message(_: Message) -> bool:
+    return True
 
 
 class _Sending(NamedTuple):
@@ -57,7 +62,7 @@ class Redrive:
         inspector: An open connection.
         queue: The queue that they are in.
         origin: Where all of them go, None for wherever each came from.
-        choose: Tells which of them are sent; None for all.
+        choose: Tells which of them are sent.
         limit: The most that are chosen.
         rate: The most that are sent in a second.
         rescue: Read by copies to the queue's end: see `Inspector.look`.
@@ -72,9 +77,9 @@ class Redrive:
         queue: str,
         *,
         origin: Origin | None = None,
-        choose: Callable[[Message], bool] | None = None,
+        choose: Callable[[Message], bool] = _any_message,
         limit: int | None = None,
-        rate: float | None = None,
+        rate: float = inf,
         rescue: bool = False,
     ) -> None:
         if inspector.facts(queue).type == "stream":
@@ -91,20 +96,19 @@ class Redrive:
         self._rate = rate
         self._rescue = rescue
         self._queues = Queues(inspector)
-        self._check(origin)
+        if origin is not None:
+            self._check(origin)
         self._ways = Ways(self._queues, queue)
         self._publisher = Publisher(inspector.connection)
         self._note = Note(inspector.broker, queue, self.result.run, self.result.at)
         self._look: Look | None = None
         self.result.interrupted = self._note.earlier()
-        self._cut_off = {each for run in self.result.interrupted for each in run.messages}
+        self._cut_off = set(chain.from_iterable(run.messages for run in self.result.interrupted))
 
-    def _check(self, target: Origin | None) -> None:
-        if target is None:
-            return
+    def _check(self, target: Origin) -> None:
         if target.queue is not None and not self._queues.is_there(target.queue):
             raise BrokerError(f"no queue {target.queue!r} to send to", _NOT_FOUND)
-        if target.exchange is not None and not self._queues.has_exchange(target.exchange):
+        if not self._queues.has_exchange(target.through):
             raise BrokerError(f"no exchange {target.exchange!r} to send to", _NOT_FOUND)
 
     def stop(self) -> None:
@@ -143,19 +147,16 @@ class Redrive:
     def _batches(self, look: Look, advance: _Advance) -> Iterator[list[_Sending]]:
         """Yield what goes, in as many messages and bytes as may be under way at once."""
         batch: list[_Sending] = []
-        size = 0
+        window = Window(int(min(WINDOW, max(1, self._rate * _TICK))))
         for message, way in self._chosen(look, advance):
             batch.append(_Sending(message, way, sent_back(message, way, self.result.run)))
-            size += len(message.body)
-            if len(batch) >= self._batch_size or size >= MOST_BYTES:
+            window.add(message.body)
+            if window.is_full:
                 yield batch
-                batch, size = [], 0
+                batch = []
+                window.clear()
         if batch:
             yield batch
-
-    @property
-    def _batch_size(self) -> int:
-        return WINDOW if self._rate is None else max(1, min(WINDOW, int(self._rate * _TICK)))
 
     @contextmanager
     def _looking(self, *, settling: bool = False) -> Generator[Look]:
@@ -176,9 +177,7 @@ class Redrive:
         for message in look.messages():
             advance()
             self.result.looked += 1
-            is_chosen = self._choose is None or self._choose(message)
-            way = self._way_if_any(message) if is_chosen else None
-            self.result.chosen += is_chosen
+            way = self._way_if_chosen(message) if self._choose(message) else None
             if way is None:
                 self._leave(look, message)
             else:
@@ -186,8 +185,9 @@ class Redrive:
             if self.result.chosen == self._limit:
                 return
 
-    def _way_if_any(self, message: Message) -> Way | None:
-        """Return how a message goes; if it stays, note why."""
+    def _way_if_chosen(self, message: Message) -> Way | None:
+        """Return how a message goes that was chosen; if it stays, note why."""
+        self.result.chosen += 1
         if self._cut_off and digest(message) in self._cut_off:
             self.result.again.append(name_of(message))
         try:
@@ -197,9 +197,7 @@ class Redrive:
             return None
 
     def _way_of(self, message: Message) -> Way:
-        owner = message.header.get("user_id")
-        if owner not in (None, self._inspector.broker.user):
-            raise NoWayError(f"its user_id is {owner!r}, and no other user may send it")
+        self._check_owner(message)
         way = self._ways.of(message, self._origin)
         if len(sent_back(message, way, self.result.run).raw) > self._publisher.most_header:
             raise NoWayError("its headers would not fit into a frame")
@@ -207,6 +205,11 @@ class Redrive:
             if not self._queues.take_room(queue, len(message.body)):
                 raise NoWayError(f"{queue} is full")
         return way
+
+    def _check_owner(self, message: Message) -> None:
+        owner = message.header.get("user_id")
+        if owner not in (None, self._inspector.broker.user):
+            raise NoWayError(f"its user_id is {owner!r}, and no other user may send it")
 
     def _leave(self, look: Look, message: Message) -> None:
         if look.rescue is not None:
@@ -216,8 +219,9 @@ class Redrive:
         """Send some messages, and wait until the broker has settled them all."""
         began = time.monotonic()
         # Before they are sent: a kill in between leaves a note of too many, never of too few.
-        self._note.write([digest(sending.message) for sending in batch])
-        self.result.under_way = [name_of(sending.message) for sending in batch]
+        messages = [sending.message for sending in batch]
+        self._note.write([*map(digest, messages)])
+        self.result.under_way = [*map(name_of, messages)]
         for sending, outcome in self._outcomes(batch):
             self._settle(look, sending, outcome)
         look.settle()
@@ -225,23 +229,17 @@ class Redrive:
         self._note.write(())
         self.result.under_way = []
         self._queues.forget_room()
-        if self._rate is not None:
-            self._pause(began + len(batch) / self._rate)
+        self._pause(began + len(batch) / self._rate)
 
     def _outcomes(self, batch: list[_Sending]) -> Iterator[tuple[_Sending, Outcome]]:
         """Publish, and yield what became of each message."""
         send = self._publisher.send
         under_way = {send(*sending.arguments): sending for sending in batch}
-        unclear: list[_Sending] = []
-        while under_way:
-            for outcome in self._publisher.outcomes(1):
-                sending = under_way.pop(outcome.number)
-                if outcome.fate is Fate.UNKNOWN:
-                    unclear.append(sending)
-                else:
-                    yield sending, outcome
-        for sending in unclear:
-            yield sending, self._outcome_alone(sending)
+        # All of them first: a message can only be sent alone if no other is outstanding.
+        for outcome in [*self._publisher.rest()]:
+            sending = under_way[outcome.number]
+            is_clear = outcome.fate is not Fate.UNKNOWN
+            yield sending, outcome if is_clear else self._outcome_alone(sending)
 
     def _outcome_alone(self, sending: _Sending) -> Outcome:
         """Publish again a message that the broker may have closed the channel over, alone."""
@@ -259,8 +257,8 @@ class Redrive:
             return
         if _NO_RIGHT in outcome.reason and not self.result.sent:
             raise BrokerError(outcome.reason)  # as it would be for all others
-        reason = _REASONS[outcome.fate]
-        self.result.stays(message, f"{reason} ({outcome.reason})" if outcome.reason else reason)
+        told = f" ({outcome.reason})" if outcome.reason else ""
+        self.result.stays(message, f"{_REASONS[outcome.fate]}{told}")
         self._leave(look, message)
 
     def _pause(self, until: float) -> None:

@@ -3,6 +3,7 @@
 For queues that count how often a message comes back: these copies were never given out.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -10,12 +11,10 @@ from mqctx.inspection._connection import Delivery
 from mqctx.inspection._message import Message
 from mqctx.inspection._publisher import Fate, Outcome, Publisher
 from mqctx.inspection._queue_channel import QueueChannel
-from mqctx.inspection._reader import MOST_BYTES
+from mqctx.inspection._window import Window
 
 __all__ = ["Kept", "Rescue"]
 
-WINDOW: Final = 100
-"""The most copies that wait for their confirmation."""
 _BROKERS_OWN: Final = ("x-delivery-count", "x-acquired-count")
 _COPIES_TO_OTHERS: Final = ("CC", "BCC")
 
@@ -43,7 +42,7 @@ class Rescue:
         self._queue = queue
         self._user = user
         self._tags: dict[int, int] = {}
-        self._bytes = 0
+        self._window = Window()
         self.copied: int = 0
         self.kept: list[Kept] = []
 
@@ -62,8 +61,8 @@ class Rescue:
         header = delivery.header.without_headers(_BROKERS_OWN + _COPIES_TO_OTHERS)
         number = self._publisher.send("", self._queue, header, delivery.body)
         self._tags[number] = delivery.tag
-        self._bytes += len(delivery.body)
-        if len(self._tags) >= WINDOW or self._bytes >= MOST_BYTES:
+        self._window.add(delivery.body)
+        if self._window.is_full:
             self.finish()
 
     def finish(self) -> None:
@@ -72,10 +71,9 @@ class Rescue:
         Raises:
             pika.exceptions.AMQPError: channel or connection is closed.
         """
-        while self._tags:
-            for outcome in self._publisher.outcomes(1):
-                self._note(self._tags.pop(outcome.number), outcome)
-        self._bytes = 0
+        for outcome in self._publisher.rest():
+            self._note(self._tags.pop(outcome.number), outcome)
+        self._window.clear()
         self._channel.settle()
 
     def _note(self, tag: int, outcome: Outcome) -> None:
@@ -87,8 +85,6 @@ class Rescue:
 
     def reasons(self) -> Iterator[str]:
         """Yield a line for each reason why messages were kept, with their number."""
-        reasons = [kept.reason for kept in self.kept]
-        for reason in dict.fromkeys(reasons):
-            count = reasons.count(reason)
+        for reason, count in Counter(kept.reason for kept in self.kept).items():
             were = "was" if count == 1 else "were"
             yield f"{count} could not be copied, and {were} put back: {reason}"

@@ -1,5 +1,6 @@
 """Which queues a message would reach, by the bindings that the management API tells."""
 
+from collections import ChainMap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, Final
@@ -8,7 +9,7 @@ import msgspec
 
 from mqctx.inspection._management import Management, ManagementError
 
-__all__ = ["Route", "Routes"]
+__all__ = ["UNKNOWN", "NoRoutes", "Route", "Routes"]
 
 _NOT_FOUND: Final = 404
 _DEFAULT: Final = ""
@@ -22,6 +23,31 @@ class Route(msgspec.Struct, frozen=True):
 
     def __or__(self, other: "Route") -> "Route":
         return Route(self.queues | other.queues, self.is_sure and other.is_sure)
+
+    def names(self, but: str | None = None) -> tuple[str, ...] | None:
+        """Return the queues in order, without one of them; None if nobody can tell all."""
+        return tuple(sorted(self.queues - {but})) if self.is_sure else None
+
+
+UNKNOWN: Final = Route(is_sure=False)
+
+
+class NoRoutes:
+    """The routes of a vhost whose exchanges nobody tells of."""
+
+    needs_headers: Final = False
+
+    def __init__(self, has_queue: Callable[[str], bool]) -> None:
+        self._has_queue = has_queue
+
+    def of(self, exchange: str, keys: Collection[str], _: object) -> Route:
+        """Return where the default exchange leads: only that is known."""
+        return _by_default(self._has_queue, keys) if exchange == _DEFAULT else UNKNOWN
+
+
+def _by_default(has_queue: Callable[[str], bool], keys: Collection[str]) -> Route:
+    # Each queue is bound to it by its own name, which no list of bindings shows.
+    return Route(frozenset(filter(has_queue, keys)))
 
 
 class Routes:
@@ -54,8 +80,7 @@ class Routes:
         seen: frozenset[str],
     ) -> Route:
         if exchange == _DEFAULT:
-            # Each queue is bound to it by its own name, which no list of bindings shows.
-            return Route(frozenset(filter(self._has_queue, keys)))
+            return _by_default(self._has_queue, keys)
         found = self._exchange(exchange)
         # Bindings may go round in circles; RabbitMQ, too, passes each exchange once.
         if exchange in seen or found is None:
@@ -71,15 +96,15 @@ class Routes:
         seen: frozenset[str],
     ) -> Route:
         """Return where an exchange leads, by its bindings, else by its alternate exchange."""
-        self.needs_headers = self.needs_headers or found["type"] == "headers"
+        self.needs_headers |= found["type"] == "headers"
         matches = _MATCHES.get(found["type"])
         if matches is None:
-            return Route(is_sure=False)  # a plugin's exchange, whose rules nobody tells
+            return UNKNOWN  # a plugin's exchange, whose rules nobody tells
         fitting = [each for each in self._bindings(exchange) if matches(each, keys, headers)]
-        alternate = None if fitting else _alternate(found)
-        if alternate is not None:
-            return self._of(alternate, keys, headers, seen)
-        return self._behind(fitting, keys, headers, seen)
+        alternate = _alternate(found)
+        if fitting or alternate is None:
+            return self._behind(fitting, keys, headers, seen)
+        return self._of(alternate, keys, headers, seen)
 
     def _behind(
         self,
@@ -117,9 +142,8 @@ class Routes:
 def _alternate(exchange: Mapping[str, Any]) -> str | None:
     """Return the exchange that gets what no binding fits, None if there is none."""
     # An argument counts more than a policy (rabbitmq.com/docs/ae).
-    sources: list[Any] = [exchange.get("arguments"), exchange.get("policy_definition")]
-    found = (source.get("alternate-exchange") for source in sources if source)
-    return next((str(name) for name in found if name), None)
+    sources = map(exchange.get, ("arguments", "policy_definition"))
+    return ChainMap[str, Any](*filter(None, sources)).get("alternate-exchange") or None
 
 
 def _direct(binding: Mapping[str, Any], keys: Collection[str], _: Mapping[str, Any]) -> bool:
@@ -157,9 +181,9 @@ def _steps(part: str, ends: set[int], words: list[str]) -> Iterator[int]:
 
 
 def _headers(binding: Mapping[str, Any], _: Collection[str], headers: Mapping[str, Any]) -> bool:
-    wanted: Mapping[str, Any] = binding.get("arguments") or {}
+    wanted: Mapping[str, Any] = binding["arguments"]
     kind = str(wanted.get("x-match", "all"))
-    names = [name for name in wanted if _counts(name, with_x=kind.endswith("-with-x"))]
+    names = filter(_with_x if kind.endswith("-with-x") else _without_x, wanted)
     fitting = (_is_there(name, wanted[name], headers) for name in names)
     # Nothing to match is a match for `all`, and none for `any`.
     return any(fitting) if kind.startswith("any") else all(fitting)
@@ -170,8 +194,12 @@ def _is_there(name: str, value: Any, headers: Mapping[str, Any]) -> bool:
     return name in headers and value in (None, headers[name])
 
 
-def _counts(name: str, *, with_x: bool) -> bool:
-    return name != "x-match" and (with_x or not name.startswith("x-"))
+def _with_x(name: str) -> bool:
+    return name != "x-match"
+
+
+def _without_x(name: str) -> bool:
+    return not name.startswith("x-")
 
 
 _Matches = Callable[[Mapping[str, Any], Collection[str], Mapping[str, Any]], bool]

@@ -15,6 +15,7 @@ import msgspec
 from mqctx.inspection._management import ManagementError
 from mqctx.inspection._message import Message
 from mqctx.inspection._queues import Queues
+from mqctx.inspection._routes import UNKNOWN, Route
 
 __all__ = ["NoWayError", "Origin", "Way", "Ways", "origin_of"]
 
@@ -34,6 +35,14 @@ class Origin(msgspec.Struct, frozen=True):
     routing_key: str | None
     by: str
     """What tells it: `x-death`, `mqctx-failure`, another library's name, or an option."""
+
+    @property
+    def through(self) -> str:
+        """The exchange, the default one if none is known."""
+        return self.exchange or _DEFAULT
+
+
+_NOWHERE: Final = Origin(None, None, None, "")
 
 
 class Way(msgspec.Struct, frozen=True):
@@ -56,7 +65,7 @@ class Way(msgspec.Struct, frozen=True):
     @property
     def queues(self) -> tuple[str, ...]:
         """The queues that are known to get it."""
-        return tuple(each for each in (self.queue, *(self.also or ())) if each is not None)
+        return tuple(filter(None, (self.queue, *(self.also or ()))))
 
     @property
     def loses_second(self) -> bool:
@@ -96,87 +105,82 @@ class Ways:
         # Of ways that do as little harm, the first one.
         way = min(self._candidates(origin, message), key=_harm)
         self._check(way)
-        # Where headers decide, two messages from one place may go two ways.
-        if self._routes is None or not self._routes.needs_headers:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            self._known[origin] = way
+        self._remember(origin, way)
         return way
 
     def _check(self, way: Way) -> None:
         """Raise `NoWayError` if a way ends nowhere."""
         if not self._queues.has_exchange(way.exchange):
             raise NoWayError(f"there is no exchange {way.exchange!r}, through which it came")
-        if way.queue is None and way.also == ():
+        if (way.queue, way.also) == (None, ()):
             raise NoWayError("no queue gets it")
+
+    def _remember(self, origin: Origin, way: Way) -> None:
+        # Where headers decide, two messages from one place may go two ways.
+        if self._routes.needs_headers:
+            return
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[origin] = way
 
     def _with_key(self, target: Origin, message: Message) -> Origin:
         """Return a target with the routing key that a message had, if it names none."""
         if target.routing_key is not None:
             return target
-        try:
-            key = origin_of(message, self._source).routing_key
-        except NoWayError:
-            key = None
-        return msgspec.structs.replace(target, routing_key=key or message.routing_key)
+        key = _told(message, self._source).routing_key or message.routing_key
+        return msgspec.structs.replace(target, routing_key=key)
 
     def _candidates(self, origin: Origin, message: Message) -> Iterator[Way]:
         """Yield the ways from the one that changes least; there is always one."""
+        key = origin.routing_key
         if origin.queue is None:
-            key = origin.routing_key or message.routing_key
-            yield self._way(origin, origin.exchange or _DEFAULT, key, message)
-        else:
-            yield from self._to_queue(origin.queue, origin, message)
+            yield self._way(origin, origin.through, key or message.routing_key, message)
+            return
+        if key is not None:
+            yield from self._with_old_key(origin.queue, key, origin, message)
+        yield self._way(origin, _DEFAULT, origin.queue, message)
 
-    def _to_queue(self, queue: str, origin: Origin, message: Message) -> Iterator[Way]:
-        exchange, key = origin.exchange, origin.routing_key
-        if (
-            exchange
-            and key is not None
-            and self._reach(exchange, (key,), message) == frozenset((queue,))
-        ):
-            yield self._way(origin, exchange, key, message)
-        if key not in (None, queue):
-            yield self._way(origin, _DEFAULT, str(key), message, is_by_bcc=True)
-        yield self._way(origin, _DEFAULT, queue, message)
+    def _with_old_key(
+        self, queue: str, key: str, origin: Origin, message: Message
+    ) -> Iterator[Way]:
+        """Yield the ways to a queue that leave a message its routing key."""
+        if self._reach(origin.through, (key,), message) == Route(frozenset((queue,))):
+            yield self._way(origin, origin.through, key, message)
+        if key != queue:
+            yield self._way(origin, _DEFAULT, key, message, bcc=(queue,))
 
-    def _reach(self, exchange: str, keys: Sequence[str], message: Message) -> frozenset[str] | None:
-        """Return the queues that a message reaches, None if nobody can tell."""
-        if exchange == _DEFAULT:
-            return frozenset(filter(self._queues.has, keys))
-        if self._routes is None:
-            return None
+    def _reach(self, exchange: str, keys: Sequence[str], message: Message) -> Route:
         try:
-            route = self._routes.of(exchange, keys, message.headers)
+            return self._routes.of(exchange, keys, message.headers)
         except ManagementError:
-            return None
-        return route.queues if route.is_sure else None
+            return UNKNOWN
 
     def _way(
-        self, origin: Origin, exchange: str, key: str, message: Message, *, is_by_bcc: bool = False
+        self,
+        origin: Origin,
+        exchange: str,
+        key: str,
+        message: Message,
+        *,
+        bcc: tuple[str, ...] = (),
     ) -> Way:
-        keys = (key, origin.queue) if is_by_bcc and origin.queue else (key,)
-        reached = self._reach(exchange, keys, message)
-        second, through = None, None
-        if origin.queue is not None:
-            second, through = self._second(origin.queue, keys, message)
-        also = None if reached is None else tuple(sorted(reached - {origin.queue}))
-        return Way(origin.queue, exchange, key, origin.by, is_by_bcc, also, second, through)
+        keys = (key, *bcc)
+        also = self._reach(exchange, keys, message).names(but=origin.queue)
+        way = Way(origin.queue, exchange, key, origin.by, bool(bcc), also)
+        return way if origin.queue is None else self._with_second(way, origin.queue, keys, message)
 
-    def _second(
-        self, queue: str, keys: Sequence[str], message: Message
-    ) -> tuple[tuple[str, ...] | None, str | None]:
-        """Return where a message ends that fails in a queue, and through which exchange."""
+    def _with_second(self, way: Way, queue: str, keys: Sequence[str], message: Message) -> Way:
+        """Return a way that tells where a message ends that fails in its queue."""
         facts = self._queues.facts(queue)
         exchange = facts.setting("dead-letter-exchange")
-        if facts.type is None:
-            return None, None
         if exchange is None:
-            return (), None
+            return msgspec.structs.replace(way, second=None if facts.type is None else ())
         # Without a key of its own, a queue dead-letters with those that the message came by.
         own = facts.setting("dead-letter-routing-key")
         reached = self._reach(str(exchange), keys if own is None else (str(own),), message)
-        return None if reached is None else tuple(sorted(reached)), str(exchange)
+        return msgspec.structs.replace(
+            way, second=reached.names(), dead_letter_exchange=str(exchange)
+        )
 
 
 def origin_of(message: Message, source: str) -> Origin:
@@ -185,23 +189,26 @@ def origin_of(message: Message, source: str) -> Origin:
     Raises:
         NoWayError: neither tells.
     """
-    for death in message.deaths:
-        if death.queue != source:
-            key = next(iter(death.routing_keys), None)
-            return Origin(death.queue, death.exchange, key, "x-death")
-    origin = _told_by_failure(message.failure or {}, source)
-    if origin is None:
+    origin = _told(message, source)
+    if origin is _NOWHERE:
         raise NoWayError("nothing tells where it came from; name a queue with --to")
     return origin
 
 
-def _told_by_failure(failure: Mapping[str, Any], source: str) -> Origin | None:
-    """Return where a message came from, as the record of its failure tells, if it does."""
-    queue, exchange, key = (failure.get(name) for name in ("queue", "exchange", "routing_key"))
+def _told(message: Message, source: str) -> Origin:
+    death = next((each for each in message.deaths if each.queue != source), None)
+    if death is None:
+        return _told_by_failure(message.failure or {}, source)
+    return Origin(death.queue, death.exchange, next(iter(death.routing_keys), None), "x-death")
+
+
+def _told_by_failure(failure: Mapping[str, Any], source: str) -> Origin:
+    """Return where a message came from, as the record of its failure tells."""
+    queue, exchange, key = map(failure.get, ("queue", "exchange", "routing_key"))
     if queue == source:
         queue = None  # the dead-letter queue itself had a handler, and that failed
-    if queue is None and (exchange is None or key is None):
-        return None
+    if queue is None and None in (exchange, key):
+        return _NOWHERE
     return Origin(queue, exchange, key, str(failure.get("system", "mqctx-failure")))
 
 

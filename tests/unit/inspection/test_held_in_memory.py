@@ -49,7 +49,7 @@ class Publisher:
         self.sent += 1
         return self.sent
 
-    def outcomes(self, _: float) -> list[Outcome]:
+    def rest(self) -> list[Outcome]:
         first = self.sent - len(self.outstanding) + 1
         self.outstanding.clear()
         return [Outcome(number, Fate.ARRIVED) for number in range(first, self.sent + 1)]

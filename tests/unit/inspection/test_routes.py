@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mqctx.inspection._management import ManagementError
-from mqctx.inspection._routes import Route, Routes
+from mqctx.inspection._routes import UNKNOWN, NoRoutes, Route, Routes
 
 
 class Api:
@@ -49,6 +49,13 @@ def reached(found: Routes, *keys: str, **headers: Any) -> set[str]:
 
 def test_the_default_exchange_leads_to_the_queues_of_that_name() -> None:
     assert routes("direct").of("", ("in", "gone"), {}) == Route(frozenset({"in"}))
+
+
+def test_where_nobody_tells_of_exchanges_only_the_default_one_is_known() -> None:
+    unknown = NoRoutes({"in"}.__contains__)
+    assert unknown.of("", ("in", "gone"), {}) == Route(frozenset({"in"}))
+    assert unknown.of("e", ("in",), {}) == UNKNOWN
+    assert UNKNOWN.names() is None
 
 
 def test_a_direct_exchange_compares_keys() -> None:

@@ -47,7 +47,7 @@ class Broker:
         kind: str | None = "classic",
     ) -> None:
         self.table = routes
-        self.routes: Any = None if routes is None else self
+        self.routes: Any = self
         self.queues = queues
         self.needs_headers = False
         arguments: dict[str, Any] = {} if dlx is None else {"x-dead-letter-exchange": dlx}
@@ -57,10 +57,8 @@ class Broker:
         self.kind = kind
         self.asked = 0
 
-    def has(self, queue: str) -> bool:
+    def is_there(self, queue: str) -> bool:
         return queue in self.queues
-
-    is_there = has
 
     def has_exchange(self, exchange: str) -> bool:
         return exchange != "missing"
@@ -70,11 +68,12 @@ class Broker:
 
     def of(self, exchange: str, keys: Any, _: Any) -> Route:
         self.asked += 1
+        if exchange == "":
+            return Route(frozenset(filter(self.is_there, keys)))
         if exchange == "forbidden":
             raise ManagementError("no right")
-        if exchange == "random":
+        if exchange == "random" or self.table is None:
             return Route(is_sure=False)
-        assert self.table is not None
         found = [self.table.get((exchange, key), set()) for key in keys]
         return Route(frozenset[str]().union(*found))
 

@@ -1,6 +1,7 @@
 """What `mqctx redrive` does: show a plan, or carry it out, and end the program accordingly."""
 
 import contextlib
+from math import inf
 
 import msgspec
 
@@ -26,7 +27,7 @@ class Wishes(msgspec.Struct, frozen=True):
     to: str | None = None
     exchange: str | None = None
     routing_key: str | None = None
-    rate: float | None = None
+    rate: float = inf
     watch: float | None = None
     rescue: bool = False
     yes: bool = False

@@ -75,6 +75,7 @@ class TestTrace:
             (["--tap", ""], "the default exchange cannot be tapped"),
             (["--routing-key", "k"], "goes with --tap"),
             (["--where", "tenant"], "NAME=VALUE"),
+            (["--html", "one", "--otlp", "./one"], "need a file each"),
         ],
     )
     def test_that_makes_no_sense_is_a_usage_error(self, arguments: list[str], hint: str) -> None:

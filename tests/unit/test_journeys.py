@@ -66,6 +66,15 @@ class TestDelivery:
             ("mail", 2, "publish-1"),
         ]
 
+    def test_of_a_dead_letter_is_the_first_though_it_comes_as_redelivered(self) -> None:
+        story = Story()  # of RabbitMQ 4.3
+        story.publish("", "orders", message_id="1")
+        story.deliver("orders", message_id="1")
+        story.deliver("orders", message_id="1", redelivered=True)
+        story.deliver("dead", message_id="1", deaths=[death("orders")], redelivered=True)
+        attempts = [r["attempt"] for r in story.end() if r["kind"] == "delivery"]
+        assert attempts == [1, 2, 1]
+
     def test_has_its_wait_in_seconds_since_its_parent(self) -> None:
         story = Story()
         story.publish("", "orders", message_id="1")
@@ -160,6 +169,16 @@ class TestIdenticalMessages:
         joined = {each[0]: each[1:] for each in edges(story.end())}
         assert joined["dead_letter-1"] == ("delivery-1", "order", True)
         assert joined["delivery-3"] == ("dead_letter-1", "order", True)
+
+    def test_of_which_one_returns_as_a_dead_letter_are_marked(self) -> None:
+        story = Story()
+        dead: dict[str, Any] = {"deaths": [death("orders")], "redelivered": True}
+        story.publish("", "orders")
+        story.publish("", "orders")
+        for _ in range(2):
+            story.deliver("dead", **dead)
+        last = edges(story.end())[-1]
+        assert last[2:] == ("order", True)
 
     def test_from_before_the_trace_are_messages_of_their_own(self) -> None:
         story = Story()
@@ -376,6 +395,72 @@ class TestSentOnUnchanged:
             ("delivery-1", "message", False),
             ("publish-2", "message", False),
         ]
+
+    def test_after_it_was_requeued_is_joined_to_its_last_delivery(self) -> None:
+        story = Story()
+        story.publish("", "here", message_id="1")
+        story.deliver("here", message_id="1", at="shovel")
+        story.deliver("here", message_id="1", at="shovel", redelivered=True)
+        story.publish("", "there", message_id="1", at="shovel")
+        assert edge_of(story, "publish-2") == ("delivery-2", "message", False)
+
+    def test_while_it_is_requeued_is_marked(self) -> None:
+        story = Story()
+        story.publish("", "here", message_id="1")
+        story.deliver("here", message_id="1", at="shovel")
+        story.publish("", "there", message_id="1", at="shovel")
+        story.deliver("here", message_id="1", at="shovel", redelivered=True)
+        assert edge_of(story, "publish-2") == ("delivery-1", "channel", True)
+
+    def test_by_who_received_it_from_two_queues_is_marked(self) -> None:
+        story = Story()
+        story.publish("fan", "here", "there", message_id="1")
+        story.deliver("here", message_id="1", at="shovel")
+        story.deliver("there", message_id="1", at="shovel")
+        story.publish("", "far", message_id="1", at="shovel")
+        assert edge_of(story, "publish-2") == ("delivery-2", "channel", True)
+
+    def test_with_the_deaths_that_it_came_with_has_died_no_more_than_before(self) -> None:
+        story = Story()
+        story.publish("", "here", message_id="1")
+        story.deliver("here", message_id="1")
+        story.deliver("dead", message_id="1", deaths=[death("here")], at="shovel")
+        again = {"x-death": [death("here")]}
+        story.publish("", "there", message_id="1", headers=again, at="shovel")
+        story.deliver("there", message_id="1", deaths=[death("here")])
+        story.deliver("there", message_id="1", deaths=[death("here")], redelivered=True)
+        assert [each[1:] for each in edges(story.end())[3:]] == [
+            ("dead_letter-1", "death", False),
+            ("delivery-2", "message", False),
+            ("publish-2", "message", False),
+            ("publish-2", "message", False),
+        ]
+
+    @pytest.mark.parametrize(
+        "deaths",
+        [
+            [death("here")],  # from 4.0 on, RabbitMQ begins anew
+            [death("here", count=2)],  # before, it counts on
+            [death("there"), death("here")],
+            [death("there")],
+        ],
+    )
+    def test_with_the_deaths_that_it_came_with_may_die_again(self, deaths: list[Any]) -> None:
+        queue = deaths[0]["queue"]
+        story = Story()
+        again = {"x-death": [death("here")]}
+        story.publish("", queue, message_id="1", headers=again)
+        story.deliver(queue, message_id="1", deaths=[death("here")])
+        story.deliver("dead", message_id="1", deaths=deaths)
+        story.deliver("dead", message_id="1", deaths=deaths, redelivered=True)
+        records = story.end()
+        assert [each[1:] for each in edges(records)[1:]] == [
+            ("publish-1", "message", False),
+            ("delivery-1", "death", False),
+            ("dead_letter-1", "death", False),
+            ("dead_letter-1", "death", False),
+        ]
+        assert [each.get("attempt") for each in records] == [None, 1, None, 1, 2]
 
     def test_by_another_connection_is_marked(self) -> None:
         story = Story()
@@ -661,10 +746,22 @@ class TestRun:
             assert edge_of(story, "publish-1")[0] is None
 
     def test_of_no_form_that_is_ours_is_a_message_like_any_other(self) -> None:
+        deep: Any = "x"
+        for _ in range(40):
+            deep = [deep]
+        strange: list[dict[str, Any]] = [
+            {"began_at": "yesterday"},
+            {"began_at": "1970-01-12T13:46:40"},  # in no time zone
+            {"began_at": "0001-01-01T00:00:00+14:00"},  # in the year 0, by UTC
+            {"began_at": "9999-12-31T23:59:59-14:00"},
+            {"duration": -1.0},
+            {"duration": 1e308},
+            {"context": {"deep": deep}},
+        ]
         story = Story()
-        story.run(began_at="yesterday")
-        story.run(began_at="1970-01-12T13:46:40")  # no time zone: UTC
-        assert [each["kind"] for each in story.end()] == ["publish", "run"]
+        for more in strange:
+            story.run(**more)
+        assert [each["kind"] for each in story.end()] == ["publish"] * len(strange)
 
     def test_that_a_queue_of_ones_own_delivers_is_no_message(self) -> None:
         story = Story()

@@ -96,6 +96,11 @@ def test_begins_anew_below_what_was_printed_before() -> None:
     ]
 
 
+def test_says_of_a_message_that_its_context_makes_no_journey() -> None:
+    title, _ = text(record("publish", "p1", by=None, context={"tenant": "acme"})).splitlines()
+    assert title == "r-1   of its own   tenant=acme"
+
+
 def test_keeps_what_strangers_wrote_on_one_line_and_short() -> None:
     hostile = "\x1b[31m\n" + "x" * 500
     shown = text(record("publish", "p1", routing_keys=[hostile], context={"tenant": hostile}))

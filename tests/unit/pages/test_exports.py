@@ -15,9 +15,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 from mqctx.inspection._journeys._chrome import chrome_file
 from mqctx.inspection._journeys._otlp import otlp_file
 from tests.unit.pages.made_up import Json, journeys
+from tests.unit.pages.trace_events import faults_in
 
 EVENTS = [*journeys(20), {"kind": "summary", "events": 100}]
 HOSTILE = ["</script>", "half\ud800", "\x00\u202e", "", "trace"]
+TIMES = ["2026-11-28T06:43:48Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z"]
 
 
 class File(Protocol):
@@ -28,14 +30,15 @@ def written(file: AbstractContextManager[File], path: Path, events: list[Json]) 
     with file as opened:
         for event in events:
             opened.add(event)
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(), parse_constant=pytest.fail)  # NaN is no JSON
 
 
-def hostile(text: str) -> list[Json]:
+def hostile(text: str, at: str = TIMES[0]) -> list[Json]:
     common: Json = {
         "journey": text, "by": None, "parent": None, "joined": text, "inferred": True,
-        "at": "2026-11-28T06:43:48Z", "context": {text: text, "ratio": 1.5, "deep": [2**70, True]},
+        "at": at, "context": {text: text, "ratio": 1.5, "deep": [2**70, True]},
         "exchange": text, "routing_keys": [text], "user": text, "queue": text, "wait": -1.0,
+        "duration": 1e9, "bytes": 2**80,
         "error": text, "outcome": "raised", "handler": text, "service": text,
     }  # fmt: skip
     kinds = ["publish", "delivery", "run", "dead_letter", "a kind to come"]
@@ -121,7 +124,7 @@ class TestOtlp:
                 assert span["kind"] in range(1, 6)
 
     def test_text_of_strangers_makes_a_sound_file_of_otlp(self, tmp_path: Path) -> None:
-        events = [event for text in HOSTILE for event in hostile(text)]
+        events = [event for text in HOSTILE for at in TIMES for event in hostile(text, at)]
         found = self.spans(tmp_path / "otlp.json", events)
         assert sum(map(len, found.values())) == len(events)
 
@@ -140,17 +143,27 @@ class TestChrome:
             assert span["ts"] >= free_from[thread]
             free_from[thread] = span["ts"] + span["dur"]
 
-    def test_events_have_the_fields_of_their_format(self, tmp_path: Path) -> None:
+    def test_a_file_keeps_the_rules_of_its_format(self, tmp_path: Path) -> None:
         path = tmp_path / "chrome.json"
-        for event in written(chrome_file(path), path, EVENTS)["traceEvents"]:
-            assert isinstance(event["pid"], int)
-            assert isinstance(event["name"], str)
-            if event["ph"] == "M":
-                assert event["name"] == "process_name"
-            else:
-                numbers = (event["ts"], event["dur"], event["tid"])
-                assert event["ph"] == "X"
-                assert all(isinstance(each, int) and each >= 0 for each in numbers)
+        assert faults_in(written(chrome_file(path), path, EVENTS)) == []
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"ph": "Q"}, {"ph": "E"}, {"name": None}, {"cat": 1}, {"pid": "1"}, {"tid": True},
+            {"tid": None}, {"ts": "1"}, {"ts": -1}, {"ts": 2**63}, {"dur": -1}, {"dur": None},
+            {"args": []}, {"ph": "M", "name": "process"}, {"ph": "M", "name": "process_name"},
+            {"ph": "s", "id": 1}, {"ph": "f", "id": 1}, {"ph": "s"},
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_a_file_that_breaks_a_rule_of_its_format_would_be_noticed(self, wrong: Json) -> None:
+        sound: Json = {
+            "ph": "X", "name": "n", "cat": "c", "pid": 1, "tid": 1, "ts": 1, "dur": 1, "args": {}
+        }  # fmt: skip
+        arrow = [{**sound, "ph": "s", "id": 7}, {**sound, "ph": "f", "id": 7}]
+        assert faults_in({"traceEvents": [sound, *arrow]}) == []
+        assert faults_in({"traceEvents": [{**sound, **wrong}, *arrow]}) != []
 
     def test_waiting_and_handling_are_categories(self, tmp_path: Path) -> None:
         path = tmp_path / "chrome.json"
@@ -163,9 +176,10 @@ class TestChrome:
 
     def test_text_of_strangers_makes_a_sound_file_for_chrome(self, tmp_path: Path) -> None:
         path = tmp_path / "chrome.json"
-        events = [event for text in HOSTILE for event in hostile(text)]
-        found = written(chrome_file(path), path, events)["traceEvents"]
-        assert len(found) == len(events) + len(HOSTILE)
+        events = [event for text in HOSTILE for at in TIMES for event in hostile(text, at)]
+        found = written(chrome_file(path), path, events)
+        assert faults_in(found) == []
+        assert len(found["traceEvents"]) == len(events) + len(HOSTILE)
 
 
 @pytest.mark.parametrize("file", [otlp_file, chrome_file])

@@ -1,7 +1,11 @@
 """The files that `mqctx trace` writes."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeAlias
+
+import click
 
 from mqctx.cli._tracing.run import Sink
 from mqctx.inspection._journeys._chrome import chrome_file
@@ -10,16 +14,23 @@ from mqctx.inspection._pages import journeys_page
 
 __all__ = ["files_of"]
 
+Writer: TypeAlias = Callable[[Path], AbstractContextManager[Sink]]
+
 
 def files_of(
     html: Path | None, otlp: Path | None, chrome: Path | None
 ) -> list[AbstractContextManager[Sink]]:
-    """Return the files that were asked for. They are opened when they are entered."""
-    files: list[AbstractContextManager[Sink]] = []
-    if html is not None:
-        files.append(journeys_page(html))
-    if otlp is not None:
-        files.append(otlp_file(otlp))
-    if chrome is not None:
-        files.append(chrome_file(chrome))
-    return files
+    """Return the files that were asked for. They are opened when they are entered.
+
+    Raises:
+        UsageError: two of them are the same.
+    """
+    writers: tuple[Writer, ...] = (journeys_page, otlp_file, chrome_file)
+    asked = [
+        (write, path)
+        for write, path in zip(writers, (html, otlp, chrome), strict=True)
+        if path is not None
+    ]
+    if len({path.resolve() for _, path in asked}) < len(asked):
+        raise click.UsageError("--html, --otlp and --chrome need a file each")
+    return [write(path) for write, path in asked]

@@ -59,7 +59,7 @@ def _title(records: Sequence[Record]) -> Text:
         values |= record["context"]
     hidden = (*_NOT_SHOWN, first["by"])
     shown = [f"{_short(n)}={_short(value)}" for n, value in values.items() if n not in hidden]
-    by = _short(first["by"] or "without context")
+    by = _short(first["by"] or ("of its own" if values else "without context"))
     return title.append("   ".join(["", by, *shown[:_MOST_VALUES]]), style="dim")
 
 

@@ -1,16 +1,28 @@
 """Which message a delivery is one of, and what of its life that shows."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import TypeAlias
 
 from mqctx.inspection._deaths import Death
 from mqctx.inspection._journeys._messages import Messages
-from mqctx.inspection._journeys._model import Copy, Event, Node, Twins, add_end, count_of
+from mqctx.inspection._journeys._model import (
+    Copy,
+    Event,
+    Node,
+    Twins,
+    add_end,
+    count_of,
+    counts_of,
+)
 
 __all__ = ["find_copy", "origins_of", "see"]
 
 _MOST_COMPARED = 64
 """How many copies of one content are looked at: more of them make it no clearer."""
+Counts: TypeAlias = Mapping[tuple[str, str], int]
+"""How often a message died, by queue and reason."""
+Fit: TypeAlias = Callable[[Twins, Event, Counts], Sequence[Copy]]
 
 
 def origins_of(event: Event) -> list[str]:
@@ -26,12 +38,11 @@ def origins_of(event: Event) -> list[str]:
 
 def find_copy(messages: Messages, event: Event) -> tuple[Copy, bool] | None:
     """Return the copy that was delivered, and whether it may be another one of that content."""
-    for origin in origins_of(event):
+    counts = counts_of(event.written.deaths)
+    for origin, fit in _ways(event):
         twins = messages.twins(event.identity, origin)
-        if twins is None:
-            continue
-        fitting = _fitting(twins, event)
-        if fitting:
+        fitting = () if twins is None else fit(twins, event, counts)
+        if twins is not None and fitting:
             copy = fitting[0]
             uncertain = len(fitting) > 1 or copy.is_uncertain or twins.is_uncertain
             _note(twins, copy, uncertain)
@@ -39,26 +50,46 @@ def find_copy(messages: Messages, event: Event) -> tuple[Copy, bool] | None:
     return None
 
 
-def _fitting(twins: Twins, event: Event) -> Sequence[Copy]:
+def _ways(event: Event) -> Iterator[tuple[str, Fit]]:
+    """Return where to look for what was delivered: published there, or come there by dying."""
+    yield event.place.queue, _as_published
+    if event.written.deaths:
+        yield from ((origin, _died) for origin in origins_of(event))
+
+
+def _as_published(twins: Twins, event: Event, counts: Counts) -> Sequence[Copy]:
+    """Return the copies that may be meant if none has died since it was published."""
+    if not event.place.redelivered:
+        waiting = _that_brought(counts, twins.waiting[:_MOST_COMPARED])
+        if waiting:
+            return _exact(waiting, event)
+    return _fitting(_that_brought(counts, twins.copies[:_MOST_COMPARED]), event, {})
+
+
+def _that_brought(counts: Counts, copies: list[Copy]) -> list[Copy]:
+    """Return the copies of messages that were published with these deaths."""
+    return [each for each in copies if each.message.brought == counts] if counts else copies
+
+
+def _died(twins: Twins, event: Event, counts: Counts) -> Sequence[Copy]:
+    return _fitting(twins.copies[:_MOST_COMPARED], event, counts)
+
+
+def _fitting(copies: Iterable[Copy], event: Event, counts: Counts) -> Sequence[Copy]:
     """Return the copies that may be meant, the likeliest first."""
-    deaths, redelivered = event.written.deaths, event.place.redelivered
-    if twins.waiting and not deaths and not redelivered:
-        return _exact(twins.waiting[:_MOST_COMPARED], event)
-    been, new = _apart(twins.copies[:_MOST_COMPARED], event.place.queue, deaths)
-    if redelivered:
-        return _exact(been or new, event)
+    been, new = _apart(copies, event.place.queue, counts)
+    if event.place.redelivered:
+        # From 4.3 on, what was requeued before it died comes as redelivered the first time.
+        return _exact([*been, *new] if counts else been or new, event)
     # Only a stream gives out a message twice that was not returned.
     return _exact(new or (been if "x-stream-offset" in event.written.headers else ()), event)
 
 
-def _apart(
-    copies: Iterable[Copy], queue: str, deaths: Iterable[Death]
-) -> tuple[list[Copy], list[Copy]]:
+def _apart(copies: Iterable[Copy], queue: str, counts: Counts) -> tuple[list[Copy], list[Copy]]:
     """Return the copies that were delivered there since they died last, and those that were not.
 
     Requeued messages return in the order in which they were delivered.
     """
-    counts = {(each.queue, each.reason): each.count for each in deaths}
     been: list[Copy] = []
     new: list[Copy] = []
     for copy in copies:
@@ -67,7 +98,7 @@ def _apart(
     return sorted(been, key=lambda each: each.deliveries[-1].at), new
 
 
-def _has_been(copy: Copy, queue: str, counts: Mapping[tuple[str, str], int]) -> bool:
+def _has_been(copy: Copy, queue: str, counts: Counts) -> bool:
     return queue in copy.been and copy.been[queue][1] == sum(counts.values())
 
 
@@ -91,19 +122,41 @@ def see(
     node: Node, copy: Copy, event: Event, *, uncertain: bool, new_id: Callable[[str], str]
 ) -> None:
     """Note what a delivery shows of the life of its copy, and join it to what led to it."""
-    deaths, queue = event.written.deaths, event.place.queue
+    queue = event.place.queue
     node.message = copy.message
+    deaths = _own_deaths(copy, event)
     if deaths:
         _die(copy, deaths, uncertain=uncertain, new_id=new_id)
         _join(node, copy.died.get((deaths[0].queue, deaths[0].reason)), "death", uncertain)
     else:
         _join(node, copy.message.publish, "message", uncertain)
-    attempts, _ = copy.been.get(queue, (int(event.place.redelivered), 0))
+    attempts, _ = copy.been.get(queue, (_attempts_before(copy, event), 0))
     node.attempt = attempts + 1
-    copy.been[queue] = node.attempt, sum(each.count for each in deaths)
+    copy.been[queue] = node.attempt, sum(each.count for each in event.written.deaths if deaths)
     add_end(copy.deliveries, node)
     for group in copy.message.groups:
         add_end(group.ends, node)
+
+
+def _attempts_before(copy: Copy, event: Event) -> int:
+    """Return how often a queue delivered a copy that it was not seen to deliver before."""
+    # From 4.3 on, a dead letter may be called redelivered for what another queue did.
+    is_from_elsewhere = event.written.deaths and copy.been
+    return int(event.place.redelivered and not is_from_elsewhere)
+
+
+def _own_deaths(copy: Copy, event: Event) -> tuple[Death, ...]:
+    """Return the deaths of a copy itself, not those that it was published with.
+
+    RabbitMQ before 4.0 counts on from those; later ones forget them at the first of its own.
+    """
+    deaths, brought = event.written.deaths, copy.message.brought
+    counts = counts_of(deaths)
+    if counts == brought and event.place.queue != copy.origin:
+        return deaths
+    if not all(counts.get(way, 0) >= count for way, count in brought.items()):
+        return deaths
+    return tuple(each for each in deaths if each.count > brought.get((each.queue, each.reason), 0))
 
 
 def _die(

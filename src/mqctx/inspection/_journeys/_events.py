@@ -1,7 +1,6 @@
 """The events of RabbitMQ's firehose (exchange `amq.rabbitmq.trace`), and of a tap, as ours."""
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC
 from functools import lru_cache
 from typing import Any, Final, cast
 
@@ -10,6 +9,8 @@ from msgspec.structs import replace
 
 from mqctx._amqp.content_header import ContentHeader
 from mqctx._amqp.field_table import decode_table, decode_value
+from mqctx._core.values import to_plain
+from mqctx.errors import InvalidValueError
 from mqctx.inspection._arrivals import Arrival
 from mqctx.inspection._deaths import deaths_in
 from mqctx.inspection._dramatiq import DramatiqMessage, read_body
@@ -23,6 +24,8 @@ _REPORT: Final = "mqctx.run"
 """The property `type` of mqctx's own records."""
 _TEXTS: Final = ("message_id", "correlation_id", "reply_to", "type", "app_id")
 _DEATHS: Final = ("x-death", "x-last-death-queue", "x-first-death-queue")
+_YEARS: Final = range(1970, 2262)
+"""Those whose nanoseconds since 1970 have room in 64 bits."""
 _MOST_CACHED: Final = 8_192
 _MOST_CACHED_BYTES: Final = 4_096
 """What is longer is read each time, so that the caches stay small."""
@@ -168,13 +171,11 @@ def _report(body: bytes, at: float) -> RunReport | None:
     """Return the record of a run; None of what only looks like one."""
     try:
         report = msgspec.json.decode(body, type=RunReport)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        to_plain("context", report.context)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, InvalidValueError):
         return None
     report.at = at
-    if report.began_at.tzinfo is None:
-        # One without a zone, which ours always have, would be taken for local time.
-        report.began_at = report.began_at.replace(tzinfo=UTC)
-    return report
+    return report if report.began_at.year in _YEARS else None
 
 
 def _has(headers: Mapping[str, Any], names: Iterable[str]) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -107,8 +107,8 @@ class RunReport(msgspec.Struct, kw_only=True):
     handler: str = ""
     outcome: str = ""
     error: str | None = None
-    began_at: datetime
-    duration: float
+    began_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    duration: Annotated[float, msgspec.Meta(ge=0, le=1e9)]
     published: list[str] = []
 
 
@@ -197,6 +197,8 @@ class Message(msgspec.Struct, eq=False):
     """Whether it is a copy that a handler, or a redrive, made of what it received."""
     asker: str | None = None
     """The connection that asked, if it is an answer."""
+    brought: Mapping[tuple[str, str], int] = {}
+    """How often it had died, by queue and reason, as the message that it was before."""
     copies: list[Copy] = []
     groups: "tuple[Group, ...]" = ()
     journey: Journey | None = None
@@ -247,10 +249,15 @@ def message_of(event: Event, publish: Node | None = None) -> Message:
     message.span, message.parent_span = map(_text, map(written.context.get, _SPANS))
     if written.reply_to and written.correlation_id:
         message.answers = written.reply_to, written.correlation_id
-    if written.failure is not None:
-        message.failure = hash(written.failure)
+    message.failure = None if written.failure is None else hash(written.failure)
     message.is_settling = written.failure is not None or written.is_redriven
+    message.brought = counts_of(written.deaths if publish else ())
     return message
+
+
+def counts_of(deaths: Iterable[Death]) -> dict[tuple[str, str], int]:
+    """Return how often a message died, by queue and reason."""
+    return {(each.queue, each.reason): each.count for each in deaths}
 
 
 def deliveries_of(messages: Iterable[Message]) -> list[Node]:

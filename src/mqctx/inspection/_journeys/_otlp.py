@@ -20,6 +20,7 @@ _BROKER: Final = "rabbitmq"
 # opentelemetry/proto/trace/v1/trace.proto, SpanKind and StatusCode.
 _KINDS: Final = {"publish": 4, "delivery": 5, "run": 5}
 _INTERNAL: Final = 1
+_LAST: Final = 2**63 - 1
 _ERROR: Final = 2
 _OPERATIONS: Final = {
     "publish": ("publish", "send"),
@@ -91,9 +92,8 @@ class OtlpFile:
             "spanId": self._span_id(event["id"]),
             "name": _sound(name),
             "kind": _KINDS.get(event["kind"], _INTERNAL),
-            # As text: in protobuf's JSON, 64 bits are, for JavaScript has no such numbers.
-            "startTimeUnixNano": str(start * 1_000),
-            "endTimeUnixNano": str(end * 1_000),
+            "startTimeUnixNano": _nanos(start),
+            "endTimeUnixNano": _nanos(end),
             "attributes": [_attribute(*each) for each in told.items()],
         }
         if event["parent"] is not None:
@@ -104,6 +104,14 @@ class OtlpFile:
 
     def _span_id(self, event: str) -> str:
         return _digest(f"{self._run} {event}", 8)
+
+
+def _nanos(micros: int) -> str:
+    """Return a time in nanoseconds since 1970, the last that can be said for what is later.
+
+    As text: in protobuf's JSON, 64 bits are, for JavaScript has no such numbers.
+    """
+    return str(min(micros * 1_000, _LAST))
 
 
 def _reason_of(event: Json) -> str:

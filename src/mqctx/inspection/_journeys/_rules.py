@@ -58,8 +58,9 @@ class Rules:
             return None
         ends = self._ends(earlier, publish)
         received, sent = _received(publish, ends), _sent(publish, earlier)
-        if len(ends) == 1 and (message.is_settling or (received and not sent)):
-            return Choice(ends[0], "message", inferred=not message.identity.is_unique)
+        sure = received if received and not sent else ends if message.is_settling else []
+        if len(sure) == 1 or _is_one_copy_before(publish, sure, earlier):
+            return Choice(sure[-1], "message", inferred=not message.identity.is_unique)
         if not received and (sent or not message.identity.is_unique):
             return None  # its publisher sends the same again, or a stranger does
         before = _before(publish, ends)
@@ -134,9 +135,17 @@ class Rules:
         return [each for each in ends if not _is_above(publish, each)]
 
 
-def _received(publish: Node, ends: Iterable[Node]) -> bool:
-    """Tell whether one of these deliveries was to the connection that published."""
-    return any(is_same(each.place.connection, publish.place.connection) for each in ends)
+def _received(publish: Node, ends: Iterable[Node]) -> list[Node]:
+    """Return those of these deliveries that were to the connection that published."""
+    return [each for each in ends if is_same(each.place.connection, publish.place.connection)]
+
+
+def _is_one_copy_before(publish: Node, ends: list[Node], messages: Iterable[Message]) -> bool:
+    """Tell whether these are deliveries of one copy, so that the last before the publish counts."""
+    copies = (copy.deliveries for message in messages for copy in message.copies)
+    return _before(publish, ends) == ends and any(
+        ends and all(end in copy for end in ends) for copy in copies
+    )
 
 
 def _sent(publish: Node, messages: Iterable[Message]) -> bool:

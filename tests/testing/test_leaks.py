@@ -66,6 +66,12 @@ LEAKS = {
         def test_leaks(held):
             mqctx.scope(tenant="acme", n=1).__enter__()
         """,
+    "a scope that is left where its variables are copied": """
+        def test_leaks():
+            scope = mqctx.scope(tenant="acme", n=1)
+            scope.__enter__()
+            contextvars.copy_context().run(scope.__exit__, None, None, None)
+        """,
     "a marked test": """
         @pytest.mark.mqctx(user="ada")
         def test_leaks():
@@ -79,7 +85,7 @@ LEAKS = {
         """,
 }
 IMPORTS = """
-        import mqctx, pytest, unittest
+        import contextvars, mqctx, pytest, unittest
         from hypothesis import given, settings, strategies as st
 """
 NEXT = """

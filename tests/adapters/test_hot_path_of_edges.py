@@ -40,7 +40,7 @@ EDGES = {
     "WSGI request": Cost(59, 17),
     "logging": Cost(11, 3),
     "structlog": Cost(7, 1),
-    "loguru": Cost(6, 1),
+    "loguru": Cost(6, 4),
     "httpx": Cost(73, 17),
     "requests": Cost(97, 26),
     "aiohttp": Cost(57, 13),

@@ -13,12 +13,14 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[None]]
 
-IdHeader: TypeAlias = tuple[bytes, bytes] | None
-"""The header that shows the request id, if there is one."""
+IdHeader: TypeAlias = tuple[bytes, bytes]
+"""The header that shows the request id; an empty one is not shown."""
 
 _BODIES: Final = frozenset(
     ("http.response.body", "http.response.zerocopysend", "http.response.pathsend")
 )
+
+_STARTS: Final = frozenset(("websocket.accept", "websocket.http.response.start"))
 
 
 class AsgiServer(Protocol):
@@ -77,8 +79,6 @@ class _HttpServer(msgspec.Struct, eq=False):
             self._line.completed(self._status, self._loss)
 
     def end(self, error: BaseException | None) -> None:
-        if self._line.settled:
-            return
         # A cancellation is no Exception: the server cancels when there is nobody to answer.
         nobody_waits = self._loss or not isinstance(error, Exception | None)
         status = self._status or (499 if nobody_waits else 500)
@@ -104,11 +104,9 @@ class _WebSocketServer(msgspec.Struct, eq=False):
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
-        if kind == "websocket.accept":
-            self._open = True
-            message = _with_id(message, self._id_header)
-        elif kind == "websocket.http.response.start":
-            self._status = message["status"]
+        if kind in _STARTS:
+            self._open = kind == "websocket.accept"
+            self._status = message.get("status", 0)
             message = _with_id(message, self._id_header)
         elif kind == "websocket.close":
             self._ended(message.get("code", 1000), 403)
@@ -154,10 +152,10 @@ def _name(error: BaseException | None) -> str | None:
 
 def _with_id(message: Message, id_header: IdHeader) -> Message:
     """Return the start of a response with the request id, unless the application set one."""
-    if id_header is None:
-        return message
     kept: list[tuple[bytes, bytes]] = [*(message.get("headers") or ())]
-    id_key = id_header[0]
+    id_key, text = id_header
+    if not text:
+        return message
     for name, _ in kept:
         if len(name) == len(id_key) and name.lower() == id_key:
             return message

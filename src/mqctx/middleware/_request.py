@@ -1,7 +1,7 @@
 """Build the context of an HTTP request."""
 
 import re
-from collections.abc import Callable, Collection, Mapping, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from time import time
 from typing import Final
@@ -41,6 +41,7 @@ UNDER_WAY: Final = "mqctx.under_way"
 
 _is_plain_path = re.compile(r"[A-Za-z0-9_.~/:@!$&'()*+,;=-]*").fullmatch
 _NONE: Final[Mapping[str, object]] = {}
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 _METHODS: Final = frozenset(("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"))
 # A stranger's headers must not use up the budget that all values have in a message.
 _MAX_TRACE: Final = 4096
@@ -60,8 +61,8 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     context: Context
     line: AccessLine
     """Its line in the log."""
-    id: str | None
-    """Its id as the response shows it; None where no new one fits the type that is declared."""
+    id: str
+    """Its id as the response shows it; empty where no new one fits the type that is declared."""
     is_new_id: bool
     settings: "RequestContextBuilder"
     found: Mapping[str, str]
@@ -69,7 +70,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     method: str
     path: str
 
-    def is_handed_on(self, method: str, path: str, header: Callable[[str], str | None]) -> bool:
+    def is_handed_on(self, method: str, path: str, header: Callable[[str], str]) -> bool:
         """Tell whether a request that arrives inside this one is the same, in another protocol.
 
         An adapter, such as a2wsgi, makes a new request of it: same method, same headers, and a path
@@ -79,7 +80,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
             method == self.method
             and self.path.endswith(path)
             and header(self.settings.id_key) == self.id
-            and all(header(k) == self.found.get(k) for k in self.settings.wanted_beside_id)
+            and all(header(k) == self.found.get(k, "") for k in self.settings.wanted_beside_id)
         )
 
 
@@ -95,7 +96,8 @@ class _Arrival(msgspec.Struct, eq=False):
     values: Mapping[str, object]
     method: str
     path: str
-    client: str | None
+    client: Sequence[str | None] | None
+    """Its address, first of all; none on a Unix socket."""
     at: float
 
     def __call__(self) -> Mapping[str, object]:
@@ -106,8 +108,9 @@ class _Arrival(msgspec.Struct, eq=False):
             "http.request.start_time": datetime.fromtimestamp(self.at, UTC),
             "url.path": _shown_path(self.path),
         }
-        if self.client:
-            values["client.address"] = printable(self.client, 64)
+        address = self.client[0] if self.client else None
+        if address:
+            values["client.address"] = printable(address, 64)
         return values
 
 
@@ -119,8 +122,8 @@ class RequestContextBuilder:
     """
 
     __slots__ = (
-        *("_accepts_id", "_headers", "_is_quiet", "_silent", "_trace", "_trust", "_unsigned"),
-        *("_values", "id_header", "id_key", "wanted", "wanted_beside_id"),
+        *("_accepts_id", "_headers", "_id_from", "_is_quiet", "_silent", "_trace", "_trace_from"),
+        *("_unsigned", "_values", "id_header", "id_key", "wanted", "wanted_beside_id"),
     )
 
     id_header: str
@@ -131,9 +134,9 @@ class RequestContextBuilder:
     def __init__(
         self,
         *,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
         trusted: Collection[str] = (),
-        values: Mapping[str, object] | None = None,
+        values: Mapping[str, object] = _NONE,
         request_id_header: str = "X-Request-Id",
         request_id_validator: Callable[[str], object] | None = None,
         trust_client: bool = True,
@@ -142,15 +145,16 @@ class RequestContextBuilder:
         quiet_paths: Collection[str] = (),
     ) -> None:
         check_flags(trust_client=trust_client, trace=trace, access_log=access_log)
-        taken = checked_headers({} if headers is None else headers, _RESERVED)
+        taken = checked_headers(headers, _RESERVED)
         self._headers = [(name, header, header.lower()) for name, header in taken.items()]
         strangers = {*taken, "tracestate"}
         self._unsigned = strangers - checked_trusted(trusted, strangers)
-        self._values = dict(checked_values({} if values is None else values, {*_RESERVED, *taken}))
+        self._values = dict(checked_values(values, {*_RESERVED, *taken}))
         self.id_header = checked_id_header(request_id_header)
         self.id_key = self.id_header.lower()
         self._accepts_id = id_check(request_id_validator)
-        self._trust = trust_client
+        # Nothing is in the header of no name.
+        self._id_from, self._trace_from = (self.id_key, "traceparent") if trust_client else ("", "")
         self._trace = trace
         self._silent = not access_log
         self._is_quiet = checked_quiet_paths(quiet_paths)
@@ -159,7 +163,11 @@ class RequestContextBuilder:
         self.wanted_beside_id = self.wanted - {self.id_key}
 
     def build(
-        self, found: Mapping[str, str], method: str, path: str, client: str | None
+        self,
+        found: Mapping[str, str],
+        method: str,
+        path: str,
+        client: Sequence[str | None] | None,
     ) -> Request:
         """Return the request that brought these of the `wanted` headers. Refuse none.
 
@@ -186,24 +194,25 @@ class RequestContextBuilder:
             from_checked(arrival(), unsigned) if registry.linked else from_unread(arrival, unsigned)
         )
         line = SILENT if self._silent else AccessLine(context, self._is_quiet)
-        return Request(context, line, request_id, given is None, self, found, method, path)
+        is_new = request_id is not given
+        return Request(context, line, request_id, is_new, self, found, method, path)
 
-    def _given_id(self, found: Mapping[str, str], values: dict[str, object]) -> str | None:
+    def _given_id(self, found: Mapping[str, str], values: dict[str, object]) -> str:
         """Put the client's request id into `values` and return its text, if it is accepted."""
         if values.get("request_id"):
             return str(values["request_id"])
-        given = found.get(self.id_key) if self._trust else None
+        given = found.get(self._id_from, "")
         if not given:
-            return None
+            return ""
         if not self._accepts_id(given):
             _reject(self.id_header, "request_id", "malformed", escape(given))
-            return None
+            return ""
         if "request_id" in registry.declarations:
-            return given if _take(values, "request_id", self.id_header, given) else None
+            return given if _take(values, "request_id", self.id_header, given) else ""
         values["request_id"] = given
         return given
 
-    def _new_id(self, values: dict[str, object], text: str) -> str | None:
+    def _new_id(self, values: dict[str, object], text: str) -> str:
         """Put a new request id that fits the declared type into `values` and return its text."""
         if "request_id" not in registry.declarations:
             values["request_id"] = text
@@ -217,29 +226,26 @@ class RequestContextBuilder:
             return candidate
         detail = "no id that is made here fits the declared type"
         _reject(self.id_header, "request_id", "illegal-value", detail)
-        return None
+        return ""
 
     def _trace_into(self, values: dict[str, object], found: Mapping[str, str], new: str) -> None:
         """Put the trace into `values`: the client's, or a new one, of the `new` ids if any."""
         trace: Mapping[str, JSONValue] = {}
-        if self._trust and "traceparent" in found:
+        if self._trace_from in found:
             trace = _trace_context.decode(found, _MAX_TRACE, report_to_log)
         trace = trace or trace_of(new or new_id(24))
         if trace.keys().isdisjoint(registry.declarations):
             values.update(trace)
             return
         for name, text in trace.items():
-            if name in registry.declarations:
-                _take(values, name, "traceparent", str(text))
-            else:
-                values[name] = text
+            _take(values, name, "traceparent", str(text))
 
     def _unsigned_of(
         self, values: Mapping[str, object], linked: Mapping[str, object]
     ) -> Collection[str]:
         # What is active further out may have set the linked ContextVars, from headers that it read.
-        outside = current().unsigned if linked else ()
-        strange = [n for n in outside if n in linked and values[n] is linked[n]]
+        outside = linked.keys() & current().unsigned
+        strange = [name for name in outside if values[name] is linked[name]]
         return self._unsigned.intersection(values).union(strange)
 
 

@@ -64,20 +64,19 @@ class ContextMiddleware:
             await self.app(scope, receive, send)
             return
         brought = scope["headers"]
-        client = scope.get("client")  # none on a Unix socket
         request = self._builder.build(
             _found(brought, self._wanted),
             scope.get("method", _GET),
             _path(scope),
-            client[0] if client else None,
+            scope.get("client"),
         )
-        id_header = None if request.id is None else (self._id_key, request.id.encode())
+        id_header = (self._id_key, request.id.encode())
         outside = Surroundings(store.live, copy_context())
         server = server_of(request.line, id_header, receive, send, outside)
         scope[UNDER_WAY] = True
-        if id_header and request.is_new_id:
+        if request.is_new_id:
             # In place of the client's, which was not taken.
-            scope["headers"] = [*(each for each in brought if each[0] != self._id_key), id_header]
+            scope["headers"] = _replaced(brought, id_header)
         # A run, not a scope: some servers call the application in a task that others use too.
         snapshot = copy_context()
         inside = Store(request.context, request, request.context)
@@ -123,5 +122,10 @@ def _found(headers: Iterable[Header], wanted: dict[bytes, str]) -> dict[str, str
     return found
 
 
-def _header(headers: Iterable[Header], name: str) -> str | None:
-    return _found(headers, {name.encode(): name}).get(name)
+def _header(headers: Iterable[Header], name: str) -> str:
+    return _found(headers, {name.encode(): name}).get(name, "")
+
+
+def _replaced(headers: Iterable[Header], header: Header) -> list[Header]:
+    """Return the headers with this one in place of all of its name."""
+    return [*(each for each in headers if each[0] != header[0]), header]

@@ -54,7 +54,7 @@ class ContextMiddleware:
             {header: _text(environ[key]) for key, header in self._wanted if key in environ},
             environ["REQUEST_METHOD"],
             _text(path),
-            environ.get("REMOTE_ADDR"),
+            (environ.get("REMOTE_ADDR"),),
         )
         response = _Response(request, self._builder.id_header, environ, start_response)
         # In a snapshot, not a scope: the server comes back for the body after this has returned.
@@ -108,16 +108,15 @@ class _Response:
         # A status that has no number is the server's to refuse.
         self._status = int(status[:3]) if status[:3].isdecimal() else 0
         request_id, id_key = self._request.id, self._request.settings.id_key
-        if request_id is not None and not any(key.lower() == id_key for key, _ in headers):
+        if request_id and id_key not in [key.lower() for key, _ in headers]:
             headers = [*headers, (self._id_header, request_id)]
         return self._start_response(status, headers, *exc_info)
 
     def _show_new_id_to_application(self) -> None:
-        if not self._request.is_new_id or self._request.id is None:
-            return
-        key = _environ_key(self._id_header)
-        self._brought = {key: self._environ.get(key)}
-        self._environ[key] = self._request.id
+        if self._request.is_new_id:
+            key = _environ_key(self._id_header)
+            self._brought = {key: self._environ.get(key)}
+            self._environ[key] = self._request.id
 
     def _is_opaque(self) -> bool:
         """Tell whether the server must see the body itself; to iterate it runs no application code.
@@ -186,9 +185,8 @@ def _is_handed_on(environ: Environ) -> bool:
     if outer is None:
         return False
 
-    def header(name: str) -> str | None:
-        value = environ.get(_environ_key(name))
-        return None if value is None else _text(value)
+    def header(name: str) -> str:
+        return _text(environ.get(_environ_key(name), ""))
 
     return outer.is_handed_on(
         environ["REQUEST_METHOD"], _text(environ.get("PATH_INFO", "")), header

@@ -9,6 +9,7 @@ from mqctx.inspection._arrivals import Arrival
 from mqctx.inspection._broker import Broker
 from mqctx.inspection._journeys._backlog import Backlog
 from mqctx.inspection._journeys._drops import Drops, Tally
+from mqctx.inspection._journeys._feeds import Tap
 from mqctx.inspection._journeys._queues import Queues
 from mqctx.inspection._journeys._tracer import Settings, Tracer
 from mqctx.inspection._journeys._tracing_state import TracingState, new_queue
@@ -273,7 +274,7 @@ class TestDrops:
 
 
 def test_a_trace_receives_what_was_left_in_its_queue_when_it_ended() -> None:
-    tracer = Tracer(Broker.parse("amqp://h/"), None, Settings(tap="orders"), _silent())
+    tracer = Tracer(Broker.parse("amqp://h/"), Tap("orders"), Settings(), _silent())
     left = iter([3, 7])  # those 7 are of the time after the end
     source: Any = SimpleNamespace(
         catch_up=_nothing, pause=left.__next__, resume=_nothing, close=_nothing
@@ -289,7 +290,7 @@ def test_a_trace_ends_though_more_events_wait_than_can_be_received(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("mqctx.inspection._journeys._tracer._MOST_DRAIN", -1.0)
-    tracer = Tracer(Broker.parse("amqp://h/"), None, Settings(tap="orders"), _silent())
+    tracer = Tracer(Broker.parse("amqp://h/"), Tap("orders"), Settings(), _silent())
     source: Any = SimpleNamespace(
         catch_up=_nothing, pause=lambda: 9, resume=_nothing, close=_nothing
     )
@@ -298,7 +299,7 @@ def test_a_trace_ends_though_more_events_wait_than_can_be_received(
 
 
 def test_a_node_that_tells_of_an_event_is_traced(monkeypatch: pytest.MonkeyPatch) -> None:
-    tracer = Tracer(Broker.parse("amqp://h/"), None, Settings(tap="orders"), _silent())
+    tracer = Tracer(Broker.parse("amqp://h/"), Tap("orders"), Settings(), _silent())
     tracer.untraced_nodes = {"rabbit@a", "rabbit@b"}
     story = Story()
     event = story.reader.decoded("publish.orders", {"node": "rabbit@a", "properties": {}}, b"", 1.0)

@@ -1,5 +1,6 @@
 """The command `mqctx trace`."""
 
+from math import inf
 from pathlib import Path
 
 import click
@@ -10,7 +11,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("trace", short_help="See what becomes of each request in the broker, live.")
-@click.option("--seconds", metavar="N", type=click.FloatRange(min=0), help="End after so long.")
+@click.option(
+    "--seconds", metavar="N", type=click.FloatRange(min=0), default=inf, help="End after so long."
+)
 @click.option(
     "--by",
     metavar="NAME",
@@ -45,7 +48,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 def trace(
     options: Options,
     *,
-    seconds: float | None,
+    seconds: float,
     by: str,
     buffer: int,
     html: Path | None,
@@ -62,7 +65,8 @@ def trace(
     fits. With --limit, it ends after the journey that has the last of so many messages.
     """
     from mqctx.cli._tracing import files, run  # noqa: PLC0415 - it loads pika and httpx
-    from mqctx.inspection._journeys._tracer import Settings  # noqa: PLC0415 - so does this
+    from mqctx.inspection._journeys._feeds import Tap  # noqa: PLC0415 - so does this
+    from mqctx.inspection._journeys._tracer import Settings  # noqa: PLC0415 - and this
 
     if off:
         run.repair(options)
@@ -71,5 +75,6 @@ def trace(
         raise click.UsageError("--tap: the default exchange cannot be tapped; name another one")
     if routing_key is not None and tap is None:
         raise click.UsageError("--routing-key goes with --tap EXCHANGE")
-    settings = Settings(by=by, buffer=buffer, seconds=seconds, tap=tap, routing_key=routing_key)
-    run.trace(options, settings, files.files_of(html, otlp, chrome))
+    tapped = None if tap is None else Tap(tap, routing_key or "#")
+    settings = Settings(by=by, buffer=buffer, seconds=seconds)
+    run.trace(options, settings, tapped, files.files_of(html, otlp, chrome))

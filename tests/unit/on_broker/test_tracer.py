@@ -11,6 +11,7 @@ from mqctx.cli import commands
 from mqctx.inspection import Broker as Address
 from mqctx.inspection import BrokerError, ManagementError
 from mqctx.inspection._connection import connected
+from mqctx.inspection._journeys._feeds import Tap
 from mqctx.inspection._journeys._lock import locked
 from mqctx.inspection._journeys._source import Source
 from mqctx.inspection._journeys._tracing_state import TracingState
@@ -211,7 +212,7 @@ class TestTap:
     def test_needs_no_administrator(self, vhost: Vhost, channel: Any) -> None:
         channel.exchange_declare("events", "topic")
         rights = {"configure": r"^mqctx\.", "write": r"^mqctx\.", "read": r"^(events$|mqctx\.)"}
-        with _user(vhost, "", **rights) as url, Traced(vhost, url, tap="events") as traced:
+        with _user(vhost, "", **rights) as url, Traced(vhost, url, tap=Tap("events")) as traced:
             sent = pika.BasicProperties(headers=OF_REQUEST)
             channel.basic_publish("events", "order.new", b"1", sent)
             until(lambda: traced.tracer.status.events == 1)
@@ -223,12 +224,12 @@ class TestTap:
     def test_says_that_nothing_comes(
         self, vhost: Vhost, channel: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("mqctx.inspection._journeys._tracer._SILENCE", 0.1)
-        with Traced(vhost, tap="amq.direct") as silent:
+        monkeypatch.setattr(Tap, "silence", 0.1)
+        with Traced(vhost, tap=Tap("amq.direct")) as silent:
             channel.basic_publish("amq.direct", "key", b"1")
             until(lambda: bool(silent.watch.warnings))
         assert "--routing-key" in silent.watch.warnings[0]
-        with Traced(vhost, tap="amq.direct", routing_key="key") as traced:
+        with Traced(vhost, tap=Tap("amq.direct", "key")) as traced:
             channel.basic_publish("amq.direct", "key", b"1")
             until(lambda: traced.tracer.status.events == 1)
 

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from mqctx.inspection import Broker as Address
 from mqctx.inspection import Management
+from mqctx.inspection._journeys._feeds import Firehose, Tap
 from mqctx.inspection._journeys._tracer import Settings, Status, Tracer
 from tests.integration.traced import SECONDS, Vhost, until
 
@@ -30,12 +31,15 @@ class Watch:
 class Traced:
     """A trace in a thread of this process."""
 
-    def __init__(self, vhost: Vhost, url: str | None = None, **settings: Any) -> None:
+    def __init__(
+        self, vhost: Vhost, url: str | None = None, tap: Tap | None = None, **settings: Any
+    ) -> None:
         self.watch = Watch()
         self.is_whole: bool | None = None
         broker = Address.parse(url or vhost.url)
-        self._management = None if "tap" in settings else Management(broker, vhost.management)
-        self.tracer = Tracer(broker, self._management, Settings(**settings), self.watch)
+        self._management = Management(broker, vhost.management)
+        feed = tap or Firehose(self._management, broker.vhost)
+        self.tracer = Tracer(broker, feed, Settings(**settings), self.watch)
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
@@ -51,8 +55,7 @@ class Traced:
 
     def close(self) -> None:
         """Close its connection to the management API."""
-        if self._management is not None:
-            self._management.__exit__()
+        self._management.__exit__()
 
     def end(self) -> list[dict[str, Any]]:
         """End it, and return what it found."""

@@ -17,6 +17,7 @@ from mqctx.cli._demo import memory
 from mqctx.cli._demo.stage import Stage
 from mqctx.formats import TraceContextFormat
 from mqctx.inspection import Broker, BrokerError, Management, ManagementError
+from mqctx.inspection._journeys._feeds import Firehose
 from mqctx.inspection._journeys._joiner import Joiner
 from mqctx.inspection._journeys._records import Record
 from mqctx.inspection._journeys._tracer import Settings, Status, Tracer
@@ -121,7 +122,7 @@ def _on_rabbitmq(watch: Watch, stage: Stage) -> Generator[None]:
 def _tracer(watch: Watch, stage: Stage) -> tuple[Tracer, Management]:
     broker = Broker.parse(stage.url)
     management = Management(broker, os.environ.get("MQCTX_MANAGEMENT_URL"))
-    return Tracer(broker, management, Settings(), watch), management
+    return Tracer(broker, Firehose(management, broker.vhost), Settings(), watch), management
 
 
 def _trace(tracer: Tracer, watch: Watch) -> None:

@@ -15,6 +15,7 @@ from mqctx.cli._looking.options import Options
 from mqctx.cli._tracing.view import Json, Screen, View
 from mqctx.inspection._broker import Broker
 from mqctx.inspection._journeys._chosen import Chosen
+from mqctx.inspection._journeys._feeds import Feed, Firehose, Tap
 from mqctx.inspection._journeys._records import Record
 from mqctx.inspection._journeys._tracer import Settings, Status, Tracer
 from mqctx.inspection._journeys._tracing_state import TracingState
@@ -79,11 +80,15 @@ class _File:
 
 
 def trace(
-    options: Options, settings: Settings, files: Sequence[AbstractContextManager[Sink]] = ()
+    options: Options,
+    settings: Settings,
+    tap: Tap | None = None,
+    files: Sequence[AbstractContextManager[Sink]] = (),
 ) -> None:
     """Trace until the time is up, or a signal comes; then show what is left.
 
-    The files get each JSON object, too. To enter one opens it, or raises OSError.
+    Without a `tap`, all that happens in the vhost is traced. The files get each JSON object, too.
+    To enter one opens it, or raises OSError.
     """
     # What pika says of a connection that is lost, we say.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
@@ -93,11 +98,11 @@ def trace(
         views: list[View] = [_File(stack.enter_context(each)) for each in files]
         views.append(_view(options))
         chosen = Chosen(options.where, options.limit)
-        management = None
-        if settings.tap is None:
-            management = stack.enter_context(Management(broker, options.management))
+        feed: Feed = tap or Firehose(
+            stack.enter_context(Management(broker, options.management)), broker.vhost
+        )
         watcher = _Watcher(views, chosen, when_full=lambda: tracer.stop())  # noqa: PLW0108 - made below
-        tracer = Tracer(broker, management, settings, watcher)
+        tracer = Tracer(broker, feed, settings, watcher)
         with _stopped_by_signals(tracer.stop):
             is_whole = tracer.run()
             status = tracer.status

@@ -53,7 +53,7 @@ class Drops:
         self._backlog = backlog
         self._statistics = statistics
         self._received = 0
-        self._before: int | None = None
+        self._before = 0
 
     def begin(self) -> None:
         """Note how many events there were before, which is known of a vhost that rests.
@@ -61,11 +61,15 @@ class Drops:
         The queue is there already, so that others are seen that receive the events, too.
         """
         before = self._statistics()
-        self._before = before.events if before is not None and before.rests else None
+        if before is None or not before.rests:
+            self._statistics = _unknown
+        else:
+            self._before = before.events
 
     def lose(self) -> None:
         """Note that the queue is gone: of what was in it, or on its way to us, nothing is known."""
-        self.may_have_dropped, self._before = True, None
+        self.may_have_dropped = True
+        self._statistics = _unknown
 
     def look(self, waiting: int) -> int | None:
         """Return how many events were dropped so far, given how many wait in the queue.
@@ -91,14 +95,14 @@ class Drops:
         """Return how many RabbitMQ dropped, and how many it kept."""
         if not self.may_have_dropped:
             return self.unread
-        if counted is None or self._before is None:
+        if counted is None:
             return None
         # Twice, for they count its delivery to us as well.
         return counted.events - self._before - 2 * self._backlog.received
 
     def _at_rest(self) -> Tally | None:
         """Return what the statistics count once they have everything."""
-        if self._before is None or self._statistics() is None:
+        if self._statistics() is None:
             return None
         sleep(_LATE)
         until = monotonic() + _MOST_LATE
@@ -107,3 +111,7 @@ class Drops:
                 return None
             sleep(_PAUSE)
         return counted
+
+
+def _unknown() -> None:
+    return None

@@ -5,10 +5,12 @@ from time import monotonic
 from typing import Any, Final
 
 from mqctx.inspection._journeys._drops import Tally
-from mqctx.inspection._journeys._source import FIREHOSE
 from mqctx.inspection._management import Management, ManagementError
 
-__all__ = ["Queues"]
+__all__ = ["FIREHOSE", "Queues"]
+
+FIREHOSE: Final = "amq.rabbitmq.trace"
+"""The exchange that RabbitMQ publishes its events to."""
 
 _NO_QUEUE: Final = "amq.rabbitmq.reply-to"
 """How the names of what looks like queues begin where a direct reply goes."""
@@ -77,10 +79,7 @@ class Queues:
             self._is_shared = self._is_shared or self._have_others()
             if not self._is_shared:
                 found = self._management.get("vhosts", self._vhost, **_SAMPLES)
-                stats: dict[str, Any] = found.get("message_stats", {})
-                samples = [stats.get(f"{kind}_details", {}).get("samples", []) for kind in _KINDS]
-                rests = all(len({each["sample"] for each in kind}) <= 1 for kind in samples)
-                return Tally(sum(stats.get(kind, 0) for kind in _KINDS), rests)
+                return _tally(found.get("message_stats", {}))
         return None
 
     def _have_others(self) -> bool:
@@ -101,3 +100,10 @@ class Queues:
         except ManagementError as error:
             return error.status != 404
         return True
+
+
+def _tally(stats: dict[str, Any]) -> Tally:
+    details = (stats.get(f"{kind}_details", {}) for kind in _KINDS)
+    samples = [[each["sample"] for each in kind.get("samples", ())] for kind in details]
+    rests = all(kind == kind[:1] * len(kind) for kind in samples)
+    return Tally(sum(stats.get(kind, 0) for kind in _KINDS), rests)

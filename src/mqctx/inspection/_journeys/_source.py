@@ -8,11 +8,10 @@ from pika.adapters.blocking_connection import BlockingConnection
 from mqctx.inspection._arrivals import BEFORE_PROPERTIES, Arrival
 from mqctx.inspection._journeys._backlog import Backlog
 
-__all__ = ["FIREHOSE", "Source"]
+__all__ = ["Source"]
 
 _Deliver: Final[Any] = spec.Basic.Deliver  # whose stubs have no types
 
-FIREHOSE: Final = "amq.rabbitmq.trace"
 _CONSUMERS: Final = 8
 """RabbitMQ lets 200 messages be under way on a channel. Where its cores are busy, that is too
 few: the queue fills up, and costs it more for each event than a delivery does."""
@@ -28,8 +27,8 @@ class Source:
         queue: What our queue is called.
         backlog: Where the events wait that have come.
         buffer: How many events RabbitMQ keeps for us; it drops the oldest ones beyond.
-        exchange: The exchange whose messages are copied to us: the firehose, or one to tap.
-        routing_key: The pattern of a tap; None for all.
+        exchange: The exchange whose messages are copied to us.
+        routing_key: The pattern of those that are.
 
     Raises:
         AMQPError: the queue cannot be declared, or bound.
@@ -42,8 +41,8 @@ class Source:
         backlog: Backlog,
         *,
         buffer: int,
-        exchange: str = FIREHOSE,
-        routing_key: str | None = None,
+        exchange: str,
+        routing_key: str,
     ) -> None:
         self.queue = queue
         self._backlog = backlog
@@ -53,7 +52,7 @@ class Source:
         self._consumers: list[tuple[Any, str]] = []
         arguments = {"x-queue-type": "classic", "x-max-length": buffer, "x-overflow": "drop-head"}
         self._channel.queue_declare(self.queue, exclusive=True, arguments=arguments)
-        self._channel.queue_bind(self.queue, exchange, "#" if routing_key is None else routing_key)
+        self._channel.queue_bind(self.queue, exchange, routing_key)
         for channel in self._channels:
             self._connection._impl.stream(channel.channel_number, self._take)
         self.resume()

@@ -1,5 +1,6 @@
 """Trace a vhost: from the broker as it was found, to the broker as it was found."""
 
+from collections.abc import Iterable
 from math import inf
 from time import monotonic, sleep
 from typing import Final, Protocol
@@ -11,16 +12,13 @@ from mqctx.inspection._broker import Broker
 from mqctx.inspection._connection import connected
 from mqctx.inspection._errors import BrokerError
 from mqctx.inspection._journeys._backlog import Backlog
-from mqctx.inspection._journeys._drops import Drops, Tally
-from mqctx.inspection._journeys._events import Reader
-from mqctx.inspection._journeys._joiner import Joiner
-from mqctx.inspection._journeys._lock import locked
-from mqctx.inspection._journeys._model import Event
-from mqctx.inspection._journeys._queues import Queues
+from mqctx.inspection._journeys._drops import Drops
+from mqctx.inspection._journeys._feeds import Feed
+from mqctx.inspection._journeys._model import Event, RunReport
 from mqctx.inspection._journeys._records import Record
 from mqctx.inspection._journeys._source import Source
-from mqctx.inspection._journeys._tracing_state import Found, TracingState, new_queue
-from mqctx.inspection._management import Management, ManagementError
+from mqctx.inspection._journeys._tracing_state import Found
+from mqctx.inspection._management import ManagementError
 
 __all__ = ["Settings", "Status", "Tracer", "Watcher"]
 
@@ -32,7 +30,6 @@ _PATIENCE: Final = 60.0
 """Seconds for which a broker that is gone may take to come back."""
 _MOST_DRAIN: Final = 60.0
 """Seconds for which events are received that wait when the trace ends."""
-_SILENCE: Final = 10.0
 _NAME: Final = "mqctx trace"
 _ONE_NODE: Final = "each node traces for itself; --management names the one that is traced"
 _SILENT: Final = (
@@ -45,9 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     by: str = "request_id"
     buffer: int = 20_000
-    seconds: float | None = None
-    tap: str | None = None
-    routing_key: str | None = None
+    seconds: float = inf
 
 
 class Status(msgspec.Struct):
@@ -81,7 +76,7 @@ class Tracer:
 
     Args:
         broker: The broker, and the vhost.
-        management: Its management API; None for a tap, which needs none.
+        feed: Where the events come from.
         settings: What is traced.
         watcher: What is told of what happens.
     """
@@ -89,30 +84,22 @@ class Tracer:
     def __init__(
         self,
         broker: Broker,
-        management: Management | None,
+        feed: Feed,
         settings: Settings,
         watcher: Watcher,
     ) -> None:
         self._broker = broker
+        self._feed = feed
         self._settings = settings
         self._watcher = watcher
-        self._queues = Queues(management, broker.vhost) if management else None
-        self._joiner = (
-            Joiner(by=settings.by, tapped=True)
-            if self._queues is None
-            else Joiner(by=settings.by, exists=self._queues.exist, consumers=self._queues.consumers)
-        )
-        self._state = TracingState(management, broker.vhost) if management else None
-        reader = Reader()
-        self._backlog = Backlog(
-            settings.buffer, reader.of_firehose if management else reader.of_tap
-        )
-        self._drops = Drops(settings.buffer, self._backlog, self._counted)
+        self._joiner = feed.joiner(settings.by)
+        self._backlog = Backlog(settings.buffer, feed.read)
+        self._drops = Drops(settings.buffer, self._backlog, feed.tally)
         self._began = monotonic()
         self._has_begun = self._is_stopped = False
         self._lost_at: float | None = None
         self._next_look = 0.0
-        self._silent_until = self._began + _SILENCE if settings.tap else inf
+        self._silent_until = self._began + feed.silence
         self.status = Status()
         """How it fares."""
         self.untraced_nodes: set[str] = set()
@@ -133,7 +120,7 @@ class Tracer:
             is_whole = self._run()
         finally:
             if self._has_begun:
-                self._restore()
+                self._restore_what_is_left()
         self._join_all()
         for journey in self._joiner.finish():
             self._watcher.journey(journey)
@@ -168,26 +155,21 @@ class Tracer:
         return not self._is_over() and monotonic() <= self._lost_at + _PATIENCE
 
     def _begin(self, connection: BlockingConnection) -> Source:
-        settings = self._settings
-        if settings.tap is not None or self._state is None:
+        with self._feed.alone(connection):
+            # The queue first: it is what tells other traces that tracing is needed still.
             source = Source(
                 connection,
-                new_queue(),
+                self._feed.new_queue(),
                 self._backlog,
-                buffer=settings.buffer,
-                exchange=settings.tap or "",
-                routing_key=settings.routing_key,
+                buffer=self._settings.buffer,
+                exchange=self._feed.exchange,
+                routing_key=self._feed.routing_key,
             )
-            self._has_begun = True
-            return source
-        with locked(connection):
-            # The queue first: it is what tells other traces that tracing is needed still.
-            queue = new_queue(self._state.node)
-            source = Source(connection, queue, self._backlog, buffer=settings.buffer)
-            if not self._has_begun:  # once, not after each loss of the connection
+            is_first = not self._has_begun
+            if is_first:
                 self._drops.begin()
-            found = self._state.begin(source.queue)
-        if not self._has_begun:
+            found = self._feed.begin(source.queue)
+        if is_first:  # and not after each loss of the connection
             self._tell(found)
         self.untraced_nodes |= {*found.untraced_nodes}
         self._has_begun = True
@@ -210,11 +192,8 @@ class Tracer:
     def _end(self, connection: BlockingConnection, source: Source) -> None:
         """Receive what waits already, and leave the vhost as it was."""
         self._look(source)
-        if self._state is None:
-            self._drain(source)
-            return
-        with locked(connection):
-            self._watcher.warn(self._state.end(source.queue))
+        with self._feed.alone(connection):
+            self._restore(source.queue)
             self._drain(source)
         self._has_begun = False
 
@@ -238,9 +217,13 @@ class Tracer:
         for event in events:
             self._joiner.take(event)
         if self.untraced_nodes:
-            self.untraced_nodes -= {e.place.node for e in events if isinstance(e, Event)}
+            self._note_nodes(events)
         for journey in self._joiner.advance(self._backlog.now):
             self._watcher.journey(journey)
+
+    def _note_nodes(self, events: Iterable[Event | RunReport]) -> None:
+        """Note which nodes are traced after all, maybe by others."""
+        self.untraced_nodes -= {each.place.node for each in events if isinstance(each, Event)}
 
     def _join_all(self) -> None:
         while self._backlog:
@@ -273,18 +256,17 @@ class Tracer:
         """
         return self._drops.at_end()
 
-    def _counted(self) -> Tally | None:
-        return None if self._queues is None else self._queues.tally()
-
     def _is_over(self) -> bool:
-        seconds = self._settings.seconds
-        return self._is_stopped or (seconds is not None and monotonic() >= self._began + seconds)
+        return self._is_stopped or monotonic() >= self._began + self._settings.seconds
 
-    def _restore(self) -> None:
+    def _restore(self, queue: str) -> None:
+        """Leave the vhost as it was, but for our queue."""
+        for each in self._feed.end(queue):
+            self._watcher.warn(each)
+
+    def _restore_what_is_left(self) -> None:
         """Leave the vhost as it was, though the connection is lost."""
-        if self._state is None:
-            return
         try:
-            self._watcher.warn(self._state.end(""))
+            self._restore("")
         except ManagementError as error:
             self._watcher.warn(f"{error}. Tracing may still be on: run `mqctx trace --off` later")

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 import mqctx
-from mqctx import Context, Propagator, Variable, current, run, scope
+from mqctx import Context, Propagator, Variable, bind, current, run, scope
 
 
 class Plan(Enum):
@@ -330,6 +330,19 @@ def test_a_linked_variable_is_read_from_its_contextvar() -> None:
         assert variable.get() == "en"
         locale.set("de")
         assert variable.get() == "de"
+
+
+def test_bind_sets_the_contextvars_of_the_names_that_are_bound_and_no_others() -> None:
+    locale: ContextVar[str | None] = ContextVar("locale", default=None)
+    user: ContextVar[str | None] = ContextVar("user", default=None)
+    Variable("locale", str, contextvar=locale)
+    Variable("user", str, contextvar=user)
+    with scope(locale="en", user="ada"):
+        locale.set("de")
+        bind(user="grace", tenant="acme")
+        bind(tenant="globex")
+        assert (locale.get(), user.get()) == ("de", "grace")
+        assert current() == {"locale": "de", "user": "grace", "tenant": "globex"}
 
 
 def test_a_value_that_was_bound_is_read() -> None:

@@ -24,6 +24,7 @@ Origin: TypeAlias = Literal["here", "signed", "unsigned"]
 
 _NONE: frozenset[str] = frozenset()
 _NOTHING: Mapping[object, Any] = {}
+_MOST_SHOWN = 8
 _NOT_ENCODED: tuple[object, object, Any] = None, None, None
 _new = object.__new__  # half the time of asking the class for it
 
@@ -248,6 +249,12 @@ from_checked = Context._from_checked  # pyright: ignore[reportPrivateUsage]  # i
 """Makes a context of values that were checked before, and of the names that others set."""
 from_unread = Context._from_unread  # pyright: ignore[reportPrivateUsage]  # in its own module
 """Makes a context of values that are made when somebody reads one."""
+
+
+def keep_shown(context: Context, by: object, shown: object) -> None:
+    """Keep with a context what the object with some settings shows of it."""
+    others = context.shown if len(context.shown) < _MOST_SHOWN else _NOTHING
+    context.shown = {**others, by: shown}
 
 
 def _left_of(

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from mqctx._core.context import Context
+from mqctx._core.context import Context, keep_shown
 from mqctx._core.registry import registry
 from mqctx._core.rejection import Rejection, report_to_log
 from mqctx._core.settings import (
@@ -41,7 +41,6 @@ PORTS: Final = {"http": 80, "https": 443}
 _TRACE: Final = ("traceparent", "tracestate")
 _MAX_TRACE: Final = 4096
 _MOST_KNOWN: Final = 1000
-_MOST_SHOWN: Final = 8
 _DEFAULT_HEADERS: Final = MappingProxyType({"request_id": "X-Request-Id"})
 _trace = TraceContextFormat()
 _logger = logging.getLogger("mqctx.calls")
@@ -80,7 +79,7 @@ class OutgoingCallPolicy:
     begun. A header that the caller set stays.
     """
 
-    __slots__ = ("_allowed", "_headers", "_known", "log")
+    __slots__ = ("_headers", "_may_see", "log")
 
     def __init__(
         self,
@@ -93,8 +92,7 @@ class OutgoingCallPolicy:
         refuse_shared("headers", (*_TRACE, *map(str.lower, self._headers.values())))
         check_flag("log", log)
         self.log = log
-        self._known: dict[tuple[str, int | None], bool] = {}
-        self._allowed = [*map(_host_and_port, checked_entries("hosts", hosts, _HOSTS_MEANT))]
+        self._may_see = _Hosts(map(_host_and_port, checked_entries("hosts", hosts, _HOSTS_MEANT)))
 
     def headers_for(self, url: str, present: Container[str]) -> dict[str, str]:
         """Return what to add to the headers that are `present` in a call to `url`."""
@@ -107,8 +105,7 @@ class OutgoingCallPolicy:
         Asked for in lower case.
         """
         # At each call, and each redirect: where one may see the context, the next one may not.
-        may_see = self._known.get((host, port))
-        if not (self._may_see(host, port) if may_see is None else may_see):
+        if not self._may_see[host, port]:
             return {}
         written = self._of(current())
         added = {name: text for key, name, text in written.headers if key not in present}
@@ -120,8 +117,8 @@ class OutgoingCallPolicy:
     def _of(self, context: Context) -> "_Written":
         """Return what is written of a context: made once, and kept with it."""
         chosen = registry.undeclared
-        known: tuple[object, _Written] | None = context.shown.get(self)
-        if known is not None and known[0] is chosen:
+        known: tuple[object, _Written] = context.shown.get(self, _NOTHING_WRITTEN)
+        if known[0] is chosen:
             return known[1]
         values = context.propagated()
         headers: dict[str, str] = {}
@@ -131,9 +128,7 @@ class OutgoingCallPolicy:
             [(header.lower(), header, text) for header, text in headers.items()],
             _trace.encode(values) if "trace_id" in values else None,
         )
-        entry: dict[object, Any] = {self: (chosen, written)}
-        is_full = len(context.shown) >= _MOST_SHOWN
-        context.shown = entry if is_full else {**context.shown, **entry}
+        keep_shown(context, self, (chosen, written))
         return written
 
     @contextmanager
@@ -149,17 +144,27 @@ class OutgoingCallPolicy:
             if self.log:
                 _log(method, _target(url), answer.status, error, time.perf_counter() - start)
 
-    def _may_see(self, host: str, port: int | None) -> bool:
-        # A pattern keeps its dot: "*.example.com" must not be any host that ends with example.com.
-        may_see = any(
-            allowed_port in (None, port)
-            and (host.endswith(allowed[1:]) if allowed[0] == "*" else host == allowed)
-            for allowed, allowed_port in self._allowed
+
+class _Hosts(dict[tuple[str, int | None], bool]):
+    """Whether a host, on a port, may see the context: looked up once, and remembered."""
+
+    def __init__(self, allowed: Iterable[tuple[str, int | None]]) -> None:
+        super().__init__()
+        self._allowed = [*allowed]
+
+    def __missing__(self, target: tuple[str, int | None]) -> bool:
+        host, port = target
+        if len(self) >= _MOST_KNOWN:  # a stranger may choose the hosts of redirects
+            self.clear()
+        self[target] = may_see = any(
+            _is_allowed(host, pattern) for pattern, on in self._allowed if on in (None, port)
         )
-        if len(self._known) >= _MOST_KNOWN:  # a stranger may choose the hosts of redirects
-            self._known.clear()
-        self._known[host, port] = may_see
         return may_see
+
+
+def _is_allowed(host: str, pattern: str) -> bool:
+    # A pattern keeps its dot: "*.example.com" must not be any host that ends with example.com.
+    return host.endswith(pattern[1:]) if pattern[0] == "*" else host == pattern
 
 
 class _Written(NamedTuple):
@@ -169,6 +174,9 @@ class _Written(NamedTuple):
     """Each in lower case, as it is written, and its text."""
     trace: Callable[[int], Mapping[str, str]] | None
     """Makes those of the trace for one call, in so many bytes; None if there is no trace."""
+
+
+_NOTHING_WRITTEN: Final = (None, _Written((), None))
 
 
 class _Target(NamedTuple):

@@ -1,6 +1,6 @@
 """Context through httpx: transports for `httpx.Client` and `httpx.AsyncClient`."""
 
-from typing import Unpack
+from typing import Generic, TypeVar, Unpack
 
 import httpx
 
@@ -8,13 +8,22 @@ from mqctx.http_clients._policy import PORTS, OutgoingCallPolicy, Settings
 
 __all__ = ["AsyncContextTransport", "ContextTransport"]
 
+T = TypeVar("T")
 _new = object.__new__
 
 # A transport, because it is asked for each redirect and sees errors. Event hooks see no errors, and
 # what they write into a request goes on to wherever it is redirected.
 
 
-class ContextTransport(httpx.BaseTransport):
+class _Carrying(Generic[T]):
+    """Sends through another transport."""
+
+    def __init__(self, transport: T, **settings: Unpack[Settings]) -> None:
+        self._transport = transport
+        self._policy = OutgoingCallPolicy(**settings)
+
+
+class ContextTransport(_Carrying[httpx.BaseTransport], httpx.BaseTransport):
     """A transport that sends through another one, with the context in the headers.
 
     `httpx.Client(transport=ContextTransport(httpx.HTTPTransport(), hosts=["api.internal"]))`.
@@ -25,10 +34,6 @@ class ContextTransport(httpx.BaseTransport):
     Raises:
         ConfigurationError: a setting makes no sense; the message says what to write instead.
     """
-
-    def __init__(self, transport: httpx.BaseTransport, **settings: Unpack[Settings]) -> None:
-        self._transport = transport
-        self._policy = OutgoingCallPolicy(**settings)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a copy of `request` that carries the context, if its host may see it."""
@@ -45,12 +50,8 @@ class ContextTransport(httpx.BaseTransport):
         self._transport.close()
 
 
-class AsyncContextTransport(httpx.AsyncBaseTransport):
+class AsyncContextTransport(_Carrying[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport):
     """Like `ContextTransport`, for `httpx.AsyncClient` and around an async transport."""
-
-    def __init__(self, transport: httpx.AsyncBaseTransport, **settings: Unpack[Settings]) -> None:
-        self._transport = transport
-        self._policy = OutgoingCallPolicy(**settings)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a copy of `request` that carries the context, if its host may see it."""

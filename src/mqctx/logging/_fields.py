@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Mapping, MutableMapping, Sequen
 from typing import Any, Final
 
 from mqctx._core import linked_vars
-from mqctx._core.context import EMPTY, Context
+from mqctx._core.context import EMPTY, Context, keep_shown
 from mqctx._core.linked_vars import LinkedVar
 from mqctx._core.name_filter import NAMES_MEANT, name_filter
 from mqctx._core.registry import registry
@@ -36,7 +36,6 @@ These raise over values that they do not expect.
 """
 
 _OWN_PLACE: Final = "context."
-_MOST_VIEWS: Final = 8
 _MOST_TEXT: Final = 4096
 _ABSENT: Final = object()
 
@@ -128,8 +127,7 @@ class Fields:
         linked = linked_vars.assignments(context.by_name)
         # Of an equal context, not this one: a view kept by its own context would be a cycle.
         view = View.of(context | EMPTY, self._made_of(context), linked, chosen)
-        entry: dict[object, Any] = {self: view}
-        context.shown = {**context.shown, **entry} if len(context.shown) < _MOST_VIEWS else entry
+        keep_shown(context, self, view)
         return view
 
     def show_active(self, held: MutableMapping[str, Any]) -> View:

@@ -10,7 +10,7 @@ def test_hosts_that_strangers_choose_are_kept_in_bounded_number() -> None:
         for number in range(1_500):
             assert policy.headers_to(f"{number}.example.com", 443, ())
             assert not policy.headers_to(f"{number}.example.org", 443, ())
-    assert len(policy._known) <= 1_000
+    assert len(policy._may_see) <= 1_000
 
 
 def test_a_context_keeps_the_headers_of_a_bounded_number_of_clients() -> None:

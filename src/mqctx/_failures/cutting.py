@@ -1,12 +1,19 @@
 """Cut text to a number of bytes, as it stands in ASCII JSON."""
 
 from bisect import bisect
+from collections.abc import Iterable
 from itertools import accumulate
 from typing import Final
 
 _MARK: Final = "..."
 # Those with an escape of two characters. All other control characters take six.
 _SHORT: Final = frozenset('"\\\n\r\t\b\f')
+_BOUNDS: Final = (" ", "\x7f", "\U00010000")
+_SIZES: Final = (6, 1, 6, 12)
+"""The bytes of any other character up to the first bound, between them, and from the last one on.
+
+What is beyond 16 bits takes two escapes of six, a surrogate pair (RFC 8259 7).
+"""
 
 
 def json_bytes(text: str) -> int:
@@ -17,12 +24,7 @@ def json_bytes(text: str) -> int:
 
 
 def _bytes_of(character: str) -> int:
-    if character in _SHORT:
-        return 2
-    if " " <= character <= "~":
-        return 1
-    # What is beyond 16 bits takes two escapes of six, a surrogate pair (RFC 8259 7).
-    return 6 if character <= "\uffff" else 12
+    return 2 if character in _SHORT else _SIZES[bisect(_BOUNDS, character)]
 
 
 def cut(text: str, most: int, *, keep_end: bool = False) -> str:
@@ -35,7 +37,12 @@ def cut(text: str, most: int, *, keep_end: bool = False) -> str:
     near = near.encode(errors="backslashreplace").decode()
     if json_bytes(near) <= most:
         return near
-    # Whole characters only: an escape that is cut in two is no JSON.
-    sizes = accumulate(map(_bytes_of, reversed(near) if keep_end else near))
-    count = bisect(list(sizes), most - len(_MARK))
-    return _MARK + near[len(near) - count :] if keep_end else near[:count] + _MARK
+    room = most - len(_MARK)
+    if keep_end:
+        return _MARK + near[len(near) - _fitting(reversed(near), room) :]
+    return near[: _fitting(near, room)] + _MARK
+
+
+def _fitting(text: Iterable[str], room: int) -> int:
+    """Return how many characters fit, whole: an escape that is cut in two is no JSON."""
+    return bisect([*accumulate(map(_bytes_of, text))], room)

@@ -10,7 +10,7 @@ from mqctx._core.identity import service_name
 from mqctx._core.values import JSONValue
 from mqctx._failures.cause import Cause
 from mqctx._failures.cutting import cut
-from mqctx._failures.record import Failure, as_time, to_time
+from mqctx._failures.record import Failure, as_time, known_in, to_time
 from mqctx._failures.redaction import Redact, redacted, redacted_end, redacted_values
 from mqctx._failures.secrets import hide_secrets
 
@@ -56,15 +56,14 @@ def record(
     return Failure(
         type=cut(cause.type, _MOST["type"]),
         message=redacted(cause.text, hide, _MOST["message"]),
-        # Of paths and qualified names, the end tells more than the beginning.
-        where=cause.where and cut(cause.where, _MOST["where"], keep_end=True),
+        where=_end(cause.where, _MOST["where"]),
         fingerprint=cause.fingerprint,
         at=to_time(now),
         first_at=to_time(first_at),
         failures=failures,
         attempt=origin.attempt,
         service=cut(service_name(), _MOST["service"]),
-        handler=cause.handler and cut(cause.handler, _MOST["handler"], keep_end=True),
+        handler=_end(cause.handler, _MOST["handler"]),
         exchange=origin.exchange,
         routing_key=origin.routing_key,
         queue=origin.queue,
@@ -73,14 +72,18 @@ def record(
     )
 
 
+def _end(name: str | None, most: int) -> str | None:
+    """Cut a path or a qualified name, whose end tells more than its beginning."""
+    return name and cut(name, most, keep_end=True)
+
+
 def _history(earlier: object, now: datetime) -> tuple[datetime, int]:
     """Return when the message failed first, and how often with now.
 
     A stranger may have written the header: no more than these two count, and only if sound.
     """
-    before = Failure.from_header(earlier)
-    if before is None:
-        return now, 1
-    failures = before.failures or 0
+    before = known_in(earlier)
+    failures = before.get("failures", 0)
     # A count near the end of its range is a stranger's: no message fails two billion times.
-    return as_time(before.first_at, now) or now, 1 + (failures if failures < _MOST_FAILURES else 0)
+    count = 1 + failures if failures < _MOST_FAILURES else 1
+    return as_time(before.get("first_at"), now) or now, count

@@ -34,14 +34,14 @@ def redacted_end(parts: Iterable[str], redact: Redact, most: int) -> str:
 
     Of a part that is longer than a line, only the beginning counts.
     """
-    text = "".join(part if len(part) <= _LONG else _shortened(part, redact) for part in parts)
+    text = "".join(_shortened(part, redact) for part in parts)
     if len(text) > 2 * most:
         text = text[-2 * most :].partition("\n")[2]
     return cut(_safely(redact, text), most, keep_end=True)
 
 
 def _shortened(part: str, redact: Redact) -> str:
-    return redacted(part, redact, _LONG) + "\n"
+    return part if len(part) <= _LONG else redacted(part, redact, _LONG) + "\n"
 
 
 def redacted_values(
@@ -52,7 +52,7 @@ def redacted_values(
     room = most - len("{}")
     for name, value in values.items():
         size = json_bytes(name) + len('"":,')
-        if size > room or _is_larger(value, room - size):
+        if _is_larger(value, room - size):
             continue
         hidden = _hidden(name, value, redact)
         size += len(to_json(hidden))
@@ -64,9 +64,7 @@ def redacted_values(
 
 def _is_larger(value: JSONValue, most: int) -> bool:
     """Tell whether a value takes more than `most` bytes, mostly without writing it as JSON."""
-    if isinstance(value, str) and len(value) > most:
-        return True
-    return len(to_json(value)) > most
+    return (isinstance(value, str) and len(value) > most) or len(to_json(value)) > most
 
 
 def _hidden(name: str, value: JSONValue, redact: Redact) -> JSONValue:
@@ -75,6 +73,10 @@ def _hidden(name: str, value: JSONValue, redact: Redact) -> JSONValue:
         return [_hidden(name, item, redact) for item in value]
     if isinstance(value, dict):
         return {key: _hidden(key, item, redact) for key, item in value.items()}
+    return _hidden_scalar(name, value, redact)
+
+
+def _hidden_scalar(name: str, value: JSONValue, redact: Redact) -> JSONValue:
     start = f"{name}="
     text = start + (value if isinstance(value, str) else to_json(value))
     shown = _safely(redact, text)

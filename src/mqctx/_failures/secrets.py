@@ -6,6 +6,8 @@ text must not take longer.
 
 import re
 from collections.abc import Callable
+from itertools import accumulate, cycle
+from operator import mul
 from typing import Final, TypeAlias
 
 HIDDEN: Final = "***"
@@ -40,6 +42,11 @@ _WELL_KNOWN = (
     r"|(?:sk|pk|rk|whsec)_(?:(?:live|test)_)?\w{16,}|sk-[\w-]{16,}|AIza[\w-]{16,}|ya29\.[\w-]{8,}"
     r"|SG\.[\w-]{8,}(?:\.[\w-]*)?|(?:npm|hf|dop_v1)_\w{16,}|pypi-[\w-]{16,})"
 )
+# An authority without an `@` that is a host, with or without a port.
+_HOST = re.compile(r"[^:]*(?::\d{1,5})?|\[.*", re.DOTALL)
+_LONGEST_CARD: Final = 19
+# ISO/IEC 7812: the shortest in use has 13 digits.
+_CARD = re.compile(rf"[2-6]\d{{12,{_LONGEST_CARD - 1}}}")
 _SPACE = "[ \\t\u00a0\u2009\u202f-]{0,2}"
 _LETTERS = "[A-Za-z0-9+/]"
 
@@ -67,27 +74,29 @@ def _in_url(match: re.Match[str]) -> str:
     if not at:
         return _in_malformed_url(match, authority)
     user, colon, _ = userinfo.partition(":")
-    if not colon:
-        # A long one is a token, as services for code take it.
-        user = HIDDEN if len(user) >= 20 else user
-    return f"://{user}{colon}{HIDDEN if colon else ''}{rest[len(userinfo) :]}"
+    shown = f"{user}:{HIDDEN}" if colon else _if_token(user)
+    return f"://{shown}{rest[len(userinfo) :]}"
+
+
+def _if_token(user: str) -> str:
+    """Hide a user that is as long as a token, which services for code take in its place."""
+    return HIDDEN if len(user) >= 20 else user
 
 
 def _in_malformed_url(match: re.Match[str], authority: str) -> str:
     """Hide a password with a `/`, `?` or `#` in it, or one that was cut off before its `@`."""
-    rest, (user, colon, _) = match["rest"], authority.partition(":")
-    if _is_host(authority):
-        # At the very end, what looks like a port may be how a password begins.
-        is_cut = colon and match.end() == len(match.string) and authority == rest
-        return f"://{user}:{HIDDEN}" if is_cut else match[0]
+    if _HOST.fullmatch(authority):
+        return _in_host(match, authority)
+    user, rest = authority.partition(":")[0], match["rest"]
     _, at, host = rest.rpartition("@")
     return f"://{user}:{HIDDEN}{at}{host if at else ''}"
 
 
-def _is_host(authority: str) -> bool:
-    """Tell whether an authority without an `@` is a host, with or without a port."""
-    _, colon, port = authority.partition(":")
-    return not colon or authority.startswith("[") or (port.isdigit() and len(port) <= 5)
+def _in_host(match: re.Match[str], authority: str) -> str:
+    """Hide what looks like a port at the very end: so may a password begin that was cut off."""
+    user, colon, _ = authority.partition(":")
+    is_cut = match.end() == len(match.string) and authority == match["rest"]
+    return f"://{user}:{HIDDEN}" if colon and is_cut else match[0]
 
 
 def _if_card(match: re.Match[str]) -> str:
@@ -105,22 +114,17 @@ def _if_card(match: re.Match[str]) -> str:
 def _card_in(groups: list[str]) -> range | None:
     """Return which groups of digits, one after another, are a card number."""
     for first in range(len(groups)):
-        digits = ""
-        for last in range(first, len(groups)):
-            digits += groups[last]
-            if len(digits) > 19:  # the longest number of ISO/IEC 7812; the shortest in use has 13
-                break
-            if len(digits) >= 13 and _passes_luhn(digits):
-                return range(first, last + 1)
+        beginnings = accumulate(groups[first : first + _LONGEST_CARD])
+        for end, digits in enumerate(beginnings, first + 1):
+            if _CARD.fullmatch(digits) and _passes_luhn(digits):
+                return range(first, end)
     return None
 
 
 def _passes_luhn(digits: str) -> bool:
-    """Tell whether the check digit of ISO/IEC 7812-1 fits; card numbers begin with 2 to 6."""
-    if digits[0] not in "23456":
-        return False
-    doubled = [int(digit) * (1 + index % 2) for index, digit in enumerate(reversed(digits))]
-    return sum(number // 10 + number % 10 for number in doubled) % 10 == 0
+    """Tell whether the check digit of ISO/IEC 7812-1 fits."""
+    doubled = map(mul, map(int, reversed(digits)), cycle((1, 2)))
+    return sum(sum(divmod(number, 10)) for number in doubled) % 10 == 0
 
 
 # DOTALL: a password may hold a line break, and text that ends behind it must not show its rest.

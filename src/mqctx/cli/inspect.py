@@ -9,7 +9,7 @@ from mqctx.cli._looking.options import Options, common_options
 
 @click.command("inspect", short_help="See whose messages are in a queue, and why they died.")
 @click.argument("queues", metavar="QUEUE...", nargs=-1, required=True)
-@click.option("--by", metavar="NAME[,NAME]", help="Group by these names.")
+@click.option("--by", metavar="NAME[,NAME]", default="", help="Group by these names.")
 @click.option(
     "--rescue",
     is_flag=True,
@@ -26,7 +26,7 @@ from mqctx.cli._looking.options import Options, common_options
 def inspect(
     options: Options,
     queues: tuple[str, ...],
-    by: str | None,
+    by: str,
     *,
     rescue: bool,
     html: Path | None,
@@ -39,5 +39,5 @@ def inspect(
     """
     from mqctx.cli._looking import inspection  # noqa: PLC0415 - it loads pika and httpx
 
-    names = [name for name in (by or "").split(",") if name]
+    names = [*filter(None, by.split(","))]
     inspection.inspect(options, queues, names, rescue=rescue, with_body=body, html=html)

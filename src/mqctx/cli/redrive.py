@@ -55,8 +55,7 @@ def redrive(
     Try one first: --limit 1 --yes.
     """
     _check_target(queue, to, exchange, routing_key)
-    if watch is not None and not yes:
-        raise click.UsageError("--watch goes with --yes")
+    _check_watch(watch, yes=yes)
     from mqctx.cli._looking import redriving  # noqa: PLC0415 - it loads pika and httpx
 
     wishes = redriving.Wishes(
@@ -75,10 +74,15 @@ def _check_target(
     queue: str, to: str | None, exchange: str | None, routing_key: str | None
 ) -> None:
     """Raise `click.UsageError` unless the options name one place to go to, or none."""
-    if to is not None and (exchange is not None or routing_key is not None):
+    if to is not None and {exchange, routing_key} != {None}:
         raise click.UsageError("--to names a queue: --exchange and --routing-key cannot go with it")
-    if routing_key is not None and exchange is None:
+    if exchange is None and routing_key is not None:
         raise click.UsageError("--routing-key goes with --exchange")
     if to == queue:
         # They would be behind the others again, and nothing gained.
         raise click.UsageError("--to is the queue itself")
+
+
+def _check_watch(watch: float | None, *, yes: bool) -> None:
+    if watch is not None and not yes:
+        raise click.UsageError("--watch goes with --yes")

@@ -94,6 +94,11 @@ class Result(msgspec.Struct):
         if len(stayed.names) < _MOST_NAMED:
             stayed.names.append(name_of(message))
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all messages were looked at, and all that were chosen went."""
+        return not self.kept and not self.is_late
+
     def plan_as_json(self) -> Iterator[dict[str, Any]]:
         """Yield the objects that tell what goes where, and what stays."""
         for run in self.interrupted:

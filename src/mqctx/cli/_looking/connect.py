@@ -20,12 +20,10 @@ def connected(options: Options) -> Generator[Inspector]:
         BrokerError: the broker cannot be reached.
     """
     # Not by an option: the arguments of a process are for all users of its machine to see.
-    keys = os.environ.get("MQCTX_SIGNING_KEYS")
+    keys = os.environ.get("MQCTX_SIGNING_KEYS", "")
     try:
         broker = Broker.parse(options.broker, ca=options.ca, cert=options.cert, key=options.key)
-        inspector = Inspector(
-            broker, management=options.management, keys=parse_keys(keys) if keys else None
-        )
+        inspector = Inspector(broker, management=options.management, keys=parse_keys(keys))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     with inspector:

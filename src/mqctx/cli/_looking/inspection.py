@@ -142,10 +142,9 @@ def inspect(
 def _answer(results: Results, options: Options, by: Sequence[str], *, with_body: bool) -> _Answer:
     """Return groups where they were asked for, or nothing was; else single messages."""
     # Whoever names a condition, a number or JSON wants the messages themselves.
-    one_by_one = not by and (options.json or options.where or options.limit)
-    if one_by_one:
-        return _Messages(results, as_json=options.json, with_body=with_body)
-    return _Grouped(results, by, as_json=options.json)
+    if by or not any((options.json, options.where, options.limit)):
+        return _Grouped(results, by, as_json=options.json)
+    return _Messages(results, as_json=options.json, with_body=with_body)
 
 
 class _Run:
@@ -217,13 +216,16 @@ class _Run:
         # Before the results: a pager may take the screen.
         for note in self._summary.notes:
             say(note)
-        if self._interruption.happened:
-            looked = counted(self._summary.looked, "message")
-            say(f"interrupted after {looked}; everything is in place")
-            leave(INTERRUPTED)
+        self._leave_if_interrupted()
         # Where no queue could be read, there is nothing to tell.
         for answer in self._answers if self._summary.queues else ():
             answer.finish(self._summary)
         results.show()
         if self._code:
             leave(self._code)
+
+    def _leave_if_interrupted(self) -> None:
+        if self._interruption.happened:
+            looked = counted(self._summary.looked, "message")
+            say(f"interrupted after {looked}; everything is in place")
+            leave(INTERRUPTED)

@@ -66,7 +66,7 @@ def _task(told: Mapping[str, Any]) -> str:
 def _failure(failure: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the lines of a failure. Any of its keys may be missing."""
     yield "failed", ": ".join(_shown_of(failure, _REASON).values()) or "-"
-    details = "  ".join(f"{key} {text}" for key, text in _shown_of(failure, _DETAILS).items())
+    details = "  ".join(map(" ".join, _shown_of(failure, _DETAILS).items()))
     for line in filter(None, (*_shown_of(failure, ("where",)).values(), details)):
         yield "", line
     for bound in failure.get("bound", {}).items():

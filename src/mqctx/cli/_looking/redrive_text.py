@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from mqctx.cli._looking.text import counted, escaped, number
+from mqctx.cli._looking.text import counted, escaped, listed, number
 from mqctx.inspection._redrive_result import Leg, Result
 from mqctx.inspection._ways import Way
 
@@ -30,12 +30,11 @@ def title_of(result: Result, *, is_done: bool) -> str:
     text = f"{counted(result.there, 'message')} in {escaped(result.queue)}"
     if result.chosen != result.there:
         text += f", {number(result.chosen)} chosen"
-    if is_done:
-        text += f": {_sent(result)}, {counted(result.kept, 'stays', 'stay')}"
-    else:
-        text += f": {number(result.sent)} would go, {number(result.kept)} would stay"
+    if not is_done:
+        return f"{text}: {number(result.sent)} would go, {number(result.kept)} would stay"
     # By the run's name, the messages can be found wherever they are now: they carry it.
-    return f"{text}  run {result.run}" if is_done else text
+    stay = counted(result.kept, "stays", "stay")
+    return f"{text}: {_sent(result)}, {stay}  run {result.run}"
 
 
 def outcome_of(result: Result) -> str:
@@ -98,7 +97,7 @@ def _blocks(rows: Sequence[tuple[str, ...]]) -> Table:
 
 def _through(leg: Leg) -> str:
     way = leg.way
-    keys = ", ".join(map(escaped, leg.routing_keys)) + (", ..." if leg.has_more_keys else "")
+    keys = listed(leg.routing_keys, and_more=leg.has_more_keys)
     if way.exchange:
         return f"exchange {escaped(way.exchange)}, key {keys}"
     if way.is_by_bcc:
@@ -113,7 +112,7 @@ def _queues(names: Sequence[str] | None, *, nobody: str) -> str:
 
 
 def _second(way: Way) -> str:
-    if way.queue is None or way.second is None:
+    if way.second is None:
         return "unknown"
     if way.dead_letter_exchange is None:
         return "no dead-letter exchange: dropped, unless its handler does otherwise"
@@ -167,5 +166,4 @@ def _came_back(result: Result, told: Counter[str]) -> Iterator[str]:
 
 
 def _names(names: Sequence[str]) -> str:
-    more = ", ..." if len(names) > _MOST_NAMES else ""
-    return ", ".join(map(escaped, names[:_MOST_NAMES])) + more
+    return listed(names[:_MOST_NAMES], and_more=len(names) > _MOST_NAMES)

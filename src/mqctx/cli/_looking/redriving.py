@@ -1,6 +1,7 @@
 """What `mqctx redrive` does: show a plan, or carry it out, and end the program accordingly."""
 
 import contextlib
+from collections.abc import Callable
 from math import inf
 
 import msgspec
@@ -68,16 +69,20 @@ def redrive(options: Options, queue: str, wishes: Wishes) -> None:
 def _carry_out(call: Redrive, inspector: Inspector, options: Options, *, yes: bool) -> None:
     total = inspector.facts(call.result.queue).messages or 0  # for the bar alone: it is late
     with progress(call.result.queue, total, plain=options.is_plain) as advance:
-        if not yes:
+        if yes:
+            _run(call, advance)
+        else:
             call.plan(advance)
-            return
-        try:
-            call.run(advance)
-        except BaseException:
-            # Whatever it was: what has been sent until then is sent, and must be known.
-            if call.result.looked:
-                say(outcome_of(call.result))
-            raise
+
+
+def _run(call: Redrive, advance: Callable[[], None]) -> None:
+    try:
+        call.run(advance)
+    except BaseException:
+        # Whatever it was: what has been sent until then is sent, and must be known.
+        if call.result.looked:
+            say(outcome_of(call.result))
+        raise
 
 
 def _show(results: Results, result: Result, options: Options, *, yes: bool) -> None:
@@ -123,5 +128,5 @@ def _leave(result: Result, interruption: Interruption, *, yes: bool) -> None:
     if interruption.happened:
         say(f"interrupted; {outcome_of(result)}")
         leave(INTERRUPTED)
-    if yes and (result.kept or result.is_late):
+    if yes and not result.is_complete:
         leave(SOME_STAYED)

@@ -1,9 +1,9 @@
 """What a look came to, in one line, and what else is to be said."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from mqctx.cli._looking.text import clock, counted, escaped
+from mqctx.cli._looking.text import clocks, counted, escaped, have_days, listed
 from mqctx.inspection import Look, Message
 from mqctx.inspection._moments import Period
 
@@ -57,29 +57,30 @@ class Summary:
 
     def _times(self) -> str:
         period = self._period
-        if period.first is None or period.last is None:
+        if period.first is None:
             return ""
-        with_date = period.first[:10] != period.last[:10]
-        first, last = (clock(each, with_date=with_date) for each in (period.first, period.last))
-        return f"  {first} .. {last} UTC"
+        return f"  {' .. '.join(clocks(period, with_date=have_days(period)))} UTC"
 
     def hint(self, others: Sequence[str]) -> str:
         """Return the line below a table that was grouped by a name of our choice."""
-        names = [escaped(name) for name in others[:_MOST_NAMES]]
-        return f"also: --by {', '.join(names)}{', ...' if len(others) > _MOST_NAMES else ''}"
+        more = len(others) > _MOST_NAMES
+        return f"also: --by {listed(others[:_MOST_NAMES], and_more=more)}"
 
 
 def _notes(look: Look) -> list[str]:
-    notes: list[str] = []
-    if held := look.held_by_others:
-        notes.append(f"{counted(held, 'more is', 'more are')} held by other consumers")
-    if look.is_late:
-        notes.append("stopped before RabbitMQ would take the look for a consumer that is stuck")
-    elif look.missed:  # where it ended early, what is missing was not read at all
-        notes.append(_missed(look))
+    notes = [*_not_read(look)]
     if look.rescue is not None:
         notes += look.rescue.reasons()
     return notes
+
+
+def _not_read(look: Look) -> Iterator[str]:
+    if held := look.held_by_others:
+        yield f"{counted(held, 'more is', 'more are')} held by other consumers"
+    if look.is_late:
+        yield "stopped before RabbitMQ would take the look for a consumer that is stuck"
+    elif look.missed:  # where it ended early, what is missing was not read at all
+        yield _missed(look)
 
 
 def _missed(look: Look) -> str:

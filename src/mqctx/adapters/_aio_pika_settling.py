@@ -14,7 +14,7 @@ from pamqp.header import ContentHeader as PamqpHeader
 
 from mqctx._amqp.content_header import ContentHeader
 from mqctx._amqp.tolerant import readable_properties
-from mqctx._core.isolation import Arguments, is_async
+from mqctx._core.isolation import is_async
 from mqctx._failures.record import Failure
 from mqctx._failures.recording import Origin
 from mqctx._propagation.propagator import Propagator
@@ -23,7 +23,7 @@ from mqctx.adapters._attached import Consumed, attached
 from mqctx.adapters._copy import CONFIRM_SECONDS, Copy, Received, copy
 from mqctx.adapters._dead_letter import DeadLetter, as_dead_letter
 from mqctx.adapters._handler import SettleCalls, context_from, headers_of
-from mqctx.adapters._settled import settle_calls
+from mqctx.adapters._settled import Open, message_of, settle_calls, settler_by
 from mqctx.adapters._settled_async import AsyncBlock, settle_async_calls
 from mqctx.adapters._settling import NotSentError
 from mqctx.errors import HandlerError
@@ -236,23 +236,14 @@ class _Delivery:
 
 def settler(dead_letter: str | DeadLetter, propagator: Propagator | None) -> SettleCalls:
     """Return what makes handlers settle their messages."""
-    chosen = as_dead_letter(dead_letter)
-
-    def settle(handler: Any, bound: Arguments) -> Any:
-        def open_for(arguments: Arguments, name: str) -> AsyncBlock:
-            return _open(_message_in((*arguments, *bound)), chosen, propagator, name)
-
-        kind = settle_async_calls if is_async(handler) else settle_calls
-        return kind(handler, open_for)
-
-    return settle
+    return settler_by(
+        _open, partial(message_of, AbstractIncomingMessage), dead_letter, propagator, settle=_settle
+    )
 
 
-def _message_in(arguments: Arguments) -> AbstractIncomingMessage:
-    for argument in arguments:
-        if isinstance(argument, AbstractIncomingMessage):
-            return argument
-    raise HandlerError("dead_letter: a handler was called without a message")
+def _settle(handler: Any, open_block: Open) -> Any:
+    settle = settle_async_calls if is_async(handler) else settle_calls
+    return settle(handler, open_block)
 
 
 def settled(

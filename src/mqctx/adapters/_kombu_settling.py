@@ -11,7 +11,6 @@ from typing import Any
 from kombu.message import Message
 from kombu.transport import pyamqp
 
-from mqctx._core.isolation import Arguments
 from mqctx._failures.record import Failure
 from mqctx._failures.recording import Origin
 from mqctx._propagation.propagator import Propagator
@@ -23,7 +22,7 @@ from mqctx.adapters._kombu_outbox import Outboxes
 from mqctx.adapters._kombu_properties import property_of
 from mqctx.adapters._kombu_raw import as_received, keep_properties
 from mqctx.adapters._kombu_reports import origin_of
-from mqctx.adapters._settled import SyncBlock, Then, Waiting, settle_calls
+from mqctx.adapters._settled import SyncBlock, Then, Waiting, message_of, settler_by
 from mqctx.adapters._settling import NotSentError
 from mqctx.errors import HandlerError
 from mqctx.formats._format import FAILURE
@@ -242,22 +241,7 @@ def settled(
 
 def settler(dead_letter: str | DeadLetter, propagator: Propagator | None) -> SettleCalls:
     """Return what makes handlers settle their messages."""
-    chosen = as_dead_letter(dead_letter)
-
-    def settle(handler: Any, bound: Arguments) -> Any:
-        def open_block(arguments: Arguments, name: str) -> SyncBlock:
-            return _open(_message_in((*arguments, *bound)), chosen, propagator, name)
-
-        return settle_calls(handler, open_block)
-
-    return settle
-
-
-def _message_in(arguments: Arguments) -> Message:
-    for argument in arguments:
-        if isinstance(argument, Message):
-            return argument
-    raise HandlerError("dead_letter: a handler was called without a message")
+    return settler_by(_open, partial(message_of, Message), dead_letter, propagator)
 
 
 def _open(

@@ -23,7 +23,7 @@ from mqctx.adapters._pika_outbox import BlockingOutbox, CallbackOutbox
 from mqctx.adapters._pika_properties import keep_properties, raw_properties
 from mqctx.adapters._pika_reports import origin_of
 from mqctx.adapters._pika_watch import Watch
-from mqctx.adapters._settled import SyncBlock, Then, Waiting, settle_calls
+from mqctx.adapters._settled import SyncBlock, Then, Waiting, settler_by
 from mqctx.adapters._settling import NotSentError, logger
 from mqctx.errors import HandlerError
 
@@ -204,15 +204,7 @@ def settled(
 
 def settler(dead_letter: str | DeadLetter, propagator: Propagator | None) -> SettleCalls:
     """Return what makes handlers settle their messages."""
-    chosen = as_dead_letter(dead_letter)
-
-    def settle(handler: Any, bound: Arguments) -> Any:
-        def open_block(arguments: Arguments, name: str) -> SyncBlock:
-            return _open(_parts_in((*arguments, *bound)), chosen, propagator, name)
-
-        return settle_calls(handler, open_block)
-
-    return settle
+    return settler_by(_open, _parts_in, dead_letter, propagator)
 
 
 def _parts_in(arguments: Arguments) -> Arguments:

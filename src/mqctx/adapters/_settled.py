@@ -11,12 +11,14 @@ from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from mqctx._core.context import Context
 from mqctx._core.identity import function_name
+from mqctx._core.isolation import Arguments
 from mqctx._core.runs import note_failed
 from mqctx._core.scope import Scope
 from mqctx._core.store import active_store
 from mqctx._failures.record import Failure
 from mqctx._propagation.propagator import Propagator, registry
-from mqctx.adapters._dead_letter import DeadLetter
+from mqctx.adapters._dead_letter import DeadLetter, as_dead_letter
+from mqctx.adapters._handler import SettleCalls
 from mqctx.adapters._reports import OriginNow, block_scope
 from mqctx.adapters._settling import (
     Delivery,
@@ -26,6 +28,7 @@ from mqctx.adapters._settling import (
     bound_since,
     steps,
 )
+from mqctx.errors import HandlerError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -173,3 +176,31 @@ def settle_calls(handler: Callable[P, R], open_block: Open) -> Callable[P, R | N
             return handler(*args, **kwargs)
 
     return settling
+
+
+def settler_by(
+    open_block: Callable[[Any, DeadLetter, Propagator | None, str], Any],
+    message_in: Callable[[Arguments], Any],
+    dead_letter: str | DeadLetter,
+    propagator: Propagator | None,
+    *,
+    settle: Callable[[Any, Open], Any] = settle_calls,
+) -> SettleCalls:
+    """Return what makes handlers settle the message that `message_in` finds in their arguments."""
+    chosen = as_dead_letter(dead_letter)
+
+    def settler(handler: Any, bound: Arguments) -> Any:
+        def open_for(arguments: Arguments, name: str) -> Any:
+            return open_block(message_in((*arguments, *bound)), chosen, propagator, name)
+
+        return settle(handler, open_for)
+
+    return settler
+
+
+def message_of(kind: type, arguments: Arguments) -> Any:
+    """Return the message among the arguments of a handler."""
+    for argument in arguments:
+        if isinstance(argument, kind):
+            return argument
+    raise HandlerError("dead_letter: a handler was called without a message")

@@ -5,6 +5,8 @@ import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+from itertools import filterfalse
+from operator import methodcaller
 from pathlib import PurePath
 from types import FrameType, TracebackType
 from typing import Final
@@ -22,7 +24,7 @@ _LIBRARIES: Final = (
     *{sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")},
 )
 # Virtual environments lie anywhere, and Debian calls the directory by another name.
-_PACKAGES: Final = ("site-packages", "dist-packages")
+_PACKAGES: Final = frozenset(("site-packages", "dist-packages"))
 _MOST_FRAMES: Final = 50
 """How many frames of a traceback are written: more would not fit."""
 
@@ -53,8 +55,8 @@ class Place(msgspec.Struct, frozen=True):
         """Whether it is in code that was installed, and not in `package`, the application's."""
         if self.module.partition(".")[0] == package:
             return False
-        return self.file.startswith(_LIBRARIES) or any(
-            name in PurePath(self.file).parts for name in _PACKAGES
+        return self.file.startswith(_LIBRARIES) or not _PACKAGES.isdisjoint(
+            PurePath(self.file).parts
         )
 
 
@@ -114,7 +116,7 @@ class Cause:
 def _without_libraries(places: list[Place], package: str) -> list[Place]:
     """Return the places in the application's own code, or all of them if none is there."""
     # A failure within libraries alone has to be told apart from others, too.
-    return [each for each in places if not each.is_library(package)] or places
+    return [*filterfalse(methodcaller("is_library", package), places)] or places
 
 
 def _without_own(start: TracebackType | None) -> TracebackType | None:

@@ -89,10 +89,10 @@ def known_in(header: object) -> dict[str, Any]:
     return {name: value for name, value in decoded.items() if _SOUND.get(name, _never)(value)}
 
 
-def as_time(text: str | None, now: datetime) -> datetime | None:
+def as_time(text: str, now: datetime) -> datetime | None:
     """Return an RFC 3339 time; None if `text` is none, or one that is still to come."""
     try:
-        time = datetime.fromisoformat(text or "")
+        time = datetime.fromisoformat(text)
         return time.astimezone(UTC) if time.tzinfo and time <= now else None
     # OverflowError: in UTC, the first and the last day of the calendar may be outside it.
     except (ValueError, OverflowError):

@@ -86,4 +86,4 @@ def _history(earlier: object, now: datetime) -> tuple[datetime, int]:
     failures = before.get("failures", 0)
     # A count near the end of its range is a stranger's: no message fails two billion times.
     count = 1 + failures if failures < _MOST_FAILURES else 1
-    return as_time(before.get("first_at"), now) or now, count
+    return as_time(before.get("first_at", ""), now) or now, count

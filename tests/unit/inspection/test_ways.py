@@ -141,6 +141,11 @@ def test_one_that_was_published_to_its_queue_goes_there_again() -> None:
     assert (way.exchange, way.routing_key, way.is_by_bcc) == ("", "in", False)
 
 
+def test_one_whose_key_nobody_tells_goes_straight_to_its_queue() -> None:
+    way = way_of(Broker(ALONE), message(failure={"queue": "in"}))
+    assert (way.exchange, way.routing_key, way.is_by_bcc) == ("", "in", False)
+
+
 def test_a_queue_that_is_gone_is_no_way() -> None:
     with pytest.raises(NoWayError, match="there is no queue 'gone'"):
         way_of(Broker(ALONE), message(death("gone")))

@@ -217,12 +217,15 @@ class _Run:
         for note in self._summary.notes:
             say(note)
         self._leave_if_interrupted()
-        # Where no queue could be read, there is nothing to tell.
-        for answer in self._answers if self._summary.queues else ():
-            answer.finish(self._summary)
+        if self._summary.queues:  # else there is nothing to tell
+            self._complete()
         results.show()
         if self._code:
             leave(self._code)
+
+    def _complete(self) -> None:
+        for answer in self._answers:
+            answer.finish(self._summary)
 
     def _leave_if_interrupted(self) -> None:
         if self._interruption.happened:

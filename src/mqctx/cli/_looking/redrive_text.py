@@ -89,9 +89,10 @@ def _blocks(rows: Sequence[tuple[str, ...]]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for row in rows:
-        for title, text in zip(_COLUMNS, row, strict=True):
-            is_first = title == "to"
-            table.add_row(title if is_first else f"  {title}", Text(text, "cyan" * is_first))
+        (to, queue), *others = zip(_COLUMNS, row, strict=True)
+        table.add_row(to, Text(queue, "cyan"))
+        for title, text in others:
+            table.add_row(f"  {title}", Text(text))
     return table
 
 

@@ -67,7 +67,7 @@ def _narrow_rows(table: Table, groups: Sequence[Group], *, with_date: bool) -> N
 
 
 def _origins(group: Group) -> str:
-    return "\n".join(line for line, _ in _most_common(group.origins)) or "-"
+    return "\n".join(dict(_most_common(group.origins))) or "-"
 
 
 def _most_common(counts: Counter[str]) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from mqctx.inspection._deaths import deaths_in
 from mqctx.inspection._dramatiq import DramatiqMessage, read_body
 from mqctx.inspection._journeys._identity import Contexts, context_headers, publishers_own
 from mqctx.inspection._journeys._model import Event, Identity, Place, RunReport, Written
-from mqctx.inspection._plain import plain
+from mqctx.inspection._plain import plain, text_or_none
 
 __all__ = ["Reader"]
 
@@ -109,7 +109,7 @@ class Reader:
     def _read_table(self, properties: Mapping[str, Any]) -> Written:
         headers: dict[str, Any] = plain(_table(properties.get("headers")))
         message_id, correlation_id, reply_to, type_, app_id = (
-            _text(properties.get(name)) for name in _TEXTS
+            text_or_none(properties.get(name)) for name in _TEXTS
         )
         of_context = context_headers(headers)
         return Written(
@@ -125,7 +125,7 @@ class Reader:
             exact=hash((type_, app_id, publishers_own(headers))),
             is_unique=bool(message_id or correlation_id or of_context),
             deaths=deaths_in(headers) if _has(headers, _DEATHS) else (),
-            failure=_text(headers.get("mqctx-failure")),
+            failure=text_or_none(headers.get("mqctx-failure")),
             is_redriven="mqctx-redrive" in headers,
             is_report=type_ == _REPORT,
         )
@@ -160,10 +160,10 @@ def _in_common(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is told of each event."""
     channel = headers.get("channel")
     return {
-        "exchange": _text(headers.get("exchange_name")) or "",
+        "exchange": text_or_none(headers.get("exchange_name")) or "",
         "routing_keys": _texts(headers.get("routing_keys")),
         "channel": channel if isinstance(channel, int) else None,
-        **{name: _text(headers.get(name)) for name in ("user", "node", "connection")},
+        **{name: text_or_none(headers.get(name)) for name in ("user", "node", "connection")},
     }
 
 
@@ -180,10 +180,6 @@ def _report(body: bytes, at: float) -> RunReport | None:
 
 def _has(headers: Mapping[str, Any], names: Iterable[str]) -> bool:
     return any(name in headers for name in names)
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _texts(value: Any) -> list[str]:

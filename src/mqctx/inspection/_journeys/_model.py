@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from mqctx.inspection._deaths import Death
+from mqctx.inspection._plain import text_or_none
 
 Kind: TypeAlias = Literal["publish", "delivery", "dead_letter", "run"]
 _SPANS: Final = ("span_id", "parent_span_id")
@@ -246,7 +247,7 @@ def message_of(event: Event, publish: Node | None = None) -> Message:
     """Return a message as one of its events shows it."""
     written = event.written
     message = Message(event.identity, written.context, publish, written.message_id)
-    message.span, message.parent_span = map(_text, map(written.context.get, _SPANS))
+    message.span, message.parent_span = map(text_or_none, map(written.context.get, _SPANS))
     if written.reply_to and written.correlation_id:
         message.answers = written.reply_to, written.correlation_id
     message.failure = None if written.failure is None else hash(written.failure)
@@ -294,7 +295,3 @@ def remember(known: dict[str, None], text: str) -> None:
 def count_of(death: Node | None) -> int:
     """Return how often a message has died in the way of its last death, if there was one."""
     return int(death.details["count"]) if death is not None and death.details else 0
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

@@ -114,17 +114,22 @@ class TestDeclaredWhileMessagesFlow:
             Variable("count", int)
         assert registry.declarations["count"].type is str
 
-    def test_linked_variables_may_be_added_while_others_are_read(self) -> None:
-        class Linking(dict[str, LinkedVar]):
-            def items(self) -> Any:
-                raise RuntimeError("dictionary changed size during iteration")
+    def test_of_two_variables_that_are_linked_at_once_neither_is_lost(self) -> None:
+        class Raced(dict[str, LinkedVar]):
+            """Another thread links one at the worst moment that there is."""
 
-        registry.linked = Linking()
-        Variable("v", str, contextvar=ContextVar("v", default=None))
-        with scope(v="1"):
-            bind(v="2")
-            assert current() == {"v": "2"}
-            assert Propagator().inject() == {"mqctx": '{"v":"2"}'}
+            def copy(self) -> dict[str, LinkedVar]:
+                before = super().copy()
+                if len(before) == 1:
+                    Variable("other", str, contextvar=others)
+                return before
+
+        linked: ContextVar[str | None] = ContextVar("linked", default=None)
+        others: ContextVar[str | None] = ContextVar("others", default=None)
+        registry.linked = Raced()
+        Variable("linked", str, contextvar=linked)
+        with scope(linked="1", other="2"):
+            assert (linked.get(), others.get()) == ("1", "2")
 
 
 class TestLocalFromTheDeclarationOn:

@@ -19,7 +19,7 @@ UNREADABLE: Final = "(unreadable)"
 """The key that stands for what follows in a table once it cannot be read."""
 
 _FIXED: Final = {
-    ord(kind): Struct(f">{layout}")
+    kind.encode(): Struct(f">{layout}")
     for kind, layout in {
         "t": "?", "b": "b", "B": "B", "s": "h", "U": "h", "u": "H", "I": "i", "i": "I",
         # Signed both, whatever the standard says: so RabbitMQ reads them.
@@ -27,12 +27,10 @@ _FIXED: Final = {
         "f": "f", "d": "d", "D": "Bi", "T": "Q", "V": "",
     }.items()
 }  # fmt: skip
-_SIZED: Final = frozenset(b"SxAF")
-_TEXT: Final = ord("S")
+_SIZED: Final = frozenset((b"S", b"x", b"A", b"F"))
 _REMEMBERED: Final = 256
 _LONGEST_REMEMBERED: Final = 2_048
 """The most bytes of a nested value that is remembered: many messages have the same `x-death`."""
-_LENGTH: Final = Struct(">I")
 _UNITS: Final = (("milliseconds", 1_000), ("microseconds", 1_000_000), ("nanoseconds", 10**9))
 _LAST_SECOND: Final = 253_402_300_799  # of the year 9999, beyond which no datetime goes
 
@@ -127,13 +125,11 @@ def end_of_value(data: bytes, at: int, end: int, entry: int) -> int:
     Raises:
         BrokenTableError: there is no such value. It names where its `entry` begins.
     """
-    kind = data[at] if at < end else None
-    if kind in _SIZED and at + 5 <= end:
-        stop: int = at + 5 + _LENGTH.unpack_from(data, at + 1)[0]
-    elif kind in _FIXED:
-        stop = at + 1 + _FIXED[kind].size
-    else:
-        raise BrokenTableError(entry)
+    kind = data[at : at + 1]
+    if kind in _SIZED:
+        stop = at + 5 + int.from_bytes(data[at + 1 : at + 5])
+    else:  # a type that is unknown ends nowhere
+        stop = at + 1 + (_FIXED[kind].size if kind in _FIXED else end)
     if stop > end:
         raise BrokenTableError(entry)
     return stop
@@ -141,33 +137,33 @@ def end_of_value(data: bytes, at: int, end: int, entry: int) -> int:
 
 def decode_value(data: bytes, at: int, end: int, depth: int = MAX_DEPTH) -> Value:
     """Return the value whose type is at `at`, and which is known to end at `end`."""
-    kind = data[at]
-    if kind == _TEXT:
+    kind = data[at : at + 1]
+    if kind == b"S":
         return as_text(data[at + 5 : end])
     if kind in _FIXED:
-        return _decode_fixed(chr(kind), _FIXED[kind].unpack_from(data, at + 1))
+        return _decode_fixed(kind, _FIXED[kind].unpack_from(data, at + 1))
     inner = data[at + 5 : end]
-    if kind == ord("x"):
+    if kind == b"x":
         return inner
     decode = _decode_again if len(inner) <= _LONGEST_REMEMBERED else _decode_nested
-    return decode(chr(kind), inner, depth)
+    return decode(kind, inner, depth)
 
 
-def _decode_fixed(kind: str, fields: tuple[int, ...]) -> Value:
-    if kind == "V":
+def _decode_fixed(kind: bytes, fields: tuple[int, ...]) -> Value:
+    if kind == b"V":
         return None
-    if kind == "T":
+    if kind == b"T":
         return as_time(fields[0])
-    if kind == "D":
+    if kind == b"D":
         places, digits = fields
         return Decimal(digits).scaleb(-places)
     return fields[0]
 
 
-def _decode_nested(kind: str, data: bytes, depth: int) -> Value:
+def _decode_nested(kind: bytes, data: bytes, depth: int) -> Value:
     if not depth:
         return Unreadable(f"{len(data)} bytes, nested more than {MAX_DEPTH} deep")
-    if kind == "F":
+    if kind == b"F":
         return decode_table(data, 0, len(data), depth - 1)
     return _decode_array(data, depth - 1)
 

@@ -121,6 +121,8 @@ class Context(Mapping[str, Any]):
     def __or__(self, other: Mapping[str, object]) -> "Context":
         """Return a context with the values of both; if both have a name, `other`'s counts."""
         added = other if type(other) is Context else as_context(other)
+        if not self.by_name:
+            return added  # itself: it keeps what it was encoded to
         values = {**self.by_name, **added.by_name}
         if not (self.unsigned or self.signed or added.unsigned or added.signed):
             return Context._from_checked(values)
@@ -216,17 +218,19 @@ class Context(Mapping[str, Any]):
     def with_held(self, held: Mapping[str, object]) -> "Context":
         """Return this context with the values that linked ContextVars hold."""
         # The same again for each message of a run, so that it is encoded once.
-        if self._derived is not None and _are_same(self._derived[0], held):
-            return self._derived[1]
-        # By identity: whoever set it meant this object, and `==` of a foreign one may raise.
-        changed = {n: v for n, v in held.items() if v is not self.by_name.get(n, MISSING)}
-        if not changed:
-            return self
+        if self._derived is None or not _are_same(self._derived[0], held):
+            # By identity: whoever set it meant this object, and `==` of a foreign one may raise.
+            changed = {n: v for n, v in held.items() if v is not self.by_name.get(n, MISSING)}
+            if not changed:
+                return self
+            self._derived = held, self._changed(changed)
+        return self._derived[1]
+
+    def _changed(self, changed: Mapping[str, object]) -> "Context":
+        """Return this context with other values of these names, without those `MISSING`."""
         values = {n: v for n, v in {**self.by_name, **changed}.items() if v is not MISSING}
-        unsigned, signed = (_left_of(m, changed) for m in (self.unsigned, self.signed))
-        context = Context._from_checked(values, unsigned, signed)
-        self._derived = held, context
-        return context
+        unsigned, signed = _left_of(self.unsigned, changed), _left_of(self.signed, changed)
+        return Context._from_checked(values, unsigned, signed)
 
 
 class _Unread(Context):
@@ -261,9 +265,7 @@ def _left_of(
     marked: Collection[str], replaced: Collection[str], added: Collection[str] = _NONE
 ) -> Collection[str]:
     """Return the names still marked after some values were replaced, and those `added`."""
-    if not marked and not added:
-        return _NONE
-    return frozenset([*(name for name in marked if name not in replaced), *added])
+    return frozenset(marked).difference(replaced).union(added)
 
 
 def _are_same(some: Mapping[str, object], others: Mapping[str, object]) -> bool:

@@ -89,6 +89,8 @@ class Declaration(msgspec.Struct, frozen=True, eq=False):
         registry.declarations[self.name] = self
         if self.local:
             registry.local.add(self.name)
+        if self.type is str:
+            registry.texts.add(self.name)
         # Last: a thread that looked before, and adds the name only now, adds it to the old set.
         registry.undeclared = set()
 

@@ -1,8 +1,11 @@
 """Whether values of a type can travel, said where it is declared."""
 
+from collections.abc import Iterator
+from itertools import filterfalse
 from typing import Any
 
 from msgspec.inspect import CustomType, Field, Type, type_info
+from msgspec.structs import astuple
 
 from mqctx.errors import ConfigurationError
 
@@ -30,18 +33,22 @@ _ADVICE = (
 
 def _first_unknown(described: Type) -> Any:
     """Return the first type, of this one and those in it, that nobody can turn into JSON."""
+    custom = (each.cls for each in _descriptions(described) if isinstance(each, CustomType))
+    return next(filterfalse(_can_be_json, custom), None)
+
+
+def _descriptions(described: Type) -> Iterator[Type | Field]:
+    """Yield what describes a type and those in it."""
     # A type may refer to itself, as that of a tree does: each description is looked at once.
     seen, left = set[int](), list[Any]([described])
     while left:
         node = left.pop()
         if isinstance(node, tuple):
             left.extend(node)  # pyright: ignore[reportUnknownArgumentType]  # of types or fields
-        elif isinstance(node, CustomType) and not _can_be_json(node.cls):
-            return node.cls
         elif isinstance(node, Type | Field) and id(node) not in seen:
             seen.add(id(node))
-            left.extend(getattr(node, field) for field in node.__struct_fields__)
-    return None
+            yield node
+            left.extend(astuple(node))
 
 
 def _can_be_json(kind: Any) -> bool:

@@ -16,6 +16,7 @@ class LinkedVar(msgspec.Struct, frozen=True, eq=False):
     A ContextVar cannot be unset: "no value" is its own default, or else None.
     """
 
+    name: str
     contextvar: ContextVar[Any]
     absent: object
 
@@ -31,10 +32,13 @@ def link(name: str, contextvar: ContextVar[Any]) -> None:
         absent = contextvars.Context().run(contextvar.get)
     except LookupError:  # which it does not have
         absent = None
-    linked = LinkedVar(contextvar, absent)
+    linked = LinkedVar(name, contextvar, absent)
 
     def add(changed: Registry[Any]) -> None:
         changed.linked[name] = linked
+        # If two threads are here at once, the one that writes last sees what the other has added.
+        while (links := tuple(changed.linked.copy().values())) != changed.links:
+            changed.links = links
         changed.undeclared = set()  # log lines that were made without it are made anew
 
     registry.change(add)
@@ -42,21 +46,20 @@ def link(name: str, contextvar: ContextVar[Any]) -> None:
 
 def assignments(values: Mapping[str, object]) -> list[tuple[LinkedVar, object]]:
     """Return the linked ContextVars and the value of each while `values` are active."""
-    linked = registry.linked.copy()
-    return [(other, values.get(name, other.absent)) for name, other in linked.items()]
+    return [(other, values.get(other.name, other.absent)) for other in registry.links]
 
 
 def set_to(values: Mapping[str, object]) -> None:
     """Set all linked ContextVars, from `values`."""
-    for name, other in registry.linked.copy().items():
-        other.contextvar.set(values.get(name, other.absent))
+    for other in registry.links:
+        other.contextvar.set(values.get(other.name, other.absent))
 
 
 def set_bound(values: Mapping[str, object]) -> None:
     """Set those linked ContextVars whose names are in `values`."""
-    for name, other in registry.linked.copy().items():
-        if name in values:
-            other.contextvar.set(values[name])
+    for other in registry.links:
+        if other.name in values:
+            other.contextvar.set(values[other.name])
 
 
 def held(given: Mapping[str, object]) -> dict[str, object]:
@@ -65,10 +68,10 @@ def held(given: Mapping[str, object]) -> dict[str, object]:
     `MISSING` stands for the value that means none.
     """
     found: dict[str, object] = {}
-    for name, other in registry.linked.copy().items():
+    for other in registry.links:
         value = other.contextvar.get(other.absent)
-        if value is not given.get(name, other.absent):
-            found[name] = MISSING if value is other.absent else value
+        if value is not given.get(other.name, other.absent):
+            found[other.name] = MISSING if value is other.absent else value
     return found
 
 

@@ -34,8 +34,12 @@ class Registry(msgspec.Struct, Generic[PropagatorT], eq=False):
     Each declaration begins another set. So a result that was computed with this set, and is kept,
     is valid for as long as this set is in place.
     """
+    texts: set[str] = set()
+    """Names that are declared as `str`."""
     linked: "dict[str, LinkedVar]" = {}
     """ContextVars of other libraries, by the name whose value they hold."""
+    links: "tuple[LinkedVar, ...]" = ()
+    """The values of `linked`: what is iterated for each message, without a copy."""
     named: set[str] = msgspec.field(default_factory=lambda: {*_NAMED})
     """Names that this process chose without a declaration, so that a log line may have them."""
     quiet_until: dict[tuple[str, ...], float] = {}
@@ -62,7 +66,9 @@ class Registry(msgspec.Struct, Generic[PropagatorT], eq=False):
             self.declarations.copy(),
             self.local.copy(),
             self.undeclared.copy(),
+            self.texts.copy(),
             self.linked.copy(),
+            self.links,
             self.named.copy(),
             self.quiet_until.copy(),
             self.service,

@@ -51,10 +51,11 @@ def check_name(name: object) -> None:
 
 def check_each(given: dict[str, Any]) -> dict[str, Any]:
     """Make each value what a context keeps; raise a `MqctxError` if it must not be kept."""
-    undeclared = registry.undeclared
+    undeclared, texts = registry.undeclared, registry.texts
     for name, value in given.items():
         # The usual values are checked here, for a call of `check` takes longer than its work.
-        if type(value) is not str or name not in undeclared or not value.isascii():
+        usual = type(value) is str and (name in undeclared or name in texts) and value.isascii()
+        if not usual:
             given[name] = check(name, value)
     return given
 
@@ -64,8 +65,6 @@ def check(name: str, value: object) -> object:
     if name not in registry.undeclared:
         declaration = registry.declarations.get(name)
         if declaration is not None:
-            if declaration.type is str and type(value) is str and value.isascii():
-                return value  # as mostly, whether or not it is local
             return declaration.check(value)
         check_undeclared(name)
     return to_plain(name, value)

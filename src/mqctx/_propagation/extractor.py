@@ -63,8 +63,7 @@ class CachingExtractor:
 
     def _read(self, text: str) -> Context | None:
         """Return the context in a text, None if it is unusual."""
-        size = len(text)
-        if size > self._short and (size > self._longest or not text.isascii()):
+        if len(text) > self._short and self._may_be_too_long(text):
             return None
         undeclared = registry.undeclared  # as it is before anything is looked up
         try:
@@ -76,6 +75,9 @@ class CachingExtractor:
         if restored is values or _are_the_same(restored, values):
             self._last = text, undeclared, context
         return context
+
+    def _may_be_too_long(self, text: str) -> bool:
+        return len(text) > self._longest or not text.isascii()
 
 
 def _are_the_same(restored: Mapping[str, Any], values: Mapping[str, JSONValue]) -> bool:

@@ -84,9 +84,8 @@ class Block:
             self.end()
             return
         self._message = Store(context, headers, context)
-        for other, value in linked_vars.assignments(context):
-            self._replaced.append((other.contextvar, other.read()))
-            other.contextvar.set(value)
+        self._replaced.extend((other.contextvar, other.read()) for other in registry.links)
+        linked_vars.set_to(context)
 
     def _may_show_a_message(self) -> bool:
         # Linked variables can only be set by their owner: not if another task awaited it.

@@ -30,13 +30,13 @@ class _Surroundings(NamedTuple):
 
     @staticmethod
     def here() -> "_Surroundings":
-        linked = {name: each.read() for name, each in registry.linked.copy().items()}
+        linked = {each.name: each.read() for each in registry.links}
         return _Surroundings(active_store(), linked)
 
     def restore(self) -> None:
         set_store(self.store)
-        for name, each in registry.linked.copy().items():
-            value = self.linked.get(name, each.absent)
+        for each in registry.links:
+            value = self.linked.get(each.name, each.absent)
             if each.read() is not value:
                 each.contextvar.set(value)
 

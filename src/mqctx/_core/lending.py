@@ -32,19 +32,23 @@ class Surroundings(msgspec.Struct, eq=False):
         the context any more.
         """
         run = copy_context() if registry.linked else None
-        snapshot, lent, begun = self.variables.copy(), _Lent(active_store(), run), None
+        snapshot, lent, begun = (
+            self.variables.copy(),
+            _Lent(self.store, (active_store(), run)),
+            None,
+        )
         try:
             begun = snapshot.run(first_step, _set_store, lent, function, argument)
         finally:
             if begun is None:
-                lent.around, lent.run = self.store, None
+                lent.lends = None
         return None if begun is None else self._end(rest(snapshot, begun), lent)
 
     async def _end(self, left: Awaitable[object], lent: "_Lent") -> None:
         try:
             await left
         finally:
-            lent.around, lent.run = self.store, None
+            lent.lends = None
 
 
 class _Lent(msgspec.Struct, dict=True, eq=False):
@@ -53,11 +57,12 @@ class _Lent(msgspec.Struct, dict=True, eq=False):
     Most servers do not look at it: it costs little to make.
     """
 
-    inside: Store
-    """The store of the run."""
-    run: contextvars.Context | None
-    """The context variables of the run, if linked ones are among them."""
-    around: Store | None = None
+    around: Store
+    lends: tuple[Store, contextvars.Context | None] | None
+    """The store of the run, and its context variables if linked ones are among them, until the end.
+
+    Both go then, whoever keeps this.
+    """
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.live, name)
@@ -65,14 +70,11 @@ class _Lent(msgspec.Struct, dict=True, eq=False):
     @property
     def live(self) -> Store:
         """The store that it stands for at this moment."""
-        return self.around or self._own
+        lends = self.lends
+        return self._own(*lends) if lends else self.around
 
-    @property
-    def _own(self) -> Store:
-        run = self.run
-        shown = (
-            last_version(self.inside).context if run is None else run.copy().run(self.inside.now)
-        )
+    def _own(self, inside: Store, run: contextvars.Context | None) -> Store:
+        shown = last_version(inside).context if run is None else run.copy().run(inside.now)
         # Without linked ContextVars: those in the snapshot have the values from outside the run.
         own: Store = vars(self).setdefault("own", Store(shown, None, EMPTY, True, False))
         return own

@@ -186,8 +186,11 @@ class RequestContextBuilder:
             if key in found:
                 _take(values, name, header, found[key])
         # Most requests bring nothing but an id and a trace, which say nothing of themselves.
-        is_strange = self._headers or linked or "tracestate" in values
-        unsigned = self._unsigned_of(values, linked) if is_strange else ()
+        unsigned: Collection[str] = ()
+        if self._headers or "tracestate" in values:
+            unsigned = self._unsigned.intersection(values)
+        if linked:
+            unsigned = {*unsigned, *_unsigned_linked(values, linked)}
         arrival = _Arrival(values, method, path, client, time())
         # What sets linked ContextVars reads it at once.
         context = (
@@ -240,13 +243,11 @@ class RequestContextBuilder:
         for name, text in trace.items():
             _take(values, name, "traceparent", str(text))
 
-    def _unsigned_of(
-        self, values: Mapping[str, object], linked: Mapping[str, object]
-    ) -> Collection[str]:
-        # What is active further out may have set the linked ContextVars, from headers that it read.
-        outside = linked.keys() & current().unsigned
-        strange = [name for name in outside if values[name] is linked[name]]
-        return self._unsigned.intersection(values).union(strange)
+
+def _unsigned_linked(values: Mapping[str, object], linked: Mapping[str, object]) -> Set[str]:
+    """Return the names that linked ContextVars have from headers that were read further out."""
+    outside = linked.keys() & current().unsigned
+    return {name for name in outside if values[name] is linked[name]}
 
 
 def join(values: str, value: str) -> str:

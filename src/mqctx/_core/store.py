@@ -84,15 +84,10 @@ class Store(Version, eq=False):
         """Return the context with the values that linked ContextVars were set to since."""
         given, undone = self._given()
         held = linked_vars.held(given)
-        if last.replaced:
-            # Those that were replaced by a `bind` elsewhere are older than this context.
-            held = {
-                name: value
-                for name, value in held.items()
-                if (old := last.replaced.get(name)) is None
-                or old is undone.get(name)
-                or value is not old[0]
-            }
+        # Those that were replaced by a `bind` elsewhere are older than this context.
+        for name, old in last.replaced.items():
+            if old is not undone.get(name) and held.get(name, old) is old[0]:
+                del held[name]
         return last.context.with_held(held)
 
     def bind(self, added: "Context") -> None:
@@ -107,9 +102,9 @@ class Store(Version, eq=False):
             return
         given, undone = self._given()
         held = linked_vars.held(given)
-        mine = self._follow(added, {name: (held[name],) for name in names if name in held})
+        mine = self._follow(added, {name: (held[name],) for name in held.keys() & names.keys()})
         linked_vars.set_bound(names)
-        here = {name: mine.replaced[name] for name in names if name in mine.replaced}
+        here = {name: mine.replaced[name] for name in mine.replaced.keys() & names.keys()}
         _given.set((self, {**given, **names}, {**undone, **here}))
 
     def _follow(

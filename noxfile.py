@@ -9,7 +9,10 @@ nox.needs_version = ">=2025.5"
 # Without the GIL from 3.14 on: msgspec has no build for 3.13t.
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t"]
 WITHOUT_NEIGHBOURS = ["unit", "adapters"]
-WITHOUT_BROKER = [*WITHOUT_NEIGHBOURS, "middleware", "http_clients", "logging", "opentelemetry"]
+WITHOUT_BROKER = [
+    *WITHOUT_NEIGHBOURS,
+    *("middleware", "http_clients", "logging", "opentelemetry", "testing"),
+]
 WITH_MORE = [  # a broker, or Chromium
     *(f"tests/opentelemetry/test_{name}.py" for name in ("celery", "side_by_side")),
     "tests/unit/on_broker",

@@ -6,7 +6,7 @@ text must not take longer.
 
 import re
 from collections.abc import Callable
-from itertools import accumulate, cycle
+from itertools import accumulate, cycle, repeat
 from operator import mul
 from typing import Final, TypeAlias
 
@@ -124,7 +124,7 @@ def _card_in(groups: list[str]) -> range | None:
 def _passes_luhn(digits: str) -> bool:
     """Tell whether the check digit of ISO/IEC 7812-1 fits."""
     doubled = map(mul, map(int, reversed(digits)), cycle((1, 2)))
-    return sum(sum(divmod(number, 10)) for number in doubled) % 10 == 0
+    return sum(map(sum, map(divmod, doubled, repeat(10)))) % 10 == 0
 
 
 # DOTALL: a password may hold a line break, and text that ends behind it must not show its rest.

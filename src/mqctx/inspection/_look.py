@@ -264,10 +264,9 @@ class Inspector:
         channel = QueueChannel(self.connection, facts.name)
         is_stream = facts.type == "stream"
         by_copies = rescue and not is_stream  # nothing ever leaves a stream
-        timeout = facts.setting("consumer-timeout") or _CONSUMER_TIMEOUT
         reader = Reader(
             channel,
-            seconds=timeout / 1000 * _SHARE,
+            seconds=_seconds(facts),
             stream=is_stream,
             settling=by_copies or settling,
         )
@@ -286,3 +285,9 @@ class Inspector:
             yield
         except exceptions.AMQPError as error:
             raise refused(self.broker, error) from error
+
+
+def _seconds(facts: QueueFacts) -> float:
+    """Return for how long messages of a queue may be held."""
+    timeout = facts.setting("consumer-timeout") or _CONSUMER_TIMEOUT
+    return float(timeout) / 1000 * _SHARE

@@ -3,6 +3,7 @@
 import re
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final, cast
 from urllib.parse import quote, unquote, urlsplit
 
@@ -45,14 +46,13 @@ class Management:
     """
 
     def __init__(self, broker: Broker, url: str | None = None) -> None:
-        base, user, password = _parse(url) if url else (_derived(broker), None, None)
+        base, self._user, password = _parse(url or _derived(broker), broker)
         self.url: Final = base
         """The URL, without user and password."""
         self._broker = broker
-        self._user = broker.user if user is None else user
         self._client = httpx.Client(
             base_url=f"{base}/api/",
-            auth=(self._user, broker.password if password is None else password),
+            auth=(self._user, password),
             timeout=_SECONDS,
             verify=_tls(broker) if base.startswith("https") else False,
             trust_env=False,  # no proxy, and no .netrc, between us and a broker
@@ -148,7 +148,7 @@ class Management:
             ManagementError: it cannot tell.
         """
         names = (str(each["name"]) for each in self._all("queues", self._broker.vhost))
-        return sorted(name for name in names if fits(pattern, name))
+        return sorted(filter(partial(fits, pattern), names))
 
     def _all(self, *parts: str) -> Iterator[Mapping[str, Any]]:
         """Yield the items of a list, which the API gives in pages."""
@@ -228,14 +228,13 @@ def _fits(pattern: str, queue: QueueFacts) -> bool:
 
 
 def _derived(broker: Broker) -> str:
-    scheme = "https" if broker.tls else "http"
+    scheme, usual = ("https", 15_671) if broker.tls else ("http", 15_672)
     port = broker.port + _PORT_OFFSET
-    usual = 15_671 if broker.tls else 15_672
     return f"{scheme}://{bracketed(broker.host)}:{port if port < 65_536 else usual}"
 
 
-def _parse(url: str) -> tuple[str, str | None, str | None]:
-    """Return the URL, and the user and password in it."""
+def _parse(url: str, broker: Broker) -> tuple[str, str, str]:
+    """Return the URL, and the user and password in it, else the broker's."""
     try:
         parts = urlsplit(url)
         port = parts.port  # only now is it read as a number
@@ -245,12 +244,13 @@ def _parse(url: str) -> tuple[str, str | None, str | None]:
         raise ManagementError("the management URL is none: give it as http://HOST:15672")
     host = bracketed(parts.hostname)
     path = parts.path.rstrip("/").removesuffix("/api")
-    user, password = map(_unquoted, (parts.username, parts.password))
+    user = _either(parts.username, broker.user)
+    password = _either(parts.password, broker.password)
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{path}", user, password
 
 
-def _unquoted(text: str | None) -> str | None:
-    return None if text is None else unquote(text)
+def _either(quoted: str | None, default: str) -> str:
+    return default if quoted is None else unquote(quoted)
 
 
 def _tls(broker: Broker) -> ssl.SSLContext:

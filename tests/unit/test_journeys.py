@@ -7,7 +7,8 @@ import pytest
 
 from mqctx._amqp.content_header import ContentHeader
 from mqctx.inspection._journeys._chosen import Chosen
-from mqctx.inspection._journeys._model import MOST_ENDS, Event
+from mqctx.inspection._journeys._model import MOST_ENDS
+from mqctx.inspection._journeys._told import Event
 from mqctx.inspection._where import Where
 from tests.unit.journeys import Story, death, edges, header_of
 
@@ -436,6 +437,12 @@ class TestSentOnUnchanged:
             ("publish-2", "message", False),
         ]
 
+    def test_with_deaths_is_the_same_message_though_a_stream_takes_them_away(self) -> None:
+        story = Story()
+        story.publish("", "log", message_id="1", headers={"x-death": [death("here")]})
+        story.deliver("log", message_id="1", headers={"x-stream-offset": 0})
+        assert edge_of(story, "delivery-1") == ("publish-1", "message", False)
+
     @pytest.mark.parametrize(
         "deaths",
         [
@@ -569,6 +576,15 @@ class TestSpan:
         story.deliver("orders", headers=of_span(A))
         story.publish("", "mail", headers=of_span(A), at="worker", body=b"b")
         assert edge_of(story, "publish-2") == ("delivery-1", "span", False)
+
+    def test_sent_on_with_the_one_it_was_published_in_leads_to_the_delivery_too(self) -> None:
+        story = Story()
+        story.publish("", "orders", headers=of_span(A))
+        story.deliver("orders", headers=of_span(A))
+        story.publish("", "mail", headers=of_span(B, A), at="worker", body=b"b")
+        story.deliver("mail", headers=of_span(B, A), at="mailer", body=b"b")
+        story.publish("", "mail", headers=of_span(B, A), at="mailer", body=b"c")
+        assert edge_of(story, "publish-3") == ("delivery-2", "span", False)
 
     def test_sent_on_by_another_connection_is_marked(self) -> None:
         story = Story()
@@ -947,7 +963,7 @@ class TestMemory:
         assert max(each["attempt"] for each in records if each["kind"] == "delivery") == 601
         (group,) = story.joiner._messages._groups.values()
         assert len(group.ends) < 2 * MOST_ENDS
-        assert len(group.root_connections) <= MOST_ENDS
+        assert len(group.roots) <= MOST_ENDS
 
     def test_forgets_identical_messages_one_by_one(self) -> None:
         story = Story(kept=2)

@@ -9,7 +9,7 @@ import msgspec
 from kombu.transport import memory
 
 from mqctx.inspection._journeys._events import Reader
-from mqctx.inspection._journeys._model import Event, RunReport
+from mqctx.inspection._journeys._told import Event, RunReport
 
 __all__ = ["URL", "Transport", "events"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final
 
 import click
 
@@ -14,7 +14,9 @@ from mqctx.inspection._pages import journeys_page
 
 __all__ = ["files_of"]
 
-Writer: TypeAlias = Callable[[Path], AbstractContextManager[Sink]]
+_WRITERS: Final[tuple[Callable[[Path], AbstractContextManager[Sink]], ...]] = (
+    journeys_page, otlp_file, chrome_file
+)  # fmt: skip
 
 
 def files_of(
@@ -25,12 +27,12 @@ def files_of(
     Raises:
         UsageError: two of them are the same.
     """
-    writers: tuple[Writer, ...] = (journeys_page, otlp_file, chrome_file)
-    asked = [
-        (write, path)
-        for write, path in zip(writers, (html, otlp, chrome), strict=True)
+    paths = (html, otlp, chrome)
+    files = {
+        path.resolve(): write(path)
+        for write, path in zip(_WRITERS, paths, strict=True)
         if path is not None
-    ]
-    if len({path.resolve() for _, path in asked}) < len(asked):
+    }
+    if len(files) + paths.count(None) < len(paths):
         raise click.UsageError("--html, --otlp and --chrome need a file each")
-    return [write(path) for write, path in asked]
+    return [*files.values()]

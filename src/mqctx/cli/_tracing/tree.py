@@ -39,10 +39,10 @@ def tree(records: Sequence[Record], width: int = maxsize) -> list[Text]:
 def _by_parent(records: Sequence[Record]) -> defaultdict[str | None, list[Record]]:
     """Return the records below each other, and below None those whose parent is not there."""
     below: defaultdict[str | None, list[Record]] = defaultdict(list)
-    here = {record["id"] for record in records}
+    here = {record["id"]: record["id"] for record in records}
     for record in records:
         # The parent may have been printed with an earlier part of the journey.
-        below[record["parent"] if record["parent"] in here else None].append(record)
+        below[here.get(record["parent"])].append(record)
     return below
 
 
@@ -57,10 +57,15 @@ def _title(records: Sequence[Record]) -> Text:
     values: Record = {}
     for record in records:
         values |= record["context"]
-    hidden = (*_NOT_SHOWN, first["by"])
+    by = first["by"] or ("of its own" if values else "without context")
+    return title.append("   ".join(["", _short(by), *_shown(values, by)]), style="dim")
+
+
+def _shown(values: Record, by: str) -> list[str]:
+    """Return what a title says of a context, beside what names the journey."""
+    hidden = (*_NOT_SHOWN, by)
     shown = [f"{_short(n)}={_short(value)}" for n, value in values.items() if n not in hidden]
-    by = _short(first["by"] or ("of its own" if values else "without context"))
-    return title.append("   ".join(["", by, *shown[:_MOST_VALUES]]), style="dim")
+    return shown[:_MOST_VALUES]
 
 
 def _line(record: Record, indent: str, width: int) -> Text:

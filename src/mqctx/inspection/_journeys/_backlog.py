@@ -6,7 +6,7 @@ from time import time
 from typing import Final, TypeAlias
 
 from mqctx.inspection._arrivals import Arrival
-from mqctx.inspection._journeys._model import Event, RunReport
+from mqctx.inspection._journeys._told import Event, RunReport
 
 __all__ = ["Backlog"]
 

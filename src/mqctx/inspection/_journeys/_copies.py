@@ -2,24 +2,20 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TypeAlias
+from functools import partial
+from itertools import repeat
+from typing import Final, TypeAlias
 
 from mqctx.inspection._deaths import Death
 from mqctx.inspection._journeys._messages import Messages
-from mqctx.inspection._journeys._model import (
-    Copy,
-    Event,
-    Node,
-    Twins,
-    add_end,
-    count_of,
-    counts_of,
-)
+from mqctx.inspection._journeys._model import Copy, Node, Twins, add_end, count_of, counts_of
+from mqctx.inspection._journeys._told import Event
 
 __all__ = ["find_copy", "origins_of", "see"]
 
 _MOST_COMPARED = 64
 """How many copies of one content are looked at: more of them make it no clearer."""
+_NEVER: Final = (0, None)
 Counts: TypeAlias = Mapping[tuple[str, str], int]
 """How often a message died, by queue and reason."""
 Fit: TypeAlias = Callable[[Twins, Event, Counts], Sequence[Copy]]
@@ -30,10 +26,8 @@ def origins_of(event: Event) -> list[str]:
 
     The likeliest comes first.
     """
-    deaths, queue = event.written.deaths, event.place.queue
-    if not deaths:
-        return [queue]
-    return [*dict.fromkeys((*(each.queue for each in reversed(deaths)), queue))]
+    died = (each.queue for each in reversed(event.written.deaths))
+    return [*dict.fromkeys((*died, event.place.queue))]
 
 
 def find_copy(messages: Messages, event: Event) -> tuple[Copy, bool] | None:
@@ -41,48 +35,56 @@ def find_copy(messages: Messages, event: Event) -> tuple[Copy, bool] | None:
     counts = counts_of(event.written.deaths)
     for origin, fit in _ways(event):
         twins = messages.twins(event.identity, origin)
-        fitting = () if twins is None else fit(twins, event, counts)
-        if twins is not None and fitting:
-            copy = fitting[0]
-            uncertain = len(fitting) > 1 or copy.is_uncertain or twins.is_uncertain
-            _note(twins, copy, uncertain)
-            return copy, uncertain
+        if fitting := fit(twins, event, counts):
+            return _take(twins, fitting)
     return None
 
 
 def _ways(event: Event) -> Iterator[tuple[str, Fit]]:
     """Return where to look for what was delivered: published there, or come there by dying."""
+    yield event.place.queue, _waiting
     yield event.place.queue, _as_published
-    if event.written.deaths:
-        yield from ((origin, _died) for origin in origins_of(event))
+    yield from zip(origins_of(event), repeat(_died))
+
+
+def _waiting(twins: Twins, event: Event, counts: Counts) -> Sequence[Copy]:
+    """Return the copies that may be meant if it is delivered for the first time."""
+    if event.place.redelivered:
+        return ()
+    return _exact(_that_brought(counts, twins.waiting), event)
 
 
 def _as_published(twins: Twins, event: Event, counts: Counts) -> Sequence[Copy]:
     """Return the copies that may be meant if none has died since it was published."""
-    if not event.place.redelivered:
-        waiting = _that_brought(counts, twins.waiting[:_MOST_COMPARED])
-        if waiting:
-            return _exact(waiting, event)
-    return _fitting(_that_brought(counts, twins.copies[:_MOST_COMPARED]), event, {})
-
-
-def _that_brought(counts: Counts, copies: list[Copy]) -> list[Copy]:
-    """Return the copies of messages that were published with these deaths."""
-    return [each for each in copies if each.message.brought == counts] if counts else copies
+    return _fitting(_that_brought(counts, twins.copies), event, counts)
 
 
 def _died(twins: Twins, event: Event, counts: Counts) -> Sequence[Copy]:
     return _fitting(twins.copies[:_MOST_COMPARED], event, counts)
 
 
+def _that_brought(counts: Counts, copies: list[Copy]) -> list[Copy]:
+    """Return the copies of messages that were published with these deaths."""
+    if not counts:
+        return copies[:_MOST_COMPARED]  # a stream takes away what they were published with
+    return [each for each in copies[:_MOST_COMPARED] if each.message.brought == counts]
+
+
 def _fitting(copies: Iterable[Copy], event: Event, counts: Counts) -> Sequence[Copy]:
     """Return the copies that may be meant, the likeliest first."""
-    been, new = _apart(copies, event.place.queue, counts)
-    if event.place.redelivered:
-        # From 4.3 on, what was requeued before it died comes as redelivered the first time.
-        return _exact([*been, *new] if counts else been or new, event)
+    choose = _of_returned if event.place.redelivered else _of_new
+    return _exact(choose(event, *_apart(copies, event.place.queue, counts)), event)
+
+
+def _of_returned(event: Event, been: list[Copy], new: list[Copy]) -> list[Copy]:
+    # From 4.3 on, what was requeued before it died comes as redelivered the first time.
+    return [*been, *new] if event.written.deaths else been or new
+
+
+def _of_new(event: Event, been: list[Copy], new: list[Copy]) -> list[Copy]:
     # Only a stream gives out a message twice that was not returned.
-    return _exact(new or (been if "x-stream-offset" in event.written.headers else ()), event)
+    is_from_stream = "x-stream-offset" in event.written.headers
+    return been if is_from_stream and not new else new
 
 
 def _apart(copies: Iterable[Copy], queue: str, counts: Counts) -> tuple[list[Copy], list[Copy]]:
@@ -99,7 +101,7 @@ def _apart(copies: Iterable[Copy], queue: str, counts: Counts) -> tuple[list[Cop
 
 
 def _has_been(copy: Copy, queue: str, counts: Counts) -> bool:
-    return queue in copy.been and copy.been[queue][1] == sum(counts.values())
+    return copy.been.get(queue, _NEVER)[1] == sum(counts.values())
 
 
 def _exact(copies: Sequence[Copy], event: Event) -> Sequence[Copy]:
@@ -108,14 +110,15 @@ def _exact(copies: Sequence[Copy], event: Event) -> Sequence[Copy]:
     return [each for each in copies if each.message.identity.exact == exact] or copies
 
 
-def _note(twins: Twins, copy: Copy, uncertain: bool) -> None:
+def _take(twins: Twins, fitting: Sequence[Copy]) -> tuple[Copy, bool]:
+    """Take the likeliest copy out of those that wait; return whether it may be another one, too."""
+    copy = fitting[0]
+    uncertain = len(fitting) > 1 or copy.is_uncertain or twins.is_uncertain
     copy.is_uncertain = uncertain
-    if twins.waiting:
-        if twins.waiting[0] is copy:
-            del twins.waiting[0]
-        elif not copy.been:
-            twins.waiting.remove(copy)
-    twins.is_uncertain = bool(twins.waiting) and (twins.is_uncertain or uncertain)
+    if not copy.been:
+        twins.waiting.remove(copy)
+    twins.is_uncertain = uncertain and bool(twins.waiting)
+    return copy, uncertain
 
 
 def see(
@@ -123,19 +126,17 @@ def see(
 ) -> None:
     """Note what a delivery shows of the life of its copy, and join it to what led to it."""
     queue = event.place.queue
-    node.message = copy.message
-    deaths = _own_deaths(copy, event)
-    if deaths:
+    node.message, node.copy = copy.message, copy
+    if deaths := _own_deaths(copy, event):
         _die(copy, deaths, uncertain=uncertain, new_id=new_id)
         _join(node, copy.died.get((deaths[0].queue, deaths[0].reason)), "death", uncertain)
     else:
         _join(node, copy.message.publish, "message", uncertain)
     attempts, _ = copy.been.get(queue, (_attempts_before(copy, event), 0))
     node.attempt = attempts + 1
-    copy.been[queue] = node.attempt, sum(each.count for each in event.written.deaths if deaths)
+    copy.been[queue] = node.attempt, sum(counts_of(event.written.deaths).values())
+    copy.message.add_end(node)
     add_end(copy.deliveries, node)
-    for group in copy.message.groups:
-        add_end(group.ends, node)
 
 
 def _attempts_before(copy: Copy, event: Event) -> int:
@@ -151,12 +152,13 @@ def _own_deaths(copy: Copy, event: Event) -> tuple[Death, ...]:
     RabbitMQ before 4.0 counts on from those; later ones forget them at the first of its own.
     """
     deaths, brought = event.written.deaths, copy.message.brought
-    counts = counts_of(deaths)
-    if counts == brought and event.place.queue != copy.origin:
-        return deaths
-    if not all(counts.get(way, 0) >= count for way, count in brought.items()):
-        return deaths
-    return tuple(each for each in deaths if each.count > brought.get((each.queue, each.reason), 0))
+    if event.place.queue == copy.origin and counts_of(deaths) == brought:
+        return ()
+    return tuple(filter(partial(_is_beyond, brought), deaths)) or deaths
+
+
+def _is_beyond(brought: Counts, death: Death) -> bool:
+    return death.count > brought.get((death.queue, death.reason), 0)
 
 
 def _die(
@@ -170,8 +172,7 @@ def _die(
             continue
         node = Node(id=new_id("dead_letter"), kind="dead_letter", at=_seconds(death))
         node.message = copy.message
-        before = above or _last_from(copy, death.queue) or copy.message.publish
-        _join(node, before, "death", uncertain)
+        _join(node, above or _before_death(copy, death.queue), "death", uncertain)
         node.details = {
             "queue": death.queue,
             "reason": death.reason,
@@ -188,9 +189,10 @@ def _join(node: Node, parent: Node | None, rule: str, uncertain: bool) -> None:
         node.joined, node.inferred = ("order", True) if uncertain else (rule, False)
 
 
-def _last_from(copy: Copy, queue: str) -> Node | None:
-    """Return the last delivery of a copy from a queue."""
-    return next((each for each in reversed(copy.deliveries) if each.place.queue == queue), None)
+def _before_death(copy: Copy, queue: str) -> Node | None:
+    """Return the last delivery of a copy from a queue, else its publish."""
+    there = (each for each in reversed(copy.deliveries) if each.place.queue == queue)
+    return next(there, copy.message.publish)
 
 
 def _seconds(death: Death) -> float:

@@ -15,7 +15,7 @@ from mqctx.inspection._arrivals import Arrival
 from mqctx.inspection._deaths import deaths_in
 from mqctx.inspection._dramatiq import DramatiqMessage, read_body
 from mqctx.inspection._journeys._identity import Contexts, context_headers, publishers_own
-from mqctx.inspection._journeys._model import Event, Identity, Place, RunReport, Written
+from mqctx.inspection._journeys._told import Event, Identity, Place, RunReport, Written
 from mqctx.inspection._plain import plain, text_or_none
 
 __all__ = ["Reader"]

@@ -4,26 +4,17 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import takewhile
 from math import inf
-from typing import Final
+from typing import Any, Final, cast
 
 from mqctx.inspection._journeys._copies import find_copy, origins_of, see
 from mqctx.inspection._journeys._journeys import Journeys
 from mqctx.inspection._journeys._messages import Messages
-from mqctx.inspection._journeys._model import (
-    Event,
-    Journey,
-    Message,
-    Node,
-    Place,
-    RunReport,
-    add_end,
-    message_of,
-    upward,
-)
+from mqctx.inspection._journeys._model import Journey, Message, Node, message_of, upward
 from mqctx.inspection._journeys._placed import death_by_handler, move_below, note_root
 from mqctx.inspection._journeys._records import Record
 from mqctx.inspection._journeys._rules import Choice, Rules, is_below
 from mqctx.inspection._journeys._runs import Consumers, Runs, details_of
+from mqctx.inspection._journeys._told import Event, Place, RunReport
 
 __all__ = ["KEPT", "QUIET", "SETTLE", "Joiner"]
 
@@ -76,6 +67,11 @@ class Joiner:
         self._now = self._next_look = 0.0
         self._orphans: dict[tuple[int, str], list[tuple[Node, Event]]] = {}
         self._numbers: dict[str, int] = {}
+        self._deciders: dict[str, Callable[[Node, Any], None]] = {
+            "run": self._decide_run,
+            "publish": self._decide_publish,
+            "delivery": self._decide_delivery,
+        }
         self.journeys = Journeys()
 
     def take(self, event: Event | RunReport) -> None:
@@ -96,20 +92,16 @@ class Joiner:
 
     def advance(self, now: float) -> Iterator[list[Record]]:
         """Join what has settled by `now`, and return the journeys that are quiet."""
-        self._now = now
         if self._unclear and now >= self._next_look:
             self._next_look = now + _PAUSE
-            self._decide_unclear()
-        while self._undecided and self._undecided[0].at + SETTLE <= now:
-            self._decide(self._undecided.popleft())
+            self._decide_unclear(now)
+        self._decide_settled(now)
         yield from self.journeys.quiet_since(now - QUIET - SETTLE)
 
     def finish(self) -> Iterator[list[Record]]:
         """Join what is left, and return all journeys."""
-        self._now = inf
-        while self._undecided:
-            self._decide(self._undecided.popleft())
-        self._decide_unclear()
+        self._decide_settled(inf)
+        self._decide_unclear(inf)
         yield from self.journeys.all()
 
     def sizes(self) -> dict[str, int]:
@@ -124,13 +116,15 @@ class Joiner:
         message = node.message = message_of(event, node)
         self._messages.add(message)
         if self._tapped:
-            for group in message.groups:
-                add_end(group.ends, node)
-        for queue in event.place.queues or ():
+            message.add_end(node)
+        for queue in event.place.queues:
             self._messages.add_copy(message, queue)
-            # In a cluster, the event of a delivery may come first.
-            for orphan in self._orphans.pop((event.identity.key, queue), ()):
-                self._take_delivery(*orphan)
+            self._take_orphans(event.identity.key, queue)
+
+    def _take_orphans(self, key: int, queue: str) -> None:
+        """Take deliveries again whose publish is seen now: in a cluster, they may come first."""
+        for orphan in self._orphans.pop((key, queue), ()):
+            self._take_delivery(*orphan)
 
     def _take_delivery(self, node: Node, event: Event) -> bool:
         """Find the message of a delivery; return whether one was found."""
@@ -139,19 +133,21 @@ class Joiner:
             see(node, found[0], event, uncertain=found[1], new_id=self._new_id)
         return found is not None
 
-    def _decide(self, node: Node) -> None:
-        """Join an event for good, and with it what led to it, once."""
-        if node.is_decided:
+    def _decide_settled(self, now: float) -> None:
+        self._now = now
+        while self._undecided and self._undecided[0].at + SETTLE <= now:
+            self._decide(self._undecided.popleft())
+
+    def _decide(self, node: Node | None) -> None:
+        """Join an event for good, and with it what led to it, once; None is decided."""
+        if node is None or node.is_decided:
             return
         # Noted before it is done: two events that name each other would never come to an end.
         node.is_decided = True
-        if node.report is not None:
-            self._decide_run(node, node.report)
-        if node.event is not None:
-            decide = self._decide_publish if node.kind == "publish" else self._decide_delivery
-            decide(node, node.event)
+        self._deciders[node.kind](node, node.event or node.report)
 
-    def _decide_unclear(self) -> None:
+    def _decide_unclear(self, now: float) -> None:
+        self._now = now
         unclear, self._unclear = self._unclear, {}
         for run in unclear.values():
             run.is_decided = False
@@ -164,26 +160,25 @@ class Joiner:
             self._unclear[node.id] = node
             return
         node.details = details_of(report)
-        journey = self._messages.journey_of(report.context)
+        journey = self._messages.journey_of(report.context) or Journey(node.id, None)
         if delivery is not None:
             _join_run(node, delivery, uncertain=uncertain)
             self._decide(delivery)
             journey = delivery.journey or journey
         # Until now, it was when the record came.
         node.at = report.began_at.timestamp()
-        self.journeys.add(node, journey or Journey(node.id, None))
+        self.journeys.add(node, journey)
         for publish in self._runs.published_by(report):
             move_below(publish, node)
 
     def _decide_publish(self, node: Node, event: Event) -> None:
-        message = node.message or message_of(event, node)
+        message = cast("Message", node.message)  # which it has from the beginning
         node.queues = self._existing(event.place)
-        if (run := self._runs.that_published(message)) is not None:
-            self._decide(run)  # or else it is unclear, and joined to nothing yet
+        # Or else it is unclear, and joined to nothing yet.
+        self._decide(self._runs.that_published(message))
         choice, above = self._parent_of(node, message)
         node.parent, node.joined, node.inferred = choice
-        journey = above or message.journey or _journey_of(message, node)
-        message.take_up(journey)
+        journey = message.take_up(above or _journey_of(message, node))
         if node.parent is None:
             note_root(node, message)
         if (death := death_by_handler(node, message, event, self._new_id)) is not None:
@@ -202,18 +197,16 @@ class Joiner:
         return choice, choice.parent.journey
 
     def _existing(self, place: Place) -> list[str] | None:
-        """Return the queues that a publish reached."""
-        if place.queues is None:
+        """Return the queues that a publish reached, None if that cannot be seen."""
+        if self._tapped:
             return None
         # Of the default exchange, RabbitMQ names the routing key, whether that queue is there.
-        return [each for each in place.queues if place.exchange or self._exists(each)]
+        return [*filter(bool if place.exchange else self._exists, place.queues)]
 
     def _decide_delivery(self, node: Node, event: Event) -> None:
         message = node.message or self._unseen(node, event)
-        if message.publish is not None:
-            self._decide(message.publish)
-        journey = message.journey or _journey_of(message, node)
-        message.take_up(journey)
+        self._decide(message.publish)
+        journey = message.take_up(_journey_of(message, node))
         # With a delivery come the deaths before it, which no event tells.
         for above in takewhile(_is_untold, upward(node)):
             above.is_decided = True
@@ -244,6 +237,8 @@ def _join_run(run: Node, delivery: Node, *, uncertain: bool) -> None:
 
 def _journey_of(message: Message, node: Node) -> Journey:
     """Return the journey of its request, else of its trace, else one of its own."""
+    if message.journey is not None:
+        return message.journey
     for group in message.groups:
         return group.journey or Journey(group.key[1], group.key[0])
     return Journey(node.id, None)

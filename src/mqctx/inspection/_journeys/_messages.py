@@ -2,17 +2,21 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from mqctx.inspection._journeys._model import Copy, Group, Identity, Journey, Message, Node, Twins
+from mqctx.inspection._journeys._model import Copy, Group, Journey, Message, Node, Twins
+from mqctx.inspection._journeys._told import Identity
 from mqctx.inspection._where import as_text
 
 __all__ = ["Messages"]
 
 _MOST_TWINS = 64
 """How many messages of the same content are looked at: one more does not make it any clearer."""
+
+_NONE: Final = Twins()
+"""The twins of what is not known, which nobody changes."""
 
 
 class _Index(msgspec.Struct, eq=False):
@@ -94,9 +98,9 @@ class Messages:
         twins.waiting.append(copy)
         return copy
 
-    def twins(self, identity: Identity, origin: str) -> Twins | None:
+    def twins(self, identity: Identity, origin: str) -> Twins:
         """Return the copies of a content that came to a queue."""
-        return self._twins.get((identity.key, origin))
+        return self._twins.get((identity.key, origin), _NONE)
 
     def same_as(self, message: Message) -> list[Message]:
         """Return the messages of the same content that came before it."""
@@ -124,7 +128,7 @@ class Messages:
         groups = (self._groups.get(key) for key in self._keys(context))
         return next((each.journey for each in groups if each is not None), None)
 
-    def awaiting(self, queue: str, correlation_id: str) -> list[Message]:
+    def awaiting(self, queue: str, correlation_id: str | None) -> list[Message]:
         """Return the requests whose answer goes to a queue with this correlation id."""
         return self._answers.get((queue, correlation_id))
 

@@ -1,116 +1,18 @@
 """What a trace keeps of messages, and how it keeps them apart and together."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from mqctx.inspection._deaths import Death
+from mqctx.inspection._journeys._told import NOWHERE, Event, Identity, Place, RunReport
 from mqctx.inspection._plain import text_or_none
 
 Kind: TypeAlias = Literal["publish", "delivery", "dead_letter", "run"]
 _SPANS: Final = ("span_id", "parent_span_id")
 MOST_ENDS: Final = 256
 """How many deliveries of one request, or of one copy of a message, a publish may be joined to."""
-
-
-class Identity(NamedTuple):
-    """What tells a message from others wherever it turns up."""
-
-    key: int
-    """Of body, ids and the headers of its context: the same when it is sent on unchanged."""
-    exact: int
-    """Of all that its publisher wrote, to tell apart what has one key."""
-    is_unique: bool
-    """Whether it has an id, or a context: else strangers may well send the same."""
-
-
-class Place(msgspec.Struct, kw_only=True, frozen=True, gc=False):
-    """What the broker says of an event: where it was, and who did it. Many events share one."""
-
-    kind: Literal["publish", "delivery"]
-    exchange: str
-    routing_keys: list[str]
-    queues: tuple[str, ...] | None = None
-    """Of a publish: where it was routed to; None if that cannot be seen."""
-    queue: str = ""
-    redelivered: bool = False
-    user: str | None = None
-    node: str | None = None
-    connection: str | None = None
-    channel: int | None = None
-
-    @property
-    def route(self) -> tuple[str, str]:
-        """The exchange and the first routing key."""
-        return self.exchange, next(iter(self.routing_keys), "")
-
-    @property
-    def host(self) -> str | None:
-        """The host of the client, of a connection such as `10.0.0.7:4711 -> 10.0.0.1:5672`."""
-        return self.connection and self.connection.partition(" ")[0].rpartition(":")[0]
-
-
-class Written(msgspec.Struct, kw_only=True, frozen=True, gc=False):
-    """What the publisher wrote beside the body, and what the broker added. Events share it."""
-
-    headers: Mapping[str, Any]
-    """As plain JSON."""
-    context: Mapping[str, Any]
-    """As plain JSON."""
-    has_context: bool
-    """Whether there are headers of a context, whatever they say."""
-    message_id: str | None
-    correlation_id: str | None
-    reply_to: str | None
-    key: int
-    """The part of `Identity.key` that is not of the body, as `exact` and `is_unique` are."""
-    exact: int
-    is_unique: bool
-    deaths: tuple[Death, ...]
-    """The newest first."""
-    failure: str | None
-    """Why mqctx dead-lettered it, as a header that may say anything."""
-    is_redriven: bool
-    is_report: bool
-
-
-class Event(msgspec.Struct, frozen=True, gc=False):
-    """One event of the broker: a message was published, or delivered."""
-
-    at: float
-    """When we received it, in seconds since 1970: the broker's events have no time."""
-    place: Place
-    written: Written
-    identity: Identity
-    bytes: int
-
-
-NOWHERE: Final = Place(kind="publish", exchange="", routing_keys=[])
-"""The place of what the broker has no event of."""
-
-
-class RunReport(msgspec.Struct, kw_only=True):
-    """A record of mqctx's own: a handler's run, which has ended."""
-
-    at: float = 0.0
-    """When we received it, in seconds since 1970."""
-    context: dict[str, Any] = {}
-    message_id: str | None = None
-    correlation_id: str | None = None
-    exchange: str | None = None
-    routing_key: str | None = None
-    redelivered: bool | None = None
-    consumer_tag: str | None = None
-    connection: str | None = None
-    service: str = ""
-    handler: str = ""
-    outcome: str = ""
-    error: str | None = None
-    began_at: Annotated[datetime, msgspec.Meta(tz=True)]
-    duration: Annotated[float, msgspec.Meta(ge=0, le=1e9)]
-    published: list[str] = []
 
 
 class Journey(msgspec.Struct, eq=False):
@@ -150,6 +52,8 @@ class Node(msgspec.Struct, eq=False, kw_only=True):
     is_guessed: bool = False
     """Whether a run was joined to it that may be another delivery's."""
     message: "Message | None" = None
+    copy: "Copy | None" = None
+    """Of a delivery: what was delivered."""
     parent: "Node | None" = None
     joined: str | None = None
     inferred: bool = False
@@ -186,6 +90,7 @@ class Message(msgspec.Struct, eq=False):
     publish: Node | None = None
     id: str | None = None
     """The property `message_id`."""
+    correlation_id: str | None = None
     span: str | None = None
     """The span that the message itself is."""
     parent_span: str | None = None
@@ -204,11 +109,17 @@ class Message(msgspec.Struct, eq=False):
     groups: "tuple[Group, ...]" = ()
     journey: Journey | None = None
 
-    def take_up(self, journey: Journey) -> None:
+    def take_up(self, journey: Journey) -> Journey:
         """Make it part of a journey, and with it those of its groups that have none yet."""
         self.journey = journey
         for group in self.groups:
             group.journey = group.journey or journey
+        return journey
+
+    def add_end(self, end: Node) -> None:
+        """Add what may have led to later messages of the same request."""
+        for group in self.groups:
+            add_end(group.ends, end)
 
     @property
     def sender(self) -> str | None:
@@ -228,8 +139,8 @@ class Group(msgspec.Struct, eq=False):
     journey: Journey | None = None
     ends: list[Node] = []
     """Deliveries, in whose handlers more may be published."""
-    root_connections: dict[str, None] = {}
-    root_spans: dict[str, None] = {}
+    roots: dict[str, None] = {}
+    """The connections, and the spans, by which messages were published that nothing led to."""
     messages: int = 0
 
 
@@ -247,6 +158,7 @@ def message_of(event: Event, publish: Node | None = None) -> Message:
     """Return a message as one of its events shows it."""
     written = event.written
     message = Message(event.identity, written.context, publish, written.message_id)
+    message.correlation_id = written.correlation_id
     message.span, message.parent_span = map(text_or_none, map(written.context.get, _SPANS))
     if written.reply_to and written.correlation_id:
         message.answers = written.reply_to, written.correlation_id

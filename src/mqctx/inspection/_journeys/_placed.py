@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from mqctx._failures.record import Failure
-from mqctx.inspection._journeys._model import Event, Message, Node, remember, upward
+from mqctx.inspection._journeys._model import Message, Node, remember, upward
 from mqctx.inspection._journeys._rules import is_below
+from mqctx.inspection._journeys._told import Event
 
 __all__ = ["death_by_handler", "move_below", "note_root"]
 
@@ -13,19 +14,26 @@ __all__ = ["death_by_handler", "move_below", "note_root"]
 def note_root(publish: Node, message: Message) -> None:
     """Note by what later messages of the same request show that nothing led to them either."""
     for group in message.groups:
-        if publish.place.connection is not None:
-            remember(group.root_connections, publish.place.connection)
-        if message.parent_span is not None:
-            remember(group.root_spans, message.parent_span)
+        for mark in filter(None, (publish.place.connection, message.parent_span)):
+            remember(group.roots, mark)
 
 
 def move_below(publish: Node, run: Node) -> None:
     """Join to a run what it says that it has published, if that is still to be handed out."""
-    is_open = publish.is_held and publish.event is not None and publish.journey is run.journey
-    if is_open and not is_below(run, publish):
-        death = publish.parent if publish.joined == "death" else None
-        moved = death or publish
+    if publish.journey is run.journey and _is_held(publish) and not is_below(run, publish):
+        moved = _with_its_death(publish)
         moved.parent, moved.joined, moved.inferred = run, "run", run.inferred
+
+
+def _is_held(publish: Node) -> bool:
+    """Tell whether it is still to be handed out."""
+    return publish.is_held and publish.event is not None
+
+
+def _with_its_death(publish: Node) -> Node:
+    """Return the dead-lettering that a handler's copy is below, or else the publish itself."""
+    above = publish.parent
+    return publish if above is None or publish.joined != "death" else above
 
 
 def death_by_handler(

@@ -3,16 +3,11 @@
 from collections.abc import Iterable
 from functools import partial
 from itertools import filterfalse, takewhile
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from mqctx.inspection._journeys._messages import Messages
-from mqctx.inspection._journeys._model import (
-    Message,
-    Node,
-    deliveries_of,
-    publishes_of,
-    upward,
-)
+from mqctx.inspection._journeys._model import Message, Node, deliveries_of, publishes_of, upward
 from mqctx.inspection._journeys._runs import Runs
 
 __all__ = ["Choice", "Rules", "is_below"]
@@ -41,11 +36,14 @@ class Rules:
     def __init__(self, messages: Messages, runs: Runs, *, tapped: bool) -> None:
         self._messages = messages
         self._runs = runs
-        self._tapped = tapped
+        self._ends_of = publishes_of if tapped else deliveries_of
+        self._rules = (
+            self._sent_on, self._reply, self._run, self._same_span, self._span, self._root
+        )  # fmt: skip
 
     def choose(self, publish: Node, message: Message) -> Choice:
         """Return what the first rule says that fits."""
-        for rule in (self._sent_on, self._reply, self._run, self._span, self._root):
+        for rule in self._rules:
             choice = rule(publish, message)
             if choice is not None:
                 return choice
@@ -54,24 +52,17 @@ class Rules:
     def _sent_on(self, publish: Node, message: Message) -> Choice | None:
         """A message that is sent on unchanged, by whom it was delivered to."""
         earlier = self._messages.same_as(message)
-        if not earlier:
-            return None
         ends = self._ends(earlier, publish)
-        received, sent = _received(publish, ends), _sent(publish, earlier)
-        sure = received if received and not sent else ends if message.is_settling else []
-        if len(sure) == 1 or _is_one_copy_before(publish, sure, earlier):
+        sure = _surely_led(publish, message, earlier, ends)
+        if len(sure) == 1 or _are_of_one_copy(publish, sure):
             return Choice(sure[-1], "message", inferred=not message.identity.is_unique)
-        if not received and (sent or not message.identity.is_unique):
-            return None  # its publisher sends the same again, or a stranger does
-        before = _before(publish, ends)
-        return _nearest_of(before, publish) if before else None
+        return None if _is_strangers(publish, message, earlier, ends) else _last(ends, publish)
 
     def _reply(self, publish: Node, message: Message) -> Choice | None:
         """An answer, which goes where the request said, with the request's correlation id."""
-        correlation_id = publish.event and publish.event.written.correlation_id
-        if not correlation_id or publish.place.exchange:
+        if publish.place.exchange:
             return None
-        found = self._messages.awaiting(publish.place.route[1], correlation_id)
+        found = self._messages.awaiting(publish.place.route[1], message.correlation_id)
         requests = _without(message, found)
         if requests:
             message.asker = requests[-1].sender
@@ -84,11 +75,8 @@ class Rules:
             return None
         return Choice(run, "run", run.inferred)
 
-    def _span(self, publish: Node, message: Message) -> Choice | None:
-        """A message that names the span in which it was published."""
-        if message.parent_span is not None:
-            return self._from(publish, self._messages.of_span(message.parent_span), "span")
-        # Whoever knows no spans may still send on the headers that came in.
+    def _same_span(self, publish: Node, message: Message) -> Choice | None:
+        """A message with headers that came in: whoever knows no spans may send them on."""
         others = _without(message, self._messages.of_span(message.span))
         ends = self._ends(others, publish)
         if not ends or _sent(publish, others):
@@ -97,14 +85,15 @@ class Rules:
             return Choice(ends[0], "span")
         return _nearest_of(ends, publish)
 
+    def _span(self, publish: Node, message: Message) -> Choice | None:
+        """A message that names the span in which it was published."""
+        return self._from(publish, self._messages.of_span(message.parent_span), "span")
+
     def _root(self, publish: Node, message: Message) -> Choice | None:
         """A message that no delivery led to, as far as its sender tells."""
-        for group in message.groups:
-            if message.parent_span is not None:
-                if message.parent_span in group.root_spans:
-                    return Choice(None)
-            elif publish.place.connection in group.root_connections:
-                return Choice(None, inferred=True)
+        mark = message.parent_span or publish.place.connection
+        if any(mark in group.roots for group in message.groups):
+            return Choice(None, inferred=message.parent_span is None)
         return None
 
     def _nearest(self, publish: Node, message: Message) -> Choice:
@@ -121,18 +110,39 @@ class Rules:
     def _from(self, publish: Node, messages: list[Message], rule: str) -> Choice | None:
         """Join it to the delivery of one of these messages."""
         ends = self._ends(messages, publish)
-        if ends:
-            if _is_only_one(messages, ends):
-                return Choice(ends[0], rule)
-            return _nearest_of(ends, publish)
-        # No delivery of it can be seen: a direct reply, say, or the event was dropped.
-        known = publishes_of(messages)
-        return Choice(known[-1], rule, inferred=True) if known else None
+        if not ends:
+            return _from_unseen(messages, rule)
+        if _is_only_one(messages, ends):
+            return Choice(ends[0], rule)
+        return _nearest_of(ends, publish)
 
     def _ends(self, messages: Iterable[Message], publish: Node) -> list[Node]:
         """Return what may have led to a publish: the deliveries of these messages."""
-        ends = publishes_of(messages) if self._tapped else deliveries_of(messages)
-        return [each for each in ends if not _is_above(publish, each)]
+        return [each for each in self._ends_of(messages) if not _is_above(publish, each)]
+
+
+def _from_unseen(messages: Iterable[Message], rule: str) -> Choice | None:
+    """Join it to a message of which no delivery can be seen: a direct reply, say, or dropped."""
+    known = publishes_of(messages)
+    return Choice(known[-1], rule, inferred=True) if known else None
+
+
+def _surely_led(
+    publish: Node, message: Message, earlier: list[Message], ends: list[Node]
+) -> list[Node]:
+    """Return the deliveries of which one led to a publish of the same content."""
+    if not _sent(publish, earlier) and (received := _received(publish, ends)):
+        return received
+    return ends if message.is_settling else []
+
+
+def _is_strangers(
+    publish: Node, message: Message, earlier: list[Message], ends: list[Node]
+) -> bool:
+    """Tell whether its publisher sends the same again, or somebody else does by chance."""
+    if _received(publish, ends):
+        return False
+    return _sent(publish, earlier) or not message.identity.is_unique
 
 
 def _received(publish: Node, ends: Iterable[Node]) -> list[Node]:
@@ -140,12 +150,13 @@ def _received(publish: Node, ends: Iterable[Node]) -> list[Node]:
     return [each for each in ends if is_same(each.place.connection, publish.place.connection)]
 
 
-def _is_one_copy_before(publish: Node, ends: list[Node], messages: Iterable[Message]) -> bool:
-    """Tell whether these are deliveries of one copy, so that the last before the publish counts."""
-    copies = (copy.deliveries for message in messages for copy in message.copies)
-    return _before(publish, ends) == ends and any(
-        ends and all(end in copy for end in ends) for copy in copies
-    )
+def _are_of_one_copy(publish: Node, ends: list[Node]) -> bool:
+    """Tell whether these deliveries are those of one copy, so that the last one counts.
+
+    One that is delivered again while it is sent on may have been sent on by either.
+    """
+    copies = {each.copy for each in ends}
+    return len(copies) == 1 and None not in copies and _before(publish, ends) == ends
 
 
 def _sent(publish: Node, messages: Iterable[Message]) -> bool:
@@ -194,11 +205,17 @@ def _is_only_one(messages: list[Message], ends: list[Node]) -> bool:
     return len(messages) == 1 and len(ends) == 1 and len(messages[0].copies) <= 1
 
 
+def _last(ends: list[Node], publish: Node) -> Choice | None:
+    """Choose of the deliveries before the publish, if there are any."""
+    before = _before(publish, ends)
+    return _nearest_of(before, publish) if before else None
+
+
 def _nearest_of(ends: list[Node], publish: Node) -> Choice:
     """Choose the latest before the publish, of those that are nearest to its channel."""
     before = _before(publish, ends)
     # An event may come before that of its cause, but hardly by much.
-    chosen = before or [min(ends, key=lambda each: each.at)]
+    chosen = before or [min(ends, key=attrgetter("at"))]
     best = max(chosen, key=lambda each: (_closeness(each, publish), each.at))
     return Choice(best, _BY_CLOSENESS[_closeness(best, publish)], inferred=True)
 

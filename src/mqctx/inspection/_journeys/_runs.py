@@ -1,11 +1,13 @@
 """Whose deliveries the runs of handlers handled, as mqctx's own records tell."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from mqctx.inspection._journeys._messages import Messages
-from mqctx.inspection._journeys._model import Message, Node, RunReport, deliveries_of
+from mqctx.inspection._journeys._model import Message, Node, deliveries_of
+from mqctx.inspection._journeys._told import RunReport
 
 __all__ = ["Consumers", "Runs", "details_of"]
 
@@ -63,7 +65,7 @@ class Runs:
         """Return the deliveries that fit, and whether none is known by the name that a run says."""
         named = self._named(report)
         candidates = named or self._messages.ends_of(report.context)
-        fitting = [each for each in candidates if _fits(each, report)]
+        fitting = [*filter(partial(_fits, report), candidates)]
         # It may be delivered again before this is decided, but not before the record was there.
         earlier = [each for each in fitting if each.at <= report.at]
         # It may go by another name in its headers than in its body, where both were instrumented.
@@ -113,7 +115,7 @@ def _channel_of(node: Node) -> tuple[str | None, int | None]:
     return node.place.connection, node.place.channel
 
 
-def _fits(delivery: Node, report: RunReport) -> bool:
+def _fits(report: RunReport, delivery: Node) -> bool:
     if delivery.has_run or delivery.place.route != (report.exchange, report.routing_key):
         return False
     if delivery.event is not None and report.correlation_id not in (

@@ -49,7 +49,7 @@ def span_of(event: Json) -> Span:
             end = at + _micros(event.get("duration"))
             return Span(f"process {event.get('handler') or event.get('service')}", at, end)
         case "dead_letter":
-            return Span(f"dead-letter {event.get('queue') or ''}".rstrip(), at, at)
+            return Span(" ".join(filter(None, ("dead-letter", event.get("queue")))), at, at)
         case _:
             return Span(f"publish {destination_of(event)}", at, at)
 
@@ -71,13 +71,19 @@ def told_of(event: Json) -> dict[str, Any]:
     """Return what is to be said of an event, by the names of OpenTelemetry's conventions."""
     told = {theirs: event.get(ours) for ours, theirs in _TOLD}
     told["messaging.system"] = "rabbitmq"
-    if "exchange" in event:
-        told["messaging.destination.name"] = destination_of(event)
-        told["messaging.rabbitmq.destination.routing_key"] = _keys_of(event)
-    context: Json = event.get("context") or {}
-    told |= {f"mqctx.{name}": value for name, value in context.items()}
+    told |= _way_of(event) | {f"mqctx.{name}": value for name, value in event["context"].items()}
     # The conventions have attributes left out that say nothing.
     return {name: value for name, value in told.items() if value not in (None, "")}
+
+
+def _way_of(event: Json) -> dict[str, str]:
+    """Return where a message went, of what went anywhere."""
+    if "exchange" not in event:
+        return {}
+    return {
+        "messaging.destination.name": destination_of(event),
+        "messaging.rabbitmq.destination.routing_key": _keys_of(event),
+    }
 
 
 def _keys_of(event: Json) -> str:

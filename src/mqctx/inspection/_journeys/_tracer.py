@@ -14,9 +14,9 @@ from mqctx.inspection._errors import BrokerError
 from mqctx.inspection._journeys._backlog import Backlog
 from mqctx.inspection._journeys._drops import Drops
 from mqctx.inspection._journeys._feeds import Feed
-from mqctx.inspection._journeys._model import Event, RunReport
 from mqctx.inspection._journeys._records import Record
 from mqctx.inspection._journeys._source import Source
+from mqctx.inspection._journeys._told import Event, RunReport
 from mqctx.inspection._journeys._tracing_state import Found
 from mqctx.inspection._management import ManagementError
 

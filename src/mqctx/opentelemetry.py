@@ -58,7 +58,7 @@ class MqctxTextMapPropagator(TextMapPropagator):
         `tracestate` and `baggage` are left to OpenTelemetry if it has a span, or entries, to write
         there; a `baggage` that it has written already gets our members beside its own.
         """
-        context = get_current() if context is None else context
+        context = _given_or_current(context)
         present: Mapping[Any, Any] = cast("Any", carrier) if is_mapping(carrier) else {}
         headers = _headers(context, present)
         left = _left_to_opentelemetry(context) - ({"baggage"} & present.keys())
@@ -89,6 +89,10 @@ class MqctxTextMapPropagator(TextMapPropagator):
     def fields(self) -> set[str]:
         """The headers that `inject` writes, as the default propagator's formats name them."""
         return {header for each in registry.propagator.formats for header in each.headers}
+
+
+def _given_or_current(context: OtelContext | None) -> OtelContext:
+    return get_current() if context is None else context
 
 
 def _would_be_replaced(context: OtelContext) -> bool:
@@ -150,8 +154,7 @@ def restored(context: OtelContext | None = None) -> Scope:
     Use it if OTEL_PYTHON_CONTEXT is not `mqctx`, and for contexts that are not attached. The
     default is the current one; if it brought nothing, the block's context is empty.
     """
-    otel = get_current() if context is None else context
-    return (get_from_context(otel) or EMPTY).scope()
+    return (get_from_context(_given_or_current(context)) or EMPTY).scope()
 
 
 @contextmanager
@@ -169,9 +172,9 @@ def mirrored_to_baggage(names: Iterable[str]) -> Generator[None]:
     """
     chosen = name_filter("names", names)
     otel = get_current()
-    for name, value in current().propagated().items():
-        if chosen(name):
-            otel = baggage.set_baggage(name, _text(as_plain(name, value)), otel)
+    values = current().propagated()
+    for name in filter(chosen, values):
+        otel = baggage.set_baggage(name, _text(as_plain(name, values[name])), otel)
     token = attach(otel)
     try:
         yield
@@ -198,7 +201,7 @@ def from_baggage(names: Iterable[str], context: OtelContext | None = None) -> Co
     """
     chosen = name_filter("names", names)
     entries = {str(key): str(value) for key, value in baggage.get_all(context).items()}
-    plain = {name: _meant(name, text) for name, text in entries.items() if chosen(name)}
+    plain = {name: _meant(name, entries[name]) for name in filter(chosen, entries)}
     return _from_baggage.extract({"baggage": to_json(plain)})
 
 
@@ -228,10 +231,9 @@ class ContextSpanProcessor(SpanProcessor):
         del parent_context  # the SDK passes it by name, so the parameter must be there
         context = current()
         values = context if self._local_too else context.propagated()
-        for name, value in values.items():
-            if self._chosen(name):
-                with suppress(Exception):  # the code of a local value may raise anything
-                    span.set_attribute(self._prefix + name, _attribute(name, value))
+        for name in filter(self._chosen, values):
+            with suppress(Exception):  # the code of a local value may raise anything
+                span.set_attribute(self._prefix + name, _attribute(name, values[name]))
 
 
 def _text(plain: JSONValue) -> str:

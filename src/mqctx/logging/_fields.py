@@ -150,17 +150,20 @@ class Fields:
     def _made_of(self, context: Context) -> dict[str, Any]:
         own: dict[str, Any] = {}
         strange: dict[str, Any] = {}
-        values = context if self._local_too else context.propagated()
-        for name in filter(self._shows, values):
+        for name, shown in self._shown_of(context).items():
             field = self._prefix + name
-            shown = REDACTED if self._redacts(name) else values[name]
-            if field in self._reserved or not (self._trusts or _is_ours(name, context)):
-                strange[_OWN_PLACE + field] = shown
-            else:
+            if field not in self._reserved and (self._trusts or _is_ours(name, context)):
                 own[field] = shown
+            else:
+                strange[_OWN_PLACE + field] = shown
         # In this order: a stranger may send a name below `context.` that is one of our own.
         fields = {**strange, **own}
         return fields if self._attribute is None else {self._attribute: InOne(fields)}
+
+    def _shown_of(self, context: Context) -> dict[str, Any]:
+        values = context if self._local_too else context.propagated()
+        shown = filter(self._shows, values)
+        return {name: REDACTED if self._redacts(name) else values[name] for name in shown}
 
 
 def _is_ours(name: str, context: Context) -> bool:

@@ -79,11 +79,14 @@ class _HttpServer(msgspec.Struct, eq=False):
             self._line.completed(self._status, self._loss)
 
     def end(self, error: BaseException | None) -> None:
+        note = self._loss or _name(error) or (None if self._complete else "no complete response")
+        self._line.completed(self._status or self._unanswered(error), note)
+
+    def _unanswered(self, error: BaseException | None) -> int:
+        """Return the status of a request that got no answer."""
         # A cancellation is no Exception: the server cancels when there is nobody to answer.
         nobody_waits = self._loss or not isinstance(error, Exception | None)
-        status = self._status or (499 if nobody_waits else 500)
-        note = self._loss or _name(error)
-        self._line.completed(status, note or (None if self._complete else "no complete response"))
+        return 499 if nobody_waits else 500
 
 
 class _WebSocketServer(msgspec.Struct, eq=False):

@@ -107,10 +107,14 @@ class _Response:
     ) -> Callable[[bytes], object]:
         # A status that has no number is the server's to refuse.
         self._status = int(status[:3]) if status[:3].isdecimal() else 0
+        return self._start_response(status, self._with_id(headers), *exc_info)
+
+    def _with_id(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return the response's headers with the request id, unless the application set one."""
         request_id, id_key = self._request.id, self._request.settings.id_key
-        if request_id and id_key not in [key.lower() for key, _ in headers]:
-            headers = [*headers, (self._id_header, request_id)]
-        return self._start_response(status, headers, *exc_info)
+        if not request_id or id_key in [key.lower() for key, _ in headers]:
+            return headers
+        return [*headers, (self._id_header, request_id)]
 
     def _show_new_id_to_application(self) -> None:
         if self._request.is_new_id:

@@ -166,7 +166,7 @@ class Context(Mapping[str, Any]):
     def propagated(self) -> Mapping[str, Any]:
         """Return the names and values that may leave the process: all but the local ones."""
         local = registry.local
-        if local.isdisjoint(self.by_name):
+        if not local or local.isdisjoint(self.by_name):
             return self.by_name
         return {name: value for name, value in self.by_name.items() if name not in local}
 

@@ -54,8 +54,8 @@ def check_each(given: dict[str, Any]) -> dict[str, Any]:
     undeclared, texts = registry.undeclared, registry.texts
     for name, value in given.items():
         # The usual values are checked here, for a call of `check` takes longer than its work.
-        usual = type(value) is str and (name in undeclared or name in texts) and value.isascii()
-        if not usual:
+        is_known = name in undeclared or name in texts
+        if type(value) is not str or not is_known or not value.isascii():
             given[name] = check(name, value)
     return given
 

@@ -77,7 +77,7 @@ class HeaderInjector:
         """Return the headers of `context`, and remember them unless this call trimmed them."""
         declared = registry.undeclared  # as it is before anything is looked up
         brought = frozenset([*context.unsigned, *context.signed])
-        encoder = self._encoder_without(context.unsigned)
+        encoder = self._encoder_without(context.unsigned) if self._verifies else self._encoder
         try:
             values = self._plain(context)
             encoded = encoder.encode(values, brought, trim=self._settings.on_oversize == "drop")
@@ -91,7 +91,7 @@ class HeaderInjector:
 
     def _encoder_without(self, unsigned: Collection[str]) -> HeaderEncoder:
         """Return an encoder whose formats sign none of the values that were read `unsigned`."""
-        if unsigned and self._verifies:  # rare, and once for a context
+        if unsigned:
             formats, max_bytes = self._settings.formats, self._settings.max_bytes
             return HeaderEncoder(formats, max_bytes, self._report, unsigned)
         return self._encoder

@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from mqctx.inspection._journeys._messages import Messages
-from mqctx.inspection._journeys._model import Message, Node, deliveries_of
+from mqctx.inspection._journeys._model import Message, Node, deliveries_of, publishes_of
 from mqctx.inspection._journeys._told import RunReport
 
 __all__ = ["Consumers", "Runs", "details_of"]
@@ -45,9 +45,7 @@ class Runs:
     def published_by(self, report: RunReport) -> Iterator[Node]:
         """Return the publishes that a run names, as far as they were seen."""
         for span in report.published[:_MOST_PUBLISHED]:
-            for message in self._messages.of_span(span):
-                if message.publish is not None:
-                    yield message.publish
+            yield from publishes_of(self._messages.of_span(span))
 
     def delivery_of(self, report: RunReport) -> tuple[Node | None, bool]:
         """Return the delivery that a run handled, and whether it may be another one."""

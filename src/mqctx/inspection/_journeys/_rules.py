@@ -52,6 +52,8 @@ class Rules:
     def _sent_on(self, publish: Node, message: Message) -> Choice | None:
         """A message that is sent on unchanged, by whom it was delivered to."""
         earlier = self._messages.same_as(message)
+        if not earlier:  # as mostly
+            return None
         ends = self._ends(earlier, publish)
         sure = _surely_led(publish, message, earlier, ends)
         if len(sure) == 1 or _are_of_one_copy(publish, sure):

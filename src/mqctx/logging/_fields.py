@@ -47,12 +47,14 @@ class View(str):
     that code which writes or pickles all attributes adds nothing.
     """
 
-    __slots__ = ("chosen", "context", "fields", "linked", "names")
+    __slots__ = ("chosen", "context", "fields", "linked", "names", "pairs")
 
     context: Context
     fields: Mapping[str, Any]
     names: frozenset[str]
     """Those of the fields."""
+    pairs: tuple[tuple[str, Any], ...]
+    """The fields."""
     linked: Sequence[tuple[LinkedVar, object]]
     """The linked ContextVars, and what they hold while the context is active."""
     chosen: object
@@ -70,6 +72,7 @@ class View(str):
         view.context = context
         view.fields = fields
         view.names = frozenset(fields)
+        view.pairs = tuple(fields.items())
         view.linked = linked
         view.chosen = chosen
         return view

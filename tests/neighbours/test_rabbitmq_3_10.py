@@ -92,7 +92,7 @@ def test_a_delivery_limit_is_refused_also_one_below_none_until_it_is_read_by_cop
     with filled(broker, kind, 120) as queue:
         refused = mqctx(broker, "inspect", queue)
         assert refused.exit_code == 3
-        assert f"  mqctx inspect {queue} --rescue" in refused.stderr.splitlines()
+        assert f"\n  mqctx inspect {queue} --rescue --broker " in refused.stderr
         for _ in range(5):
             result = mqctx(broker, "inspect", queue, "--rescue", "--json")
             assert (result.exit_code, len(objects(result))) == (0, 120)

@@ -4,6 +4,7 @@ from math import inf
 
 import click
 
+from mqctx.cli._looking.numbers import MORE_THAN_0
 from mqctx.cli._looking.options import Options, common_options
 
 
@@ -20,14 +21,14 @@ from mqctx.cli._looking.options import Options, common_options
 @click.option(
     "--rate",
     metavar="N",
-    type=click.FloatRange(min=0, min_open=True),
+    type=MORE_THAN_0,
     default=inf,
     help="At most so many messages a second.",
 )
 @click.option(
     "--watch",
     metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
+    type=MORE_THAN_0,
     help="Then wait so long, and say what came back.",
 )
 @click.option(

@@ -5,15 +5,14 @@ from pathlib import Path
 
 import click
 
+from mqctx.cli._looking.numbers import LENGTH_OF_TIME
 from mqctx.cli._looking.options import Options, common_options
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("trace", short_help="See what becomes of each request in the broker, live.")
-@click.option(
-    "--seconds", metavar="N", type=click.FloatRange(min=0), default=inf, help="End after so long."
-)
+@click.option("--seconds", metavar="N", type=LENGTH_OF_TIME, default=inf, help="End after so long.")
 @click.option(
     "--by",
     metavar="NAME",

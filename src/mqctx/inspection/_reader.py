@@ -56,7 +56,7 @@ class Reader:
         self._arrived: deque[Delivery] = deque()
         self._wanted = 1
         self._consumer: str | None = None
-        self._offset: int | None = None
+        self._offset = -1
         self._stopped = False
         self.there: int
         self.consumers: int
@@ -106,7 +106,10 @@ class Reader:
         given = 0
         while given < prefetch and self._have_come(1):
             given += 1
-            yield self._take()
+            if self._is_new(self._arrived[0]):
+                yield self._take()
+            else:
+                self._arrived.popleft()
         self._cancel()
         return given
 
@@ -118,16 +121,20 @@ class Reader:
 
     def _take(self) -> Delivery:
         self.taken += 1
-        delivery = self._arrived.popleft()
-        if self._is_stream:
-            offset = delivery.header.headers.get("x-stream-offset")
-            self._offset = offset if isinstance(offset, int) else self._offset
-        return delivery
+        return self._arrived.popleft()
+
+    def _is_new(self, delivery: Delivery) -> bool:
+        """Tell whether a message was not given out yet."""
+        if not self._is_stream:
+            return True
+        # RabbitMQ 3.10, rarely, gives some of a stream out twice.
+        last, self._offset = self._offset, max(self._offset, _offset_of(delivery))
+        return self._offset > last
 
     def _arguments(self) -> dict[str, Any]:
         if not self._is_stream:
             return {}
-        return {"x-stream-offset": "first" if self._offset is None else self._offset + 1}
+        return {"x-stream-offset": self._offset + 1 if self._offset >= 0 else "first"}
 
     def _have_come(self, count: int) -> bool:
         """Wait for so many messages, or fewer if no more come; tell whether to give one out."""
@@ -181,3 +188,9 @@ class Reader:
         if not self._is_stream:
             self.channel.give_back()
         self.channel.close()
+
+
+def _offset_of(delivery: Delivery) -> int:
+    """Return the place of a message in its stream, which RabbitMQ tells in a header."""
+    offset: Any = delivery.header.headers["x-stream-offset"]
+    return int(offset)

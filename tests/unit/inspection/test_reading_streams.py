@@ -13,7 +13,7 @@ LENGTH = 700
 
 
 class Stream:
-    """One whose consumers begin `early` messages before the offset that they ask for."""
+    """One whose second consumer begins `early` messages before the offset that it asks for."""
 
     def __init__(self, early: int) -> None:
         self.early = early
@@ -27,7 +27,8 @@ class Stream:
     ) -> str:
         offset = arguments["x-stream-offset"]
         self.asked.append(offset)
-        first = 0 if offset == "first" else max(0, offset - self.early)
+        early = self.early if len(self.asked) == 2 else 0
+        first = 0 if offset == "first" else offset - early
         for number in range(first, min(LENGTH, first + prefetch)):
             arrives(message(number))
         return "consumer"

@@ -35,8 +35,9 @@ def by_structlog() -> Shown:
 
 def by_loguru() -> Shown:
     seen: list[dict[str, Any]] = []
-    logger.remove()
-    logger.add(lambda message: seen.append(message.record["extra"]))
+    # Its settings are of the process: an example may have set some.
+    sink: Any = {"sink": lambda message: seen.append(message.record["extra"])}
+    logger.configure(handlers=[sink], extra={})
     log = logger.patch(ContextPatcher())
 
     def shown() -> dict[str, Any]:

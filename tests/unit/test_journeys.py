@@ -44,6 +44,15 @@ class TestDelivery:
         story.publish("", "orders", message_id="1")
         assert edge_of(story, "delivery-1") == ("publish-1", "message", False)
 
+    def test_waits_for_its_own_publish_where_that_of_a_twin_comes_first(self) -> None:
+        story = Story()
+        story.deliver("orders", at="one")
+        story.deliver("orders", at="other")
+        story.publish("", "orders")
+        story.publish("", "orders")
+        found = {each[0]: each[1] for each in edges(story.end())}
+        assert {found["delivery-1"], found["delivery-2"]} == {"publish-1", "publish-2"}
+
     def test_of_a_publish_before_the_trace_is_a_root(self) -> None:
         story = Story()
         story.deliver("orders", headers=of_request())

@@ -122,9 +122,14 @@ class Joiner:
             self._take_orphans(event.identity.key, queue)
 
     def _take_orphans(self, key: int, queue: str) -> None:
-        """Take deliveries again whose publish is seen now: in a cluster, they may come first."""
-        for orphan in self._orphans.pop((key, queue), ()):
-            self._take_delivery(*orphan)
+        """Take deliveries again whose publish is seen now.
+
+        They may come first in a cluster. Those of other publishes of the same content wait on.
+        """
+        orphans = self._orphans.pop((key, queue), ())
+        left = [each for each in orphans if not self._take_delivery(*each)]
+        if left:
+            self._orphans[key, queue] = left
 
     def _take_delivery(self, node: Node, event: Event) -> bool:
         """Find the message of a delivery; return whether one was found."""

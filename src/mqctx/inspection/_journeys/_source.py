@@ -12,9 +12,6 @@ __all__ = ["Source"]
 
 _Deliver: Final[Any] = spec.Basic.Deliver  # whose stubs have no types
 
-_CONSUMERS: Final = 8
-"""RabbitMQ lets 200 messages be under way on a channel. Where its cores are busy, that is too
-few: the queue fills up, and costs it more for each event than a delivery does."""
 _MANY: Final = 50
 """Events of one reading of the socket after which there may be more in it."""
 
@@ -47,14 +44,12 @@ class Source:
         self.queue = queue
         self._backlog = backlog
         self._connection: Any = connection  # pika says whole seconds, and takes any
-        self._channels: list[Any] = [connection.channel() for _ in range(_CONSUMERS)]
-        self._channel = self._channels[0]
-        self._consumers: list[tuple[Any, str]] = []
+        self._channel: Any = connection.channel()
+        self._consumer = ""
         arguments = {"x-queue-type": "classic", "x-max-length": buffer, "x-overflow": "drop-head"}
         self._channel.queue_declare(self.queue, exclusive=True, arguments=arguments)
         self._channel.queue_bind(self.queue, exchange, routing_key)
-        for channel in self._channels:
-            self._connection._impl.stream(channel.channel_number, self._take)
+        self._connection._impl.stream(self._channel.channel_number, self._take)
         self.resume()
 
     def receive(self, seconds: float) -> None:
@@ -93,14 +88,13 @@ class Source:
     def pause(self) -> int:
         """Let no more events come; return how many are left in the queue.
 
-        All that it has sent have come then: each channel's, before its consumer has ended.
+        All that it has sent have come then, before its consumer has ended.
 
         Raises:
             AMQPError: the connection is lost.
         """
-        for channel, consumer in self._consumers:
-            channel.basic_cancel(consumer)
-        self._consumers = []
+        if self._consumer:
+            self._channel.basic_cancel(self._consumer)
         return self.waiting()
 
     def resume(self) -> None:
@@ -109,12 +103,9 @@ class Source:
         Raises:
             AMQPError: the connection is lost.
         """
-        # Acknowledged as they are sent: TCP holds RabbitMQ back if we do not keep up. In their
-        # order while the first channel takes them all: the next ones get what it has no room for.
-        for number, channel in enumerate(self._channels):
-            priority = {"x-priority": -number}
-            tag = channel.basic_consume(self.queue, _do_nothing, auto_ack=True, arguments=priority)
-            self._consumers.append((channel, tag))
+        # Acknowledged as they are sent: TCP holds RabbitMQ back if we do not keep up. On one
+        # channel, since those of several would come in another order.
+        self._consumer = self._channel.basic_consume(self.queue, _do_nothing, auto_ack=True)
 
     def close(self) -> None:
         """Delete the queue.

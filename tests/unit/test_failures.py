@@ -150,7 +150,8 @@ class TestRecord:
 
         names: dict[str, Any] = {}
         own = str(Path(mqctx.__file__).with_name("decorator.py"))
-        exec(compile("def decorated(handler): handler()", own, "exec"), names)  # noqa: S102 - a file
+        code = compile("def decorated(handler): handler()", own, "exec")
+        exec(code, names)  # noqa: S102 - a function in a file of that name
         error = raised_inside(partial(names["decorated"], fail))
         assert record(error, Origin(), {}).handler == f"{__name__}.{fail.__qualname__}"
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from itertools import chain, filterfalse
 from types import MappingProxyType
 from typing import Final
 
@@ -28,9 +27,10 @@ def name_filter(
     if allowed is None:
         return any_name
     entries = checked_entries(setting, allowed, NAMES_MEANT)
-    for entry in filterfalse({"*", *groups}.__contains__, entries):
-        _check_entry(setting, entry)
-    return any_of(chain(entries, *map(groups.__getitem__, groups.keys() & entries)))
+    for entry in entries:
+        if entry not in ("*", *groups):
+            _check_entry(setting, entry)
+    return any_of(name for entry in entries for name in (entry, *groups.get(entry, ())))
 
 
 def _check_entry(setting: str, entry: str) -> None:

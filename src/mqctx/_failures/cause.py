@@ -5,8 +5,6 @@ import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
-from itertools import filterfalse
-from operator import methodcaller
 from pathlib import PurePath
 from types import FrameType, TracebackType
 from typing import Final
@@ -116,7 +114,7 @@ class Cause:
 def _without_libraries(places: list[Place], package: str) -> list[Place]:
     """Return the places in the application's own code, or all of them if none is there."""
     # A failure within libraries alone has to be told apart from others, too.
-    return [*filterfalse(methodcaller("is_library", package), places)] or places
+    return [each for each in places if not each.is_library(package)] or places
 
 
 def _without_own(start: TracebackType | None) -> TracebackType | None:

@@ -8,12 +8,6 @@ from typing import Final
 _MARK: Final = "..."
 # Those with an escape of two characters. All other control characters take six.
 _SHORT: Final = frozenset('"\\\n\r\t\b\f')
-_BOUNDS: Final = (" ", "\x7f", "\U00010000")
-_SIZES: Final = (6, 1, 6, 12)
-"""The bytes of any other character up to the first bound, between them, and from the last one on.
-
-What is beyond 16 bits takes two escapes of six, a surrogate pair (RFC 8259 7).
-"""
 
 
 def json_bytes(text: str) -> int:
@@ -24,7 +18,12 @@ def json_bytes(text: str) -> int:
 
 
 def _bytes_of(character: str) -> int:
-    return 2 if character in _SHORT else _SIZES[bisect(_BOUNDS, character)]
+    if character in _SHORT:
+        return 2
+    if " " <= character <= "~":
+        return 1
+    # What is beyond 16 bits takes two escapes of six, a surrogate pair (RFC 8259 7).
+    return 6 if character <= "\uffff" else 12
 
 
 def cut(text: str, most: int, *, keep_end: bool = False) -> str:

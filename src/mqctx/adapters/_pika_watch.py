@@ -56,4 +56,4 @@ class Watch:
             self._expected.discard(tag)
         else:
             last = tag or max(self._expected, default=0)
-            self._expected = {*filter(last.__lt__, self._expected)}
+            self._expected = {each for each in self._expected if each > last}

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from itertools import filterfalse
 from typing import Any, Final, Protocol, TypeAlias
 
 from mqctx._core.rejection import Rejection, Report
@@ -182,8 +181,8 @@ def headers_with(prefix: str, headers: Mapping[Any, Any]) -> list[str]:
 
     A client may hand out keys of other types, too.
     """
-    texts = [each for each in headers if isinstance(each, str) and each.startswith(prefix)]
-    return [*filterfalse(OWN_HEADERS.__contains__, texts)]
+    texts = (each for each in headers if isinstance(each, str))
+    return [each for each in texts if each.startswith(prefix) and each not in OWN_HEADERS]
 
 
 def _bytes_in(text: str | bytes | bytearray) -> int:

@@ -1,7 +1,6 @@
 """The broker's own history of a dead letter: `x-death` of RabbitMQ 3.10 to 4.3."""
 
 from collections.abc import Iterable, Mapping
-from itertools import repeat
 from typing import Any, Final, cast
 
 import msgspec
@@ -42,7 +41,7 @@ def deaths_in(headers: Mapping[str, Any]) -> tuple[Death, ...]:
     deaths = [*filter(None, map(_death, _items(history["x-death"])))]
     if not deaths:
         # Streams, and shovels, may keep these alone.
-        return tuple(filter(None, map(_summary, repeat(history), (_LAST, _FIRST))))[:1]
+        return tuple(filter(None, (_summary(history, names) for names in (_LAST, _FIRST))))[:1]
     # RabbitMQ 3.13 and newer says which is the newest one; else the first is, and a stable sort
     # leaves it there.
     newest = tuple(map(history.get, _LAST[:2]))

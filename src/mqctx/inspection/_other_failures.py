@@ -142,7 +142,7 @@ def failure_of_others(headers: Mapping[str, Any]) -> dict[str, Any]:
 
     The keys are those of mqctx's own record; `system` names the library.
     """
-    told_by = map(_TOLD_BY.__getitem__, headers.keys() & _TOLD_BY.keys())
+    told_by = [_TOLD_BY[header] for header in headers if header in _TOLD_BY]
     library = min(told_by, key=_LIBRARIES.index, default=None)
     if library is None:
         return {}

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from itertools import repeat
 from typing import Final, TypeAlias
 
 from mqctx.inspection._deaths import Death
@@ -44,7 +43,8 @@ def _ways(event: Event) -> Iterator[tuple[str, Fit]]:
     """Return where to look for what was delivered: published there, or come there by dying."""
     yield event.place.queue, _waiting
     yield event.place.queue, _as_published
-    yield from zip(origins_of(event), repeat(_died))
+    for origin in origins_of(event):
+        yield origin, _died
 
 
 def _waiting(twins: Twins, event: Event, counts: Counts) -> Sequence[Copy]:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from mqctx.inspection._journeys._backlog import Backlog
 
-__all__ = ["Drops", "Statistics", "Tally"]
+__all__ = ["Drops", "Tally"]
 
 _LATE: Final = 10.5
 """Seconds after which statistics have what happened: told each 5 s, and gathered each 5 s."""

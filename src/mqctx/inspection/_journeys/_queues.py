@@ -105,5 +105,5 @@ class Queues:
 def _tally(stats: dict[str, Any]) -> Tally:
     details = (stats.get(f"{kind}_details", {}) for kind in _KINDS)
     samples = [[each["sample"] for each in kind.get("samples", ())] for kind in details]
-    rests = all(kind == kind[:1] * len(kind) for kind in samples)
+    rests = all(len({*kind}) <= 1 for kind in samples)
     return Tally(sum(stats.get(kind, 0) for kind in _KINDS), rests)

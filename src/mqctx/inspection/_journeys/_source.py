@@ -93,8 +93,7 @@ class Source:
         Raises:
             AMQPError: the connection is lost.
         """
-        if self._consumer:
-            self._channel.basic_cancel(self._consumer)
+        self._channel.basic_cancel(self._consumer)
         return self.waiting()
 
     def resume(self) -> None:

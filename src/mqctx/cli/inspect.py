@@ -37,7 +37,7 @@ def inspect(
     QUEUE may have a * for anything ('*.dead'), and there may be several. Without --where, --limit
     or --json: a table of groups.
     """
-    from mqctx.cli._looking import inspection  # noqa: PLC0415 - it loads pika and httpx
+    from mqctx.cli._looking import inspection  # noqa: PLC0415 - it loads pika and urllib3
 
     names = [*filter(None, by.split(","))]
     inspection.inspect(options, queues, names, rescue=rescue, with_body=body, html=html)

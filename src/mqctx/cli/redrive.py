@@ -57,7 +57,7 @@ def redrive(
     """
     _check_target(queue, to, exchange, routing_key)
     _check_watch(watch, yes=yes)
-    from mqctx.cli._looking import redriving  # noqa: PLC0415 - it loads pika and httpx
+    from mqctx.cli._looking import redriving  # noqa: PLC0415 - it loads pika and urllib3
 
     wishes = redriving.Wishes(
         to=to,

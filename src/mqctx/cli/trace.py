@@ -63,7 +63,7 @@ def trace(
     SIGTERM; what is known is printed then. With --where, a journey is shown if one of its messages
     fits. With --limit, it ends after the journey that has the last of so many messages.
     """
-    from mqctx.cli._tracing import files, run  # noqa: PLC0415 - it loads pika and httpx
+    from mqctx.cli._tracing import files, run  # noqa: PLC0415 - it loads pika and urllib3
     from mqctx.inspection._journeys._feeds import Tap  # noqa: PLC0415 - so does this
     from mqctx.inspection._journeys._tracer import Settings  # noqa: PLC0415 - and this
 

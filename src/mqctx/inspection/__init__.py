@@ -45,7 +45,7 @@ __all__ = [
     "Where",
 ]
 
-# Help texts are shown without loading pika and httpx.
+# Help texts are shown without loading pika and urllib3.
 __getattr__: Callable[[str], Any] = names_of(
     __name__,
     __package__,

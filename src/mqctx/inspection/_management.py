@@ -2,14 +2,16 @@
 
 import re
 import ssl
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final, cast
 from urllib.parse import quote, unquote, urlsplit
 
-import httpx
 import msgspec
-from httpx import codes
+from urllib3 import BaseHTTPResponse, PoolManager
+from urllib3.exceptions import HTTPError
 
 from mqctx.inspection._broker import Broker, bracketed
 from mqctx.inspection._safety import QueueFacts
@@ -50,19 +52,19 @@ class Management:
         self.url: Final = base
         """The URL, without user and password."""
         self._broker = broker
-        self._client = httpx.Client(
-            base_url=f"{base}/api/",
-            auth=(self._user, password),
+        # No proxy of the environment stands between us and a broker.
+        self._client = PoolManager(
+            headers={"Authorization": _basic(self._user, password)},
             timeout=_SECONDS,
-            verify=_tls(broker) if base.startswith("https") else False,
-            trust_env=False,  # no proxy, and no .netrc, between us and a broker
+            retries=False,
+            ssl_context=_tls(broker) if base.startswith("https") else None,
         )
 
     def __enter__(self) -> "Management":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.close()
+        self._client.clear()
 
     def get(self, *parts: str, **params: str | int) -> Any:
         """Return what the API has at a path, such as `get("queues", "/", "orders")`.
@@ -70,9 +72,9 @@ class Management:
         Raises:
             ManagementError: it cannot be had. `status` is 404 if there is no such thing.
         """
-        response = self._request("GET", parts, params=params)
-        if response.status_code != int(codes.OK):
-            raise self._refused(response.status_code, parts)
+        response = self._request("GET", parts, fields=params)
+        if response.status != HTTPStatus.OK:
+            raise self._refused(response.status, parts)
         try:
             return response.json()
         except ValueError:
@@ -85,8 +87,8 @@ class Management:
             ManagementError: it cannot be changed.
         """
         response = self._request("PUT", parts, json=body)
-        if not response.is_success:
-            raise self._refused(response.status_code, parts)
+        if not _is_success(response):
+            raise self._refused(response.status, parts)
 
     def delete(self, *parts: str) -> None:
         """Delete what is at a path, if it is there.
@@ -96,15 +98,14 @@ class Management:
         """
         response = self._request("DELETE", parts)
         # Somebody else may have deleted it meanwhile.
-        if not response.is_success and response.status_code != int(codes.NOT_FOUND):
-            raise self._refused(response.status_code, parts)
+        if not _is_success(response) and response.status != HTTPStatus.NOT_FOUND:
+            raise self._refused(response.status, parts)
 
-    def _request(self, method: str, parts: Iterable[str], **options: Any) -> httpx.Response:
-        # The names of vhosts and queues may hold a slash, which must not end a part of the path.
-        path = "/".join(quote(part, safe="") for part in parts)
+    def _request(self, method: str, parts: Iterable[str], **options: Any) -> BaseHTTPResponse:
+        path = "/".join(map(_quoted, parts))
         try:
-            return self._client.request(method, path, **options)
-        except httpx.HTTPError as error:
+            return self._client.request(method, f"{self.url}/api/{path}", redirect=False, **options)
+        except HTTPError as error:
             reason = _reason(error)
             advice = _ABOUT_CA if "CERTIFICATE_VERIFY_FAILED" in reason else _ELSEWHERE
             raise ManagementError(f"{self._at}: {reason}. {advice}") from error
@@ -115,12 +116,12 @@ class Management:
 
     def _refused(self, status: int, parts: Iterable[str]) -> ManagementError:
         what = "/".join(parts)
-        if status == int(codes.UNAUTHORIZED):
+        if status == HTTPStatus.UNAUTHORIZED:
             told = (
                 f"{self._at} refused the user {self._user!r}: the password is wrong, "
                 "or the user lacks the tag 'management'"
             )
-        elif status == int(codes.NOT_FOUND):
+        elif status == HTTPStatus.NOT_FOUND:
             told = f"{self._at} has no {what}"
         else:
             told = f"{self._at} answered {status} for {what}"
@@ -206,7 +207,7 @@ _ABOUT_CA: Final = (
     "Give the authority's certificate with --ca, and the host as the certificate names it"
 )
 _ELSEWHERE: Final = "Name another one with --management URL"
-_NO_RIGHT: Final = (int(codes.UNAUTHORIZED), int(codes.FORBIDDEN))
+_NO_RIGHT: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _APPLY_TO: Final = ("all", "queues")
 
 
@@ -260,8 +261,28 @@ def _tls(broker: Broker) -> ssl.SSLContext:
     return context
 
 
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+def _basic(user: str, password: str) -> str:
+    # Not by urllib3, which knows Latin-1 alone.
+    return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+def _quoted(name: str) -> str:
+    """Return a name as a part of a path; that of a vhost or a queue may hold a slash."""
+    if name in (".", ".."):  # quoted or not, RabbitMQ takes them for steps
+        raise ManagementError(f"the management API cannot be asked for the name {name!r}")
+    return quote(name, safe="")
+
+
+def _is_success(response: BaseHTTPResponse) -> bool:
+    return 200 <= response.status < 300
+
+
+def _reason(error: HTTPError) -> str:
+    """Return what urllib3 wraps: its own text names objects by their addresses."""
+    cause = error.__cause__ or error.args[-1]
+    # Only the system's own errors say what they are: `BadStatusLine` shows what came instead.
+    text = str(cause) if isinstance(cause, OSError) else f"{type(cause).__name__} {cause}"
+    return " ".join(text.split()).rstrip(".")
 
 
 def _as_text(value: Any) -> str | None:

@@ -1,39 +1,52 @@
 """What the management API answers, and what is said where it cannot: from answers made here."""
 
+import json
+import re
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
-import httpx
 import pytest
+from urllib3 import HTTPResponse
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import NewConnectionError, SSLError
 
 from mqctx.inspection._broker import Broker
 from mqctx.inspection._management import Management, ManagementError
 
-Answer = Callable[[httpx.Request], httpx.Response]
+Answer = Callable[..., HTTPResponse]
+"""Returns what there is at a URL, given the fields of its query."""
 
 
 def management(answer: Answer) -> Management:
     made = Management(Broker.parse("amqp://h/"))
-    made._client = httpx.Client(transport=httpx.MockTransport(answer), base_url="http://h/api/")
+    client: Any = SimpleNamespace(request=lambda _, url, **options: answer(url, **options))
+    made._client = client
     return made
 
 
+def response(status: int = 200, told: object = None, text: str | None = None) -> HTTPResponse:
+    body = json.dumps(told) if text is None else text
+    return HTTPResponse(body.encode(), status=status)
+
+
 def always(status: int, **answer: Any) -> Answer:
-    return lambda _: httpx.Response(status, **answer)
+    return lambda *_, **__: response(status, **answer)
 
 
-def breaks(_: httpx.Request) -> httpx.Response:
-    raise httpx.ConnectError("")
+def breaks(*_: str, **__: object) -> HTTPResponse:
+    refused = ConnectionRefusedError(111, "refused")
+    raise NewConnectionError(HTTPConnection("h"), "refused") from refused
 
 
-def distrusts(_: httpx.Request) -> httpx.Response:
-    raise httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate")
+def distrusts(*_: str, **__: object) -> HTTPResponse:
+    raise SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate")
 
 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (breaks, "ConnectError. Name another one"),
+        (breaks, r"h:15672: \[Errno 111\] refused. Name another one"),
         (distrusts, "Give the authority's certificate with --ca"),
         (always(200, text="<html>"), "answers with something else"),
         (always(401), "refused the user 'guest'"),
@@ -46,10 +59,16 @@ def test_what_cannot_be_had_is_said_in_a_line(answer: Answer, said: str) -> None
         management(answer).get("queues", "a b")
 
 
-@pytest.mark.parametrize(("answer", "said"), [(breaks, "ConnectError"), (always(500), "500")])
+@pytest.mark.parametrize(("answer", "said"), [(breaks, "refused"), (always(500), "500")])
 def test_what_cannot_be_changed_is_said_in_a_line(answer: Answer, said: str) -> None:
     with pytest.raises(ManagementError, match=said):
         management(answer).put("vhosts", "v", tracing=True)
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_name_that_no_path_can_hold_is_said_in_a_line(name: str) -> None:
+    with pytest.raises(ManagementError, match=f"asked for the name '{re.escape(name)}'"):
+        management(always(200, told=[])).facts(name, (4, 0))
 
 
 def test_to_delete_what_is_gone_is_fine() -> None:
@@ -57,35 +76,35 @@ def test_to_delete_what_is_gone_is_fine() -> None:
 
 
 def test_another_brokers_api_is_refused() -> None:
-    api = management(always(200, json={"cluster_name": "other"}))
+    api = management(always(200, told={"cluster_name": "other"}))
     with pytest.raises(ManagementError, match=r"is that of other, but .* is mine"):
         api.check({"cluster_name": b"mine"})
     api.check({"cluster_name": "other"})
 
 
 def test_queues_are_named_page_by_page_or_all_at_once() -> None:
-    def pages(request: httpx.Request) -> httpx.Response:
-        page = int(request.url.params["page"])
-        return httpx.Response(200, json={"items": [{"name": f"q{page}"}], "page_count": 2})
+    def pages(_: str, *, fields: dict[str, int], **__: object) -> HTTPResponse:
+        return response(told={"items": [{"name": f"q{fields['page']}"}], "page_count": 2})
 
     assert management(pages).queue_names("q*") == ["q1", "q2"]
-    assert management(always(200, json=[{"name": "q"}, {"name": "x"}])).queue_names("q*") == ["q"]
+    assert management(always(200, told=[{"name": "q"}, {"name": "x"}])).queue_names("q*") == ["q"]
 
 
 def test_without_the_right_to_see_policies_the_queues_own_answer_counts() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        if "policies" in request.url.path:
-            return httpx.Response(403)
-        told = {"type": "quorum", "effective_policy_definition": {"delivery-limit": 3}}
-        return httpx.Response(200, json=told)
+    def answer(url: str, **_: object) -> HTTPResponse:
+        if "policies" in url:
+            return response(403)
+        return response(
+            told={"type": "quorum", "effective_policy_definition": {"delivery-limit": 3}}
+        )
 
     facts = management(answer).facts("q", (4, 0))
     assert (facts.type, facts.policy, facts.are_late) == ("quorum", {"delivery-limit": 3}, True)
 
 
 def test_policies_that_cannot_be_had_for_another_reason_are_an_error() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(500 if "policies" in request.url.path else 200, json={})
+    def answer(url: str, **_: object) -> HTTPResponse:
+        return response(500 if "policies" in url else 200, {})
 
     with pytest.raises(ManagementError, match="500"):
         management(answer).facts("q", (4, 0))
@@ -94,13 +113,10 @@ def test_policies_that_cannot_be_had_for_another_reason_are_an_error() -> None:
 def test_a_pattern_that_only_erlang_can_read_counts_as_one_that_fits() -> None:
     policy = {"pattern": "(?|a)", "apply-to": "all", "priority": 1, "definition": {"max-length": 1}}
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json=[policy] if "/policies" in request.url.path else [])
+    def answer(url: str, **_: object) -> HTTPResponse:
+        return response(told={} if "queues" in url else [policy] if "/policies" in url else [])
 
-    def of_queue(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json={}) if "queues" in request.url.path else answer(request)
-
-    assert management(of_queue).facts("q", (4, 0)).policy == {"max-length": 1}
+    assert management(answer).facts("q", (4, 0)).policy == {"max-length": 1}
 
 
 @pytest.mark.parametrize(

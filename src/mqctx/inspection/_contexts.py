@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 from mqctx._core.context import EMPTY, Context
@@ -15,6 +15,7 @@ from mqctx.formats._format import headers_with
 
 __all__ = ["ContextReader", "Restored", "parse_keys", "plain_of"]
 
+_REMEMBERED: Final = 256
 _MOST_BYTES: Final = 130_000  # a frame: what RabbitMQ carried can be shown
 _SIGNED = re.compile(r"([A-Za-z0-9_-]{1,64})\.[0-9]{1,12}\.[A-Za-z0-9_-]*:(.*)", re.DOTALL)
 _FORMATS: Final = (JsonFormat(), BaggageFormat(), TraceContextFormat(), FlatFormat())
@@ -59,7 +60,7 @@ class ContextReader:
 
     def _extract(self, headers: Mapping[str, Any]) -> Context:
         """Read the context in the formats of which there are headers: mostly one."""
-        formats = tuple(each for each in _FORMATS if _has(headers, each))
+        formats = _formats_of(tuple(headers))
         return self._propagator(formats).extract(headers) if formats else EMPTY
 
     def _propagator_of(self, formats: tuple[Format, ...]) -> Propagator:
@@ -80,10 +81,15 @@ class ContextReader:
         return len(self._rejections) == before
 
 
-def _has(headers: Mapping[str, Any], format: Format) -> bool:
-    """Tell whether there is a header that the format would read."""
+@lru_cache(_REMEMBERED)
+def _formats_of(headers: tuple[str, ...]) -> tuple[Format, ...]:
+    """Return the formats that would read one of these headers."""
+    return tuple(each for each in _FORMATS if _has(headers, each))
+
+
+def _has(headers: tuple[str, ...], format: Format) -> bool:
     if format.header_prefix is not None:
-        return bool(headers_with(format.header_prefix, headers))
+        return bool(headers_with(format.header_prefix, dict.fromkeys(headers)))
     return any(map(headers.__contains__, format.headers))
 
 
@@ -107,9 +113,9 @@ def _without_signatures(headers: Mapping[str, Any]) -> tuple[Mapping[str, Any], 
 def plain_of(context: Context) -> dict[str, Any]:
     """Return a context as plain JSON, whatever types this process declared."""
     plain: dict[str, Any] = {}
-    for name, value in context.items():
+    for name, value in context.by_name.items():
         try:
-            plain[name] = as_plain(name, value)
+            plain[name] = value if type(value) is str else as_plain(name, value)
         except MqctxError:
             plain[name] = str(value)
     return plain

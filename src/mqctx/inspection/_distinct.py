@@ -24,11 +24,13 @@ class Distinct:
         """Return the number."""
         return len(self._hashes) << self._level
 
-    def add(self, hashed: int) -> None:
-        """Count a text by its hash."""
+    def add(self, hashed: int) -> bool:
+        """Count a text by its hash; tell whether that took room."""
         # Hashes are as good as random: those whose low bits are 0 are a fair sample of the texts.
-        if not hashed & ((1 << self._level) - 1):
+        is_new = hashed not in self._hashes and not hashed & ((1 << self._level) - 1)
+        if is_new:
             self._hashes.add(hashed)
+        return is_new
 
     def halve(self) -> None:
         """Keep half of the sample."""
@@ -61,10 +63,8 @@ class Room:
 
     def add(self, counter: Distinct, hashed: int) -> None:
         """Count a text by its hash."""
-        before = len(counter)
-        counter.add(hashed)
-        if grown := len(counter) - before:
-            self._grown(grown)
+        if counter.add(hashed):
+            self._grown(1)
 
     def merge(self, counter: Distinct, other: Distinct) -> None:
         """Let a counter count what another one has counted, too."""

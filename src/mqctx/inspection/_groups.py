@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -24,35 +24,82 @@ _OTHERS: Final = "others"
 _NEVER_CHOSEN: Final = frozenset(("span_id", "trace_flags", "tracestate"))
 
 
+class _Names(NamedTuple):
+    """What is counted of the messages of a group, by name."""
+
+    reason: str | None
+    """How the broker says it died, the newest death."""
+    origin: str | None
+    """The queue that it died in."""
+    failure: str | None
+    """The type of its failure."""
+    why: str
+    """Why it died, in a line for each way."""
+
+
 class _Counted(NamedTuple):
     """What counts of a message, whichever group it is in."""
 
     bytes: int
     request: int | None
     at: str | None
-    names: tuple[str | None, str | None, str | None, str]
-    """The broker's reason, the queue that it died in, the type of its failure, and why."""
+    names: _Names
 
 
 def _counted(message: Message) -> _Counted:
     request = message.plain_context.get("request_id")
-    kind, line = why(message)
     reason = message.deaths[0].reason if message.deaths else None
     return _Counted(
         len(message.body),
         None if request is None else hash(as_text(request)),
         message.at,
-        (reason, message.came_from, kind, line),
+        _Names(reason, message.came_from, *why(message)),
     )
+
+
+class _Counters:
+    """How often each name occurred. Most messages have names that others had together, too."""
+
+    __slots__ = ("_by_kind", "_new")
+
+    def __init__(self) -> None:
+        self._by_kind: _Kinds = tuple(Counter() for _ in _Names._fields)
+        self._new: dict[_Names, int] = {}
+
+    def add(self, names: _Names) -> None:
+        """Count the names of a message."""
+        self._new[names] = self._new.get(names, 0) + 1
+        if len(self._new) > _MOST_NAMES:
+            self.by_kind()
+
+    def merge(self, other: "_Counters") -> None:
+        """Count the names of other messages, too."""
+        for counter, others in zip(self.by_kind(), other.by_kind(), strict=True):
+            for name, count in others.items():
+                _count(counter, name, count)
+
+    def by_kind(self) -> "_Kinds":
+        """Return how often each name occurred, in the order of `_Names`."""
+        for names, count in self._new.items():
+            for counter, name in zip(self._by_kind, names, strict=True):
+                if name is not None:
+                    _count(counter, name, count)
+        self._new.clear()
+        return self._by_kind
+
+
+_Kinds: TypeAlias = "tuple[Counter[str], ...]"
+
+
+def _count(counter: "Counter[str]", name: str, count: int) -> None:
+    """Count a name of which strangers may send any number."""
+    counter[name if name in counter or len(counter) < _MOST_NAMES else _OTHERS] += count
 
 
 class Group:
     """Messages that have the same values under the names of the grouping."""
 
-    __slots__ = (
-        *("_counters", "_period", "bytes", "failures", "messages", "origins", "reasons"),
-        *("requests", "values", "whys"),
-    )
+    __slots__ = ("_names", "_period", "bytes", "messages", "requests", "values")
 
     def __init__(self, values: tuple[Any, ...], requests: Distinct) -> None:
         self.values = values
@@ -61,15 +108,7 @@ class Group:
         self.requests = requests
         """The number of distinct request ids."""
         self._period = Period()
-        self.reasons: Counter[str] = Counter()
-        """How the broker says they died, the newest death of each."""
-        self.origins: Counter[str] = Counter()
-        """The queues that they died in."""
-        self.failures: Counter[str] = Counter()
-        """The types of the failures."""
-        self.whys: Counter[str] = Counter()
-        """Why they died, in a line for each way."""
-        self._counters = (self.reasons, self.origins, self.failures, self.whys)
+        self._names = _Counters()
 
     @property
     def first(self) -> str | None:
@@ -81,6 +120,26 @@ class Group:
         """When the last of them died."""
         return self._period.last
 
+    @property
+    def reasons(self) -> "Counter[str]":
+        """How the broker says they died, the newest death of each."""
+        return self._names.by_kind()[0]
+
+    @property
+    def origins(self) -> "Counter[str]":
+        """The queues that they died in."""
+        return self._names.by_kind()[1]
+
+    @property
+    def failures(self) -> "Counter[str]":
+        """The types of the failures."""
+        return self._names.by_kind()[2]
+
+    @property
+    def whys(self) -> "Counter[str]":
+        """Why they died, in a line for each way."""
+        return self._names.by_kind()[3]
+
     def add(self, counted: _Counted, room: Room) -> None:
         """Count a message."""
         self.messages += 1
@@ -88,9 +147,7 @@ class Group:
         if counted.request is not None:
             room.add(self.requests, counted.request)
         self._period.add(counted.at)
-        for counter, name in zip(self._counters, counted.names, strict=True):
-            if name is not None:
-                _count(counter, name)
+        self._names.add(counted.names)
 
     def merge(self, other: "Group", room: Room) -> None:
         """Count the messages of another group, too."""
@@ -98,9 +155,7 @@ class Group:
         self.bytes += other.bytes
         room.merge(self.requests, other.requests)
         self._period.merge(other._period)
-        for counter, others in zip(self._counters, other._counters, strict=True):
-            for name, count in others.items():
-                _count(counter, name, count)
+        self._names.merge(other._names)
 
     def as_json(self, names: Sequence[str]) -> dict[str, Any]:
         """Return the group as the object that `mqctx inspect --by NAME --json` prints."""
@@ -114,11 +169,6 @@ class Group:
             "reasons": dict(self.reasons.most_common()),
             "failures": dict(self.failures.most_common()),
         }
-
-
-def _count(counter: "Counter[str]", name: str, count: int = 1) -> None:
-    """Count a name of which strangers may send any number."""
-    counter[name if name in counter or len(counter) < _MOST_NAMES else _OTHERS] += count
 
 
 class Grouping:
@@ -151,7 +201,7 @@ class Grouping:
             self._group((None,) * len(self.names)).merge(group, self._room)
 
     def _group(self, values: tuple[Any, ...]) -> Group:
-        key = tuple(None if value is None else as_text(value) for value in values)
+        key = tuple(map(_key, values))
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = Group(values, self._room.counter())
@@ -161,6 +211,10 @@ class Grouping:
         """Give back the room of all groups."""
         for group in self._groups.values():
             self._room.drop(group.requests)
+
+
+def _key(value: Any) -> str | None:
+    return None if value is None else as_text(value)
 
 
 class _Candidate(msgspec.Struct):
@@ -200,7 +254,7 @@ class Groups:
         for name, candidate in self._candidates.items():
             if candidate is not None:
                 self._add(name, candidate, message, counted)
-        self._by_origin.count((message.came_from,), counted)
+        self._by_origin.count((counted.names.origin,), counted)
         self._messages += 1
 
     def _begin(self, name: str) -> None:

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from mqctx._amqp.content_header import ContentHeader
+from mqctx._amqp.field_table import Unreadable
 from mqctx._core.rejection import Rejection
 from mqctx._failures.record import Failure, known_in
 from mqctx.inspection._contexts import ContextReader, Restored, plain_of
@@ -26,6 +27,7 @@ _NOT_DRAMATIQS: Final = DramatiqMessage()
 _TIMESTAMP = re.compile(r"timestamp (\d+)")
 # Written by RabbitMQ's own interceptors, more exactly than the property can say it.
 _EXACT_TIMES: Final = ("x-opt-rabbitmq-received-time", "timestamp_in_ms")
+_TIMES: Final = ("at", "first_at")
 _DELIVERIES: Final = ("x-acquired-count", "x-delivery-count")
 
 
@@ -87,7 +89,7 @@ class Message:
         """The task that it asks for, with id and retries, if Celery or taskiq sent it."""
         return self.celery or taskiq_task(self.headers)
 
-    @cached_property
+    @property
     def published_at(self) -> str | None:
         """When it was published, as far as its properties tell."""
         return _published_at(self.header, self._headers)
@@ -98,7 +100,7 @@ class Message:
         counts = map(self._headers.get, _DELIVERIES)
         return max((count for count in counts if isinstance(count, int)), default=None)
 
-    @cached_property
+    @property
     def came_from(self) -> str | None:
         """The queue that it died in last."""
         told = self._told.get("queue") if self._failed_last else None
@@ -166,16 +168,16 @@ def _told(headers: Mapping[str, Any], by_dramatiq: DramatiqMessage) -> dict[str,
     own = known_in(headers.get("mqctx-failure"))
     told = own or failure_of_others(headers) or by_dramatiq.failure
     # So that times can be compared: a stranger may have written them.
-    return known({**told, **{key: moment(told.get(key)) for key in ("at", "first_at")}})
+    return known({**told, **{key: moment(told[key]) for key in _TIMES if key in told}})
 
 
 def _published_at(header: ContentHeader, headers: Mapping[str, Any]) -> str | None:
-    exact = map(moment, map(plain, map(headers.get, _EXACT_TIMES)))
+    exact = (moment(plain(headers[name])) for name in _EXACT_TIMES if name in headers)
     return next(filter(None, exact), None) or moment(_timestamp(header))
 
 
 def _timestamp(header: ContentHeader) -> Any:
     value = header.get("timestamp")
     # Milliseconds, mostly, which are seconds beyond the year 9999.
-    match = _TIMESTAMP.match(str(value))
+    match = _TIMESTAMP.match(value.text) if isinstance(value, Unreadable) else None
     return int(match[1]) if match else value

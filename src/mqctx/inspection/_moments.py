@@ -28,8 +28,10 @@ class Period:
         """Extend it to a time, if that is known."""
         if time is not None:
             bare = time[:-1]  # with the Z, a time without fraction would sort behind one with it
-            self._first = min(self._first or bare, bare)
-            self._last = max(self._last or bare, bare)
+            if self._first is None or bare < self._first:
+                self._first = bare
+            if self._last is None or bare > self._last:
+                self._last = bare
 
     def merge(self, other: "Period") -> None:
         """Extend it to another one."""

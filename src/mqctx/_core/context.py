@@ -54,7 +54,7 @@ class Context(Mapping[str, Any]):
     encoded: tuple[object, object, Any]
     """The propagator that encoded this context last, among which declarations, what it made."""
     shown: Mapping[object, Any]
-    """What log lines and calls show of this context, by the object that has their settings."""
+    """The values that log lines and calls show, by the object that has their settings."""
 
     def __init__(self, values: Mapping[str, object] | None = None, /, **more: object) -> None:
         self.by_name = check_each({**values, **more} if values else more)

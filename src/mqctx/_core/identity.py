@@ -1,4 +1,4 @@
-"""What this service and its functions are called, in records that leave the process."""
+"""The names of this service and its functions, in records that leave the process."""
 
 import functools
 import os

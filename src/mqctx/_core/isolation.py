@@ -82,7 +82,7 @@ def in_steps(
         try:
             step, value = send, (yield awaited)
         except GeneratorExit:
-            # What it does in `finally` belongs into its context, too.
+            # Its `finally` blocks belong in its context, too.
             snapshot.run(coroutine.close)
             raise
         except BaseException as error:  # noqa: BLE001 - it is the coroutine's to handle

@@ -45,11 +45,11 @@ class Registry(msgspec.Struct, Generic[PropagatorT], eq=False):
     quiet_until: dict[tuple[str, ...], float] = {}
     """When a kind of rejection is logged again."""
     service: str | None = None
-    """What this service is called, if `configure` was told."""
+    """The name of this service, if `configure` was given one."""
     report: str | None = None
-    """The exchange to which the runs of handlers are reported, if `configure` was told."""
+    """The exchange to which the runs of handlers are reported, if `configure` was given one."""
     witnesses: tuple[Callable[[Any], object], ...] = ()
-    """Called with each rejection, whatever else becomes of it."""
+    """Called with each rejection, whatever else happens to it."""
     watch: Callable[[Change], object] | None = None
     """Called with each change that an application makes, so that it can be repeated."""
 

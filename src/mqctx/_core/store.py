@@ -31,7 +31,7 @@ class Version(msgspec.Struct, dict=True, eq=False, kw_only=True):
     In `__dict__` too, where one step tells who came first, but which takes longer to read.
     """
     replaced: ClassVar[Mapping[str, tuple[object]]] = {}
-    """What libraries had set linked ContextVars to where values for them were bound, each once."""
+    """The values that libraries had set in linked ContextVars before `bind` replaced them."""
 
 
 def last_version(version: Version) -> Version:
@@ -135,7 +135,7 @@ class Store(Version, eq=False):
 
 _given: ContextVar[tuple[Store, Mapping[str, object], Mapping[str, tuple[object]]] | None]
 _given = ContextVar("mqctx.given", default=None)
-"""What `_given` returns in this snapshot, and for which store, if `bind` was called here."""
+"""The store whose `bind` was called in this snapshot, and what its `_given` returns here."""
 
 _NO_CONTEXT = cast("Context", None)
 OUTSIDE = Store(_NO_CONTEXT, None, _NO_CONTEXT, active=False)

@@ -1,4 +1,4 @@
-"""What an exception tells: its type, text and place, and a fingerprint to group it by."""
+"""Facts about an exception: its type, text and place, and a fingerprint to group it by."""
 
 import os
 import sysconfig
@@ -74,7 +74,7 @@ class Cause:
 
     @property
     def type(self) -> str:
-        """The qualified name of its class; a builtin's is without module."""
+        """The qualified name of its class; a builtin's has no module."""
         return type_name(type(self._error))
 
     @property

@@ -22,14 +22,14 @@ def _bytes_of(character: str) -> int:
         return 2
     if " " <= character <= "~":
         return 1
-    # What is beyond 16 bits takes two escapes of six, a surrogate pair (RFC 8259 7).
+    # A character beyond 16 bits takes two escapes of six, a surrogate pair (RFC 8259 7).
     return 6 if character <= "\uffff" else 12
 
 
 def cut(text: str, most: int, *, keep_end: bool = False) -> str:
     """Return `text`, or its beginning (or end) with a mark where it was cut, in `most` bytes.
 
-    What no UTF-8 can say, a lone surrogate, becomes its escape.
+    A lone surrogate, which UTF-8 cannot encode, becomes its escape.
     """
     # Each character takes a byte at least: no need to look at megabytes.
     near = text[-most - 1 :] if keep_end else text[: most + 1]

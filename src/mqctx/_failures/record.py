@@ -17,10 +17,10 @@ MOST_BYTES_WITH_TRACEBACK: Final = 10_240
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why a handler could not process a message. What is not known is None."""
+    """The reason why a handler could not process a message. Unknown fields are None."""
 
     type: str | None = None
-    """The qualified name of the exception's class; a builtin's is without module."""
+    """The qualified name of the exception's class; a builtin's has no module."""
     message: str | None = None
     """Its text, redacted."""
     where: str | None = None
@@ -34,12 +34,12 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     failures: int | None = None
     """How often it was."""
     attempt: int | None = None
-    """Which delivery of this time it was, as far as the broker tells."""
+    """Which delivery of this time it was, as far as the broker says."""
     service: str | None = None
     handler: str | None = None
     """The qualified name of the handler."""
     exchange: str | None = None
-    """Where the message had been published to, and with which `routing_key`."""
+    """The exchange that the message had been published to, with `routing_key`."""
     routing_key: str | None = None
     queue: str | None = None
     """The queue that it was consumed from, if that is known: a delivery does not name it."""

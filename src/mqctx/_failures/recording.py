@@ -28,7 +28,7 @@ _MOST_FAILURES: Final = 2**31
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a message that was being handled, and of its handler."""
+    """The known facts about a message that was being handled, and about its handler."""
 
     handler: str | None = None
     exchange: str | None = None

@@ -55,8 +55,8 @@ def hide_secrets(text: str) -> str:
 
     Passwords in URLs, `Authorization` and cookies, values of names such as `password` or `api_key`,
     bearer tokens, JWTs, private keys, keys of well-known services, card numbers that pass Luhn's
-    check. What the text was cut off from at its end, or a private key at its beginning, is hidden
-    as well.
+    check. A secret that the end of the text cuts off is hidden as well, and so is a private key
+    whose beginning is missing.
     """
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)

@@ -24,7 +24,7 @@ from mqctx.errors import ConfigurationError, InvalidNameError
 from mqctx.formats._format import Format, Headers, header_label, size_within
 
 MAPPINGS: Final[tuple[type[Any], ...]] = (dict, Mapping)
-"""What can be read by name. Most are dicts: the abstract class alone takes ten times as long."""
+"""Types that are read by name. Most are dicts: the abstract class alone takes ten times as long."""
 
 _NameFilter: TypeAlias = Callable[[str], bool]
 
@@ -85,7 +85,7 @@ class HeaderDecoder:
             change_signed(restored)
         if not values:
             return EMPTY
-        # Where nothing is signed, the mapping itself is the collection of its names, at no cost.
+        # If nothing is signed, the mapping itself is the collection of its names, at no cost.
         unsigned = values.keys() - signed if signed else values
         return from_checked(values, unsigned, signed)
 

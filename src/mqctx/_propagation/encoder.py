@@ -69,7 +69,7 @@ class HeaderEncoder:
         encoded, surplus = self._try(values)
         if surplus is None:
             return encoded
-        # What was set here first: nothing that a message brought may push it out.
+        # Values set here come first: nothing that a message brought may push them out.
         ours = _without(brought, values)
         theirs = _without(ours, values)
         if trim:

@@ -174,7 +174,7 @@ def configure(
     already decorated. Without settings, the defaults are back.
 
     Args:
-        service: What this service is called in the records of failures: a setting of the process,
+        service: The name of this service in the records of failures: a setting of the process,
             whichever propagator a handler has. None: `OTEL_SERVICE_NAME`, else the program's name.
         report: An exchange, such as `"mqctx.journeys"`, to which this process reports each run of a
             handler, for `mqctx trace`: a setting of the process, too. None: nowhere.

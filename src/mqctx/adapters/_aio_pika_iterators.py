@@ -20,7 +20,7 @@ from mqctx.adapters._instrumentation import Hook, Instrumentation, Method
 from mqctx.adapters._reports import begin, name_of_caller
 
 _HANDS_ON: Final = "taskiq_aio_pika."
-"""Whose loop does no work on messages: taskiq does it elsewhere."""
+"""The modules whose loop does no work on messages: taskiq does it elsewhere."""
 
 
 class BlockHooks:

@@ -119,7 +119,7 @@ class _Outbox:
                     timeout=CONFIRM_SECONDS,
                 )
             except BaseException:
-                # What arrives later would be taken for an answer to the next one.
+                # A late answer would be taken for the answer to the next message.
                 self._channel = None
                 await asyncio.gather(channel.close(), return_exceptions=True)
                 raise
@@ -185,8 +185,8 @@ class _Delivery:
         await self._message.reject(requeue=False)
 
     async def requeue(self) -> None:
-        # Not by reject, which RabbitMQ 4.3 counts as a failure. Where the channel is gone, the
-        # broker does it.
+        # Not by reject, which RabbitMQ 4.3 counts as a failure. If the channel is gone, the
+        # broker requeues it.
         with suppress(Exception):
             await self._message.nack(requeue=True)
 

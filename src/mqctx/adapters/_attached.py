@@ -1,4 +1,4 @@
-"""What belongs to an object of a client's, and lives as long as that."""
+"""State of ours that belongs to a client's object, and lives as long as that."""
 
 from typing import Any, TypeVar
 

@@ -16,7 +16,7 @@ CONFIRM_SECONDS: Final = 30.0
 """How long a broker may take to confirm a copy."""
 
 _FOR_THE_BROKER: Final = 4096
-"""What the broker may add to the headers when it dead-letters the copy once more."""
+"""Bytes that the broker may add to the headers when it dead-letters the copy once more."""
 _FRAMING: Final = 8
 _BEFORE_PROPERTIES: Final = 12
 """The class and the size of the body, in front of the properties (AMQP 0-9-1, 4.2.6.1)."""
@@ -45,7 +45,7 @@ class Received(msgspec.Struct, frozen=True):
 
 
 class Copy(msgspec.Struct, frozen=True):
-    """What is to be published, mandatory and with a confirm."""
+    """A message to publish, mandatory and with a confirm."""
 
     exchange: str
     routing_key: str
@@ -56,7 +56,7 @@ class Copy(msgspec.Struct, frozen=True):
 def copy(
     received: Received, dead_letter: DeadLetter, failure: Failure, *, user: str, frame_max: int
 ) -> Copy:
-    """Return the copy of a message that tells of its failure, for a connection of this `user`.
+    """Return the copy of a message that records its failure, for a connection of this `user`.
 
     Raises:
         NotSentError: it would come back to where it came from, or its headers exceed a frame.
@@ -89,7 +89,7 @@ def destination(dead_letter: DeadLetter, exchange: str, routing_key: str) -> str
 
 
 def attempt(headers: Mapping[str, object], *, redelivered: bool) -> int:
-    """Return which delivery this is, as far as the broker tells.
+    """Return which delivery this is, as far as the broker says.
 
     Quorum queues count returns, from RabbitMQ 4.3 on in `x-acquired-count`: `x-delivery-count` may
     then be what another queue has left. A classic queue says no more than that there was one.

@@ -1,4 +1,4 @@
-"""Where a message goes that its handler could not process."""
+"""The destination of messages that their handler could not process."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -15,13 +15,13 @@ class _To(msgspec.Struct, frozen=True):
 
 
 class DeadLetter(_To, frozen=True, kw_only=True):
-    """Where the copy of a message goes that its handler could not process, and what it tells.
+    """The destination of the copy of a message that failed, and what that copy records.
 
     Args:
         exchange: The exchange that the copy is published to.
         routing_key: Its routing key. None: the one that the message came with.
         queue: The queue that is consumed, for the record: a delivery does not name it.
-        fallback: What becomes of the message while the copy cannot be sent. `"hold"`: it stays
+        fallback: The fate of the message while the copy cannot be sent. `"hold"`: it stays
             unacknowledged and is tried again, with growing pauses. `"reject"`: it is rejected
             without requeue, for queues with a dead-letter exchange of their own; without one it
             would be lost.

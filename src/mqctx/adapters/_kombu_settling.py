@@ -61,7 +61,7 @@ class _Delivery(ABC):
         self.message.reject()
 
     def requeue(self) -> None:
-        # Where the channel is gone, the broker does it.
+        # If the channel is gone, the broker requeues it.
         with suppress(Exception):
             self.message.requeue()
 
@@ -76,7 +76,7 @@ class _Delivery(ABC):
 
     @abstractmethod
     def _send(self, failure: Failure) -> None:
-        """Send a copy; raise if it was not confirmed, where the transport can tell."""
+        """Send a copy; raise if it was not confirmed, if the transport knows."""
 
 
 class AmqpDelivery(_Delivery):
@@ -84,7 +84,7 @@ class AmqpDelivery(_Delivery):
 
     @property
     def origin(self) -> Origin:
-        """What is known of the message."""
+        """The known facts about the message."""
         return self._received().origin(self._queue)
 
     @property
@@ -132,7 +132,7 @@ class VirtualDelivery(_Delivery):
 
     @property
     def origin(self) -> Origin:
-        """What is known of the message."""
+        """The known facts about the message."""
         headers, payload = self.message.headers, self.message._raw
         redelivered = headers.get("redelivered") or payload.get("redelivered")
         return Origin(

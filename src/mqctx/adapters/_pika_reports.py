@@ -37,7 +37,7 @@ class _Sender:
 
 
 class _Outlet:
-    """Whose clients are the parameters of connections."""
+    """An outlet whose clients are the parameters of connections."""
 
     def key(self, client: Any) -> Hashable:
         return "pika", client.host, client.port, client.virtual_host

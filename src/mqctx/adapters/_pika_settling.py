@@ -67,7 +67,7 @@ class _Delivery:
         return gone or not self._impl.is_open
 
     def requeue(self) -> None:
-        # Where the channel is gone, the broker does it.
+        # If the channel is gone, the broker requeues it.
         with suppress(AMQPError):
             self.channel.basic_nack(self._tag, requeue=True)
 

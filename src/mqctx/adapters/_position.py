@@ -13,7 +13,7 @@ def place_of(carrier: str, known: Sequence[str], handler: Callable[..., Any]) ->
 
     `known` are the client's arguments in their order. Applications have arguments of their own
     before them (`self`, or those that a partial adds) and after them, and name the client's in
-    their own way. Where that leaves several, the position is out of every range, and the arguments
+    their own way. If that leaves several, the position is out of every range, and the arguments
     have to be searched.
     """
     parameters = _parameters(handler)

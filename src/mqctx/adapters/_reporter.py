@@ -42,7 +42,7 @@ class Sender(Protocol):
 
 
 class Outlet(Protocol):
-    """What a client has for reports. It is used in a thread of ours, and may raise anything."""
+    """A client's way to send reports. It is used in a thread of ours, and may raise anything."""
 
     def key(self, client: Any) -> Hashable:
         """Return what connections to one broker have in common."""
@@ -54,7 +54,7 @@ class Outlet(Protocol):
 
 
 class Origin(msgspec.Struct, kw_only=True):
-    """Where a message came from, as its client tells."""
+    """The origin of a message, as its client reports it."""
 
     client: Any
     """The client's own connection, which is never used."""

@@ -120,7 +120,7 @@ def with_report(
 ) -> Callable[..., Any]:
     """Return `function` with a report of its call, which has a snapshot of its own.
 
-    Where no run is to be reported, `function` is returned as it is.
+    If no run is to be reported, return `function` as it is.
     """
     begun = begin(origin, message, context, name or function_name(function))
     if begun is None:

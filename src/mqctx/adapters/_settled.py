@@ -49,7 +49,7 @@ class SyncDelivery(Delivery, Protocol):
 
 
 class Block:
-    """What a `with` block of any client has: the context of its message, and how it is settled."""
+    """The `with` block of any client: the context of its message, and how that is settled."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Block:
         handler: str | None = None,
         origin: OriginNow | None = None,
     ) -> None:
-        """Take a message; where `origin` tells where it came from, the run is reported."""
+        """Take a message; report the run if `origin` says where it came from."""
         self.delivery = delivery
         self._dead_letter = dead_letter
         self._brought = brought
@@ -126,7 +126,7 @@ def proceed(under_way: Steps, delivery: SyncDelivery, answer: Exception | None =
         except StopIteration:
             return
         if isinstance(step, Send | Pause):
-            # Wherever the client calls it, it goes on in the context of the message.
+            # It goes on in the context of the message, wherever the client calls it.
             go_on: Any = partial(contextvars.copy_context().run, proceed, under_way, delivery)
             if isinstance(step, Send):
                 delivery.send(step.failure, go_on)

@@ -1,7 +1,7 @@
-"""Settle a message by what became of its handler: one sequence of steps, for every client.
+"""Settle a message by how its handler ended: one sequence of steps, for every client.
 
-The steps are a generator: it yields what to do and gets back how that went. Whoever drives it may
-wait in its client's own way, or take it up again later.
+The steps are a generator: it yields what to do and gets back how that went. Its driver may wait
+in the client's own way, or take it up again later.
 """
 
 import logging
@@ -39,7 +39,7 @@ class Delivery(Protocol):
 
     @property
     def origin(self) -> Origin:
-        """What is known of the message."""
+        """The known facts about the message."""
         ...
 
     @property

@@ -25,7 +25,7 @@ class _Thread(threading.local):
     scope: Scope | None = None
     """The scope of the message under way, and of the retries and callbacks that follow it."""
     error: BaseException | None = None
-    """What the actor has raised."""
+    """The exception that the actor raised."""
     acts: bool = False
     """Whether the actor is at work on the message, not dramatiq."""
     forwards: bool = False

@@ -238,7 +238,7 @@ def _around_receive(original: Method) -> Method:
 def _with_report(receive: Method, consumer: Any, message: Any) -> Method:
     """Return `receive` with a report of the callbacks.
 
-    Whoever takes messages as they come, by `on_message`, as Celery's worker does, does the work
+    A consumer with `on_message`, such as that of Celery's worker, has none: it does the work
     later, or elsewhere.
     """
 

@@ -33,7 +33,7 @@ class _Execution(msgspec.Struct):
     is_over: bool = False
     """Whether the task is done, and taskiq at work on its result."""
     error: BaseException | None = None
-    """What the task has raised: a retry puts another one into the result."""
+    """The exception that the task raised: a retry puts another one into the result."""
 
 
 _executions: ContextVar[tuple[_Execution, ...]] = ContextVar("mqctx.adapters.taskiq", default=())

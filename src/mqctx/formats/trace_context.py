@@ -212,7 +212,7 @@ def _headers(trace: _Trace, others: Mapping[str, str], room: int) -> Mapping[str
     written = {_PARENT: f"00-{trace.trace_id}-{span_id}-{trace.flags}"}
     state = f"{_OURS}={trace.parent}-{span_id}" if trace.parent else ""
     if others or room < _ENOUGH:
-        # Who changes a `tracestate` puts its own member first (3.5).
+        # A vendor that changes a `tracestate` puts its own member first (3.5).
         ours = {_OURS: f"{trace.parent}-{span_id}"} if trace.parent else {}
         state = _state({**ours, **others}, min(room - _LEAST, _MAX_STATE))
     if state:

@@ -63,7 +63,7 @@ class MqctxTextMapPropagator(TextMapPropagator):
         headers = _headers(context, present)
         left = _left_to_opentelemetry(context) - ({"baggage"} & present.keys())
         for header in headers.keys() - left:
-            # What is there already is not set again: some carriers append to it.
+            # Do not set again what is there already: some carriers would append to it.
             if present.get(header) != headers[header]:
                 setter.set(carrier, header, headers[header])
 

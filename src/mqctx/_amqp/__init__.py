@@ -1,1 +1,1 @@
-"""What a message is on the wire of AMQP 0-9-1, without any client."""
+"""Messages on the wire of AMQP 0-9-1, without any client."""

@@ -73,7 +73,7 @@ class ContentHeader:
 
     @property
     def headers(self) -> dict[str, Value]:
-        """What the table of headers holds, as `decode_table` returns it."""
+        """The table of headers, as `decode_table` returns it."""
         if span := self._spans.get("headers"):
             return decode_table(self.raw, span[0] + 4, span[1])
         cut_short = self._flags & _BIT["headers"]
@@ -87,7 +87,7 @@ class ContentHeader:
         start, end = self._spans.get("headers", (-4, 0))
         raw, start, key = self.raw, start + 4, bytes([len(name)]) + name.encode()
         at = raw.find(key, start, end)
-        # What stands before is a whole number of entries, or else this is within one of them.
+        # Unless whole entries come before it, this is within one of them.
         while at >= 0 and not _are_entries(raw[start:at]):
             at = raw.find(key, at + 1, end)
         if at >= 0:
@@ -132,7 +132,7 @@ class ContentHeader:
     def with_header(self, name: str, value: str | Sequence[str]) -> "ContentHeader":
         """Return one with a header of text, or of several, in the place of one of this name.
 
-        Where there is none, it comes last. Lone surrogates stand for bytes that are not UTF-8.
+        If there is none, it comes last. Lone surrogates stand for bytes that are not UTF-8.
         """
         key = name.encode()
         entry = bytes([len(key)]) + key + _encoded(value)

@@ -37,7 +37,7 @@ _LAST_SECOND: Final = 253_402_300_799  # of the year 9999, beyond which no datet
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What is shown in place of a value that cannot be read."""
+    """The text that is shown in place of a value that cannot be read."""
 
     text: str
 
@@ -70,7 +70,7 @@ def entries(data: bytes, start: int, end: int) -> Iterator[Entry]:
     """Yield the entries of the table between two offsets, without looking into its values.
 
     Raises:
-        BrokenTableError: the rest is no table. What comes before has been yielded.
+        BrokenTableError: the rest is no table. The entries before it have been yielded.
     """
     at = start
     while at < end:

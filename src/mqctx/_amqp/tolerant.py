@@ -1,4 +1,4 @@
-"""What a message says whose properties a client cannot read, and over which it would close."""
+"""Read the properties of messages that a client cannot decode, and would close over."""
 
 from typing import Any, cast
 

@@ -27,7 +27,7 @@ class AccessLine(msgspec.Struct, eq=False):
     """
 
     request: Mapping[str, Any]
-    """What is shown of the request."""
+    """The values of the request that are shown."""
     is_quiet: Callable[[str], bool]
     """Whether requests of a path have no line."""
     settled: bool = False

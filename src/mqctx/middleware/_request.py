@@ -192,7 +192,7 @@ class RequestContextBuilder:
         if linked:
             unsigned = {*unsigned, *_unsigned_linked(values, linked)}
         arrival = _Arrival(values, method, path, client, time())
-        # What sets linked ContextVars reads it at once.
+        # Linked ContextVars take their values from it, so it is read at once.
         context = (
             from_checked(arrival(), unsigned) if registry.linked else from_unread(arrival, unsigned)
         )

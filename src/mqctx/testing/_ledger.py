@@ -1,4 +1,4 @@
-"""What a test has configured, declared and linked is taken back; what outlives the test stays."""
+"""Take back what a test has configured, declared and linked, but keep what outlives it."""
 
 import inspect
 import sys

@@ -72,8 +72,8 @@ def rabbitmq_container(environ: Mapping[str, str] = os.environ) -> Generator[Rab
 
 def _made(environ: Mapping[str, str]) -> _Container:
     with warnings.catch_warnings():
-        # Where no engine answers, docker leaves its socket open. It is collected here, lest it
-        # breaks some later test in which warnings are errors.
+        # If no engine answers, docker leaves its socket open. It is collected here, so that it
+        # does not break a later test in which warnings are errors.
         warnings.simplefilter("ignore", ResourceWarning)
         try:
             container = _Container(

@@ -1,4 +1,4 @@
-"""What was published, without a broker."""
+"""Record what is published, without a broker."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from mqctx._propagation.properties import PropertyOf
 from mqctx.errors import ConfigurationError
 from mqctx.testing._wire import read
 
-# Whose classes tell which client an object is of; amqp is the one below kombu.
+# Packages whose classes show which client an object belongs to; kombu is built on amqp.
 _MODULES = {"aio_pika": "_aio_pika", "amqp": "_kombu", "kombu": "_kombu", "pika": "_pika"}
 
 
@@ -34,8 +34,8 @@ class Sent(msgspec.Struct, frozen=True, eq=False):
 def sent(target: Any, /, *, propagator: Propagator | None = None) -> Generator[list[Sent]]:
     """Return a `with` block in which what `target` publishes reaches no broker, but a list.
 
-    The client's own calls are recorded, those of `publish`, and those that are instrumented. What
-    is published on anything else goes its way.
+    The client's own calls are recorded, those of `publish`, and those that are instrumented.
+    Messages published on anything else go their way.
 
     Args:
         target: An exchange or a channel of aio-pika; a producer, a bound exchange or a channel of

@@ -1,4 +1,4 @@
-"""What became of a message that a builder made."""
+"""How a message that a builder made was settled."""
 
 from typing import Any, Literal, TypeAlias
 
@@ -22,8 +22,8 @@ def settled(message: Any, /) -> list[Settlement]:
     """Return how a message of a builder was settled: the empty list as long as it was not.
 
     Args:
-        message: What `aio_pika_message`, `kombu_message` or `celery_request` returned, or the
-            channel that `pika_delivery` did.
+        message: The result of `aio_pika_message`, `kombu_message` or `celery_request`, or the
+            channel that `pika_delivery` returned.
 
     Raises:
         ConfigurationError: it is none of them.

@@ -1,4 +1,4 @@
-"""The log lines of the services, and the records that are checked in the end."""
+"""The log lines of the services, and the records that are checked at the end."""
 
 import functools
 import logging

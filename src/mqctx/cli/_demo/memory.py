@@ -1,4 +1,4 @@
-"""kombu's memory transport, with the events that RabbitMQ tells of itself."""
+"""kombu's memory transport, with the events that RabbitMQ would publish about itself."""
 
 from base64 import b64decode
 from collections.abc import Hashable
@@ -16,7 +16,7 @@ __all__ = ["URL", "Transport", "events"]
 URL: Final = "memory://"
 _reader: Final = Reader()
 events: Final[list[Event | RunReport]] = []
-"""What has happened, in its order."""
+"""The events so far, in their order."""
 
 
 def _note(routing_key: str, properties: dict[str, Any], body: bytes, **more: Any) -> None:
@@ -27,7 +27,7 @@ def _note(routing_key: str, properties: dict[str, Any], body: bytes, **more: Any
 
 
 class _Reports(msgspec.Struct, frozen=True):
-    """What handlers report."""
+    """The outlet for the runs that handlers report."""
 
     def key(self, client: object) -> Hashable:  # noqa: ARG002 - there is one broker
         return "memory"

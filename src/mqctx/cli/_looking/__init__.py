@@ -1,1 +1,1 @@
-"""What the commands that look at queues share: options, exit codes, and what they print."""
+"""Shared by the commands that look at queues: options, exit codes, and what they print."""

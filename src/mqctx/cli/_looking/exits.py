@@ -58,7 +58,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.stop: Callable[[], None] | None = None
-        """What ends the work that is under way, if any may not be cut off."""
+        """Ends the work under way, if that may not be cut off."""
         self.happened = False
 
     @contextmanager

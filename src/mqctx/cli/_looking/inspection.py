@@ -1,4 +1,4 @@
-"""What `mqctx inspect` does: look at one queue after another, and make one answer of it."""
+"""Run `mqctx inspect`: look at one queue after another, and give one answer."""
 
 import contextlib
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ from mqctx.inspection._pages import dead_letters_page
 
 
 class _Answer(Protocol):
-    """What becomes of the messages that were chosen."""
+    """The answer that is made of the chosen messages."""
 
     def add(self, message: Message) -> None:
         """Take a message."""
@@ -141,7 +141,7 @@ def inspect(
 
 def _answer(results: Results, options: Options, by: Sequence[str], *, with_body: bool) -> _Answer:
     """Return groups where they were asked for, or nothing was; else single messages."""
-    # Whoever names a condition, a number or JSON wants the messages themselves.
+    # A condition, a number or JSON asks for the messages themselves.
     if by or not any((options.json, options.where, options.limit)):
         return _Grouped(results, by, as_json=options.json)
     return _Messages(results, as_json=options.json, with_body=with_body)

@@ -16,7 +16,7 @@ class Paged:
     """The messages as a page, beside what is printed.
 
     Args:
-        page: Where they are written.
+        page: The page that they are written to.
         put_in_place: Ends the page.
         options: Those of the command, some of which the page names.
         by: The names to group by, if some were given.

@@ -1,4 +1,4 @@
-"""A plan, and what came of it, as text."""
+"""A plan, and its outcome, as text."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ _GAP: Final = 2
 
 
 def title_of(result: Result, *, is_done: bool) -> str:
-    """Return the line above a plan, or above what came of it."""
+    """Return the line above a plan, or above its outcome."""
     text = f"{counted(result.there, 'message')} in {escaped(result.queue)}"
     if result.chosen != result.there:
         text += f", {number(result.chosen)} chosen"

@@ -1,4 +1,4 @@
-"""What `mqctx redrive` does: show a plan, or carry it out, and end the program accordingly."""
+"""Run `mqctx redrive`: show a plan, or carry it out, and end the program accordingly."""
 
 import contextlib
 from collections.abc import Callable
@@ -35,14 +35,14 @@ class Wishes(msgspec.Struct, frozen=True):
 
     @property
     def origin(self) -> Origin | None:
-        """Where all messages go; None for wherever each came from."""
+        """The target of all messages; None to send each back where it came from."""
         if self.to is None and self.exchange is None:
             return None
         return Origin(self.to, self.exchange, self.routing_key, "option")
 
 
 def redrive(options: Options, queue: str, wishes: Wishes) -> None:
-    """Print which messages would go where, or send them and print what came of it."""
+    """Print which messages would go where, or send them and print the outcome."""
     results = Results(plain=options.is_plain)
     with contextlib.closing(results), exits(), Interruption().watched() as interruption:
         with connected(options) as inspector:
@@ -79,7 +79,7 @@ def _run(call: Redrive, advance: Callable[[], None]) -> None:
     try:
         call.run(advance)
     except BaseException:
-        # Whatever it was: what has been sent until then is sent, and must be known.
+        # On any error: the messages sent until then are sent, and the user must know.
         if call.result.looked:
             say(outcome_of(call.result))
         raise

@@ -1,4 +1,4 @@
-"""Where the commands print: results to stdout, all else to stderr.
+"""Print for the commands: results to stdout, all else to stderr.
 
 Results are kept in a file until nothing is held any more: a pager that waits for its reader would
 hold the messages, too.
@@ -22,7 +22,7 @@ _IN_MEMORY: Final = 4_000_000
 
 
 class Results:
-    """What goes to stdout in the end."""
+    """The results, which go to stdout at the end."""
 
     def __init__(self, *, plain: bool) -> None:
         stdout = sys.stdout

@@ -1,4 +1,4 @@
-"""What a look came to, in one line, and what else is to be said."""
+"""The outcome of a look, in one line, with warnings and hints."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -50,7 +50,7 @@ class Summary:
 
     @property
     def outcome(self) -> str:
-        """What became of the messages."""
+        """Whether the messages stayed in place, as text."""
         if self.copied:
             return f"{self.copied:,} copied to the end, and taken off their place"
         return "all left in place"

@@ -9,9 +9,9 @@ __all__ = ["clocks", "counted", "escaped", "have_days", "listed", "number", "sho
 
 
 def escaped(text: str) -> str:
-    """Return `text` with all that is no printable character escaped: colours, bells, new lines.
+    """Return `text` with all unprintable characters escaped: colours, bells, new lines.
 
-    What changes the direction of text counts as such.
+    Characters that change the direction of text count as unprintable.
     """
     return text if text.isprintable() else "".join(map(_escaped, text))
 

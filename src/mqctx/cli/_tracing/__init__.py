@@ -1,1 +1,1 @@
-"""What `mqctx trace` shows, and where."""
+"""The views of `mqctx trace`: on a terminal, line by line, or in files."""

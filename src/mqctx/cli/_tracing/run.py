@@ -1,4 +1,4 @@
-"""What `mqctx trace` does: trace, show, and leave the broker as it was."""
+"""Run `mqctx trace`: trace, show, and leave the broker as it was."""
 
 import logging
 import signal
@@ -90,11 +90,11 @@ def trace(
     Without a `tap`, all that happens in the vhost is traced. The files get each JSON object, too.
     To enter one opens it, or raises OSError.
     """
-    # What pika says of a connection that is lost, we say.
+    # We report a lost connection ourselves.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     with exits(), ExitStack() as stack:
         broker = _broker(options)
-        # What cannot be written is refused before anything is changed.
+        # Refuse a file that cannot be written before anything is changed.
         views: list[View] = [_File(stack.enter_context(each)) for each in files]
         views.append(_view(options))
         chosen = Chosen(options.where, options.limit)

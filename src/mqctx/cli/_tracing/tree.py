@@ -23,7 +23,7 @@ _NOT_SHOWN: Final = ("trace_id", "span_id", "parent_span_id", "trace_flags", "tr
 def tree(records: Sequence[Record], width: int = maxsize) -> list[Text]:
     """Return the lines of a journey, or of a part of one, whose parents come before children.
 
-    Where one would be wider than `width`, it does not name the client, or is cut.
+    A line wider than `width` does not name the client, or is cut.
     """
     below = _by_parent(records)
     lines = [_title(records)]

@@ -1,4 +1,4 @@
-"""Where the journeys are shown: live on a terminal, else line by line."""
+"""Show the journeys: live on a terminal, else line by line."""
 
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
@@ -18,7 +18,7 @@ Record = dict[str, Any]
 
 
 class View(Protocol):
-    """What shows a trace, or writes it to a file."""
+    """A view of a trace: shows it, or writes it to a file."""
 
     def journey(self, records: Sequence[Record]) -> None:
         """Take a journey, or more of one."""

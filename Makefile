@@ -46,7 +46,7 @@ endif
 example: $(VENV)/.example
 	@docker/with-broker.sh $(BIN)/python examples/orders/run.py
 
-# What takes time before the first test is set up at the same time.
+# Set up all that takes time before the first test at once.
 test:
 	@$(MAKE) --no-print-directory --jobs 3 $(VENV)/.dev $(LOWEST)/.dev broker
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target broker-4.3 lint types docs compiled
@@ -63,8 +63,8 @@ types: $(VENV)/.dev
 	@# As a user's type checker sees the package: from outside the source tree.
 	cd $(VENV) && PATH="$(abspath $(BIN)):$$PATH" bin/pyright --verifytypes mqctx --ignoreexternal >verifytypes.log || { cat verifytypes.log; exit 1; }
 
-# With the versions in constraints.txt. What cannot be prepared here is no failure: the tests look for
-# another broker or Redis, and fail where there is none.
+# With the versions in constraints.txt. A broker or Redis that cannot be prepared here is no failure: the
+# tests look for another, and fail if there is none.
 tests: $(VENV)/.dev redis browser
 	$(BIN)/coverage erase
 	$(IMAGES) $(BIN)/coverage run -m pytest $(AT_ONCE)
@@ -93,7 +93,8 @@ test-full: $(VENV)/.full redis browser
 test-peers: $(VENV)-peers/.ready
 	@docker/with-broker.sh $(VENV)-peers/bin/python tools/peers $(ONLY)
 
-# What cannot be prepared here is no failure: see `tests`. One after another, as each may install.
+# A broker that cannot be prepared here is no failure: see `tests`. One after another, as each may
+# install.
 broker: browser
 	@docker/prepare.sh >/dev/null || true
 
@@ -116,7 +117,7 @@ browser: redis
 
 # The broker has the last CPU, the client whose throughput counts the first, if there are two.
 bench: ALONE = $(shell [ "$$(nproc)" -gt 1 ] && echo "$$(($$(nproc) - 1))")
-# Where valgrind cannot be had, the counts of instructions are left out with a word.
+# Without valgrind, the counts of instructions are left out, and the output says so.
 bench: $(VENV)/.bench
 	@command -v valgrind >/dev/null || { apt-get update -qq; apt-get install -y -qq --no-install-recommends valgrind; } || true
 	$(if $(ALONE),MQCTX_BROKER_CPUS=$(ALONE)) docker/with-broker.sh $(BIN)/python -m benchmarks $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)

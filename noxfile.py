@@ -1,4 +1,4 @@
-"""What CI runs on each Python: `nox`, or `nox --session tests-3.13`."""
+"""The sessions that CI runs on each Python: `nox`, or `nox --session tests-3.13`."""
 
 import nox
 

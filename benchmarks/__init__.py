@@ -1,1 +1,1 @@
-"""What mqctx costs, beside doing without, doing it by hand, and OpenTelemetry."""
+"""The cost of mqctx, beside doing without, doing it by hand, and OpenTelemetry."""

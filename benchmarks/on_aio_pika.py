@@ -22,7 +22,7 @@ from tests.drivers.on_aio_pika import plain
 
 
 class _SilentChannel:
-    """What a real Exchange asks of the channel below it; it sends nothing."""
+    """As much of a channel as a real Exchange needs below it; it sends nothing."""
 
     is_closed = False
     connection = SimpleNamespace(url=URL("amqp://localhost"))

@@ -40,7 +40,7 @@ def peers(chosen_ways: Iterable[str]) -> list[str]:
 
 
 class Row(NamedTuple):
-    """What is measured, the function that sets it up, and the ways in which it is done."""
+    """A thing to measure, the function that sets it up, and the ways of doing it."""
 
     name: str
     function: str

@@ -50,7 +50,7 @@ TIMEOUT = 30.0
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 kept: ContextVar[Mapping[str, str]] = ContextVar("kept")
-"""Where a program that carries its values by hand keeps them."""
+"""Keeps the values in a program that carries them by hand."""
 _linked: ContextVar[str] = ContextVar("linked")
 _HEADERS = [(f"x-{name}", name) for name in VALUES]
 

@@ -1,4 +1,4 @@
-"""What each test leaves behind in logging is undone here; the plugin does the rest."""
+"""Undoes what each test leaves behind in logging; the plugin does the rest."""
 
 import gc
 import logging

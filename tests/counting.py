@@ -1,4 +1,4 @@
-"""What a call costs, counted without a clock: function calls, and blocks of memory."""
+"""The cost of a call, counted without a clock: function calls, and blocks of memory."""
 
 import inspect
 import sys

@@ -49,7 +49,7 @@ Line = dict[str, Any]
 
 
 class Logs:
-    """What the processes have logged so far."""
+    """The lines that the processes have logged so far."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

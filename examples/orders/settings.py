@@ -1,4 +1,4 @@
-"""Where the processes find each other."""
+"""The addresses by which the processes find each other."""
 
 import os
 

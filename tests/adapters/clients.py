@@ -1,7 +1,7 @@
 """The three clients behind one face: what a broker would see of a publish, what a handler gets.
 
-What `mqctx.testing` makes and records, with headers of any kind, whole and broken. The recording
-channels are for tests of the client's own call: its arguments, its frames, what it costs.
+`mqctx.testing` makes and records the messages, with headers of any kind, whole and broken. The
+recording channels are for tests of the client's own call: its arguments, its frames, what it costs.
 """
 
 import asyncio
@@ -94,7 +94,7 @@ def decoded(properties: pika.BasicProperties) -> pika.BasicProperties:
 
 
 class RecordingAiormqChannel:
-    """What a real Exchange asks of the channel below it."""
+    """As much of a channel as a real Exchange needs below it."""
 
     is_closed = False
 

@@ -1,4 +1,4 @@
-"""What is particular to aio-pika."""
+"""Behaviour particular to aio-pika."""
 
 import asyncio
 import functools
@@ -420,7 +420,7 @@ class TestStrangeMessages:
 
 
 class TestReply:
-    """What `aio_pika.patterns.RPC` publishes by itself."""
+    """Replies, which `aio_pika.patterns.RPC` publishes by itself."""
 
     @pytest.fixture(autouse=True)
     def _instrumented(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Where a decorated handler finds its message, however it is declared and called."""
+"""A decorated handler's message is found, however the handler is declared and called."""
 
 import functools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What is particular to Celery: on its in-memory transport, with the worker's own code."""
+"""Behaviour particular to Celery, on its in-memory transport, with the worker's own code."""
 
 import copy
 import logging
@@ -108,7 +108,7 @@ def no_ack(*_: object) -> None:
 
 @pytest.fixture
 def seen() -> list[Context]:
-    """What was active in each run of `note` and the tasks below, in their order."""
+    """The context in each run of `note` and the tasks below, in order."""
     return []
 
 
@@ -331,7 +331,7 @@ class TestRunning:
             trace_task(meet, "one-id", (user,), {}, request, app=app)
             return current()
 
-        # What Celery does once, at the first use of an app and a task, not in two threads at once.
+        # Celery prepares an app and a task at their first use: let no two threads do it at once.
         app.finalize()
         assert meet.name
         with ThreadPoolExecutor(2) as pool:
@@ -585,7 +585,7 @@ class TestBatch:
 
 
 class TestInTheMainProcess:
-    """What the worker does for a task whose process is gone, or that never ran."""
+    """The worker's own work for a task whose process is gone, or that never ran."""
 
     @pytest.fixture
     def request_of(self, app: Any, note: Any) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""What a message costs, counted without a clock, so that it cannot grow unnoticed.
+"""The cost of a message, counted without a clock, so that it cannot grow unnoticed.
 
 Calls are those of Python and of C functions. Blocks are those of memory that are held when the
 client has taken the message over, or when the handler runs. Both are what comes on top of the

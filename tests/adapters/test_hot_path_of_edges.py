@@ -1,4 +1,4 @@
-"""What a request, a log line, a call out and a scope cost, counted without a clock.
+"""The cost of a request, a log line, a call out and a scope, counted without a clock.
 
 As in `test_hot_path.py`: calls and blocks of memory beyond those of the same without mqctx, upper
 bounds for each Python that is supported, under coverage too.

@@ -130,7 +130,7 @@ class TestInstrument:
 
 
 class BindingWrapper:
-    """What wrapt's FunctionWrapper does: it tells its wrapper the instance that it is bound to."""
+    """Like wrapt's FunctionWrapper: tells its wrapper the instance that it is bound to."""
 
     def __init__(self, original: Any) -> None:
         self.original = original
@@ -343,7 +343,7 @@ class TestKombu:
         seen: list[object] = []
 
         class Decoded(SimpleNamespace):
-            """What kombu makes of it."""
+            """A message as kombu decodes it."""
 
             errors: tuple[()] = ()
 

@@ -1,4 +1,4 @@
-"""What is particular to kombu."""
+"""Behaviour particular to kombu."""
 
 from inspect import Parameter, signature
 from typing import Any, cast

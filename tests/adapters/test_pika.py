@@ -1,4 +1,4 @@
-"""What is particular to pika."""
+"""Behaviour particular to pika."""
 
 import functools
 from inspect import Parameter, signature

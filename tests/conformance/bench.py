@@ -1,4 +1,4 @@
-"""Where one cell is tried: its queues on the broker, who publishes, and the path that consumes."""
+"""A bench to try one cell: its queues on the broker, its publisher, and the path that consumes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ LOST: dict[Name, tuple[type[BaseException], ...]] = {
     "kombu": Transport.connection_errors,
     "pika": (pika.exceptions.AMQPError,),
 }
-"""What the clients raise when their connection is lost."""
+"""The errors that the clients raise when their connection is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def ack(_: bytes) -> Verdict:
 
 
 class NotingHandler:
-    """Notes what arrives. What it acks, it leaves with a value that no other message may see."""
+    """Notes what arrives. If it acks, it leaves a value that no other message may see."""
 
     def __init__(self, decide: Decide) -> None:
         self.arrivals: list[Arrival] = []
@@ -85,7 +85,7 @@ class Bench:
     def queue_with_dead_letters(self, **arguments: Any) -> tuple[Source, Source]:
         """Declare a queue and the one that its dead letters go to.
 
-        Where the cell is about streams, that one is the stream: a stream has no dead letters.
+        If the cell is about streams, the latter is the stream: a stream has no dead letters.
         """
         dead = self.queue("dead")
         kind = CLASSIC if self.kind is STREAM else self.kind

@@ -1,4 +1,4 @@
-"""What happens to a message between its publisher and the handler that is done with it."""
+"""The ways that a message takes from its publisher to the handler that is done with it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What the cells of the matrix are made of."""
+"""The parts of which the cells of the matrix are made."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -11,7 +11,7 @@ from tests.drivers.clients import CLIENTS, Name
 from tests.drivers.handling import Handle, Source
 
 AMBIENT = Context(user="ambient", ambient=True)
-"""What is active around all that is done here, and must be again after each message."""
+"""The context around all that is done here; it must be active again after each message."""
 
 EMPTY = Context()
 SENT = Context(
@@ -62,7 +62,7 @@ class Path:
     """Queue types and deliveries that this path does not have, with the reason."""
     body: bytes = b'{"order": %d}'
     properties: Mapping[str, Any] = field(default_factory=dict)
-    """What a message needs besides its body to take this path."""
+    """The properties that a message needs to take this path."""
     replies: bool = False
     """Whether each handled message is answered, in the queue that its `reply_to` names."""
     reconnects: bool = False

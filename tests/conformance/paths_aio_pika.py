@@ -193,4 +193,4 @@ PATHS = [
 ]
 
 LEFT_ALONE = [_path("`queue.get`", "instrument", path_of(get, send=send_raw, restoring=nothing))]
-"""Where the client cannot tell when a message is done with."""
+"""Paths on which the client cannot tell when a message is done with."""

@@ -90,7 +90,7 @@ def pooled(
 
 
 class _Worker(ConsumerProducerMixin):
-    """What an application makes of a mixin. Used without replies, it is a plain ConsumerMixin."""
+    """An application's worker on a mixin. Used without replies, it is a plain ConsumerMixin."""
 
     def __init__(
         self, connection: Any, source: Source, work: KombuWork, decorate: Decorate, send: Send
@@ -196,4 +196,4 @@ LEFT_ALONE = [
     Path("kombu", _SIMPLE, "instrument", partial(simple_queue, restoring=nothing)),
     Path("kombu", _GET, "instrument", partial(get, restoring=nothing)),
 ]
-"""Where the client cannot tell when a message is done with."""
+"""Paths on which the client cannot tell when a message is done with."""

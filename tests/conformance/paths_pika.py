@@ -196,4 +196,4 @@ LEFT_ALONE = [
     Path("pika", _GENERATOR, "instrument", partial(generator, restoring=nothing)),
     Path("pika", _GET, "instrument", partial(get, restoring=nothing)),
 ]
-"""Where the client cannot tell when a message is done with."""
+"""Paths on which the client cannot tell when a message is done with."""

@@ -1,4 +1,4 @@
-"""What a publisher may do with a message, other than to publish it once."""
+"""All that a publisher may do with a message, other than publish it once."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -149,7 +149,7 @@ def _return_pika(send: Send, url: str, queue: str) -> None:
     assert returned == [SENT, EMPTY]
 
 
-# What only one of the clients has.
+# Found in only one of the clients.
 
 
 def _compress(send: Send, url: str, queue: str) -> None:

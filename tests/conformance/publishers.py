@@ -1,4 +1,4 @@
-"""Who publishes: each client with the adapter's `publish`, and with its own while instrumented."""
+"""The publishers: each client with the adapter's `publish`, and with its own while instrumented."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,7 +21,7 @@ class Publisher:
 
     @property
     def send(self) -> Send:
-        """What publishes a message."""
+        """The function that publishes a message."""
         client = CLIENTS[self.client]
         send: Send = client.adapter.publish if self.way == "publish" else client.send_raw
         return send

@@ -18,7 +18,7 @@ Name: TypeAlias = Literal["aio-pika", "kombu", "pika"]
 
 
 class Adapter(Protocol):
-    """What the adapters' modules have in common."""
+    """The names that the adapters' modules have in common."""
 
     publish: Any
     consume_with_context: Any

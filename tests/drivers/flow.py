@@ -41,7 +41,7 @@ class Mixed:
 
 @dataclass(slots=True)
 class Record:
-    """What became of the messages."""
+    """The fate of the messages."""
 
     given: int = 0
     confirmed: set[int] = field(default_factory=set[int])

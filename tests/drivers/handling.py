@@ -1,4 +1,4 @@
-"""What is published, where it is consumed, and what becomes of it."""
+"""Messages to publish, the source to consume them from, and how to settle them."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -33,7 +33,7 @@ class Source:
 
 
 class Settle(Enum):
-    """What becomes of a message that was handled."""
+    """How a handled message is settled."""
 
     ACK = auto()
     REQUEUE = auto()

@@ -73,7 +73,7 @@ class AioPikaWork:
     def __init__(self, channel: AbstractChannel, handle: Handle, count: int) -> None:
         self.channel = channel
         self.left = count
-        # What a robust connection opens again does not count as closed.
+        # A channel that a robust connection opens again does not count as closed.
         self._closed = asyncio.ensure_future(channel.closed())
         self._handle = handle
         self._finished = asyncio.get_running_loop().create_future()

@@ -1,1 +1,1 @@
-"""What happens to contexts when connections, channels, consumers and brokers fail."""
+"""Contexts stay right when connections, channels, consumers and brokers fail."""

@@ -39,7 +39,7 @@ def test_a_broker_that_restarts(
 
 @each_client(sample="aio-pika")
 def test_a_connection_that_is_cut(client: Client, proxy: Proxy, queue_name: str) -> None:
-    """What is in flight when RST arrives is sent again, and each is handled in its own context."""
+    """Messages in flight when RST arrives are sent again, each handled in its own context."""
     flow = Flow(proxy.url, queue_name)
     record = run_flow(flow, [client], proxy.cut, times=5, step=STEP)
     check(record, messages=6 * STEP, interrupted=5)
@@ -70,7 +70,7 @@ def test_a_consumer_that_the_broker_cancels(client: Client, amqp_url: str, queue
     flow = Flow(amqp_url, queue_name)
 
     def delete_and_declare() -> None:
-        # What is in a queue goes with it: it is empty, and nothing is under way to it.
+        # Messages in the queue go with it: so it is empty, and nothing is under way to it.
         with flow.hold(), pika_channel(amqp_url) as channel:
             assert channel.queue_declare(queue_name, passive=True).method.consumer_count == 1
             channel.queue_delete(queue_name)

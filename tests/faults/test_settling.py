@@ -86,7 +86,7 @@ def test_of_a_thousand_failures_none_is_lost(
     assert not consumer.is_alive()
     seen = Counter[str]()
     with pika_channel(container.url) as channel:
-        # What was sent, and not yet acknowledged when the consumer ended, is in both.
+        # Messages sent, but not yet acknowledged when the consumer ended, are in both.
         seen.update(body.decode() for _, body in taken(channel, name))
         for properties, body in taken(channel, f"{name}.dead"):
             failure = json.loads(properties.headers["mqctx-failure"])

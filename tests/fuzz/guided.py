@@ -1,6 +1,6 @@
 """A coverage-guided fuzzer on the decoders: `python -m tests.fuzz.guided SECONDS CORPUS_DIR`.
 
-What guides it is the coverage of mqctx, and of the JSON parser in pure Python with which the
+It is guided by the coverage of mqctx, and of the JSON parser in pure Python with which the
 result is compared: msgspec's own is in C and shows none. Ends with a traceback, and the value
 beside it in CORPUS_DIR, where `Oracle.check` fails, a value takes 20 seconds, or memory 2 GB.
 """

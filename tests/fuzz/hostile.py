@@ -28,7 +28,7 @@ TOKENS: list[bytes] = [
     *("\u2028".encode(), "\u00e9".encode(), "\U0001f600".encode()),
     *(b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"),
 ]
-"""What parsers stumble over."""
+"""Tokens that parsers stumble over."""
 
 TEXT_TOKENS: list[bytes] = [
     *(b"=", b";", b"; ", b" ,\t", b"a=1", b"a=1;p", b"1a!=2;p=q", b";mqctx=json", b"json:", b"+"),
@@ -95,11 +95,11 @@ WRONG_TYPES: list[object] = [
     ),
     *(object(), object, print, Exception("{}")),
 ]
-"""What is no text, but may stand in a header or in the place of the headers."""
+"""Values that are no text, but may stand in a header or in place of the headers."""
 
 
 class Hostile:
-    """The stream: iterate over it for ever. What is valid in it was written in some layout."""
+    """The stream: iterate over it for ever. Its valid headers were written in some layout."""
 
     def __init__(self, seed: int, layout: Format | None = None) -> None:
         self._random = random.Random(seed)
@@ -138,7 +138,7 @@ class Hostile:
             return bytes(raw)
         if kind == 1:
             return bytearray(raw)
-        # What is not UTF-8 becomes a lone surrogate, or U+FFFD, or Latin-1.
+        # Bytes that are not UTF-8 become a lone surrogate, or U+FFFD, or Latin-1.
         if kind == 2:
             return raw.decode("latin-1")
         return raw.decode(errors=self._random.choice(["surrogateescape", "replace"]))

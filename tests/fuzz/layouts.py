@@ -1,4 +1,4 @@
-"""What holds of the other formats, whatever their headers are. They are read a second time here."""
+"""Checks of the other formats, for any headers. They are read a second time here."""
 
 import base64
 import hmac

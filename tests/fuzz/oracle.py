@@ -1,4 +1,4 @@
-"""What holds of `extract` whatever the header is. Raises AssertionError where it does not."""
+"""Checks of `extract` that hold for any header. Raises AssertionError if one does not."""
 
 import json
 import re
@@ -108,7 +108,7 @@ def check_names(context: Context) -> None:
 
 
 def check_travels_on(context: Context) -> None:
-    """What was restored can be published on, and arrives there equal in value and type."""
+    """A restored context can be published on, and arrives there equal in value and type."""
     headers = context.run(_wide.inject)
     assert set(headers) == {"mqctx"}
     assert headers["mqctx"].isascii()
@@ -118,7 +118,7 @@ def check_travels_on(context: Context) -> None:
 
 
 def check_part_of(said: dict[str, object] | None, context: Context) -> None:
-    """Where something was rejected, the rest is what the header says."""
+    """If something was rejected, the rest is what the header says."""
     if said is None:
         assert context == {}
         return
@@ -128,7 +128,7 @@ def check_part_of(said: dict[str, object] | None, context: Context) -> None:
 
 
 def check_equal(said: dict[str, object] | None, context: Context) -> None:
-    """Where nothing was rejected, all that the header says is there."""
+    """If nothing was rejected, all that the header says is there."""
     assert said is not None
     assert list(context) == list(said)
     for name, value in context.items():

@@ -24,7 +24,7 @@ Own = Mapping[str, str] | None
 
 @dataclass(frozen=True)
 class HttpClient:
-    """What a client's tests need of it."""
+    """One HTTP client, as its tests need it."""
 
     get: Callable[..., int]
     """`get(url, own_headers=None, **settings)`: the status, after redirects."""
@@ -33,7 +33,7 @@ class HttpClient:
     together: Callable[..., None]
     """`together(url, request_ids, **settings)`: as many calls at once, one in each context."""
     refused: type[Exception]
-    """What it raises where nobody listens."""
+    """The error that it raises if nobody listens."""
 
 
 @contextmanager

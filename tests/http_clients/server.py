@@ -14,7 +14,7 @@ SECONDS = 20
 
 @dataclass
 class Seen:
-    """What reached the server."""
+    """A request as it reached the server."""
 
     method: str
     path: str

@@ -1,4 +1,4 @@
-"""What is particular to aiohttp."""
+"""Behaviour particular to aiohttp."""
 
 import asyncio
 from collections.abc import Coroutine

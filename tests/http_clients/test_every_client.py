@@ -1,4 +1,4 @@
-"""What holds for each HTTP client, on a real connection."""
+"""Behaviour of every HTTP client, on a real connection."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""What is particular to httpx."""
+"""Behaviour particular to httpx."""
 
 import asyncio
 import logging

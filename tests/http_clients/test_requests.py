@@ -1,4 +1,4 @@
-"""What is particular to requests."""
+"""Behaviour particular to requests."""
 
 import pickle
 from typing import Any

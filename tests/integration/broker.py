@@ -142,7 +142,7 @@ def server_version(url: str) -> str:
 def installed_programs(environ: Mapping[str, str]) -> tuple[str, str] | None:
     """Return the paths of this machine's rabbitmq-server and epmd, or None if one is missing."""
     path = environ.get("PATH", "")
-    # What Debian has on the PATH is a wrapper that insists on its own user and directories;
+    # Debian has a wrapper on the PATH that insists on its own user and directories;
     # the script itself is elsewhere.
     server = shutil.which("rabbitmq-server", path=f"/usr/lib/rabbitmq/bin:{path}:/usr/sbin")
     epmd = shutil.which("epmd", path=path)

@@ -1,4 +1,4 @@
-"""What the workers of test_celery.py run: `celery -A tests.integration.celery_app worker`.
+"""The workers' application of test_celery.py: `celery -A tests.integration.celery_app worker`.
 
 A task reports what it sees, and leaves traces that no other task may see. The environment names
 the broker, the queue and the Redis.
@@ -20,7 +20,7 @@ from mqctx.adapters import celery as celery_adapter
 from mqctx.adapters import kombu as kombu_adapter
 
 Seen = list[dict[str, Any]]
-"""What was active at some places, in their order."""
+"""The contexts that were active at some places, in order."""
 
 QUEUE = os.environ["MQCTX_TEST_CELERY_QUEUE"]
 TICKED = f"{QUEUE}.ticked"

@@ -28,7 +28,7 @@ last: contextvars.ContextVar[int] = contextvars.ContextVar("last", default=-1)
 
 @dataclass
 class Report:
-    """What was seen."""
+    """A report of what was seen."""
 
     handled: set[int] = field(default_factory=set[int])
     """The numbers of the messages whose handler returned."""
@@ -39,7 +39,7 @@ class Report:
     by: set[int] = field(default_factory=set[int])
     """The greenlets that handled something."""
     mixed: list[str] = field(default_factory=list[str])
-    """What was active where it should not have been."""
+    """Contexts that were active where they should not have been."""
 
 
 class Consumers:

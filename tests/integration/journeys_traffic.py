@@ -109,7 +109,7 @@ class Questions:
 
 
 class Services:
-    """What a layout of services has in common: they are started and stopped together."""
+    """A layout of services, which are started and stopped together."""
 
     def __init__(
         self,

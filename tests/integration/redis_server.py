@@ -32,7 +32,7 @@ class NoRedisError(Exception):
 def find_redis(environ: Mapping[str, str] = os.environ) -> Generator[str]:
     """Give the URL of the Redis that the environment leads to.
 
-    What was started is stopped afterwards, keeps nothing, and nothing else reaches it.
+    A server that was started is stopped afterwards, keeps nothing, and nothing else reaches it.
 
     Raises:
         NoRedisError: none is named, and none is installed.

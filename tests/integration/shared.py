@@ -17,7 +17,7 @@ def shared_broker(
 ) -> Generator[Broker]:
     """Give the broker that the folder has a note of, or find one, and leave a note there.
 
-    Who found it keeps it until the last one who uses it has left.
+    The process that found it keeps it until the last one that uses it has left.
     """
     with (
         (folder / "broker.json").open("a+") as note,

@@ -142,7 +142,7 @@ def wait_until_it_works(worker: Worker, process: "subprocess.Popen[bytes]") -> N
 
 @pytest.fixture(autouse=True)
 def _in_adas_context() -> Iterator[None]:
-    """Whatever runs here runs in a context that no message brought, and that must survive."""
+    """Run each test in a context that no message brought, and that must survive."""
     with Context(user="ada", city="Zo\u00eb's").scope():
         yield
         assert current() == ADA
@@ -258,7 +258,7 @@ def test_each_attempt_at_a_task_is_reported_with_the_message_that_it_came_by(
 
 @in_prefork
 class TestInTheMainProcess:
-    """What the worker does for a task whose process is gone."""
+    """The worker's own work for a task whose process is gone."""
 
     def test_an_errback_of_a_task_that_took_too_long_has_its_context(self, worker: Worker) -> None:
         errback = worker.task("errback")

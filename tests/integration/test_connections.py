@@ -1,4 +1,4 @@
-"""What a connection or channel starts has the context variables of the code that opened it."""
+"""A connection or channel starts all in the context variables of the code that opened it."""
 
 import asyncio
 import contextvars

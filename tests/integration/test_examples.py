@@ -26,8 +26,8 @@ EXAMPLE = re.compile(
 # Examples that are tests, and files: tests/testing and tests/examples run them.
 OTHERS = {ROOT / "docs/testing.md", ROOT / "docs/tutorial.md"}
 PAGES = [ROOT / "README.md", *sorted({*(ROOT / "docs").rglob("*.md")} - OTHERS)]
-# What mqctx serves and does not depend on. It is not there with the lowest versions of its clients;
-# with the newest it is, or tests/middleware, tests/logging and the type checker fail.
+# Served by mqctx, but no dependencies. They are missing with the lowest versions of its clients;
+# with the newest they are there, or tests/middleware, tests/logging and the type checker fail.
 BESIDE = (
     *("asgi_correlation_id", "django", "fastapi", "flask", "litestar", "pythonjsonlogger"),
     "starlette",

@@ -342,7 +342,7 @@ class TestCommand:
 
 @pytest.mark.full
 def test_a_late_answer_of_the_management_api_is_waited_for(broker: Broker) -> None:
-    """Who may not see policies is told of them by the queue itself, some seconds later."""
+    """A user who may not see policies learns of them from the queue itself, some seconds later."""
     api = httpx.Client(base_url=f"{broker.management}/api/", auth=("guest", "guest"))
     rights = {"configure": ".*", "write": ".*", "read": ".*"}
     api.put("users/mqctx-late", json={"password": "p", "tags": "management"})

@@ -40,7 +40,7 @@ def instrumented() -> Iterator[None]:
 
 @pytest.fixture
 def shop_lines() -> Iterator[list[tuple[str, mqctx.Context]]]:
-    """What the application logs, each line with the context that was active."""
+    """The lines that the application logs, each with the context that was active."""
     seen: list[tuple[str, mqctx.Context]] = []
 
     class Handler(logging.Handler):

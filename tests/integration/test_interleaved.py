@@ -36,7 +36,7 @@ def queue_of_six(amqp_url: str, queue_name: str) -> str:
 
 
 class Tally:
-    """What happened to the messages, and each handler that saw what was not its own."""
+    """The outcomes of messages, and each handler that saw a context other than its own."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()

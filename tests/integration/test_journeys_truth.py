@@ -1,4 +1,4 @@
-"""What `mqctx trace` joins, compared to a truth that the services wrote down themselves."""
+"""Journeys of `mqctx trace`, compared to a truth that the services wrote down themselves."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple

@@ -146,7 +146,7 @@ def test_a_message_whose_handler_fails_keeps_its_context(
 def test_a_message_that_redis_delivers_again_keeps_its_context(
     redis_url: str, kombu_queue: kombu.Queue
 ) -> None:
-    """What a consumer leaves without acknowledgement is given back when its connection ends."""
+    """Messages that a consumer leaves unacknowledged are given back when its connection ends."""
 
     def connect() -> Any:
         return kombu.Connection(redis_url)

@@ -170,7 +170,7 @@ def test_every_type_stays_bit_for_bit(redrive: Run, each_broker: Broker, *, resc
 
 
 class TestStays:
-    """What cannot be sent stays where it is, with the reason; the others go."""
+    """A message that cannot be sent stays where it is, with the reason; the others go."""
 
     @pytest.fixture
     def made(self, broker: Broker) -> Any:

@@ -12,7 +12,7 @@ from .shared import shared_broker
 
 
 class Brokers:
-    """What finds brokers, and tells which of them run."""
+    """Finds brokers, and tells which of them run."""
 
     def __init__(self) -> None:
         self.running: list[str] = []

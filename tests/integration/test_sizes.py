@@ -69,7 +69,7 @@ def check_refused(client: Confirming, sizes: list[int], propagator: Propagator) 
 
 
 def check_all_sizes(client: Confirming, url: str, queue: str, sizes: list[int]) -> None:
-    """What is too large is refused, what fits arrives, and each publish is confirmed in order."""
+    """Contexts too large are refused, the others arrive; each publish is confirmed in order."""
     sent = check_refused(client, sizes, Propagator())
     assert [(context, headers["n"]) for context, headers in arrived(url, queue)] == [
         (context_of_size(size), size) for size in sent

@@ -1,4 +1,4 @@
-"""What breaks other libraries that carry a context over AMQP, on a real broker with each client."""
+"""Cases that break other libraries that carry a context over AMQP, on a real broker."""
 
 import asyncio
 import contextvars

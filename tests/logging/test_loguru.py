@@ -113,7 +113,7 @@ def test_serialized_shows_what_json_cannot_say_as_its_text() -> None:
 
 
 def test_with_enqueue_shows_the_context_of_who_logs_and_loses_no_line(tmp_path: Path) -> None:
-    # What is enqueued is pickled: a local value, such as a lock, would lose the line.
+    # An enqueued record is pickled: a local value, such as a lock, would lose the line.
     mqctx.Variable("order", UUID)
     mqctx.Variable("handle", object, local=True)
     file = tmp_path / "log"

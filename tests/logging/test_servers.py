@@ -70,7 +70,7 @@ access_log_format = '"%(R)s" %(s)s'
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a server logged."""
+    """The log lines of a server."""
 
     server: str
     lines: list[dict[str, Any]]

@@ -21,7 +21,7 @@ from mqctx.formats import FlatFormat, SignedFormat
 from mqctx.logging import stdlib
 from mqctx.logging.stdlib import ContextFilter, context_of
 
-# What a record has of its own, gets when it is formatted, or is given by structlog and the filter.
+# Attributes of a record: its own, those of formatting, and those of structlog and the filter.
 RECORD_NAMES = {
     *vars(logging.makeLogRecord({})),
     *("asctime", "message", "taskName", "_logger", "_name", "_mqctx"),

@@ -19,7 +19,7 @@ from mqctx import scope
 from mqctx.logging.stdlib import ContextFilter
 from mqctx.logging.structlog import ContextProcessor
 
-# What describes the line itself to `logging` or to structlog's processors.
+# Names that describe the line itself to `logging` or to structlog's processors.
 RESERVED = {
     *vars(logging.makeLogRecord({})),
     *("asctime", "message", "taskName", "_logger", "_name", "_mqctx"),

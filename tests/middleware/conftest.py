@@ -28,7 +28,7 @@ class Lines(logging.Handler):
 
     @property
     def fields(self) -> list[dict[str, object]]:
-        """What the records have beyond the attributes of each record."""
+        """The attributes of the records that not every record has."""
         plain = {*vars(logging.makeLogRecord({})), "message"}
         return [{k: v for k, v in vars(r).items() if k not in plain} for r in self.records]
 

@@ -32,7 +32,7 @@ async def no_send(_: Any) -> None:
 
 
 class FakeServer:
-    """What an application sends, and what it is told."""
+    """A server that notes what an application sends, and gives it its messages."""
 
     def __init__(self, *messages: dict[str, Any]) -> None:
         self.messages = list(messages)

@@ -1,4 +1,4 @@
-"""What of a request becomes context, in both middlewares; what the response and the log show."""
+"""From request to context, in both middlewares, and on to the response and the log."""
 
 import contextvars
 import logging

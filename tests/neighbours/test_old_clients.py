@@ -20,7 +20,7 @@ OLD = [
     ("kombu", ["kombu==5.5.4", "amqp==5.3.1"]),
 ]
 NEEDED = ["aio-pika", "kombu", "pika", "msgspec", "pytest"]
-"""What the program of the neighbour imports; the old versions are among it."""
+"""The packages that the neighbour's program imports; the old client is one of them."""
 
 
 @pytest.fixture(scope="module", params=OLD, ids=lambda old: " ".join(old[1]))

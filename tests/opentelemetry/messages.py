@@ -20,7 +20,7 @@ FORMATS: dict[str, Any] = {
 
 @dataclass
 class SeenMessage:
-    """What a handler saw: the headers of its message, and what was active."""
+    """A message as its handler saw it: its headers, and what was active."""
 
     headers: dict[str, Any]
     context: dict[str, Any] = field(default_factory=lambda: dict(current()))

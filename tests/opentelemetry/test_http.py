@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("activated")
 
 @pytest.fixture
 def handled() -> Seen:
-    """What each request's handler saw: its context, and its trace."""
+    """The context and trace that each request's handler saw."""
     return []
 
 

@@ -1,4 +1,4 @@
-"""Where OpenTelemetry traces HTTP calls, its ids are on the wire, with the request id beside."""
+"""When OpenTelemetry traces HTTP calls, its ids are on the wire, with the request id beside."""
 
 import asyncio
 from collections.abc import Callable, Iterator

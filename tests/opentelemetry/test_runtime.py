@@ -1,4 +1,4 @@
-"""What OpenTelemetry has extracted and attached is active: OTEL_PYTHON_CONTEXT=mqctx."""
+"""A context that OpenTelemetry has extracted and attached is active: OTEL_PYTHON_CONTEXT=mqctx."""
 
 import asyncio
 import contextvars

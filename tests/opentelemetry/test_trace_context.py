@@ -1,4 +1,4 @@
-"""Whose trace a message is in: OpenTelemetry's, where it has a current span."""
+"""A message is in OpenTelemetry's trace if there is a current span, else in ours."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What this process holds, counted without a clock."""
+"""The objects and memory that this process holds, counted without a clock."""
 
 import gc
 import os
@@ -11,7 +11,7 @@ from mqctx import Context
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What is held after a full garbage collection."""
+    """The counts after a full garbage collection."""
 
     contexts: int
     objects: int

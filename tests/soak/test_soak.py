@@ -1,4 +1,4 @@
-"""What a process holds does not grow with the messages, nor with the contexts, that pass it."""
+"""A process's memory does not grow with the messages, nor with the contexts, that pass it."""
 
 from collections.abc import Callable
 

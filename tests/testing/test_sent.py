@@ -1,4 +1,4 @@
-"""What is published on an object is recorded, and reaches no broker: there is none here."""
+"""Publishes on an object are recorded, and reach no broker: there is none here."""
 
 import asyncio
 from collections.abc import Callable

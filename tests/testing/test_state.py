@@ -1,4 +1,4 @@
-"""What a test has configured, declared and linked is gone after it; what outlives it stays."""
+"""Settings, declarations and links of a test are undone after it; those that outlive it stay."""
 
 import mqctx
 

@@ -1,4 +1,4 @@
-"""What the type checkers see of the middlewares. Never executed."""
+"""The middlewares as type checkers see them. Never executed."""
 
 from typing import Any
 

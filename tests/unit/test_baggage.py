@@ -243,7 +243,7 @@ class Half:
 
 
 class TestOthers:
-    """What other vendors wrote, and a context cannot hold."""
+    """Members of other vendors that a context cannot hold."""
 
     def test_keys_that_are_no_names_travel_on_as_they_came(self, propagator: Propagator) -> None:
         long = "k" * 65

@@ -1,4 +1,4 @@
-"""What holds of every format, whatever the values and whatever the headers."""
+"""Properties of every format, for any values and any headers."""
 
 import datetime as dt
 import re

@@ -1,4 +1,4 @@
-"""Whose word a value is, and that what nobody signed is never signed onward."""
+"""Each value has an origin, and one that nobody signed is never signed onward."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""Whatever a reader may copy uses public modules only, and so do all tests but those of units."""
+"""All code that a reader may copy uses public modules only, as do all tests but those of units."""
 
 import re
 from importlib import import_module

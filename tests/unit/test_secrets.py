@@ -1,4 +1,4 @@
-"""What the default redaction hides, and what it leaves to be read."""
+"""The default redaction hides secrets, and leaves the rest to be read."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What a trace asks the management API, and what it makes of the answers."""
+"""A trace's requests to the management API, and its reading of the answers."""
 
 from types import SimpleNamespace
 from typing import Any, cast

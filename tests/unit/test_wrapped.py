@@ -1,4 +1,4 @@
-"""What `wrap` returns is known as what it wraps, to all that ask before they call or await."""
+"""A callable from `wrap` passes for what it wraps, to all that ask before they call or await."""
 
 import asyncio
 import functools

@@ -37,7 +37,7 @@ class Peer:
 
     name: str
     setup: str
-    """What the plugin sets up."""
+    """The setup that the plugin makes."""
     tests: str = "tests"
     options: tuple[str, ...] = ("-p", "no:aiomisc")  # whose threads Celery's tests take for leaks
     left_out: tuple[str, ...] = ()
@@ -198,7 +198,7 @@ def tell(*words: str) -> None:
 
 def run(peer: Peer, source: Path, setup: str, *tests: str) -> Outcomes:
     """Run the tests of a source package, or some of them, and return what became of each."""
-    # What one run leaves in its folder is not for the next.
+    # One run must not find what another left in its folder.
     scratch = Path(tempfile.mkdtemp(dir=source.parent))
     outcomes = scratch / "outcomes"
     environment = {

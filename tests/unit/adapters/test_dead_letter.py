@@ -1,4 +1,4 @@
-"""What the three clients do not show on a broker: refusals, other transports, odd endings."""
+"""Cases that the clients do not show on a broker: refusals, other transports, odd endings."""
 
 import asyncio
 import inspect

@@ -1,4 +1,4 @@
-"""What the commands' options take for a number."""
+"""The numbers that the commands' options take."""
 
 import pytest
 from click.testing import CliRunner

@@ -1,4 +1,4 @@
-"""What the policy of calls keeps, so that the next one is cheap: all of it is bounded."""
+"""All that the policy of calls keeps, to make the next one cheap, is bounded."""
 
 from mqctx import scope
 from mqctx.http_clients._policy import OutgoingCallPolicy

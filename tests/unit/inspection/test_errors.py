@@ -1,4 +1,4 @@
-"""What is said when the broker cannot be reached, or refuses: one line, and no password."""
+"""Errors when the broker cannot be reached, or refuses: one line, and no password."""
 
 import socket
 import ssl

@@ -1,4 +1,4 @@
-"""What the management API answers, and what is said where it cannot: from answers made here."""
+"""Answers of the management API, made here, and the errors if it cannot answer."""
 
 import json
 import re

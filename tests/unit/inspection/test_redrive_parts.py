@@ -1,4 +1,4 @@
-"""What is sent back, what is noted of it, and what is said of it."""
+"""The parts of a redrive: the message sent back, its note, and the report."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Where a message would go, by the exchanges and bindings that the management API tells."""
+"""Routes of messages, by the exchanges and bindings that the management API tells."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the middlewares log."""
+"""Fixtures: the lines that the middlewares log."""
 
 from tests.middleware.conftest import lines
 

@@ -76,7 +76,7 @@ def test_a_routing_key_that_is_no_text_goes_on_as_it_came(connection: Any, queue
 
 @dataclass
 class Returned:
-    """What says that a message came back."""
+    """The method that says that a message came back."""
 
     exchange: str
     routing_key: str

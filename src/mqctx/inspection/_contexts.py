@@ -28,9 +28,9 @@ class Restored(NamedTuple):
 
     context: Context
     verified: bool | None
-    """Whether its signature counts; None where there is no context, or no key to tell."""
+    """Whether its signature counts; None if there is no context, or no key to check it with."""
     rejections: tuple[Rejection, ...]
-    """What a service would not restore, and why."""
+    """The values that a service would not restore, and why."""
 
 
 class ContextReader:

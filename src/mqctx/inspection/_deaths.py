@@ -34,7 +34,7 @@ class Death(msgspec.Struct, frozen=True):
 
 
 def deaths_in(headers: Mapping[str, Any]) -> tuple[Death, ...]:
-    """Return the deaths of a message, the newest first. What is no death is left out."""
+    """Return the deaths of a message, the newest first. Leave out malformed entries."""
     if _NAMES.isdisjoint(headers):
         return ()
     history = {name: plain(headers.get(name)) for name in _NAMES}

@@ -16,19 +16,19 @@ _RAISED = re.compile(r"^[ \t].*\n([A-Za-z_][\w.]{0,200})(?:: (.{0,500}).*)?$", r
 
 
 class DramatiqMessage(msgspec.Struct):
-    """A message, as far as it is looked at."""
+    """The parts of a message that are looked at."""
 
     message_id: str | None = None
     actor_name: str | None = None
     options: Mapping[str, Any] = {}
-    """What AMQP has headers for, the context among it."""
+    """Values that would be headers in AMQP, such as the context."""
 
     @property
     def failure(self) -> dict[str, Any]:
-        """Why its actor failed, by the keys of mqctx's own record; nothing if nothing tells.
+        """Why its actor failed, by the keys of mqctx's own record; empty if unknown.
 
         dramatiq writes the traceback into each retry. RabbitMQ dead-letters the last one as it was
-        sent: it tells of the attempt before.
+        sent: it shows the attempt before.
         """
         traceback, retries = map(self.options.get, ("traceback", "retries"))
         if not isinstance(traceback, str):

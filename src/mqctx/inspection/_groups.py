@@ -25,7 +25,7 @@ _NEVER_CHOSEN: Final = frozenset(("span_id", "trace_flags", "tracestate"))
 
 
 class _Names(NamedTuple):
-    """What is counted of the messages of a group, by name."""
+    """The names by which the messages of a group are counted."""
 
     reason: str | None
     """How the broker says it died, the newest death."""
@@ -38,7 +38,7 @@ class _Names(NamedTuple):
 
 
 class _Counted(NamedTuple):
-    """What counts of a message, whichever group it is in."""
+    """The parts of a message that are counted, whichever group it is in."""
 
     bytes: int
     request: int | None

@@ -82,7 +82,7 @@ class Look:
 
     @property
     def is_late(self) -> bool:
-        """Whether it ended early, lest RabbitMQ takes the consumer for stuck."""
+        """Whether it ended early, before RabbitMQ takes the consumer for stuck."""
         return self._reader.is_late
 
     @property
@@ -148,7 +148,7 @@ class Inspector:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self.connection: Any = stack.enter_context(connected(self.broker, "mqctx"))
-            # What the server told of itself, which pika's blocking connection keeps for itself.
+            # The server's properties, which pika's blocking connection does not show.
             server: Any = self.connection._impl.server_properties
             self._server: Mapping[str, Any] = server
             self.management: Management = stack.enter_context(
@@ -238,11 +238,11 @@ class Inspector:
 
     @contextmanager
     def look(self, queue: str, *, rescue: bool = False, settling: bool = False) -> Generator[Look]:
-        """Read the messages that are in a queue now, and put all back in the end.
+        """Read the messages that are in a queue now, and put all back at the end.
 
         With `rescue` each message is copied to the queue's end and then taken off its place: for
-        queues that would lose messages which come back. Who settles messages meanwhile says so by
-        `settling`: then few come at once.
+        queues that would lose messages which come back. A caller that settles messages meanwhile
+        sets `settling`: then few come at once.
 
         Raises:
             RefusedError: a look could lose messages, and `rescue` is not set.
@@ -254,7 +254,7 @@ class Inspector:
             try:
                 yield look
             except BaseException:
-                # What ended the block is told, rather than what that has broken.
+                # Raise the error that ended the block, not one that follows from it.
                 with suppress(exceptions.AMQPError, BrokerError):
                     look.close()
                 raise

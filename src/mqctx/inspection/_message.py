@@ -34,7 +34,7 @@ _DELIVERIES: Final = ("x-acquired-count", "x-delivery-count")
 class Message:
     """A message of a queue. All text in it is a stranger's: escape it before you show it.
 
-    What it says is read when it is asked for.
+    Its contents are read when they are asked for.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class Message:
         self.plain_context: Final[Mapping[str, Any]] = plain_of(restored.context)
         """The context, as plain JSON."""
         self.verified: Final[bool | None] = restored.verified
-        """Whether the context's signature counts; None where no key, or no context, was given."""
+        """Whether the context's signature counts; None without a context or a key."""
         self.rejections: Final[tuple[Rejection, ...]] = restored.rejections
-        """What a service would not restore of the context, and why."""
+        """The values of the context that a service would not restore, and why."""
         self.deaths: Final[tuple[Death, ...]] = deaths_in(self._headers)
         """The broker's own history, the newest first."""
         self._told: Final = _told(self._headers, by_dramatiq)
         self.failure: Final[Mapping[str, Any] | None] = self._told or None
-        """Why it died, as its handler told it: the keys of `Failure`, also of what others wrote."""
+        """Why it died, as its handler recorded it: the keys of `Failure`, whoever wrote it."""
 
     @property
     def id(self) -> str | None:
@@ -91,12 +91,12 @@ class Message:
 
     @property
     def published_at(self) -> str | None:
-        """When it was published, as far as its properties tell."""
+        """When it was published, if its properties say so."""
         return _published_at(self.header, self._headers)
 
     @property
     def deliveries(self) -> int | None:
-        """How often it was delivered before and not acknowledged, as far as the broker tells."""
+        """How often it was delivered before and not acknowledged, as far as the broker says."""
         counts = map(self._headers.get, _DELIVERIES)
         return max((count for count in counts if isinstance(count, int)), default=None)
 

@@ -16,7 +16,7 @@ from ._wire import RawProperties
 
 
 class Fate(Enum):
-    """What became of a published message."""
+    """How a published message ended."""
 
     ARRIVED = "arrived"
     """It was routed, and its queues have it."""
@@ -31,12 +31,12 @@ class Fate(Enum):
 
 
 _FATES: Final = {spec.Basic.Ack: Fate.ARRIVED, spec.Basic.Nack: Fate.REJECTED}
-"""What the broker's answer means."""
+"""The meaning of the broker's answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of the message with this number, and the broker's words for it."""
+    """The fate of the message with this number, and the broker's words for it."""
 
     number: int
     fate: Fate
@@ -106,7 +106,7 @@ class Publisher:
         return known
 
     def rest(self) -> Iterator[Outcome]:
-        """Yield what becomes of all messages that are outstanding.
+        """Yield the outcomes of all messages that are outstanding.
 
         Raises:
             pika.exceptions.AMQPError: the connection is lost.
@@ -117,7 +117,7 @@ class Publisher:
     def publish(
         self, exchange: str, routing_key: str, header: ContentHeader, body: bytes
     ) -> Outcome:
-        """Publish one message, while no other is outstanding, and wait for what becomes of it."""
+        """Publish one message, while no other is outstanding, and wait for its outcome."""
         self.send(exchange, routing_key, header, body)
         (outcome,) = self.rest()
         return outcome

@@ -79,7 +79,7 @@ class QueueChannel:
         return str(answer.method.consumer_tag)
 
     def cancel(self, consumer: str) -> None:
-        """End a consumer. What is under way to it arrives before this returns."""
+        """End a consumer. Messages under way to it arrive before this returns."""
         cancel: Any = spec.Basic.Cancel
         # Not `basic_cancel`: see the class.
         method, replies = cancel(consumer_tag=consumer), [spec.Basic.CancelOk]

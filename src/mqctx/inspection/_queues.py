@@ -1,4 +1,4 @@
-"""What a redrive must know of the queues that messages go to, each asked for once."""
+"""Facts that a redrive needs about the queues that messages go to, each asked for once."""
 
 from collections.abc import Callable
 from functools import cache, cached_property

@@ -61,8 +61,8 @@ class Redrive:
     Args:
         inspector: An open connection.
         queue: The queue that they are in.
-        origin: Where all of them go, None for wherever each came from.
-        choose: Tells which of them are sent.
+        origin: The target of all of them. None: each goes back where it came from.
+        choose: Decides which of them are sent.
         limit: The most that are chosen.
         rate: The most that are sent in a second.
         rescue: Read by copies to the queue's end: see `Inspector.look`.
@@ -87,7 +87,7 @@ class Redrive:
                 f"{queue} is a stream, which keeps its messages: it cannot be redriven"
             )
         self.result: Result = Result(queue, token_hex(4), now())
-        """What was done so far, also after an error."""
+        """The work done so far, also after an error."""
         self.is_stopped: bool = False
         self._inspector = inspector
         self._origin = origin

@@ -1,4 +1,4 @@
-"""What a redrive does, or did: which messages go where, and which stay, and why."""
+"""The plan or the result of a redrive: which messages go where, and which stay, and why."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ class Stayed(msgspec.Struct):
 
 
 class Result(msgspec.Struct):
-    """What a redrive came to. `at` is when it began."""
+    """The result of a redrive. `at` is when it began."""
 
     queue: str
     run: str
@@ -48,7 +48,7 @@ class Result(msgspec.Struct):
     """By `rescue`: those that now stand at the queue's end."""
     legs: dict[Way, Leg] = msgspec.field(default_factory=dict[Way, Leg])
     removed: Counter[str] = msgspec.field(default_factory=Counter[str])
-    """What the messages lose: headers, and `expiration`."""
+    """The headers that the messages lose, and `expiration`, with their counts."""
     stayed: dict[str, Stayed] = msgspec.field(default_factory=dict[str, Stayed])
     """By reason."""
     twice: list[str] = msgspec.field(default_factory=list[str])
@@ -62,7 +62,7 @@ class Result(msgspec.Struct):
     came_back: Counter[str] | None = None
     """By reason: those of this run that were dead-lettered again, if that was asked."""
     is_late: bool = False
-    """Whether it ended early, lest RabbitMQ takes the consumer for stuck."""
+    """Whether it ended early, before RabbitMQ takes the consumer for stuck."""
     unnoted: str | None = None
     """Why the next run could not tell what a killed one has sent twice."""
 
@@ -100,7 +100,7 @@ class Result(msgspec.Struct):
         return not self.kept and not self.is_late
 
     def plan_as_json(self) -> Iterator[dict[str, Any]]:
-        """Yield the objects that tell what goes where, and what stays."""
+        """Yield the objects that say what goes where, and what stays."""
         for run in self.interrupted:
             yield {
                 "kind": "interrupted",
@@ -135,7 +135,7 @@ class Result(msgspec.Struct):
             }
 
     def as_json(self) -> dict[str, Any]:
-        """Return the object that tells how a run ended."""
+        """Return the object that says how a run ended."""
         return {
             "kind": "result",
             "queue": self.queue,

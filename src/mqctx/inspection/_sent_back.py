@@ -1,4 +1,4 @@
-"""What is sent back for a message: all of it but what another failure would trip over."""
+"""Make the message that is sent back: without the parts that a second failure would trip over."""
 
 from datetime import UTC, datetime
 from hashlib import blake2b

@@ -1,4 +1,4 @@
-"""Where a dead letter goes back to, and how it gets there with its routing key.
+"""Find the way of a dead letter back to its queue, with its routing key.
 
 Published straight to its queue, a message has the queue's name as its routing key: then a second
 failure may be dropped by a dead-letter exchange that knows the first key alone. Through the
@@ -24,17 +24,17 @@ _MOST_KNOWN: Final = 10_000
 
 
 class NoWayError(Exception):
-    """Nothing tells where a message came from, or what tells it is there no more."""
+    """Nothing says where a message came from, or that place is gone."""
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where a message goes back to. Without `queue`, wherever the exchange sends it."""
+    """The place that a message goes back to. Without `queue`, wherever the exchange sends it."""
 
     queue: str | None
     exchange: str | None
     routing_key: str | None
     by: str
-    """What tells it: `x-death`, `mqctx-failure`, another library's name, or an option."""
+    """The source of this: `x-death`, `mqctx-failure`, another library's name, or an option."""
 
     @property
     def through(self) -> str:
@@ -77,7 +77,7 @@ class Ways:
     """Finds the way of each message.
 
     Args:
-        queues: What is known of the broker.
+        queues: Facts about the queues of the broker.
         source: The queue that the messages are in.
     """
 
@@ -91,7 +91,7 @@ class Ways:
         """Return how a message goes to `target`, which is by default where it came from.
 
         Raises:
-            NoWayError: nothing tells where that is, or no queue would get it there.
+            NoWayError: nothing says where that is, or no queue would get it there.
             ManagementError, BrokerError: the broker cannot be asked.
         """
         origin = self._with_key(target, message) if target else origin_of(message, self._source)
@@ -116,7 +116,7 @@ class Ways:
             raise NoWayError("no queue gets it")
 
     def _remember(self, origin: Origin, way: Way) -> None:
-        # Where headers decide, two messages from one place may go two ways.
+        # If headers decide, two messages from one place may go two ways.
         if self._routes.needs_headers:
             return
         if len(self._known) >= _MOST_KNOWN:
@@ -187,7 +187,7 @@ def origin_of(message: Message, source: str) -> Origin:
     """Return where a message came from: its newest death in another queue, else its failure.
 
     Raises:
-        NoWayError: neither tells.
+        NoWayError: neither says.
     """
     origin = _told(message, source)
     if origin is _NOWHERE:
@@ -203,7 +203,7 @@ def _told(message: Message, source: str) -> Origin:
 
 
 def _told_by_failure(failure: Mapping[str, Any], source: str) -> Origin:
-    """Return where a message came from, as the record of its failure tells."""
+    """Return where a message came from, as the record of its failure says."""
     queue, exchange, key = map(failure.get, ("queue", "exchange", "routing_key"))
     if queue == source:
         queue = None  # the dead-letter queue itself had a handler, and that failed

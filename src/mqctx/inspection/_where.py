@@ -14,7 +14,7 @@ _ROOTS: Final = frozenset(
         *("queue", "position", "id", "exchange", "routing_key", "from", "bytes", "published_at"),
         *("redelivered", "deliveries", "context", "verified", "rejections", "deaths", "failure"),
         *("celery", "headers", "message", "death"),
-        # What only the events of journeys have.
+        # Only the events of journeys have these.
         *("kind", "journey", "by", "parent", "joined", "inferred", "at", "message_id"),
         *("correlation_id", "user", "node", "connection", "channel", "queues", "attempt", "wait"),
         *("reason", "count", "service", "handler", "outcome", "error", "duration"),
@@ -32,7 +32,7 @@ class View(Protocol):
 
     @property
     def failure(self) -> Mapping[str, Any] | None:
-        """The reason why it died, as a handler told it."""
+        """The reason why it died, as a handler recorded it."""
         ...
 
     def as_json(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def values_of(message: View, name: str) -> Iterator[Any]:
 
     Several only where a list is on the way, as in `deaths.reason`.
     """
-    # What the handler bound counts less than what the message brought: it may have come later.
+    # Values that the handler bound come last: they may be newer than those the message brought.
     for told in (message.plain_context, _bound_of(message)):
         if name in told:
             return iter((told[name],))

@@ -18,9 +18,9 @@ _LONGEST: Final = 120
 
 
 def why(message: Message) -> tuple[str | None, str]:
-    """Return the type of the failure, None if no handler told one, and the line.
+    """Return the type of the failure, None if no handler recorded one, and the line.
 
-    What is particular is left out of it: `card of order ... expired`.
+    The line leaves out particulars: `card of order ... expired`.
     """
     failure = message.failure
     if failure is None:

@@ -1,7 +1,7 @@
 """pika's connection with the properties of messages left as bytes.
 
 pika decodes each header as it arrives, and closes its connection over one that it cannot decode:
-a timestamp in milliseconds, 700 levels of nesting. What it can decode it encodes differently.
+a timestamp in milliseconds, 700 levels of nesting. It changes the encoding of the others.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class RawProperties(spec.BasicProperties):
         return [self.header.raw]
 
 
-# Whose stubs show nothing that is private.
+# Any: pika's stubs show nothing that is private.
 _Connection: Any = pika.SelectConnection
 
 
@@ -42,7 +42,7 @@ class RawConnection(pika.SelectConnection):
     _streams: Mapping[int, Arrivals] = {}
 
     def stream(self, channel: int, take: Take) -> None:
-        """Give what is delivered on a channel to `take`, which may only wake who waits."""
+        """Give what is delivered on a channel to `take`, which may only wake a waiter."""
         self._streams = {**self._streams, channel: Arrivals(take)}
 
     def end_stream(self, channel: int) -> None:

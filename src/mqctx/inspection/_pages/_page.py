@@ -17,7 +17,7 @@ class Page:
     """A page that is being written; made by `dead_letters_page` and `journeys_page`.
 
     Attributes:
-        about: What holds for the data as a whole; may be set until the page ends.
+        about: Facts about the data as a whole; may be set until the page ends.
     """
 
     def __init__(self, file: TextIO) -> None:

@@ -43,7 +43,7 @@ class _Watcher:
             self._when_full()
 
     def status(self, status: Status) -> None:
-        """Show how it fares."""
+        """Show its progress."""
         for view in self._views:
             view.status(status)
 

@@ -52,7 +52,7 @@ class Json:
 
 
 class Screen:
-    """Trees on stdout; on a terminal, with how it fares below them."""
+    """Trees on stdout; on a terminal, with the progress below them."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -67,7 +67,7 @@ class Screen:
             self._console.print(line, soft_wrap=True)
 
     def status(self, status: Status) -> None:
-        """Show how it fares."""
+        """Show its progress."""
         self._live.update(Text(_status_line(status), style="reverse"))
 
     def finish(self, summary: Record) -> None:

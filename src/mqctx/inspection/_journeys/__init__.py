@@ -1,1 +1,1 @@
-"""What became of each request in the broker: its publishes, deliveries and handler runs, joined."""
+"""The journey of each request through the broker: its publishes, deliveries and handler runs."""

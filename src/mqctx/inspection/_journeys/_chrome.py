@@ -34,8 +34,8 @@ def chrome_file(path: Path) -> Generator["ChromeFile"]:
 class ChromeFile:
     """A file that is being written; made by `chrome_file`. A journey is a process in it.
 
-    What overlaps within a journey gets threads of its own: the viewers draw what is on one thread
-    inside each other.
+    Overlapping events of a journey get threads of their own: the viewers draw the events of one
+    thread inside each other.
     """
 
     def __init__(self, file: TextIO) -> None:

@@ -21,7 +21,7 @@ _PAUSE: Final = 0.5
 
 
 class Tally(NamedTuple):
-    """What RabbitMQ's statistics tell of a vhost."""
+    """The counts of a vhost in RabbitMQ's statistics."""
 
     events: int
     """How many publishes and deliveries they know of."""
@@ -30,7 +30,7 @@ class Tally(NamedTuple):
 
 
 Statistics: TypeAlias = Callable[[], Tally | None]
-"""Returns what RabbitMQ counted in a vhost; None if that cannot be told, or could not once."""
+"""Returns what RabbitMQ counted in a vhost; None if that is unknown, or once was."""
 
 
 class Drops:
@@ -39,14 +39,14 @@ class Drops:
     Args:
         limit: How many events the queue holds.
         backlog: Counts those that came, and those that it dropped itself.
-        statistics: What RabbitMQ counts.
+        statistics: Returns RabbitMQ's own counts.
     """
 
     def __init__(self, limit: int, backlog: Backlog, statistics: Statistics) -> None:
         self.may_have_dropped = False
         """Whether RabbitMQ may have dropped any."""
         self.unread = 0
-        """How many were left in the queue in the end."""
+        """How many were left in the queue at the end."""
         self.waiting = 0
         """How many waited in the queue at the last look."""
         self._limit = limit
@@ -84,7 +84,7 @@ class Drops:
         return None if by_queue is None else self._backlog.dropped + max(0, by_queue)
 
     def at_end(self) -> int | None:
-        """Return how many events were dropped, once no more come; None if that cannot be told.
+        """Return how many events were dropped, once no more come; None if that is unknown.
 
         Waits for RabbitMQ's statistics if they are needed.
         """

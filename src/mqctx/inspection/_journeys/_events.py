@@ -28,11 +28,11 @@ _YEARS: Final = range(1970, 2262)
 """Those whose nanoseconds since 1970 have room in 64 bits."""
 _MOST_CACHED: Final = 8_192
 _MOST_CACHED_BYTES: Final = 4_096
-"""What is longer is read each time, so that the caches stay small."""
+"""Longer values are read each time, so that the caches stay small."""
 
 
 class Reader:
-    """Read events. Whatever an event lacks, or has of another type, it counts as absent.
+    """Read events. Fields of an unexpected type count as absent.
 
     Most bytes come more than once, and are read once: a delivery has the properties of its publish,
     and a channel publishes to few places.
@@ -44,25 +44,25 @@ class Reader:
         self._written = _cached(self._read)
 
     def of_firehose(self, arrival: Arrival, at: float) -> Event | RunReport | None:
-        """Return what a message of the firehose tells: None if it is of no kind that matters."""
+        """Return the event in a message of the firehose: None if it is of no kind that matters."""
         _, routing_key = arrival.came_by
         return self.firehose(routing_key, ContentHeader(arrival.properties), arrival.body, at)
 
     def of_tap(self, arrival: Arrival, at: float) -> Event:
-        """Return the publish that a copy of its message tells of."""
+        """Return the publish that a copy of its message stands for."""
         return self.tap(*arrival.came_by, ContentHeader(arrival.properties), arrival.body, at)
 
     def firehose(
         self, routing_key: str, header: ContentHeader, body: bytes, at: float
     ) -> Event | RunReport | None:
-        """Return what a message of the firehose tells: None if it is of no kind that matters."""
+        """Return the event in a message of the firehose: None if it is of no kind that matters."""
         properties, rest = header.split_headers("properties")
         return self._told(self._place(rest, routing_key), self._written(properties), body, at)
 
     def decoded(
         self, routing_key: str, headers: Mapping[str, Any], body: bytes, at: float
     ) -> Event | RunReport | None:
-        """Return what a message of the firehose tells whose headers are no bytes."""
+        """Return the event in a message of the firehose whose headers are decoded already."""
         written = self._read_table(_table(headers.get("properties")))
         return self._told(_place_of(headers, routing_key), written, body, at)
 
@@ -78,7 +78,7 @@ class Reader:
     def tap(
         self, exchange: str, routing_key: str, header: ContentHeader, body: bytes, at: float
     ) -> Event:
-        """Return the publish that a copy of its message tells of."""
+        """Return the publish that a copy of its message stands for."""
         properties = {name: header.get(name) for name in _TEXTS} | {"headers": header.headers}
         place = Place(kind="publish", exchange=exchange, routing_keys=[routing_key])
         return self._event(at, place, self._read_table(properties), body)

@@ -1,4 +1,4 @@
-"""Where events come from: RabbitMQ's firehose, or one exchange whose messages are copied."""
+"""The sources of events: RabbitMQ's firehose, or one exchange whose messages are copied."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,7 +22,7 @@ _SILENCE: Final = 10.0
 
 
 class Feed(Protocol):
-    """What a trace listens to."""
+    """A source that a trace listens to."""
 
     exchange: str
     """The exchange that our queue is bound to."""
@@ -38,7 +38,7 @@ class Feed(Protocol):
         ...
 
     def tally(self) -> Tally | None:
-        """Return what RabbitMQ's statistics count; None if they cannot tell."""
+        """Return what RabbitMQ's statistics count; None if that is unknown."""
         ...
 
     def new_queue(self) -> str:

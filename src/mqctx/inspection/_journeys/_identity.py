@@ -1,4 +1,4 @@
-"""What tells messages apart, and whose they are: ids, body and the headers of a context."""
+"""Tell messages apart, and find their request: ids, body and the headers of a context."""
 
 from collections.abc import Mapping
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""Join the broker's events to journeys: who published what, where it went, what came of it."""
+"""Join the broker's events to journeys: who published what, where it went, how it ended."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -161,7 +161,7 @@ class Joiner:
     def _decide_run(self, node: Node, report: RunReport) -> None:
         delivery, uncertain = self._runs.delivery_of(report)
         if uncertain and self._now < node.at + PATIENCE:
-            # The broker's list of consumers is late. What it published is moved below it then.
+            # The broker's list of consumers is late. Publishes of the run are moved below it then.
             self._unclear[node.id] = node
             return
         node.details = details_of(report)
@@ -212,7 +212,7 @@ class Joiner:
         message = node.message or self._unseen(node, event)
         self._decide(message.publish)
         journey = message.take_up(_journey_of(message, node))
-        # With a delivery come the deaths before it, which no event tells.
+        # With a delivery come the deaths before it, which no event shows.
         for above in takewhile(_is_untold, upward(node)):
             above.is_decided = True
             self.journeys.add(above, journey)

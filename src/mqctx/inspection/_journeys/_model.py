@@ -1,4 +1,4 @@
-"""What a trace keeps of messages, and how it keeps them apart and together."""
+"""The data that a trace keeps of messages, and how it keeps them apart and together."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, TypeAlias
@@ -16,12 +16,12 @@ MOST_ENDS: Final = 256
 
 
 class Journey(msgspec.Struct, eq=False):
-    """What became of one request."""
+    """The events of one request."""
 
     name: str
     by: str | None
     held: "list[Node]" = []
-    """What is not printed yet."""
+    """The events that are not printed yet."""
     last: float = 0.0
     """When the last event was received."""
     is_printed: bool = False
@@ -46,7 +46,7 @@ class Node(msgspec.Struct, eq=False, kw_only=True):
     attempt: int = 0
     """Of a delivery: which one it is of this message from this queue."""
     details: dict[str, Any] | None = None
-    """What only dead letters, or runs, have in JSON."""
+    """The JSON keys that only dead letters, or runs, have."""
     has_run: bool = False
     """Whether the run of its handler is known."""
     is_guessed: bool = False
@@ -96,7 +96,7 @@ class Message(msgspec.Struct, eq=False):
     parent_span: str | None = None
     """The span in which it was published, which mqctx writes beside its own."""
     answers: tuple[str, str] | None = None
-    """Where its answer goes: the queue, and the correlation id."""
+    """The address of its answer: the queue, and the correlation id."""
     failure: int | None = None
     """A hash of the reason for which a handler dead-lettered it."""
     is_settling: bool = False

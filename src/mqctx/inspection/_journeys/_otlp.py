@@ -136,7 +136,7 @@ def _attribute(name: str, value: Any) -> dict[str, Any]:
 
 
 def _value(value: Any) -> dict[str, Any]:
-    """Return an AnyValue. What is neither text nor a number is written as JSON."""
+    """Return an AnyValue. Anything but text, numbers and booleans is written as JSON."""
     if isinstance(value, bool):  # before int, which it is one of
         return {"boolValue": value}
     if isinstance(value, int) and -(2**63) <= value < 2**63:

@@ -1,4 +1,4 @@
-"""What follows from where a publish has its place: in journeys, below runs and dead letters."""
+"""Put publishes in their places: in journeys, below runs and dead letters."""
 
 from collections.abc import Callable
 from typing import Any
@@ -39,9 +39,9 @@ def _with_its_death(publish: Node) -> Node:
 def death_by_handler(
     publish: Node, message: Message, event: Event, new_id: Callable[[str], str]
 ) -> Node | None:
-    """Put a dead-lettering above the copy that mqctx sends for a handler; None if it is no such.
+    """Put a dead-lettering above the copy that mqctx sends for a handler; None if it is not one.
 
-    Whoever sends a dead letter on, or back, sends the reason as it came.
+    A dead letter that is sent on, or back, keeps the reason that it came with: no new death.
     """
     failure = Failure.from_header(event.written.failure)
     if failure is None or _was_known(publish, message, event):

@@ -1,4 +1,4 @@
-"""What the management API tells of the queues of a vhost, as far as a trace needs it."""
+"""Ask the management API for the facts about a vhost's queues that a trace needs."""
 
 from contextlib import suppress
 from time import monotonic
@@ -21,7 +21,7 @@ _CONSUMERS: Final = 1.0
 _KINDS: Final = ("publish", "deliver_get")
 """The statistics that count what makes an event each."""
 _SAMPLES: Final = {"msg_rates_age": "5", "msg_rates_incr": "5"}
-"""What they were now, and five seconds ago."""
+"""Asks for the present counts, and those of five seconds ago."""
 
 
 class Queues:
@@ -38,7 +38,7 @@ class Queues:
         self._asked = 0
 
     def exist(self, queue: str) -> bool:
-        """Tell whether there is such a queue; True if it cannot be told."""
+        """Tell whether there is such a queue; True if that is unknown."""
         if queue.startswith(_NO_QUEUE):
             return False
         now = monotonic()
@@ -71,7 +71,7 @@ class Queues:
         return found
 
     def tally(self) -> Tally | None:
-        """Return how many events the vhost had, by its statistics; None if they cannot tell.
+        """Return how many events the vhost had, by its statistics; None if that is unknown.
 
         They count each delivery of an event to others, too: an event less, for all they tell.
         """

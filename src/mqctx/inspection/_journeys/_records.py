@@ -30,7 +30,7 @@ def _parents_first(nodes: Iterable[Node]) -> list[Node]:
 
 
 def _moment(node: Node) -> float:
-    """Return when it was: the broker's clock tells whole seconds only."""
+    """Return when it was: the broker's clock gives whole seconds only."""
     if node.kind == "dead_letter" and node.parent is not None:
         return max(node.at, node.parent.at)
     return node.at

@@ -92,7 +92,7 @@ class Rules:
         return self._from(publish, self._messages.of_span(message.parent_span), "span")
 
     def _root(self, publish: Node, message: Message) -> Choice | None:
-        """A message that no delivery led to, as far as its sender tells."""
+        """A message that no delivery led to, as far as its sender says."""
         mark = message.parent_span or publish.place.connection
         if any(mark in group.roots for group in message.groups):
             return Choice(None, inferred=message.parent_span is None)
@@ -103,8 +103,8 @@ class Rules:
         for group in message.groups:
             others = (each for each in group.ends if each.message is not message)
             before = _before(publish, others)
-            # Whoever asked goes on when the answer comes: what is sent then came from what made
-            # him ask.
+            # An asker goes on when the answer comes: its messages after that come from the
+            # delivery that made it ask.
             if chosen := [*filterfalse(_is_awaited, before)] or before:
                 return _nearest_of(chosen, publish)
         return Choice(None)
@@ -180,12 +180,12 @@ def _is_awaited(end: Node) -> bool:
 
 
 def _is_above(publish: Node, end: Node) -> bool:
-    """Tell whether a delivery is what came of the publish itself."""
+    """Tell whether a delivery comes from the publish itself."""
     return publish in takewhile(partial(_may_follow, publish), upward(end))
 
 
 def _may_follow(publish: Node, node: Node) -> bool:
-    # The broker tells a death's time in whole seconds: it may seem to be before its publish.
+    # The broker gives a death's time in whole seconds: it may seem to be before its publish.
     return node.at >= publish.at or node.kind == "dead_letter"
 
 

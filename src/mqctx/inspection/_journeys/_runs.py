@@ -1,4 +1,4 @@
-"""Whose deliveries the runs of handlers handled, as mqctx's own records tell."""
+"""Join the runs of handlers to their deliveries, by mqctx's own records."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,7 +22,7 @@ class Runs:
 
     Args:
         messages: The messages that are kept.
-        consumers: What the broker knows of consumers.
+        consumers: Finds the connections of a consumer tag.
     """
 
     def __init__(self, messages: Messages, consumers: Consumers) -> None:
@@ -79,7 +79,7 @@ class Runs:
         return None
 
     def _here(self, deliveries: list[Node], report: RunReport) -> list[Node]:
-        """Return those on the connection that ran the handler, as far as that can be told."""
+        """Return those on the connection that ran the handler, as far as that is known."""
         # An address may be another one by the time the broker sees it.
         own = f"{report.connection} "
         known = self._consumers(report.consumer_tag) if report.consumer_tag else []

@@ -21,8 +21,8 @@ class Source:
 
     Args:
         connection: The connection, made by `connected`.
-        queue: What our queue is called.
-        backlog: Where the events wait that have come.
+        queue: The name of our queue.
+        backlog: Holds the events that have come.
         buffer: How many events RabbitMQ keeps for us; it drops the oldest ones beyond.
         exchange: The exchange whose messages are copied to us.
         routing_key: The pattern of those that are.

@@ -1,4 +1,4 @@
-"""What the broker, and the records of handlers, tell of messages."""
+"""Facts about messages, from the broker and from the records of handlers."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,7 +12,7 @@ __all__ = ["NOWHERE", "Event", "Identity", "Place", "RunReport", "Written"]
 
 
 class Identity(NamedTuple):
-    """What tells a message from others wherever it turns up."""
+    """Marks that tell a message from others wherever it turns up."""
 
     key: int
     """Of body, ids and the headers of its context: the same when it is sent on unchanged."""
@@ -23,7 +23,7 @@ class Identity(NamedTuple):
 
 
 class Place(msgspec.Struct, kw_only=True, frozen=True, gc=False):
-    """What the broker says of an event: where it was, and who did it. Many events share one."""
+    """The broker's facts about an event: where it was, and who did it. Many events share one."""
 
     kind: Literal["publish", "delivery"]
     exchange: str
@@ -49,7 +49,7 @@ class Place(msgspec.Struct, kw_only=True, frozen=True, gc=False):
 
 
 class Written(msgspec.Struct, kw_only=True, frozen=True, gc=False):
-    """What the publisher wrote beside the body, and what the broker added. Events share it."""
+    """The properties that the publisher wrote and the broker added to. Events share it."""
 
     headers: Mapping[str, Any]
     """As plain JSON."""

@@ -38,7 +38,7 @@ _SILENT: Final = (
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is traced, and for how long."""
+    """The settings of a trace: what it joins by, and for how long it runs."""
 
     by: str = "request_id"
     buffer: int = 20_000
@@ -46,7 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct):
-    """How a trace fares."""
+    """The progress of a trace."""
 
     seconds: float = 0.0
     events: int = 0
@@ -56,7 +56,7 @@ class Status(msgspec.Struct):
 
 
 class Watcher(Protocol):
-    """What becomes of what a trace finds out."""
+    """The receiver of all that a trace finds out."""
 
     def journey(self, records: list[Record]) -> None:
         """Take a journey, or more of one: parents before children."""
@@ -67,7 +67,7 @@ class Watcher(Protocol):
         ...
 
     def warn(self, text: str) -> None:
-        """Take a line for who watches."""
+        """Take a line for the user."""
         ...
 
 
@@ -76,9 +76,9 @@ class Tracer:
 
     Args:
         broker: The broker, and the vhost.
-        feed: Where the events come from.
-        settings: What is traced.
-        watcher: What is told of what happens.
+        feed: The source of the events.
+        settings: How to trace, and for how long.
+        watcher: Receives the journeys, the status and warnings.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Tracer:
         self._next_look = 0.0
         self._silent_until = self._began + feed.silence
         self.status = Status()
-        """How it fares."""
+        """Its progress."""
         self.untraced_nodes: set[str] = set()
         """The nodes of which nothing is seen."""
 
@@ -156,7 +156,7 @@ class Tracer:
 
     def _begin(self, connection: BlockingConnection) -> Source:
         with self._feed.alone(connection):
-            # The queue first: it is what tells other traces that tracing is needed still.
+            # The queue first: it shows other traces that tracing is still needed.
             source = Source(
                 connection,
                 self._feed.new_queue(),

@@ -52,7 +52,7 @@ def _advising() -> Generator[None]:
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What a trace found as it began."""
+    """The state that a trace found as it began."""
 
     warnings: tuple[str, ...] = ()
     untraced_nodes: tuple[str, ...] = ()
@@ -131,7 +131,7 @@ class TracingState:
         return found
 
     def _put(self, found: dict[str, Any], *, tracing: bool) -> None:
-        """Change tracing alone: RabbitMQ resets what it is not told along with it."""
+        """Change tracing alone: RabbitMQ resets whatever is not sent along with it."""
         kept: dict[str, Any] = {
             name: found[name] for name in ("description", "tags") if name in found
         }

@@ -1,4 +1,4 @@
-"""Reports under way: rejections that are told, log lines that are written."""
+"""Reports under way: rejections being reported, log lines being written."""
 
 from collections.abc import Callable
 from contextvars import ContextVar

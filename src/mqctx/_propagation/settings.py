@@ -70,7 +70,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 def as_formats(given: Sequence[Format]) -> tuple[Format, ...]:
-    """Return a collection of formats as a tuple; raise `ConfigurationError` if it is none."""
+    """Return a collection of formats as a tuple; raise `ConfigurationError` if it is not one."""
     formats = cast("object", given)
     if isinstance(formats, Iterable):
         found = tuple(given)

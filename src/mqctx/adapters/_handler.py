@@ -119,7 +119,7 @@ class HandlerDecorator:
 
     Raises:
         HandlerError: a function of a kind that could not keep the context.
-        ConfigurationError: `propagator` is none, or `dead_letter` cannot work.
+        ConfigurationError: `propagator` is not one, or `dead_letter` cannot work.
     """
 
     def __init__(

@@ -111,7 +111,7 @@ class Instrumentation:
             propagator: Injects and extracts. None: the default one at each call.
 
         Raises:
-            ConfigurationError: `target` cannot be instrumented, or `propagator` is none.
+            ConfigurationError: `target` cannot be instrumented, or `propagator` is not one.
         """
         check_propagator(propagator)
         with self._placing:

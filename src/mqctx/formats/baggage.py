@@ -148,7 +148,7 @@ def _first_members(text: str, report: Report) -> list[str]:
 
 
 def _parse(part: str) -> _Member:
-    """Return a member; raise `ValueError` if it is none."""
+    """Return a member; raise `ValueError` if it is malformed."""
     pieces = part.split(";")
     pairs = [pair.groups("") for pair in filter(None, map(_PAIR.fullmatch, pieces))]
     if len(pairs) < len(pieces) or not pairs[0][1]:
@@ -158,7 +158,7 @@ def _parse(part: str) -> _Member:
 
 
 def _take(part: str, values: dict[str, JSONValue], others: dict[str, str]) -> None:
-    """Add a member to `values`, `others` or both; raise `ValueError` if it is none."""
+    """Add a member to `values`, `others` or both; raise `ValueError` if it is malformed."""
     member = _parse(part)
     if not _is_name(member.key):
         others[part] = part

@@ -35,7 +35,7 @@ def _escaped(value: object) -> str:
 
 
 def from_json(text: str) -> JSONValue:
-    """Return the value of a JSON text; raise `ValueError` if it is none."""
+    """Return the value of a JSON text; raise `ValueError` if it is malformed."""
     try:
         value: JSONValue = _decode(text)
     except RecursionError as error:

@@ -30,7 +30,7 @@ class Broker:
         """Read an `amqp:` or `amqps:` URL, but for options behind a `?`, which each client has.
 
         Raises:
-            ValueError: it is none, in one line that repeats nothing of the URL.
+            ValueError: it is malformed, in one line that repeats nothing of the URL.
         """
         parts, host, port = _split(url)
         return cls(
@@ -57,7 +57,7 @@ def bracketed(host: str) -> str:
 
 
 def _split(url: str) -> tuple[SplitResult, str, int]:
-    """Return the parts of a URL, its host and its port; raise `ValueError` if it is none."""
+    """Return the parts of a URL, its host and its port; raise `ValueError` if it is malformed."""
     try:
         parts = urlsplit(url)
         port = parts.port

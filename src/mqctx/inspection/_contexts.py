@@ -125,7 +125,7 @@ def parse_keys(text: str) -> dict[str, str]:
     """Read secrets by name, as in `MQCTX_SIGNING_KEYS`: `name=secret,other=secret`.
 
     Raises:
-        ConfigurationError: it is no such list. The message shows nothing of it.
+        ConfigurationError: it is not such a list. The message shows nothing of it.
     """
     keys: dict[str, str] = {}
     for number, entry in enumerate(filter(None, text.split(",")), 1):

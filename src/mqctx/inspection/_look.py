@@ -129,7 +129,7 @@ class Inspector:
         keys: The secrets of signed contexts by name, as `SignedFormat` takes them.
 
     Raises:
-        ValueError: the URL is none, or a key cannot be one.
+        ValueError: the URL is malformed, or a key cannot be one.
         BrokerError: the broker cannot be reached, or refuses.
     """
 

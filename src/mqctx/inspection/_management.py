@@ -26,7 +26,7 @@ _PORT_OFFSET: Final = 10_000
 
 
 class ManagementError(Exception):
-    """The management API cannot tell. The text is one line, without any password.
+    """The management API cannot answer. The text is one line, without any password.
 
     `status` is that of the HTTP response, if there was one.
     """
@@ -44,7 +44,7 @@ class Management:
         url: `http://HOST:15672` or the like. None: the broker's host, and its port plus 10,000.
 
     Raises:
-        ManagementError: `url` is none.
+        ManagementError: `url` is malformed.
     """
 
     def __init__(self, broker: Broker, url: str | None = None) -> None:
@@ -128,7 +128,7 @@ class Management:
         return ManagementError(told, status)
 
     def check(self, server: Mapping[str, Any]) -> None:
-        """Make sure that it speaks of the broker that told these properties when we connected.
+        """Make sure that it speaks of the broker that sent these properties when we connected.
 
         Raises:
             ManagementError: it speaks of another one.
@@ -146,7 +146,7 @@ class Management:
         """Return the names of the queues that fit `pattern`, in which `*` is special.
 
         Raises:
-            ManagementError: it cannot tell.
+            ManagementError: it cannot answer.
         """
         names = (str(each["name"]) for each in self._all("queues", self._broker.vhost))
         return sorted(filter(partial(fits, pattern), names))
@@ -168,7 +168,7 @@ class Management:
         """Return what is known of a queue.
 
         Raises:
-            ManagementError: it cannot tell. `status` is 404 if there is no such queue.
+            ManagementError: it cannot answer. `status` is 404 if there is no such queue.
         """
         told = self.get("queues", self._broker.vhost, queue)
         facts = QueueFacts(

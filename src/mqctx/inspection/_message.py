@@ -163,7 +163,7 @@ def _restored(
 
 
 def _told(headers: Mapping[str, Any], by_dramatiq: DramatiqMessage) -> dict[str, Any]:
-    """Return why a message died, nothing if nobody tells."""
+    """Return why a message died, nothing if that is unknown."""
     # Ours first: what others wrote may be of an earlier hop, kept by whoever sent it on.
     own = known_in(headers.get("mqctx-failure"))
     told = own or failure_of_others(headers) or by_dramatiq.failure

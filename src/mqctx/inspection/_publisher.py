@@ -151,7 +151,7 @@ class Publisher:
         address = method.exchange, method.routing_key
         same = [n for n, sent in self._outstanding.items() if sent.is_like(address, body)]
         meant = self._meant(same, properties.header)
-        # If nobody can tell which it was, none of them may be taken off its queue.
+        # If it is unknown which it was, none of them may be taken off its queue.
         numbers, fate = (same, Fate.UNKNOWN) if meant is None else ([meant], Fate.UNROUTED)
         for number in numbers:
             self._returned[number] = Outcome(number, fate, method.reply_text)
@@ -162,7 +162,7 @@ class Publisher:
         exactly = [n for n in same if _comparable(self._outstanding[n].header) == returned]
         if not exactly:
             return same[0] if len(same) == 1 else None
-        # Twins come back one after another: each is told of once.
+        # Twins come back one after another: each is reported once.
         return next(filterfalse(self._returned.__contains__, exactly), same[0])
 
     def _on_close(self, _: object, reason: Exception) -> None:

@@ -61,7 +61,7 @@ class Note:
             self._path.write_bytes(msgspec.json.encode(noted) if digests else b"")
 
     def close(self) -> None:
-        """Forget this run and those before it: it has told of them."""
+        """Forget this run and those before it: it has reported them."""
         if self._path is not None:
             for path, _ in self._left_behind():
                 path.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ _DEFAULT: Final = ""
 
 
 class Route(msgspec.Struct, frozen=True):
-    """The queues that a message reaches; `is_sure` is False where nobody can tell all of them."""
+    """The queues that a message reaches; `is_sure` is False if there may be others."""
 
     queues: frozenset[str] = frozenset()
     is_sure: bool = True
@@ -33,7 +33,7 @@ UNKNOWN: Final = Route(is_sure=False)
 
 
 class NoRoutes:
-    """The routes of a vhost whose exchanges nobody tells of."""
+    """The routes of a vhost whose exchanges are unknown."""
 
     needs_headers: Final = False
 

@@ -45,7 +45,7 @@ def what_goes(header: ContentHeader) -> list[str]:
 def sent_back(message: Message, way: Way, run: str) -> ContentHeader:
     """Return the header of what is published for a message."""
     before = redrive_of(message.header).get("count")
-    # A stranger may have written the header: a count that is none begins anew.
+    # A stranger may have written the header: a malformed count begins anew.
     note = {
         "count": before + 1 if isinstance(before, int) and before > 0 else 1,
         "at": now(),

@@ -43,7 +43,7 @@ def sent(target: Any, /, *, propagator: Propagator | None = None) -> Generator[l
         propagator: Reads the contexts. None: the default one.
 
     Raises:
-        ConfigurationError: `target` is none of these, or `propagator` is none.
+        ConfigurationError: `target` is none of these, or `propagator` is not one.
     """
     check_propagator(propagator)
     client = _client_of(target)

@@ -74,7 +74,7 @@ def _failure(failure: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _shown_of(told: Mapping[str, Any], keys: Iterable[str]) -> dict[str, str]:
-    """Return what is told under some keys, in their order."""
+    """Return the values under some keys, in their order."""
     return {key: shown(told[key]) for key in keys if key in told}
 
 
@@ -84,7 +84,7 @@ def _death(death: Death) -> str:
 
 
 def body_of(message: Message) -> dict[str, Any]:
-    """Return the body for JSON: as text, or in base64 where it is none."""
+    """Return the body for JSON: as text, or in base64 if it is not text."""
     try:
         return {"body": message.body.decode()}
     except UnicodeDecodeError:

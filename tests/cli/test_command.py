@@ -22,6 +22,18 @@ try:
 finally:
     print(*(name for name in ("aio_pika", "kombu", "pika") if name in sys.modules))
 """
+INTERRUPTED = """
+import sys
+sys.stdout = None
+class Interrupts:
+    def find_spec(self, name, *_):
+        if name == "click":
+            print("interrupted")  # to nowhere
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts())
+from mqctx.cli import main
+main()
+"""
 
 
 def python(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -61,3 +73,8 @@ def test_a_missing_library_is_one_line_that_names_the_extra(
 def test_a_fault_in_the_package_itself_keeps_its_traceback() -> None:
     result = python("-c", WITHOUT.format(missing="mqctx.cli._demo.play", arguments=["demo"]))
     assert "Traceback" in result.stderr
+
+
+def test_closed_streams_and_ctrl_c_while_it_loads_are_no_traceback() -> None:
+    result = python("-c", INTERRUPTED)
+    assert (result.returncode, result.stderr) == (130, "")

@@ -329,7 +329,16 @@ class TestCommand:
         assert "not-this" not in result.output
 
     @pytest.mark.parametrize(
-        "arguments", [["--where", "tenant"], ["--broker", "http://x"], ["--limit", "0"]]
+        "arguments",
+        [
+            ["--where", "tenant"],
+            ["--where", "tenant=\udcff"],
+            ["--broker", "http://x"],
+            ["--limit", "0"],
+            [""],
+            ["\udcff"],
+            ["q" * 256],
+        ],
     )
     def test_with_wrong_usage_exits_with_2(self, broker: Broker, arguments: list[str]) -> None:
         assert mqctx(broker, "inspect", *arguments, "orders.dead").exit_code == 2

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -82,11 +82,15 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def known_in(header: object) -> dict[str, Any]:
     """Return the sound values of a `mqctx-failure` header by their keys, none if it has none."""
-    decoded = _decoded(header)
-    if not isinstance(decoded, dict):
-        return {}
     # Key by key: one that a stranger, or a later version, wrote otherwise costs only itself.
-    return {name: value for name, value in decoded.items() if _SOUND.get(name, _never)(value)}
+    told = object_in(header).items()
+    return {name: value for name, value in told if _SOUND.get(name, _never)(value)}
+
+
+def object_in(header: object) -> dict[str, Any]:
+    """Return the JSON object that a header holds, an empty one if it holds none; never raises."""
+    decoded = _decoded(header)
+    return cast("dict[str, Any]", decoded) if isinstance(decoded, dict) else {}
 
 
 def as_time(text: str, now: datetime) -> datetime | None:

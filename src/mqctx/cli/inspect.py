@@ -4,12 +4,13 @@ from pathlib import Path
 
 import click
 
+from mqctx.cli._looking.names import QUEUE, TEXT
 from mqctx.cli._looking.options import Options, common_options
 
 
 @click.command("inspect", short_help="See whose messages are in a queue, and why they died.")
-@click.argument("queues", metavar="QUEUE...", nargs=-1, required=True)
-@click.option("--by", metavar="NAME[,NAME]", default="", help="Group by these names.")
+@click.argument("queues", metavar="QUEUE...", nargs=-1, required=True, type=QUEUE)
+@click.option("--by", metavar="NAME[,NAME]", default="", type=TEXT, help="Group by these names.")
 @click.option(
     "--rescue",
     is_flag=True,
@@ -39,5 +40,5 @@ def inspect(
     """
     from mqctx.cli._looking import inspection  # noqa: PLC0415 - it loads pika and urllib3
 
-    names = [*filter(None, by.split(","))]
+    names = [*filter(None, map(str.strip, by.split(",")))]
     inspection.inspect(options, queues, names, rescue=rescue, with_body=body, html=html)

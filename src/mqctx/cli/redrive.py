@@ -4,16 +4,22 @@ from math import inf
 
 import click
 
+from mqctx.cli._looking.names import NAME, QUEUE
 from mqctx.cli._looking.numbers import MORE_THAN_0
 from mqctx.cli._looking.options import Options, common_options
 
 
 @click.command("redrive", short_help="Send messages back to where they came from.")
-@click.argument("queue")
-@click.option("--to", metavar="QUEUE", help="To this queue, and not to where each came from.")
-@click.option("--exchange", metavar="E", help="To this exchange.")
+@click.argument("queue", type=QUEUE)
 @click.option(
-    "--routing-key", metavar="K", help="With --exchange: by this key, and not by each one's own."
+    "--to", metavar="QUEUE", type=QUEUE, help="To this queue, and not to where each came from."
+)
+@click.option("--exchange", metavar="E", type=NAME, help="To this exchange.")
+@click.option(
+    "--routing-key",
+    metavar="K",
+    type=NAME,
+    help="With --exchange: by this key, and not by each one's own.",
 )
 @click.option(
     "--yes", is_flag=True, help="Do it. Without, the plan is printed and nothing changed."

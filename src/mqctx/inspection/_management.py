@@ -72,6 +72,8 @@ class Management:
         Raises:
             ManagementError: it cannot be had. `status` is 404 if there is no such thing.
         """
+        if "" in parts:  # which would name all of its kind
+            raise self._refused(HTTPStatus.NOT_FOUND, parts)
         response = self._request("GET", parts, fields=params)
         if response.status != HTTPStatus.OK:
             raise self._refused(response.status, parts)

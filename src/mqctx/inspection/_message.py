@@ -14,7 +14,7 @@ from mqctx.inspection._deaths import Death, deaths_in
 from mqctx.inspection._dramatiq import DramatiqMessage, read_body
 from mqctx.inspection._moments import Period, moment
 from mqctx.inspection._other_failures import failure_of_others
-from mqctx.inspection._plain import known, plain
+from mqctx.inspection._plain import known, name_shown, plain
 from mqctx.inspection._tasks import celery_task, taskiq_task
 
 if TYPE_CHECKING:
@@ -127,8 +127,8 @@ class Message:
             "queue": self.queue,
             "position": self.position,
             "id": self.id,
-            "exchange": _shown(self.exchange),
-            "routing_key": _shown(self.routing_key),
+            "exchange": name_shown(self.exchange),
+            "routing_key": name_shown(self.routing_key),
             "from": self.came_from,
             "bytes": len(self.body),
             "published_at": self.published_at,
@@ -142,11 +142,6 @@ class Message:
             "celery": self.celery,
             "headers": self.headers,
         }
-
-
-def _shown(name: str) -> str:
-    """Return a name of an exchange or a routing key, whose bytes need not be UTF-8."""
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _of_rejection(rejection: Rejection) -> dict[str, Any]:

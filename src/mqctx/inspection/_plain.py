@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 from mqctx.inspection._moments import moment
 
-__all__ = ["known", "plain", "text_or_none"]
+__all__ = ["known", "name_shown", "plain", "text_or_none"]
 
 T = TypeVar("T")
 
@@ -45,6 +45,11 @@ _PLAIN: Final[Mapping[type, Callable[[Any], Any]]] = {
     float: _float,
     datetime: moment,
 }
+
+
+def name_shown(name: str) -> str:
+    """Return a name of an exchange or a routing key, whose bytes need not be UTF-8."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def text_or_none(value: object) -> str | None:

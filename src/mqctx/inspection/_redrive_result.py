@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from mqctx.inspection._message import Message
+from mqctx.inspection._plain import name_shown
 from mqctx.inspection._redrive_note import Interrupted
 from mqctx.inspection._ways import Way
 
@@ -116,7 +117,7 @@ class Result(msgspec.Struct):
                 "queue": self.queue,
                 "to": way.queue,
                 "exchange": way.exchange,
-                "routing_keys": list(leg.routing_keys),
+                "routing_keys": [*map(name_shown, leg.routing_keys)],
                 "by": way.by,
                 "messages": leg.messages,
                 "also": way.also,

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 from mqctx.inspection._look import Inspector
@@ -14,14 +15,21 @@ __all__ = ["came_back"]
 _TICK: Final = 0.5
 
 
-def came_back(inspector: Inspector, result: Result, seconds: float, *, rescue: bool) -> None:
-    """Wait so long, and note in `result` why messages of that run are in its queue again.
+def came_back(
+    inspector: Inspector,
+    result: Result,
+    seconds: float,
+    *,
+    rescue: bool,
+    is_stopped: Callable[[], bool],
+) -> None:
+    """Wait so long, or until told to stop, and note why messages of a run are in its queue again.
 
     Raises:
         BrokerError: the connection is lost.
         RefusedError: a look could lose messages meanwhile.
     """
-    _pause(inspector, seconds)
+    _pause(inspector, seconds, is_stopped)
     reasons: Counter[str] = Counter()
     with inspector.look(result.queue, rescue=rescue) as look:
         for message in look:
@@ -30,7 +38,7 @@ def came_back(inspector: Inspector, result: Result, seconds: float, *, rescue: b
     result.came_back = reasons
 
 
-def _pause(inspector: Inspector, seconds: float) -> None:
+def _pause(inspector: Inspector, seconds: float, is_stopped: Callable[[], bool]) -> None:
     end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
+    while not is_stopped() and (left := end - time.monotonic()) > 0:
         inspector.connection.process_data_events(min(left, _TICK))

@@ -44,6 +44,8 @@ class NoRoutes:
         """Return where the default exchange leads: only that is known."""
         return _by_default(self._has_queue, keys) if exchange == _DEFAULT else UNKNOWN
 
+    published = of
+
 
 def _by_default(has_queue: Callable[[str], bool], keys: Collection[str]) -> Route:
     # Each queue is bound to it by its own name, which no list of bindings shows.
@@ -65,12 +67,24 @@ class Routes:
         """Whether a route that was asked for depended on more than its routing keys."""
 
     def of(self, exchange: str, keys: Collection[str], headers: Mapping[str, Any]) -> Route:
-        """Return where a message goes that is published with these routing keys and headers.
+        """Return where a message goes that an exchange gets with these routing keys and headers.
 
         Raises:
             ManagementError: it cannot be asked.
         """
         return self._of(exchange, keys, headers, frozenset())
+
+    def published(self, exchange: str, keys: Collection[str], headers: Mapping[str, Any]) -> Route:
+        """Return where a client's message goes: an internal exchange takes none.
+
+        Dead letters, and what other exchanges pass on, may go through it all the same.
+
+        Raises:
+            ManagementError: it cannot be asked.
+        """
+        found = None if exchange == _DEFAULT else self._exchange(exchange)
+        is_internal = (found or {}).get("internal")
+        return Route() if is_internal else self.of(exchange, keys, headers)
 
     def _of(
         self,

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["MANY", "QueueFacts", "Refusal", "refusal_of"]
+__all__ = ["MANY", "QueueFacts", "Refusal", "command_for", "refusal_of"]
 
 MANY: Final = 1_000_000
 """The delivery limit above which a queue counts as safe."""
@@ -66,10 +66,17 @@ class Refusal(msgspec.Struct, frozen=True):
     @property
     def command(self) -> str:
         """For a shell. One with `--rescue` takes the place of the call that was refused."""
-        return self.policy or f"mqctx inspect {shlex.quote(self.queue)} --rescue"
+        return self.policy or command_for(self.queue, "inspect", "--rescue")
 
     def __str__(self) -> str:
         return f"{self.reason}\n  {self.command}"
+
+
+def command_for(queue: str, verb: str, *options: str) -> str:
+    """Return a command of mqctx on a queue, for a shell."""
+    # A name that begins with a dash is an option, unless it stands behind `--`.
+    words = [*options, "--", queue] if queue.startswith("-") else [queue, *options]
+    return shlex.join(["mqctx", verb, *words])
 
 
 def refusal_of(queue: QueueFacts) -> Refusal | None:

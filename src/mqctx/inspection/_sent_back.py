@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from mqctx._amqp.content_header import ContentHeader
+from mqctx._failures.record import object_in
 from mqctx.inspection._message import Message
 from mqctx.inspection._ways import Way
 
@@ -63,11 +64,7 @@ def digest(message: Message) -> str:
 
 def redrive_of(header: ContentHeader) -> dict[str, Any]:
     """Return what an earlier run noted in a message; nothing if none did, or not soundly."""
-    noted = header.headers.get(REDRIVE)
-    try:
-        return msgspec.json.decode(noted, type=dict[str, Any]) if isinstance(noted, str) else {}
-    except msgspec.MsgspecError:
-        return {}
+    return object_in(header.headers.get(REDRIVE))
 
 
 def now() -> str:

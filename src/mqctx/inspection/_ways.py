@@ -7,8 +7,8 @@ queue does, and else to the default exchange with its old routing key and, as `B
 RabbitMQ delivers it there, and removes the header.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -21,6 +21,8 @@ __all__ = ["NoWayError", "Origin", "Way", "Ways", "origin_of"]
 
 _DEFAULT: Final = ""
 _MOST_KNOWN: Final = 10_000
+_Ask: TypeAlias = Callable[[str, Sequence[str], Mapping[str, Any]], Route]
+"""Where an exchange leads."""
 
 
 class NoWayError(Exception):
@@ -144,14 +146,15 @@ class Ways:
         self, queue: str, key: str, origin: Origin, message: Message
     ) -> Iterator[Way]:
         """Yield the ways to a queue that leave a message its routing key."""
-        if self._reach(origin.through, (key,), message) == Route(frozenset((queue,))):
+        reached = self._reach(self._routes.published, origin.through, (key,), message)
+        if reached == Route(frozenset((queue,))):
             yield self._way(origin, origin.through, key, message)
         if key != queue:
             yield self._way(origin, _DEFAULT, key, message, bcc=(queue,))
 
-    def _reach(self, exchange: str, keys: Sequence[str], message: Message) -> Route:
+    def _reach(self, ask: _Ask, exchange: str, keys: Sequence[str], message: Message) -> Route:
         try:
-            return self._routes.of(exchange, keys, message.headers)
+            return ask(exchange, keys, message.headers)
         except ManagementError:
             return UNKNOWN
 
@@ -165,7 +168,8 @@ class Ways:
         bcc: tuple[str, ...] = (),
     ) -> Way:
         keys = (key, *bcc)
-        also = self._reach(exchange, keys, message).names(but=origin.queue)
+        reached = self._reach(self._routes.of, exchange, keys, message)
+        also = reached.names(but=origin.queue)
         way = Way(origin.queue, exchange, key, origin.by, bool(bcc), also)
         return way if origin.queue is None else self._with_second(way, origin.queue, keys, message)
 
@@ -177,7 +181,8 @@ class Ways:
             return msgspec.structs.replace(way, second=None if facts.type is None else ())
         # Without a key of its own, a queue dead-letters with those that the message came by.
         own = facts.setting("dead-letter-routing-key")
-        reached = self._reach(str(exchange), keys if own is None else (str(own),), message)
+        dead_keys = keys if own is None else (str(own),)
+        reached = self._reach(self._routes.of, str(exchange), dead_keys, message)
         return msgspec.structs.replace(
             way, second=reached.names(), dead_letter_exchange=str(exchange)
         )

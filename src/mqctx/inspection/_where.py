@@ -44,7 +44,7 @@ class Where(msgspec.Struct, frozen=True):
     """A condition: the value of `name` is `pattern`, in which only `*` is special.
 
     Upper and lower case differ. A value that is no text is compared as JSON: `retries=3`,
-    `paid=true`. A message without the name never matches.
+    `paid=true`; a null by `null` alone. A message without the name never matches.
     """
 
     name: str
@@ -64,7 +64,11 @@ class Where(msgspec.Struct, frozen=True):
 
     def matches(self, message: View) -> bool:
         """Tell whether one of the values that the name stands for fits."""
-        return any(fits(self.pattern, as_text(value)) for value in values_of(message, self.name))
+        return any(map(self._fits, values_of(message, self.name)))
+
+    def _fits(self, value: Any) -> bool:
+        # A star is anything, and nothing is not anything: `failure=*` has the failed ones.
+        return self.pattern == "null" if value is None else fits(self.pattern, as_text(value))
 
 
 def values_of(message: View, name: str) -> Iterator[Any]:

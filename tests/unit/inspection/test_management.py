@@ -152,3 +152,9 @@ def test_tls_takes_the_certificate_of_the_broker(tmp_path: Any) -> None:
 def test_what_cannot_be_deleted_is_said_in_a_line() -> None:
     with pytest.raises(ManagementError, match="500"):
         management(always(500)).delete("policies", "p")
+
+
+def test_an_empty_name_is_that_of_nothing() -> None:
+    with pytest.raises(ManagementError) as raised:
+        management(always(200)).get("queues", "/", "")
+    assert raised.value.status == 404

@@ -8,6 +8,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -65,7 +66,9 @@ class TestSentBack:
             assert redrive_of(sent_back(again, THROUGH, "run2"))["count"] == count + 1
         assert "BCC" not in once.headers
 
-    @pytest.mark.parametrize("noted", ["", "[]", '{"count": "x"}', '{"count": -1}', 7, None])
+    @pytest.mark.parametrize(
+        "noted", ["[" * 100_000, "", "[]", '{"count": "x"}', '{"count": -1}', 7, None]
+    )
     def test_counts_anew_after_a_note_that_is_not_sound(self, noted: Any) -> None:
         sent = sent_back(message({"mqctx-redrive": noted}), THROUGH, "run")
         assert redrive_of(sent)["count"] == 1
@@ -277,6 +280,11 @@ class TestPlanAsText:
 
 
 class TestPlanAsJson:
+    def test_shows_the_bytes_of_a_routing_key_that_is_not_utf_8(self) -> None:
+        made = result(msgspec.structs.replace(THROUGH, routing_key="k\udcff"))
+        plan = next(made.plan_as_json())
+        assert json.loads(msgspec.json.encode(plan))["routing_keys"] == ["k\\xff"]
+
     def test_has_an_object_for_each_way_and_each_reason(self) -> None:
         made = result(THROUGH)
         made.stays(message(message_id="m9"), "it is full")

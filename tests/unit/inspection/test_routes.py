@@ -151,3 +151,11 @@ def test_an_exchange_of_a_kind_that_nobody_knows_leaves_it_open() -> None:
 def test_what_may_not_be_asked_is_an_error() -> None:
     with pytest.raises(ManagementError):
         routes("direct").of("forbidden", ("k",), {})
+
+
+def test_an_internal_exchange_leads_on_what_it_gets_and_takes_nothing_from_clients() -> None:
+    found = routes("fanout", binding("a"), internal=True)
+    assert reached(found, "k") == {"a"}
+    assert found.published("e", ("k",), {}) == Route()
+    assert found.published("", ("in",), {}) == Route(frozenset({"in"}))
+    assert routes("fanout", binding("a")).published("e", ("k",), {}) == Route(frozenset({"a"}))

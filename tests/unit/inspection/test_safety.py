@@ -112,3 +112,9 @@ def test_a_kind_that_nobody_told_is_refused() -> None:
     assert refusal is not None
     assert "no answer" in refusal.reason
     assert refusal.command == "mqctx inspect 'q 1' --rescue"
+
+
+def test_a_command_takes_a_name_that_begins_with_a_dash_for_no_option() -> None:
+    refusal = refusal_of(QueueFacts(name="-q", unknown_because="no answer"))
+    assert refusal is not None
+    assert refusal.command == "mqctx inspect --rescue -- -q"

@@ -219,7 +219,7 @@ class TestExits:
         with context, pytest.raises(click.exceptions.Exit) as ended, exits():
             raise KeyboardInterrupt
         assert ended.value.exit_code == 130
-        assert capsys.readouterr().err == "interrupted; everything is in place\n"
+        assert capsys.readouterr().err == "interrupted; all that was held is in place\n"
 
     def test_the_second_ctrl_c_interrupts_at_once(self) -> None:
         stopped: list[bool] = []

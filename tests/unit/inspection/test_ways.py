@@ -66,6 +66,9 @@ class Broker:
     def facts(self, queue: str) -> QueueFacts:
         return QueueFacts(name=queue, type=self.kind, arguments=self.arguments)
 
+    def published(self, exchange: str, keys: Any, headers: Any) -> Route:
+        return Route() if exchange == "internal" else self.of(exchange, keys, headers)
+
     def of(self, exchange: str, keys: Any, _: Any) -> Route:
         self.asked += 1
         if exchange == "":
@@ -84,7 +87,11 @@ def way_of(broker: Broker, sent: Message, target: Origin | None = None) -> Any:
 
 
 ALONE = {("orders", "order.new"): {"in"}, ("dlx", "order.new"): {"dead"}}
-SHARED = {("orders", "order.new"): {"in", "other"}, ("dlx", "order.new"): {"dead"}}
+SHARED = {
+    ("internal", "order.new"): {"in"},
+    ("orders", "order.new"): {"in", "other"},
+    ("dlx", "order.new"): {"dead"},
+}
 
 
 def test_through_the_exchange_that_it_came_by_if_no_other_queue_is_bound() -> None:
@@ -94,7 +101,7 @@ def test_through_the_exchange_that_it_came_by_if_no_other_queue_is_bound() -> No
     assert (way.by, way.is_by_bcc) == ("x-death", False)
 
 
-@pytest.mark.parametrize("exchange", ["orders", "random", "forbidden", "gone"])
+@pytest.mark.parametrize("exchange", ["orders", "random", "forbidden", "gone", "internal"])
 def test_straight_to_the_queue_with_its_old_key_if_others_would_get_a_copy_or_nobody_knows(
     exchange: str,
 ) -> None:

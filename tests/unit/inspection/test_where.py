@@ -43,6 +43,7 @@ def dead() -> Message:
         "context.order.id=7",
         "paid=true",
         "note=null",
+        "celery=null",
         'tags=["new","big"]',
         "tags=*big*",
         "customer=c-1",
@@ -82,6 +83,8 @@ def test_a_condition_holds(text: str, dead: Message) -> None:
         "death.reason=expired",
         "bound.tenant=x",
         "message=x",
+        "celery=*",
+        "note=*",
     ],
 )
 def test_a_condition_does_not_hold(text: str, dead: Message) -> None:

@@ -63,7 +63,7 @@ def test_a_message_that_does_not_come_back_makes_the_demo_fail(
 
 @pytest.mark.parametrize(
     ("error", "exit_code"),
-    [(RefusedError(Mock()), 0), (BrokerError("gone"), 2), (KeyboardInterrupt(), 1)],
+    [(RefusedError(Mock()), 0), (BrokerError("gone"), 2), (KeyboardInterrupt(), 130)],
 )
 def test_a_look_that_fails_leaves_no_queue_behind(
     amqp_url: str, error: BaseException, exit_code: int, monkeypatch: pytest.MonkeyPatch

@@ -1,13 +1,13 @@
 """The call of a command as its user would write it again."""
 
 import re
-import shlex
 from collections.abc import Iterator
 from typing import Any, Final
 
 import click
 from click.core import ParameterSource
 
+from mqctx.inspection._safety import command_for
 from mqctx.inspection._where import Where
 
 __all__ = ["repeated"]
@@ -19,7 +19,7 @@ _PASSWORD: Final = re.compile("(?<=://)([^:/@]*):[^/]*@")
 def repeated(queue: str, more: str) -> str:
     """Return the command under way, for one of its queues, with one option more than it has."""
     context = click.get_current_context()
-    return shlex.join(["mqctx", str(context.info_name), queue, more, *_options(context)])
+    return command_for(queue, str(context.info_name), more, *_options(context))
 
 
 def _options(context: click.Context) -> Iterator[str]:

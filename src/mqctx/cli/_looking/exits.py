@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
+from mqctx.cli import INTERRUPTED
 from mqctx.cli._looking.call import repeated
 from mqctx.cli._looking.text import escaped
 from mqctx.inspection._errors import BrokerError
@@ -17,7 +18,6 @@ from mqctx.inspection._management import ManagementError
 COULD_NOT: Final = 1
 REFUSED: Final = 3
 SOME_STAYED: Final = 4
-INTERRUPTED: Final = 130
 
 
 def say(text: str) -> None:
@@ -49,7 +49,7 @@ def exits() -> Generator[None]:
         leave(COULD_NOT)
     except KeyboardInterrupt:
         # Raised where nothing is held, or by a second Ctrl-C: RabbitMQ returns what was held then.
-        say("interrupted; everything is in place")
+        say("interrupted; all that was held is in place")
         leave(INTERRUPTED)
 
 

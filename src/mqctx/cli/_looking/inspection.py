@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from mqctx.cli import INTERRUPTED
 from mqctx.cli._looking.connect import connected
 from mqctx.cli._looking.exits import (
     COULD_NOT,
-    INTERRUPTED,
     REFUSED,
     Interruption,
     exits,

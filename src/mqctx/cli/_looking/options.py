@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
+from mqctx.cli._looking.names import TEXT
 from mqctx.errors import ConfigurationError
 from mqctx.inspection._broker import DEFAULT_URL
 from mqctx.inspection._where import Where
@@ -69,6 +70,7 @@ _OPTIONS = (
     click.option(
         "--where",
         metavar="NAME=VALUE",
+        type=TEXT,
         multiple=True,
         callback=_conditions,
         help="Only messages with this value, in which * is anything. May be repeated.",

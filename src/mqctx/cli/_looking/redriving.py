@@ -1,13 +1,14 @@
 """Run `mqctx redrive`: show a plan, or carry it out, and end the program accordingly."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Generator
 from math import inf
 
 import msgspec
 
+from mqctx.cli import INTERRUPTED
 from mqctx.cli._looking.connect import connected
-from mqctx.cli._looking.exits import INTERRUPTED, SOME_STAYED, Interruption, exits, leave, say
+from mqctx.cli._looking.exits import SOME_STAYED, Interruption, exits, leave, say
 from mqctx.cli._looking.options import Options
 from mqctx.cli._looking.redrive_text import notes_of, outcome_of, plan_table, title_of
 from mqctx.cli._looking.screen import Results, progress
@@ -56,10 +57,9 @@ def redrive(options: Options, queue: str, wishes: Wishes) -> None:
                 rescue=wishes.rescue,
             )
             interruption.stop = call.stop
-            _carry_out(call, inspector, options, yes=wishes.yes)
-            interruption.stop = None
-            if wishes.watch is not None and not interruption.happened:
-                came_back(inspector, call.result, wishes.watch, rescue=wishes.rescue)
+            with _told(call.result, yes=wishes.yes):
+                _carry_out(call, inspector, options, yes=wishes.yes)
+                _watch(call, inspector, wishes)
         # The connection is closed by now: while a pager is read, nothing is held.
         _show(results, call.result, options, yes=wishes.yes)
         _warn(call.result)
@@ -69,19 +69,29 @@ def redrive(options: Options, queue: str, wishes: Wishes) -> None:
 def _carry_out(call: Redrive, inspector: Inspector, options: Options, *, yes: bool) -> None:
     total = inspector.facts(call.result.queue).messages or 0  # for the bar alone: it is late
     with progress(call.result.queue, total, plain=options.is_plain) as advance:
-        if yes:
-            _run(call, advance)
-        else:
-            call.plan(advance)
+        (call.run if yes else call.plan)(advance)
 
 
-def _run(call: Redrive, advance: Callable[[], None]) -> None:
+def _watch(call: Redrive, inspector: Inspector, wishes: Wishes) -> None:
+    """See what comes back, if that was asked. Ctrl-C ends the wait for it."""
+    if wishes.watch is not None and not call.is_stopped:
+        came_back(
+            inspector,
+            call.result,
+            wishes.watch,
+            rescue=wishes.rescue,
+            is_stopped=lambda: call.is_stopped,
+        )
+
+
+@contextlib.contextmanager
+def _told(result: Result, *, yes: bool) -> Generator[None]:
+    """Say what was sent if an error ends the block: that is done, and must be known."""
     try:
-        call.run(advance)
+        yield
     except BaseException:
-        # On any error: the messages sent until then are sent, and the user must know.
-        if call.result.looked:
-            say(outcome_of(call.result))
+        if yes and result.looked:
+            say(outcome_of(result))
         raise
 
 

@@ -13,12 +13,12 @@ pytestmark = pytest.mark.full
 OLD = [
     ("pika", ["pika==1.3.0"]),
     ("pika", ["pika==1.3.2"]),
-    ("aio-pika", ["aio-pika==9.0.0"]),
     ("aio-pika", ["aio-pika==9.6.0"]),
     ("kombu", ["kombu==5.3.0", "amqp==5.3.1"]),
     ("kombu", ["kombu==5.4.0", "amqp==5.3.1"]),
     ("kombu", ["kombu==5.5.4", "amqp==5.3.1"]),
 ]
+"""Of each client the lowest version that pyproject.toml allows, and others below the newest."""
 NEEDED = ["aio-pika", "kombu", "pika", "msgspec", "pytest"]
 """The packages that the neighbour's program imports; the old client is one of them."""
 

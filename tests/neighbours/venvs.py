@@ -1,5 +1,6 @@
 """Virtual environments with old versions, each made once and kept."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -17,12 +18,16 @@ def python_with(requirements: list[str], cache: Path) -> Path:
     wanted = [sys.version, *requirements]
     directory = cache / sha256("\n".join(wanted).encode()).hexdigest()[:16]
     python, finished = directory / "bin" / "python", directory / "finished"
-    if not finished.exists():
-        shutil.rmtree(directory, ignore_errors=True)
-        run_command([sys.executable, "-m", "venv", str(directory)], INSTALL_SECONDS)
-        quiet = ["--quiet", "--disable-pip-version-check"]
-        run_command([str(python), "-m", "pip", "install", *quiet, *requirements], INSTALL_SECONDS)
-        finished.touch()
+    with directory.with_suffix(".lock").open("w") as lock:
+        # Each process of a parallel run asks for it; the first makes it, the others wait.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not finished.exists():
+            shutil.rmtree(directory, ignore_errors=True)
+            run_command([sys.executable, "-m", "venv", str(directory)], INSTALL_SECONDS)
+            install = [str(python), "-m", "pip", "install", "--quiet"]
+            install.append("--disable-pip-version-check")
+            run_command([*install, *requirements], INSTALL_SECONDS)
+            finished.touch()
     return python
 
 

@@ -1,7 +1,7 @@
 """Reports of handlers that kombu calls, where it speaks AMQP."""
 
 from collections.abc import Hashable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from kombu.transport import pyamqp
@@ -16,11 +16,14 @@ class _Sender:
         # A clone: to publish on the connection that consumes could run another handler.
         self._client = client.clone(heartbeat=0)
         self._exchange = exchange
-        self._channel = self._client.channel()
-        try:
-            self._channel.exchange_declare(exchange, "topic", durable=True, auto_delete=False)
-        except self._client.channel_errors:  # it may be there, and not ours to declare
+        with ExitStack() as on_error:
+            on_error.enter_context(self._client)
             self._channel = self._client.channel()
+            try:
+                self._channel.exchange_declare(exchange, "topic", durable=True, auto_delete=False)
+            except self._client.channel_errors:  # it may be there, and not ours to declare
+                self._channel = self._client.channel()
+            on_error.pop_all()
 
     def send(self, routing_key: str, body: bytes) -> None:
         properties = {"type": TYPE}

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Hashable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from pika import BasicProperties, BlockingConnection
@@ -20,11 +20,14 @@ class _Sender:
         own.heartbeat = 0
         self._connection = BlockingConnection(own)
         self._exchange = exchange
-        self._channel: Any = self._connection.channel()
-        try:
-            self._channel.exchange_declare(exchange, "topic", durable=True)
-        except ChannelClosedByBroker:  # it may be there, and not ours to declare
-            self._channel = self._connection.channel()
+        with ExitStack() as on_error:
+            on_error.enter_context(self._connection)
+            self._channel: Any = self._connection.channel()
+            try:
+                self._channel.exchange_declare(exchange, "topic", durable=True)
+            except ChannelClosedByBroker:  # it may be there, and not ours to declare
+                self._channel = self._connection.channel()
+            on_error.pop_all()
 
     def send(self, routing_key: str, body: bytes) -> None:
         make: Any = BasicProperties

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import struct
 from collections.abc import Iterator
 from typing import Any
 
 import aio_pika
 import kombu
 import pika
+import pika.exceptions
 import pika.spec
 import pytest
 from kombu.transport import memory
@@ -77,6 +79,30 @@ def test_kombu_reports_by_a_connection_of_its_own(url: str) -> None:
         send(origin)
         assert origin.outlet.key(origin.client)[0] == "kombu"  # type: ignore[index]  # a tuple
     assert_reports(url)
+
+
+NOT_DECLARABLE = "x" * 256
+"""A name that AMQP cannot carry, which only the client notices."""
+
+
+def test_pika_closes_its_connection_where_the_exchange_cannot_be_declared(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = pika.BlockingConnection(pika.URLParameters(url))
+    monkeypatch.setattr(_pika_reports, "BlockingConnection", lambda _: opened)
+    with pytest.raises(pika.exceptions.ShortStringTooLong):
+        _pika_reports.outlet.open(pika.URLParameters(url), NOT_DECLARABLE)
+    assert opened.is_closed
+
+
+def test_kombu_closes_its_connection_where_the_exchange_cannot_be_declared(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with kombu.Connection(url) as connection, kombu.Connection(url) as opened:
+        monkeypatch.setattr(connection, "clone", lambda **_: opened)
+        with pytest.raises(struct.error):
+            _kombu_reports.outlet.open(connection, NOT_DECLARABLE)
+        assert not opened.connected
 
 
 def test_kombu_reports_nothing_where_it_does_not_speak_amqp() -> None:

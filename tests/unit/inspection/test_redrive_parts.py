@@ -67,7 +67,8 @@ class TestSentBack:
         assert "BCC" not in once.headers
 
     @pytest.mark.parametrize(
-        "noted", ["[" * 100_000, "", "[]", '{"count": "x"}', '{"count": -1}', 7, None]
+        "noted",
+        ['{"count": ' + "[" * 100_000, "", "[]", '{"count": "x"}', '{"count": -1}', 7, None],
     )
     def test_counts_anew_after_a_note_that_is_not_sound(self, noted: Any) -> None:
         sent = sent_back(message({"mqctx-redrive": noted}), THROUGH, "run")

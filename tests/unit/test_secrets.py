@@ -29,6 +29,8 @@ SECRETS = [
     ("Set-Cookie: sid=38afes7a8; Path=/", "38afes7a8"),
     ("rejected: bearer hunter2", "hunter2"),
     ("Bearer%20hunter2", "hunter2"),
+    ("bearer: hunter2", "hunter2"),
+    ("secret -> hunter2", "hunter2"),
     ("with Basic dXNlcjpwYXNz it failed", "dXNlcjpwYXNz"),
     ("password=hunter2 host=db", "hunter2"),
     ("Password = hunter2;Server=db", "hunter2"),

@@ -16,7 +16,7 @@ _Replacement: TypeAlias = str | Callable[[re.Match[str]], str]
 _QUOTE = r"""\\{0,2}["']"""
 # `name=`, `"name": `, `("name", "`, `env["name"] = `, `<name>`, and a URL's `name%3D`.
 _ASSIGNS = (
-    rf"(?:(?:{_QUOTE})?\]?\s{{0,8}}(?:=>|:=|[:=]|%3[ad])\s{{0,8}}"
+    rf"(?:(?:{_QUOTE})?\]?\s{{0,8}}(?:[=-]>|:=|[:=]|%3[ad])\s{{0,8}}"
     rf"|{_QUOTE}\s{{0,8}},\s{{0,8}}|>)"
 )
 _QUOTED = rf"(?P<quote>{_QUOTE})(?:(?!(?P=quote))(?:\\.|.))*(?:(?P=quote)|\Z)"
@@ -143,7 +143,7 @@ _RULES: Final[tuple[_Rule, ...]] = (
         rf"(?:\*{{3}}|b?{_QUOTED}|(?:basic|bearer|token|apikey)\s{{1,8}}[^\s\"',;]+|[^\r\n]+)",
         rf"\1{HIDDEN}",
     ),
-    _rule(rf"(\bbearer(?:\s{{1,8}}|%20)){_NO_VALUE}[^\s\"',;<>]+", rf"\1{HIDDEN}"),
+    _rule(rf"(\bbearer(?:[:=]\s{{0,8}}|\s{{1,8}}|%20)){_NO_VALUE}[^\s\"',;<>]+", rf"\1{HIDDEN}"),
     _rule(
         r"((?i:\bbasic)\s{1,8})(?=\S{0,100}?(?:[0-9=+/]|[a-z][A-Z]))[A-Za-z0-9+/_-]{6,}={0,2}",
         rf"\1{HIDDEN}",

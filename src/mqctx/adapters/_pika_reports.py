@@ -2,8 +2,8 @@
 
 import copy
 from collections.abc import Hashable
-from contextlib import ExitStack, suppress
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, suppress
+from typing import Any, cast
 
 from pika import BasicProperties, BlockingConnection
 from pika.exceptions import ChannelClosedByBroker
@@ -20,8 +20,10 @@ class _Sender:
         own.heartbeat = 0
         self._connection = BlockingConnection(own)
         self._exchange = exchange
+        # Its `__exit__` is annotated as if there were always an error.
+        opened: AbstractContextManager[object] = cast("Any", self._connection)
         with ExitStack() as on_error:
-            on_error.enter_context(self._connection)
+            on_error.enter_context(opened)
             self._channel: Any = self._connection.channel()
             try:
                 self._channel.exchange_declare(exchange, "topic", durable=True)

@@ -1,13 +1,16 @@
 """ContextVars of other libraries that take part in the context under a name."""
 
 import contextvars
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from mqctx._core.registry import Registry, registry
+
+Assignment: TypeAlias = tuple[Callable[[Any], object], object, object]
+"""Reads a linked ContextVar, the argument for it, and the result while a context is active."""
 
 
 class LinkedVar(msgspec.Struct, frozen=True, eq=False):
@@ -44,9 +47,12 @@ def link(name: str, contextvar: ContextVar[Any]) -> None:
     registry.change(add)
 
 
-def assignments(values: Mapping[str, object]) -> list[tuple[LinkedVar, object]]:
-    """Return the linked ContextVars and the value of each while `values` are active."""
-    return [(other, values.get(other.name, other.absent)) for other in registry.links]
+def assignments(values: Mapping[str, object]) -> list[Assignment]:
+    """Return what the linked ContextVars hold while `values` are active."""
+    return [
+        (other.contextvar.get, other.absent, values.get(other.name, other.absent))
+        for other in registry.links
+    ]
 
 
 def set_to(values: Mapping[str, object]) -> None:

@@ -1,7 +1,7 @@
 """A `with` block inside a context."""
 
 from collections.abc import Callable
-from contextvars import Token
+from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
@@ -18,6 +18,7 @@ from mqctx._core.store import (
     call_inside,
     current,
     set_store,
+    store_variable,
 )
 from mqctx.errors import ScopeError
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_Setting: TypeAlias = tuple[Token[Any], Any, object]
-"""The token of a setting, the value that was set, and the one that stands for none."""
+_Setting: TypeAlias = tuple[ContextVar[Any], Token[Any], Any, object]
+"""What was set, the token of it, the value, and the one that stands for none."""
 
 
 class Scope(msgspec.Struct, eq=False):
@@ -58,10 +59,11 @@ class Scope(msgspec.Struct, eq=False):
             store = Store(context, around.headers, around.restored, True, True, True)
         else:
             store = Store(context, self.headers, context, True, True, True)
-        settings.append((set_store(store), store, OUTSIDE))
+        settings.append((store_variable, set_store(store), store, OUTSIDE))
         for other in registry.links:
-            value = context.by_name.get(other.name, other.absent)
-            settings.append((other.contextvar.set(value), value, other.absent))
+            variable, absent = other.contextvar, other.absent
+            value = context.by_name.get(other.name, absent)
+            settings.append((variable, variable.set(value), value, absent))
         return context
 
     def __exit__(
@@ -72,9 +74,9 @@ class Scope(msgspec.Struct, eq=False):
     ) -> None:
         settings = self._settings
         while settings:  # from the last one on: two names may be linked to one ContextVar
-            token, value, absent = settings.pop()
+            variable, token, value, absent = settings.pop()
             try:
-                token.var.reset(token)
+                variable.reset(token)
             except ValueError:
                 _reset_copied(token, value, absent)
             if absent is OUTSIDE:

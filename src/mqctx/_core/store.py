@@ -140,11 +140,10 @@ _given = ContextVar("mqctx.given", default=None)
 _NO_CONTEXT = cast("Context", None)
 OUTSIDE = Store(_NO_CONTEXT, None, _NO_CONTEXT, active=False)
 """The store outside every run. The module of `Context` gives it the empty one."""
-_store: ContextVar[Store] = ContextVar("mqctx", default=OUTSIDE)
-active_store = _store.get
+store_variable: ContextVar[Store] = ContextVar("mqctx", default=OUTSIDE)
+active_store = store_variable.get
 """Returns the store of the innermost run or scope."""
-set_store = _store.set
-reset_store = _store.reset
+set_store = store_variable.set
 
 
 def enter(store: Store) -> None:
@@ -169,7 +168,7 @@ def call_inside(
 
 def current() -> "Context":
     """Return the active context: the empty one outside every run and scope, never None."""
-    store = _store.get()
+    store = active_store()
     return store.context if store.later is None and not registry.linked else store.now()
 
 
@@ -178,5 +177,5 @@ def restored_here(headers: object) -> "Context | None":
 
     A handler that is decorated, and hooked too, extracts only once.
     """
-    store = _store.get()
+    store = active_store()
     return store.restored if store.headers is headers and headers is not None else None

@@ -186,7 +186,7 @@ class _ReportedScope(Scope, eq=False, kw_only=True):
         self.begun = begin(self.origin, self.headers, context, name)
         if self.begun is not None:
             run = self.begun.run
-            self._settings.append((active_run.set(run), run, None))
+            self._settings.append((active_run, active_run.set(run), run, None))
         elif (around := self._around()) is not None:
             around.handler = name
         return context

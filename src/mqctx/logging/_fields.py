@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from mqctx._core import linked_vars
 from mqctx._core.context import EMPTY, Context, keep_shown
-from mqctx._core.linked_vars import LinkedVar
+from mqctx._core.linked_vars import Assignment
 from mqctx._core.name_filter import NAMES_MEANT, name_filter
 from mqctx._core.registry import registry
 from mqctx._core.settings import check_text, checked_entries
@@ -55,8 +55,8 @@ class View(str):
     """Those of the fields."""
     pairs: tuple[tuple[str, Any], ...]
     """The fields."""
-    linked: Sequence[tuple[LinkedVar, object]]
-    """The linked ContextVars, and what they hold while the context is active."""
+    linked: Sequence[Assignment]
+    """What linked ContextVars hold while the context is active."""
     chosen: object
     """The declarations, and names that this process chose, with which the view was made."""
 
@@ -64,7 +64,7 @@ class View(str):
     def of(
         context: Context,
         fields: Mapping[str, Any],
-        linked: Sequence[tuple[LinkedVar, object]] = (),
+        linked: Sequence[Assignment] = (),
         chosen: object = None,
     ) -> "View":
         """Return a view of these `fields`."""
@@ -142,8 +142,8 @@ class Fields:
         view: View = context.shown.get(self, NO_VIEW)
         if view.chosen is not registry.undeclared:
             view = self.of(context)
-        for other, value in view.linked:
-            if other.contextvar.get(other.absent) is not value:  # somebody has set it since
+        for read, absent, value in view.linked:
+            if read(absent) is not value:  # somebody has set it since
                 view = self.of(store.now())
         if not view.names.isdisjoint(held):
             view = view.beside(held)

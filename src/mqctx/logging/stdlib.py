@@ -90,8 +90,8 @@ class ContextFilter(logging.Filter):
         view: View = context.shown.get(self._fields, NO_VIEW)
         if view.chosen is not registry.undeclared:
             view = self._fields.of(context)
-        for other, value in view.linked:
-            if other.contextvar.get(other.absent) is not value:
+        for read, absent, value in view.linked:
+            if read(absent) is not value:
                 view = self._fields.of(store.now())
         # One by one: to ask for all names at once takes longer, in so large a mapping.
         for name, value in view.pairs:

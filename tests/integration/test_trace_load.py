@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.drivers.on_pika import pika_channel
 
 from .traced import METADATA, Command, Vhost, until
 
@@ -22,12 +25,26 @@ MOST_MEGABYTES = 500
 
 def load(vhost: Vhost, seconds: float, rate: float = RATE) -> dict[str, int]:
     """Let another process publish and consume; return how many messages."""
-    done = subprocess.run(
-        [*_PROGRAM, "load", vhost.url, str(seconds), str(rate)],
-        cwd=ROOT, capture_output=True, text=True, check=True, timeout=seconds + 90,
-    )  # fmt: skip
-    counts: dict[str, int] = json.loads(done.stdout)
+    with loading(vhost, seconds, rate) as process:
+        output, _ = process.communicate(timeout=seconds + 90)
+    assert process.returncode == 0
+    counts: dict[str, int] = json.loads(output)
     return counts
+
+
+def loading(vhost: Vhost, seconds: float, rate: float = RATE) -> "subprocess.Popen[str]":
+    """Start another process that publishes and consumes."""
+    command = [*_PROGRAM, "load", vhost.url, str(seconds), str(rate)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+@contextmanager
+def counting(vhost: Vhost) -> Iterator[Callable[[], int]]:
+    """Let RabbitMQ keep each event in a queue, too, and give what counts them."""
+    with pika_channel(vhost.url) as channel:
+        queue = channel.queue_declare("", exclusive=True).method.queue
+        channel.queue_bind(queue, "amq.rabbitmq.trace", "#")
+        yield lambda: int(channel.queue_declare(queue, passive=True).method.message_count)
 
 
 @contextmanager
@@ -81,6 +98,21 @@ class TestFiveThousandMessagesASecond:
         assert summary["publishes"] + summary["deliveries"] == summary["events"]
         assert joined <= summary["deliveries"] <= joined + summary["dropped"]
         assert most < MOST_MEGABYTES
+
+    def test_are_counted_in_a_vhost_that_never_rests(self, vhost: Vhost, tmp_path: Path) -> None:
+        path = tmp_path / "events.jsonl"
+        with counting(vhost) as counted, loading(vhost, 75) as process, path.open("w") as file:
+            time.sleep(8)  # until the statistics say that it is busy
+            command = Command(vhost, "--json", "--seconds", "25", stdout=file)
+            code, _, err = command.wait(seconds=120)
+            assert code == 0, err
+            assert process.poll() is None, "the load ended before the trace"
+            events = counted()
+            process.terminate()
+        summary = json.loads(path.read_text().splitlines()[-1])
+        print(f"{events} events, {summary}")  # noqa: T201 - figures to see
+        assert summary["dropped"] is not None
+        assert summary["events"] + summary["dropped"] == events
 
     def test_cost_publishers_no_more_than_tracing_does_by_itself(
         self, vhost: Vhost, tmp_path: Path

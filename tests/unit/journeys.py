@@ -10,6 +10,7 @@ import pika
 from mqctx._amqp.content_header import ContentHeader
 from mqctx.inspection._journeys._events import Reader
 from mqctx.inspection._journeys._joiner import Joiner
+from mqctx.inspection._journeys._told import Event, RunReport
 
 Json = dict[str, Any]
 
@@ -21,6 +22,9 @@ class Story:
         self.joiner = Joiner(**settings)
         self.reader = Reader()
         self.now = 1_000_000.0
+        self.lane = ""
+        """By which channel the next events come."""
+        self.told: list[Event | RunReport] = []
 
     def publish(
         self,
@@ -120,8 +124,10 @@ class Story:
         return event.written.context
 
     def _tell(self, routing_key: str, body: bytes, headers: Json) -> None:
-        event = self.reader.firehose(routing_key, header_of(headers=headers), body, self.now)
+        header = header_of(headers=headers)
+        event = self.reader.firehose(routing_key, header, body, self.now, self.lane)
         assert event is not None
+        self.told.append(event)
         self.joiner.take(event)
         self.now += 0.01
 

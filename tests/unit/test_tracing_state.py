@@ -194,7 +194,8 @@ class Counted:
 
     def look(self, waiting: int, received: int, *tallies: Tally | None) -> int | None:
         self.tallies, self.backlog.received = [*tallies], received
-        return self.drops.look(waiting)
+        self.drops.look(waiting)
+        return self.drops.so_far()
 
     def at_end(self, received: int, *tallies: Tally | None) -> int | None:
         self.tallies, self.backlog.received = [*tallies], received

@@ -40,6 +40,11 @@ class Arrival(NamedTuple):
         return self.header[BEFORE_PROPERTIES:]
 
     @property
+    def consumer(self) -> str:
+        """The tag of the consumer that it was sent to."""
+        return name_of(self.method[_INDEX + 1 : self._behind_consumer])
+
+    @property
     def receipt(self) -> tuple[int, bool]:
         """Its delivery tag, and whether it was delivered before."""
         tag = self._behind_consumer

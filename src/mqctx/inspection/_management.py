@@ -20,6 +20,8 @@ from mqctx.inspection._where import fits
 __all__ = ["Management", "ManagementError"]
 
 _SECONDS: Final = 10.0
+_AT_ONCE: Final = 10
+"""How many connections are kept: urllib3 warns of each more that threads need at a time."""
 _PAGE: Final = 500
 # The usual ports, 15672 and 15671, are those of AMQP, 5672 and 5671, and this.
 _PORT_OFFSET: Final = 10_000
@@ -56,6 +58,7 @@ class Management:
         self._client = PoolManager(
             headers={"Authorization": _basic(self._user, password)},
             timeout=_SECONDS,
+            maxsize=_AT_ONCE,
             retries=False,
             ssl_context=_tls(broker) if base.startswith("https") else None,
         )

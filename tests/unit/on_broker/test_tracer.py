@@ -14,6 +14,7 @@ from mqctx.inspection._connection import connected
 from mqctx.inspection._journeys._feeds import Tap
 from mqctx.inspection._journeys._lock import locked
 from mqctx.inspection._journeys._source import Source
+from mqctx.inspection._journeys._valve import Valve
 from mqctx.inspection._journeys._tracing_state import TracingState
 from tests.drivers.on_pika import pika_channel
 from tests.integration.broker import Broker
@@ -157,6 +158,7 @@ class TestTrace:
     ) -> None:
         stopped, resume = threading.Event(), Source.resume
         monkeypatch.setattr(Source, "resume", lambda s: resume(s) if stopped.is_set() else None)
+        monkeypatch.setattr(Valve, "open", lambda _: None)
         with Traced(vhost, buffer=10) as traced:
             for number in range(2_000):
                 channel.basic_publish("amq.fanout", "", b"%d" % number)

@@ -71,15 +71,18 @@ class Drops:
         self.may_have_dropped = True
         self._statistics = _unknown
 
-    def look(self, waiting: int) -> int | None:
-        """Return how many events were dropped so far, given how many wait in the queue.
-
-        Statistics that are late make this too few.
-        """
+    def look(self, waiting: int) -> None:
+        """Note how many events wait in the queue."""
         since = self._backlog.received - self._received
         self._received += since
         self.waiting = waiting
         self.may_have_dropped |= waiting + since >= self._limit
+
+    def so_far(self) -> int | None:
+        """Return how many events were dropped.
+
+        Statistics that are late make this too few.
+        """
         by_queue = self._by_queue(self._statistics())
         return None if by_queue is None else self._backlog.dropped + max(0, by_queue)
 

@@ -46,18 +46,19 @@ class Reader:
     def of_firehose(self, arrival: Arrival, at: float) -> Event | RunReport | None:
         """Return the event in a message of the firehose: None if it is of no kind that matters."""
         _, routing_key = arrival.came_by
-        return self.firehose(routing_key, ContentHeader(arrival.properties), arrival.body, at)
+        header = ContentHeader(arrival.properties)
+        return self.firehose(routing_key, header, arrival.body, at, arrival.consumer)
 
     def of_tap(self, arrival: Arrival, at: float) -> Event:
         """Return the publish that a copy of its message stands for."""
         return self.tap(*arrival.came_by, ContentHeader(arrival.properties), arrival.body, at)
 
     def firehose(
-        self, routing_key: str, header: ContentHeader, body: bytes, at: float
+        self, routing_key: str, header: ContentHeader, body: bytes, at: float, lane: str = ""
     ) -> Event | RunReport | None:
         """Return the event in a message of the firehose: None if it is of no kind that matters."""
         properties, rest = header.split_headers("properties")
-        return self._told(self._place(rest, routing_key), self._written(properties), body, at)
+        return self._told(self._place(rest, routing_key), self._written(properties), body, at, lane)
 
     def decoded(
         self, routing_key: str, headers: Mapping[str, Any], body: bytes, at: float
@@ -67,13 +68,13 @@ class Reader:
         return self._told(_place_of(headers, routing_key), written, body, at)
 
     def _told(
-        self, place: Place | None, written: Written, body: bytes, at: float
+        self, place: Place | None, written: Written, body: bytes, at: float, lane: str = ""
     ) -> Event | RunReport | None:
         if place is None:
             return None
-        if written.is_report and (report := _report(body, at)) is not None:
+        if written.is_report and (report := _report(body, at, lane)) is not None:
             return report if place.kind == "publish" else None
-        return self._event(at, place, written, body)
+        return self._event(at, place, written, body, lane)
 
     def tap(
         self, exchange: str, routing_key: str, header: ContentHeader, body: bytes, at: float
@@ -83,12 +84,14 @@ class Reader:
         place = Place(kind="publish", exchange=exchange, routing_keys=[routing_key])
         return self._event(at, place, self._read_table(properties), body)
 
-    def _event(self, at: float, place: Place, written: Written, body: bytes) -> Event:
+    def _event(
+        self, at: float, place: Place, written: Written, body: bytes, lane: str = ""
+    ) -> Event:
         if not written.has_context and (tells := read_body(body)) is not None:
             written = self._with(written, tells)
         key = hash((body, written.key))
         identity = Identity(key, hash((key, written.exact)), written.is_unique)
-        return Event(at, place, written, identity, len(body))
+        return Event(at, place, written, identity, len(body), lane)
 
     def _with(self, written: Written, tells: DramatiqMessage) -> Written:
         """Add what a body says that has the context of its message, and its id."""
@@ -167,14 +170,14 @@ def _in_common(headers: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _report(body: bytes, at: float) -> RunReport | None:
+def _report(body: bytes, at: float, lane: str) -> RunReport | None:
     """Return the record of a run; None of what only looks like one."""
     try:
         report = msgspec.json.decode(body, type=RunReport)
         to_plain("context", report.context)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, InvalidValueError):
         return None
-    report.at = at
+    report.at, report.lane = at, lane
     return report if report.began_at.year in _YEARS else None
 
 

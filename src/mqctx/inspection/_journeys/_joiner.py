@@ -10,6 +10,7 @@ from mqctx.inspection._journeys._copies import find_copy, origins_of, see
 from mqctx.inspection._journeys._journeys import Journeys
 from mqctx.inspection._journeys._messages import Messages
 from mqctx.inspection._journeys._model import Journey, Message, Node, message_of, upward
+from mqctx.inspection._journeys._order import Order
 from mqctx.inspection._journeys._placed import death_by_handler, move_below, note_root
 from mqctx.inspection._journeys._records import Record
 from mqctx.inspection._journeys._rules import Choice, Rules, is_below
@@ -61,11 +62,12 @@ class Joiner:
         self._messages = Messages(tuple(dict.fromkeys((by, "trace_id"))), kept)
         self._runs = Runs(self._messages, consumers)
         self._rules = Rules(self._messages, self._runs, tapped=tapped)
+        self._order = Order()
         self._undecided: deque[Node] = deque()
         self._unclear: dict[str, Node] = {}
         """Runs of which it is not known yet which delivery they handled."""
         self._now = self._next_look = 0.0
-        self._orphans: dict[tuple[int, str], list[tuple[Node, Event]]] = {}
+        self._orphans: dict[int, list[tuple[Node, Event]]] = {}
         self._numbers: dict[str, int] = {}
         self._deciders: dict[str, Callable[[Node, Any], None]] = {
             "run": self._decide_run,
@@ -76,22 +78,25 @@ class Joiner:
 
     def take(self, event: Event | RunReport) -> None:
         """Take an event. It is joined once it has settled."""
-        if isinstance(event, RunReport):
-            run = Node(id=self._new_id("run"), kind="run", at=event.at, report=event)
-            self._undecided.append(run)
-            self._runs.add(run, event)
-            return
-        kind = event.place.kind
-        node = Node(id=self._new_id(kind), kind=kind, at=event.at, place=event.place, event=event)
+        self._order.add(event)
+
+    def _take(self, event: Event | RunReport) -> None:
+        kind = "run" if isinstance(event, RunReport) else event.place.kind
+        node = Node(id=self._new_id(kind), kind=kind, at=event.at, lane=event.lane)
         self._undecided.append(node)
+        if isinstance(event, RunReport):
+            node.report = event
+            self._runs.add(node, event)
+            return
+        node.place, node.event = event.place, event
         if kind == "publish":
             self._take_publish(node, event)
         elif not self._take_delivery(node, event):
-            key = event.identity.key, event.place.queue
-            self._orphans.setdefault(key, []).append((node, event))
+            self._orphans.setdefault(event.identity.key, []).append((node, event))
 
     def advance(self, now: float) -> Iterator[list[Record]]:
         """Join what has settled by `now`, and return the journeys that are quiet."""
+        self._take_settled(now)
         if self._unclear and now >= self._next_look:
             self._next_look = now + _PAUSE
             self._decide_unclear(now)
@@ -100,6 +105,7 @@ class Joiner:
 
     def finish(self) -> Iterator[list[Record]]:
         """Join what is left, and return all journeys."""
+        self._take_settled(inf)
         self._decide_settled(inf)
         self._decide_unclear(inf)
         yield from self.journeys.all()
@@ -107,6 +113,10 @@ class Joiner:
     def sizes(self) -> dict[str, int]:
         """Return how much is kept of what: it does not grow with the number of events."""
         return {**self._messages.sizes(), "journeys": len(self.journeys)}
+
+    def _take_settled(self, now: float) -> None:
+        for event in self._order.settled(now):
+            self._take(event)
 
     def _new_id(self, kind: str) -> str:
         number = self._numbers[kind] = self._numbers.get(kind, 0) + 1
@@ -119,17 +129,17 @@ class Joiner:
             message.add_end(node)
         for queue in event.place.queues:
             self._messages.add_copy(message, queue)
-            self._take_orphans(event.identity.key, queue)
+        self._take_orphans(event.identity.key)
 
-    def _take_orphans(self, key: int, queue: str) -> None:
+    def _take_orphans(self, key: int) -> None:
         """Take deliveries again whose publish is seen now.
 
         They may come first in a cluster. Those of other publishes of the same content wait on.
         """
-        orphans = self._orphans.pop((key, queue), ())
+        orphans = self._orphans.pop(key, ())
         left = [each for each in orphans if not self._take_delivery(*each)]
         if left:
-            self._orphans[key, queue] = left
+            self._orphans[key] = left
 
     def _take_delivery(self, node: Node, event: Event) -> bool:
         """Find the message of a delivery; return whether one was found."""
@@ -220,7 +230,7 @@ class Joiner:
     def _unseen(self, node: Node, event: Event) -> Message:
         """Return the message of a delivery whose publish was before the trace, or dropped."""
         # The oldest is the first to settle; others will find their publish, or follow.
-        key = event.identity.key, event.place.queue
+        key = event.identity.key
         if left := self._orphans.pop(key, [])[1:]:
             self._orphans[key] = left
         found = find_copy(self._messages, event)

@@ -11,6 +11,8 @@ from mqctx.inspection._plain import text_or_none
 
 Kind: TypeAlias = Literal["publish", "delivery", "dead_letter", "run"]
 _SPANS: Final = ("span_id", "parent_span_id")
+LATE: Final = 0.5
+"""Seconds by which an event may come later than one that was after it, by another channel."""
 MOST_ENDS: Final = 256
 """How many deliveries of one request, or of one copy of a message, a publish may be joined to."""
 
@@ -35,6 +37,8 @@ class Node(msgspec.Struct, eq=False, kw_only=True):
     id: str
     kind: Kind
     at: float
+    lane: str = ""
+    """By which of our channels its event came."""
     place: Place = NOWHERE
     """Of a publish or a delivery."""
     event: Event | None = None
@@ -188,6 +192,11 @@ def upward(node: Node | None) -> Iterator[Node]:
     while node is not None:
         yield node
         node = node.parent
+
+
+def lateness(one: Node | RunReport, other: Node | RunReport) -> float:
+    """Return by how much either may have come later than it was, compared to the other."""
+    return 0.0 if one.lane == other.lane else LATE
 
 
 def add_end(ends: list[Node], end: Node) -> None:

@@ -7,7 +7,14 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 from mqctx.inspection._journeys._messages import Messages
-from mqctx.inspection._journeys._model import Message, Node, deliveries_of, publishes_of, upward
+from mqctx.inspection._journeys._model import (
+    Message,
+    Node,
+    deliveries_of,
+    lateness,
+    publishes_of,
+    upward,
+)
 from mqctx.inspection._journeys._runs import Runs
 
 __all__ = ["Choice", "Rules", "is_below"]
@@ -100,14 +107,15 @@ class Rules:
 
     def _nearest(self, publish: Node, message: Message) -> Choice:
         """The delivery of the same request that is nearest to it."""
+        others: list[Node] = []
         for group in message.groups:
-            others = (each for each in group.ends if each.message is not message)
+            others = [each for each in group.ends if each.message is not message]
             before = _before(publish, others)
             # An asker goes on when the answer comes: its messages after that come from the
             # delivery that made it ask.
             if chosen := [*filterfalse(_is_awaited, before)] or before:
                 return _nearest_of(chosen, publish)
-        return Choice(None)
+        return Choice(None, inferred=any(lateness(each, publish) for each in others))
 
     def _from(self, publish: Node, messages: list[Message], rule: str) -> Choice | None:
         """Join it to the delivery of one of these messages."""
@@ -158,7 +166,8 @@ def _are_of_one_copy(publish: Node, ends: list[Node]) -> bool:
     One that is delivered again while it is sent on may have been sent on by either.
     """
     copies = {each.copy for each in ends}
-    return len(copies) == 1 and None not in copies and _before(publish, ends) == ends
+    surely = all(each.at + lateness(each, publish) <= publish.at for each in ends)
+    return len(copies) == 1 and None not in copies and surely
 
 
 def _sent(publish: Node, messages: Iterable[Message]) -> bool:
@@ -167,7 +176,16 @@ def _sent(publish: Node, messages: Iterable[Message]) -> bool:
 
 
 def _before(publish: Node, ends: Iterable[Node]) -> list[Node]:
-    return [each for each in ends if each.at <= publish.at]
+    """Return those that were before a publish, as far as the order of several channels says.
+
+    In doubt a delivery to its own client counts as before it, one to another as after it.
+    """
+    return [
+        each
+        for each in ends
+        if each.at
+        <= publish.at + lateness(each, publish) * (1 if _closeness(each, publish) else -1)
+    ]
 
 
 def _without(message: Message, messages: Iterable[Message]) -> list[Message]:
@@ -218,7 +236,7 @@ def _nearest_of(ends: list[Node], publish: Node) -> Choice:
     before = _before(publish, ends)
     # An event may come before that of its cause, but hardly by much.
     chosen = before or [min(ends, key=attrgetter("at"))]
-    best = max(chosen, key=lambda each: (_closeness(each, publish), each.at))
+    best = max(chosen, key=lambda each: (_closeness(each, publish), each.at <= publish.at, each.at))
     return Choice(best, _BY_CLOSENESS[_closeness(best, publish)], inferred=True)
 
 

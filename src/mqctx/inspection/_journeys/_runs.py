@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from mqctx.inspection._journeys._messages import Messages
-from mqctx.inspection._journeys._model import Message, Node, deliveries_of, publishes_of
+from mqctx.inspection._journeys._model import Message, Node, deliveries_of, lateness, publishes_of
 from mqctx.inspection._journeys._told import RunReport
 
 __all__ = ["Consumers", "Runs", "details_of"]
@@ -65,7 +65,7 @@ class Runs:
         candidates = named or self._messages.ends_of(report.context)
         fitting = [*filter(partial(_fits, report), candidates)]
         # It may be delivered again before this is decided, but not before the record was there.
-        earlier = [each for each in fitting if each.at <= report.at]
+        earlier = [each for each in fitting if each.at <= report.at + lateness(each, report)]
         # It may go by another name in its headers than in its body, where both were instrumented.
         return earlier or fitting, named == []
 

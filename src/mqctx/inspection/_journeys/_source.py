@@ -1,5 +1,6 @@
 """Events from a queue of our own, which is bounded, and goes when the connection does."""
 
+from time import monotonic
 from typing import Any, Final
 
 from pika import spec
@@ -7,11 +8,18 @@ from pika.adapters.blocking_connection import BlockingConnection
 
 from mqctx.inspection._arrivals import BEFORE_PROPERTIES, Arrival
 from mqctx.inspection._journeys._backlog import Backlog
+from mqctx.inspection._journeys._valve import Valve
 
 __all__ = ["Source"]
 
 _Deliver: Final[Any] = spec.Basic.Deliver  # whose stubs have no types
 
+_CONSUMER: Final = "mqctx.trace"
+_MANY_WAITING: Final = 1_000
+"""How many events wait, or come from one look to the next, where one channel may be too few."""
+_REST: Final = 2.0
+"""Seconds without that after which one will do again."""
+_PAUSE: Final = 0.2
 _MANY: Final = 50
 """Events of one reading of the socket after which there may be more in it."""
 
@@ -45,7 +53,9 @@ class Source:
         self._backlog = backlog
         self._connection: Any = connection  # pika says whole seconds, and takes any
         self._channel: Any = connection.channel()
-        self._consumer = ""
+        self._valve = Valve(connection, queue, self._take)
+        self._most_waiting = min(_MANY_WAITING, buffer / 8)
+        self._received = self._rests_since = 0.0
         arguments = {"x-queue-type": "classic", "x-max-length": buffer, "x-overflow": "drop-head"}
         self._channel.queue_declare(self.queue, exclusive=True, arguments=arguments)
         self._channel.queue_bind(self.queue, exchange, routing_key)
@@ -64,6 +74,23 @@ class Source:
             self._connection.process_data_events(seconds)
             came, seconds = self._backlog.received - before, 0
 
+    def look(self) -> int:
+        """Return how many events wait in the queue; if many do, let more channels take them.
+
+        Raises:
+            AMQPError: the connection is lost.
+        """
+        waiting, now = self.waiting(), monotonic()
+        came = self._backlog.received - self._received
+        self._received += came
+        if waiting or came > _MANY_WAITING:
+            self._rests_since = now
+        if waiting > self._most_waiting:
+            self._valve.open()
+        elif now > self._rests_since + _REST:
+            self._valve.close()
+        return waiting
+
     def waiting(self) -> int:
         """Return how many events wait in the queue.
 
@@ -81,19 +108,22 @@ class Source:
         # RabbitMQ answers most questions before what waits for a busy queue, but this one behind.
         got, properties, body = self._channel.basic_get(self.queue, auto_ack=True)
         if got is not None:
-            deliver = _Deliver("", 0, False, got.exchange, got.routing_key)
+            deliver = _Deliver(_CONSUMER, 0, False, got.exchange, got.routing_key)
             method = deliver.INDEX.to_bytes(4) + b"".join(deliver.encode())
             self._take(Arrival(method, bytes(BEFORE_PROPERTIES) + properties.header.raw, body))
 
     def pause(self) -> int:
         """Let no more events come; return how many are left in the queue.
 
-        All that it has sent have come then, before its consumer has ended.
+        All that it has sent have come then: each channel's, before its consumer has ended.
 
         Raises:
             AMQPError: the connection is lost.
         """
-        self._channel.basic_cancel(self._consumer)
+        self._valve.close()
+        self._channel.basic_cancel(_CONSUMER)
+        while self._valve.under_way:
+            self._connection.process_data_events(_PAUSE)
         return self.waiting()
 
     def resume(self) -> None:
@@ -102,9 +132,8 @@ class Source:
         Raises:
             AMQPError: the connection is lost.
         """
-        # Acknowledged as they are sent: TCP holds RabbitMQ back if we do not keep up. On one
-        # channel, since those of several would come in another order.
-        self._consumer = self._channel.basic_consume(self.queue, _do_nothing, auto_ack=True)
+        # Acknowledged as they are sent: TCP holds RabbitMQ back if we do not keep up.
+        self._channel.basic_consume(self.queue, _do_nothing, auto_ack=True, consumer_tag=_CONSUMER)
 
     def close(self) -> None:
         """Delete the queue.

@@ -81,6 +81,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     written: Written
     identity: Identity
     bytes: int
+    lane: str = ""
+    """By which of our channels it came: RabbitMQ keeps the order of those of one channel."""
 
 
 NOWHERE: Final = Place(kind="publish", exchange="", routing_keys=[])
@@ -92,6 +94,8 @@ class RunReport(msgspec.Struct, kw_only=True):
 
     at: float = 0.0
     """When we received it, in seconds since 1970."""
+    lane: str = ""
+    """By which of our channels it came."""
     context: dict[str, Any] = {}
     message_id: str | None = None
     correlation_id: str | None = None

@@ -23,7 +23,9 @@ from mqctx.inspection._management import ManagementError
 __all__ = ["Settings", "Status", "Tracer", "Watcher"]
 
 _PAUSE: Final = 0.2
-_LOOK: Final = 1.0
+_LOOK: Final = 0.25
+"""Seconds in which RabbitMQ's queue is not to fill up unseen."""
+_STATUS: Final = 1.0
 _BATCH: Final = 100
 """Events that are joined at once: in between, those are received that have come."""
 _PATIENCE: Final = 60.0
@@ -98,7 +100,7 @@ class Tracer:
         self._began = monotonic()
         self._has_begun = self._is_stopped = False
         self._lost_at: float | None = None
-        self._next_look = 0.0
+        self._next_look = self._next_status = 0.0
         self._silent_until = self._began + feed.silence
         self.status = Status()
         """Its progress."""
@@ -184,13 +186,13 @@ class Tracer:
     def _watch(self, source: Source) -> None:
         """Join events as they come, until the trace is over."""
         while not self._is_over():
-            if monotonic() > self._next_look:
-                self._look(source)
+            self._look(source)
             source.receive(0 if self._backlog else _PAUSE)
             self._join()
 
     def _end(self, connection: BlockingConnection, source: Source) -> None:
         """Receive what waits already, and leave the vhost as it was."""
+        self._next_look = self._next_status = 0.0
         self._look(source)
         with self._feed.alone(connection):
             self._restore(source.queue)
@@ -230,9 +232,17 @@ class Tracer:
             self._join()
 
     def _look(self, source: Source) -> None:
-        """Find out how far behind we are."""
-        self._next_look = monotonic() + _LOOK
-        dropped = self._drops.look(source.waiting())
+        """Find out how far behind we are, if it is time to."""
+        if monotonic() > self._next_look:
+            self._drops.look(source.look())
+            self._next_look = monotonic() + _LOOK
+            self._tell_status()
+
+    def _tell_status(self) -> None:
+        if monotonic() <= self._next_status:
+            return
+        self._next_status = monotonic() + _STATUS
+        dropped = self._drops.so_far()
         self.status = Status(
             seconds=monotonic() - self._began,
             events=self._backlog.taken,

@@ -1,0 +1,75 @@
+"""Further channels by which events come out of our queue while one is too few."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from pika.adapters.blocking_connection import BlockingConnection
+
+from mqctx.inspection._arrivals import Arrival
+
+__all__ = ["Valve"]
+
+_CHANNELS: Final = 7
+
+
+class Valve:
+    """Let events come by more channels, or by none of these.
+
+    RabbitMQ lets 200 messages be under way on a channel, which is too few where its cores are busy:
+    events wait in its queue, and before it, each at a multiple of its cost. But those of several
+    channels come in another order.
+
+    Nothing here waits for an answer: a busy queue gives it when it has seen what came before.
+
+    Args:
+        connection: The connection.
+        queue: Our queue.
+        take: Takes what comes.
+    """
+
+    def __init__(
+        self, connection: BlockingConnection, queue: str, take: Callable[[Arrival], None]
+    ) -> None:
+        self._connection: Any = connection._impl  # which does not wait
+        self._queue = queue
+        self._take = take
+        self._is_wanted = False
+        self._consuming: list[tuple[Any, str]] = []
+        self.under_way = 0
+        """By how many channels events may come."""
+
+    def open(self) -> None:
+        """Let events come by more channels, once those of the last time are gone."""
+        self._is_wanted = True
+        for number in range(self.under_way and _CHANNELS, _CHANNELS):
+            self.under_way += 1
+            self._connection.channel(on_open_callback=partial(self._begin, number + 1))
+
+    def close(self) -> None:
+        """Let no more come: all that was sent comes before the channel is gone."""
+        self._is_wanted = False
+        while self._consuming:
+            channel, consumer = self._consuming.pop()
+            channel.basic_cancel(consumer, callback=partial(self._end, channel))
+
+    def _begin(self, number: int, channel: Any) -> None:
+        self._connection.stream(channel.channel_number, self._take)
+        # A channel gets what those before have no room for.
+        priority = {"x-priority": -number}
+        consumer = f"mqctx.trace.{number}"  # others count theirs from 1
+        channel.basic_consume(
+            self._queue, _ignore, auto_ack=True, consumer_tag=consumer, arguments=priority
+        )
+        self._consuming.append((channel, consumer))
+        if not self._is_wanted:
+            self.close()
+
+    def _end(self, channel: Any, _: object) -> None:
+        self._connection.end_stream(channel.channel_number)
+        channel.close()
+        self.under_way -= 1
+
+
+def _ignore(*_: object) -> None:
+    """Do nothing: what is delivered does not come to pika's consumer."""

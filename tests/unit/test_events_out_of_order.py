@@ -75,7 +75,7 @@ PARENTS: dict[tuple[str, str], set[tuple[str, str] | None]] = {
     ("dead_letter", "mail"): {("delivery", "mail")},
     ("delivery", "dead"): {("dead_letter", "mail")},
 }
-"""What led to what, in each of the requests."""
+"""The causes of each event, in each of the requests."""
 
 
 def place_of(record: Json) -> tuple[str, str]:

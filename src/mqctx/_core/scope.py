@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 _Setting: TypeAlias = tuple[ContextVar[Any], Token[Any], Any, object]
-"""What was set, the token of it, the value, and the one that stands for none."""
+"""A variable that was set, its token, its value, and the one that stands for none."""
 
 
 class Scope(msgspec.Struct, eq=False):

@@ -22,7 +22,7 @@ __all__ = ["NoWayError", "Origin", "Way", "Ways", "origin_of"]
 _DEFAULT: Final = ""
 _MOST_KNOWN: Final = 10_000
 _Ask: TypeAlias = Callable[[str, Sequence[str], Mapping[str, Any]], Route]
-"""Where an exchange leads."""
+"""Returns the route by an exchange."""
 
 
 class NoWayError(Exception):

@@ -56,7 +56,7 @@ class View(str):
     pairs: tuple[tuple[str, Any], ...]
     """The fields."""
     linked: Sequence[Assignment]
-    """What linked ContextVars hold while the context is active."""
+    """The values of linked ContextVars while the context is active."""
     chosen: object
     """The declarations, and names that this process chose, with which the view was made."""
 

@@ -14,8 +14,8 @@ from mqctx.inspection._connection import connected
 from mqctx.inspection._journeys._feeds import Tap
 from mqctx.inspection._journeys._lock import locked
 from mqctx.inspection._journeys._source import Source
-from mqctx.inspection._journeys._valve import Valve
 from mqctx.inspection._journeys._tracing_state import TracingState
+from mqctx.inspection._journeys._valve import Valve
 from tests.drivers.on_pika import pika_channel
 from tests.integration.broker import Broker
 from tests.integration.traced import (

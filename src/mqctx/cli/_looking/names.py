@@ -25,7 +25,7 @@ class _Text(click.types.StringParamType):
 
 
 class _Name(_Text):
-    """What AMQP takes for a name or a routing key."""
+    """A name or a routing key, as AMQP allows it."""
 
     name = "name"
 

@@ -31,7 +31,8 @@ class Valve:
     def __init__(
         self, connection: BlockingConnection, queue: str, take: Callable[[Arrival], None]
     ) -> None:
-        self._connection: Any = connection._impl  # which does not wait
+        blocking: Any = connection
+        self._connection = blocking._impl  # which does not wait
         self._queue = queue
         self._take = take
         self._is_wanted = False

@@ -89,8 +89,22 @@ def test_markers_merge_and_the_nearest_counts(run: Run) -> None:
             )
             def test_each(self, tenant):
                 assert mqctx.current() == {"tenant": tenant, "user": "class", "step": "module"}
+
+            @pytest.mark.mqctx(tenant="function")
+            @pytest.mark.parametrize(
+                "tenant", [pytest.param("a", marks=pytest.mark.mqctx(tenant="a")), "function"]
+            )
+            def test_each_of_its_own(self, tenant):
+                assert mqctx.current()["tenant"] == tenant
+
+        @pytest.mark.mqctx(tenant="derived")
+        class TestDerived(TestIt):
+            test_it = test_each = test_each_of_its_own = None
+
+            def test_it_in_a_derived_class(self):
+                assert mqctx.current() == {"tenant": "derived", "user": "class", "step": "module"}
         """
-    ).assert_outcomes(passed=3)
+    ).assert_outcomes(passed=6)
 
 
 def test_a_value_that_does_not_fit_is_an_error_of_the_test_alone(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Generator, Iterator, Mapping
+from itertools import filterfalse
 from typing import Any
 
 import pytest
@@ -39,11 +40,26 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def _marked(node: Any) -> Mapping[str, object] | None:
     """Return the values of a node's markers, None if it has no marker."""
-    markers: list[pytest.Mark] = list(node.iter_markers("mqctx"))
+    markers = [
+        marker
+        for each in node.listchain()
+        for marker in _nearest_last(each)
+        if marker.name == "mqctx"
+    ]
     values: dict[str, object] = {}
-    for marker in reversed(markers):  # the nearest comes first
+    for marker in markers:
         values |= Context(*marker.args, **marker.kwargs)
     return values if markers else None
+
+
+def _nearest_last(node: Any) -> list[pytest.Mark]:
+    """Return the markers of a node itself, in the order in which they count."""
+    markers: list[pytest.Mark] = node.own_markers
+    if isinstance(node, pytest.Class):
+        return markers  # where pytest has a base class's first
+    # It has those of a parameter last, beside the function's own, of which the nearest is first.
+    of_parameters: Any = getattr(getattr(node, "callspec", None), "marks", ())
+    return [*filterfalse(of_parameters.__contains__, reversed(markers)), *of_parameters]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

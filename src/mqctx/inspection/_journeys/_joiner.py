@@ -21,8 +21,10 @@ __all__ = ["KEPT", "QUIET", "SETTLE", "Joiner"]
 
 SETTLE: Final = 1.0
 """Seconds after which an event is joined: the delivery may be seen after what its handler sent."""
-PATIENCE: Final = 2.5
-"""Seconds for which a run waits until it is known whose delivery it handled, at most QUIET."""
+PATIENCE: Final = 8.0
+"""Seconds for which a run waits, and its journey, until it is known whose delivery it handled.
+
+RabbitMQ's list of consumers may be as late as its statistics, told each 5 s."""
 _PAUSE: Final = 0.5
 QUIET: Final = 3.0
 """Seconds after which a journey is handed out."""
@@ -173,6 +175,7 @@ class Joiner:
         if uncertain and self._now < node.at + PATIENCE:
             # The broker's list of consumers is late. Publishes of the run are moved below it then.
             self._unclear[node.id] = node
+            self.journeys.keep(self._messages.journey_of(report.context), self._now)
             return
         node.details = details_of(report)
         journey = self._messages.journey_of(report.context) or Journey(node.id, None)

@@ -34,6 +34,12 @@ class Journeys:
         if len(journey.held) == _MOST_HELD:
             self._full.append(journey)
 
+    def keep(self, journey: Journey | None, now: float) -> None:
+        """Hold a journey, if it is under way, as if it had an event now."""
+        if journey is not None and id(journey) in self._running:
+            journey.last = now
+            self._running.move_to_end(id(journey))
+
     def quiet_since(self, then: float) -> Iterator[list[Record]]:
         """Hand out the journeys without an event since `then`, and those that are too large."""
         full, self._full = self._full, []

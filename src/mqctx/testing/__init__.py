@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mqctx.testing._pika import pika_delivery
     from mqctx.testing._rabbitmq import RabbitMQ, rabbitmq_container
     from mqctx.testing._sent import Sent, sent
-    from mqctx.testing._settlement import Settlement, settled
+    from mqctx.testing._settlement import Settlement, dead_lettered, settled
 
 __all__ = [
     "RabbitMQ",
@@ -25,6 +25,7 @@ __all__ = [
     "Settlement",
     "aio_pika_message",
     "celery_request",
+    "dead_lettered",
     "kombu_message",
     "pika_delivery",
     "rabbitmq_container",
@@ -42,6 +43,7 @@ __getattr__: Callable[[str], Any] = names_of(
         "Settlement": "_settlement",
         "aio_pika_message": "_aio_pika",
         "celery_request": "_celery",
+        "dead_lettered": "_settlement",
         "kombu_message": "_kombu",
         "pika_delivery": "_pika",
         "rabbitmq_container": "_rabbitmq",

@@ -9,31 +9,63 @@ from aio_pika import Channel, IncomingMessage
 from aio_pika.abc import AbstractChannel, AbstractExchange
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelInvalidStateError
-from pamqp.commands import Basic
+from pamqp.commands import Basic, Connection
 from pamqp.header import ContentHeader
+from yarl import URL
 
 from mqctx.adapters._handler import attribute_of
+from mqctx.testing._sent import Sent, note_in
 from mqctx.testing._settlement import Settlement
 from mqctx.testing._wire import written
 
 TARGETS = (AbstractExchange, AbstractChannel)
 _DELIVERY_TAG = 1
+_CONSUMER = "mqctx.testing"
+
+
+class _Copies:
+    """The channel of aiormq for copies to a dead-letter exchange, which confirms them."""
+
+    is_closed = False
+
+    def __init__(self, note: Callable[..., None]) -> None:
+        self._note = note
+
+    async def basic_publish(
+        self, body: bytes, *, exchange: str, routing_key: str, properties: Any, **_: Any
+    ) -> Basic.Ack:
+        arrived = _arrived(properties, len(body)).properties
+        self._note(arrived.headers, arrived, attribute_of, body, routing_key, exchange)
+        return Basic.Ack(delivery_tag=1)
+
+    async def _read_content(self, *_: Any) -> None:
+        """Nothing is returned."""
 
 
 class _Connection:
-    """The capabilities that `nack` asks for."""
+    """The connection of aiormq that a message came by, as far as settling it takes one."""
 
     basic_nack = True
+    url = URL("amqp://guest:guest@127.0.0.1/")
+    connection_tune = Connection.TuneOk()
+
+    def __init__(self, note: Callable[..., None]) -> None:
+        self._copies = _Copies(note)
+
+    async def channel(self, **_: Any) -> _Copies:
+        return self._copies
 
 
 class _Channel:
     """The channel of aiormq that a message is settled on."""
 
     is_closed = False
-    connection = _Connection()
 
     def __init__(self) -> None:
         self.settled: list[Settlement] = []
+        self.dead_lettered: list[Sent] = []
+        self.connection = _Connection(note_in(self.dead_lettered))
+        self.consumers = {_CONSUMER: None}
 
     async def basic_ack(self, delivery_tag: int, multiple: bool = False, **_: Any) -> None:
         self.settled.append(Settlement("ack", False, multiple, delivery_tag))
@@ -63,7 +95,7 @@ def aio_pika_message(body: bytes, /, **values: object) -> IncomingMessage:
     properties = Basic.Properties()
     properties.headers = written(values, None, properties)
     header = _arrived(properties, len(body))
-    delivery = Basic.Deliver(consumer_tag="mqctx.testing", delivery_tag=_DELIVERY_TAG)
+    delivery = Basic.Deliver(consumer_tag=_CONSUMER, delivery_tag=_DELIVERY_TAG)
     return IncomingMessage(DeliveredMessage(delivery, header, body, cast("Any", _Channel())))
 
 

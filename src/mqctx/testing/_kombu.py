@@ -20,12 +20,51 @@ from kombu.serialization import dumps
 from kombu.transport import pyamqp
 from kombu.transport.base import Message, StdChannel
 
+from mqctx.testing._sent import Sent, note_in
 from mqctx.testing._settlement import Settlement
 from mqctx.testing._wire import written
 
 _message: Any = amqp.Message
 TARGETS = (Producer, Exchange, StdChannel, amqp.Channel)
 _DELIVERY_TAG = 1
+_CONSUMER = "mqctx.testing"
+
+
+class _Copies:
+    """A channel for copies to a dead-letter exchange, which confirms them."""
+
+    connection = SimpleNamespace(frame_max=131_072)
+
+    def __init__(self, note: Callable[..., None]) -> None:
+        self._note = note
+        self.events: dict[str, set[Any]] = {"basic_return": set()}
+
+    def confirm_select(self) -> None:
+        """Each copy is confirmed."""
+
+    def basic_publish(self, message: Any, exchange: str, routing_key: str, **_: Any) -> None:
+        arrived = _arrived(message).properties
+        headers = arrived.get("application_headers")
+        self._note(headers, arrived, item_of, message.body, routing_key, exchange)
+
+    def wait(self, *_: Any, callback: Callable[..., None], **__: Any) -> None:
+        callback(spec.Basic.Ack)
+
+
+class _Client:
+    """The connection of a message, as far as settling it takes one."""
+
+    transport_options = None
+    userid = "guest"
+
+    def __init__(self, note: Callable[..., None]) -> None:
+        self._copies = _Copies(note)
+
+    def clone(self, **_: Any) -> "_Client":
+        return self
+
+    def channel(self) -> _Copies:
+        return self._copies
 
 
 class _Channel(pyamqp.Channel):
@@ -33,11 +72,17 @@ class _Channel(pyamqp.Channel):
 
     def __init__(self) -> None:
         self.settled: list[Settlement] = []
+        self.dead_lettered: list[Sent] = []
         connection = SimpleNamespace(
-            channels={}, confirm_publish=False, _get_free_channel_id=lambda: 1
+            channels={},
+            confirm_publish=False,
+            _get_free_channel_id=lambda: 1,
+            client=_Client(note_in(self.dead_lettered)),
+            collect=lambda: None,
         )
         super().__init__(connection)
         self.is_open = True
+        self.callbacks[_CONSUMER] = None
 
     def send_method(
         self, sig: Any, _format: Any = None, args: Any = None, *_: Any, **__: Any
@@ -75,7 +120,7 @@ def delivered(payload: Any, headers: Mapping[str, Any], properties: Mapping[str,
     arrived = _arrived(_message(payload, application_headers=headers, **properties))
     arrived.body = payload
     arrived.delivery_info = {
-        "consumer_tag": "mqctx.testing",
+        "consumer_tag": _CONSUMER,
         "delivery_tag": _DELIVERY_TAG,
         "redelivered": False,
         "exchange": "",

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import patch
 
-from pika import BasicProperties
+from pika import BasicProperties, ConnectionParameters
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.callback import CallbackManager
 from pika.channel import Channel
@@ -18,11 +18,13 @@ from pika.frame import Method
 from pika.spec import Basic
 
 from mqctx.adapters._handler import attribute_of
+from mqctx.testing._sent import Sent, note_in
 from mqctx.testing._settlement import Settlement
 from mqctx.testing._wire import written
 
 TARGETS = (BlockingChannel, Channel)
 _DELIVERY_TAG = 1
+_CONSUMER = "mqctx.testing"
 
 
 class _Frames(Channel):
@@ -32,6 +34,7 @@ class _Frames(Channel):
         connection: Any = SimpleNamespace(callbacks=CallbackManager())
         super().__init__(connection, 1, lambda _: None)
         self._state = self.OPEN
+        self._consumers[_CONSUMER] = None
         self._settled = settled
 
     def _send_method(self, method: Any, _content: Any = None) -> None:
@@ -43,12 +46,40 @@ class _Frames(Channel):
             self._settled.append(Settlement(cast("Any", name), requeue, multiple, tag))
 
 
+class _Connection:
+    """The connection of a delivery, as far as settling it takes one: it takes the copies."""
+
+    is_open = True
+
+    def __init__(self, note: Callable[..., None]) -> None:
+        self._note = note
+        timers = SimpleNamespace(call_later=self.call_later, remove_timeout=lambda _: None)
+        self._impl = SimpleNamespace(params=ConnectionParameters(), ioloop=timers)
+
+    def channel(self) -> "_Connection":
+        return self
+
+    def confirm_delivery(self) -> None:
+        """Each copy is confirmed."""
+
+    def basic_publish(
+        self, exchange: str, routing_key: str, body: bytes, properties: Any, **_: Any
+    ) -> None:
+        arrived = _arrived(properties)
+        self._note(arrived.headers, arrived, attribute_of, body, routing_key, exchange)
+
+    def call_later(self, *_: Any) -> None:
+        """No time passes."""
+
+
 class _Channel(BlockingChannel):
     """The channel of a delivery: `settled` has what settled it."""
 
     def __init__(self) -> None:
         self.settled: list[Settlement] = []
-        super().__init__(_Frames(self.settled), cast("Any", None))
+        self.dead_lettered: list[Sent] = []
+        connection: Any = _Connection(note_in(self.dead_lettered))
+        super().__init__(_Frames(self.settled), connection)
 
     def _flush_output(self, *waiters: Callable[[], bool]) -> None:
         """There is nobody to wait for."""
@@ -71,7 +102,7 @@ def pika_delivery(
     """
     properties: Any = cast("Any", BasicProperties)()
     properties.headers = written(values, None, properties)
-    method = cast("Any", Basic.Deliver)("mqctx.testing", _DELIVERY_TAG, False, "", "")
+    method = cast("Any", Basic.Deliver)(_CONSUMER, _DELIVERY_TAG, False, "", "")
     return _Channel(), method, _arrived(properties), body
 
 

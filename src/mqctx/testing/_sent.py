@@ -1,6 +1,6 @@
 """Record what is published, without a broker."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 
 from mqctx._core.context import Context
+from mqctx._failures.record import Failure
 from mqctx._propagation.propagator import Propagator, check_propagator
 from mqctx._propagation.properties import PropertyOf
 from mqctx.errors import ConfigurationError
+from mqctx.formats._format import FAILURE
 from mqctx.testing._wire import read
 
 # Packages whose classes show which client an object belongs to; kombu is built on amqp.
@@ -28,6 +30,11 @@ class Sent(msgspec.Struct, frozen=True, eq=False):
     routing_key: str
     exchange: str
     """The name of the exchange, empty for the default one."""
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why a handler failed, if this is the copy that it dead-lettered."""
+        return Failure.from_header(self.headers.get(FAILURE))
 
 
 @contextmanager
@@ -53,6 +60,12 @@ def sent(target: Any, /, *, propagator: Propagator | None = None) -> Generator[l
             "kombu or pika"
         )
     records: list[Sent] = []
+    with client.recorded(target, note_in(records, propagator)):
+        yield records
+
+
+def note_in(records: list[Sent], propagator: Propagator | None = None) -> Callable[..., None]:
+    """Return a function that adds what was published to the records."""
 
     def note(
         headers: Any, properties: Any, property_of: PropertyOf, body: bytes, key: str, exchange: str
@@ -60,8 +73,7 @@ def sent(target: Any, /, *, propagator: Propagator | None = None) -> Generator[l
         context = read(headers, properties, property_of, propagator)
         records.append(Sent(context, dict(headers or {}), bytes(body), key, exchange))
 
-    with client.recorded(target, note):
-        yield records
+    return note
 
 
 def _client_of(target: object) -> Any:

@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from mqctx.errors import ConfigurationError
+from mqctx.testing._sent import Sent
 
 Method: TypeAlias = Literal["ack", "nack", "reject"]
 
@@ -28,11 +29,30 @@ def settled(message: Any, /) -> list[Settlement]:
     Raises:
         ConfigurationError: it is none of them.
     """
+    return _noted(message, "settled")
+
+
+def dead_lettered(message: Any, /) -> list[Sent]:
+    """Return the copy that a handler with `dead_letter=` sent of a message of a builder.
+
+    It reached no broker; the message is acknowledged as if one had confirmed it. The list is empty
+    as long as there is none.
+
+    Args:
+        message: What `settled` takes.
+
+    Raises:
+        ConfigurationError: it is none of them.
+    """
+    return _noted(message, "dead_lettered")
+
+
+def _noted(message: Any, name: str) -> list[Any]:
     carrier = getattr(message, "message", message)  # the one of a Celery request
     for candidate in (carrier, getattr(carrier, "channel", None)):
-        found = getattr(candidate, "settled", None)
+        found = getattr(candidate, name, None)
         if isinstance(found, list):  # a mock would answer with anything
-            return found  # pyright: ignore[reportUnknownVariableType]  # one of Settlements
+            return found  # pyright: ignore[reportUnknownVariableType]  # one of what it names
     raise ConfigurationError(
         f"{message!r} was not made here; give a message, or pika's channel, that a builder made"
     )

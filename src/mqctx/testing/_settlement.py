@@ -33,13 +33,13 @@ def settled(message: Any, /) -> list[Settlement]:
 
 
 def dead_lettered(message: Any, /) -> list[Sent]:
-    """Return the copy that a handler with `dead_letter=` sent of a message of a builder.
+    """Return the copies that a handler or a block with `dead_letter=` sent of a message.
 
-    It reached no broker; the message is acknowledged as if one had confirmed it. The list is empty
-    as long as there is none.
+    They reached no broker, and are confirmed at once; but those of `DeadLetter(connection=...)`
+    are sent there, and not recorded.
 
     Args:
-        message: What `settled` takes.
+        message: A message of a builder, as `settled` takes it.
 
     Raises:
         ConfigurationError: it is none of them.

@@ -237,6 +237,7 @@ class TestKombu:
         assert isinstance(message, kombu.Message)
         assert message.payload == body
         assert message.headers == {"mqctx": '{"tenant":"acme"}'}
+        assert isinstance(message.body, bytes)
 
     @pytest.mark.parametrize(
         ("settle", "expected"),

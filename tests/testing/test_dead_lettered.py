@@ -143,6 +143,13 @@ def test_a_message_that_succeeds_is_acknowledged_without_a_copy(handle: Handle) 
     assert dead_lettered(message) == []
 
 
+def test_a_body_that_kombu_serializes_is_in_the_copy_as_it_came() -> None:
+    message = kombu_message({"id": 42})
+    with kombu_adapter.settled(message, dead_letter="orders.dlx"):
+        refuse()
+    assert [copy.body for copy in dead_lettered(message)] == [b'{"id": 42}']
+
+
 def test_a_routing_key_of_the_setting_is_that_of_the_copy() -> None:
     to = pika_adapter.DeadLetter("orders.dlx", routing_key="orders.dead", queue="orders")
 

@@ -118,7 +118,7 @@ def kombu_message(body: Any, /, **values: object) -> Message:
 def delivered(payload: Any, headers: Mapping[str, Any], properties: Mapping[str, Any]) -> Message:
     """Return a message as a consumer gets it."""
     arrived = _arrived(_message(payload, application_headers=headers, **properties))
-    arrived.body = payload
+    arrived.body = _as_bytes(payload)
     arrived.delivery_info = {
         "consumer_tag": _CONSUMER,
         "delivery_tag": _DELIVERY_TAG,
@@ -146,6 +146,10 @@ def _arrived(message: Any) -> Any:
     return arrived
 
 
+def _as_bytes(body: Any) -> Any:
+    return body.encode() if isinstance(body, str) else body
+
+
 @contextmanager
 def recorded(target: Any, note: Callable[..., None]) -> Generator[None]:
     """Let the publishes of a producer, exchange or channel reach `note` instead of a broker."""
@@ -155,9 +159,8 @@ def recorded(target: Any, note: Callable[..., None]) -> Generator[None]:
     ) -> None:
         properties = {name: each for name, each in properties.items() if name in _PROPERTIES}
         arrived = _arrived(_message(application_headers=headers, **properties)).properties
-        body = body.encode() if isinstance(body, str) else body
         table = arrived.get("application_headers") or {}
-        note(table, arrived, item_of, body, routing_key, exchange)
+        note(table, arrived, item_of, _as_bytes(body), routing_key, exchange)
 
     if isinstance(target, Producer):
         with _of_producer(target, take):

@@ -34,7 +34,7 @@ class _Frames(Channel):
         connection: Any = SimpleNamespace(callbacks=CallbackManager())
         super().__init__(connection, 1, lambda _: None)
         self._state = self.OPEN
-        self._consumers[_CONSUMER] = None
+        cast("Any", self)._consumers[_CONSUMER] = None
         self._settled = settled
 
     def _send_method(self, method: Any, _content: Any = None) -> None:

@@ -102,10 +102,10 @@ class Group:
     __slots__ = ("_names", "_period", "bytes", "messages", "requests", "values")
 
     def __init__(self, values: tuple[Any, ...], requests: Distinct) -> None:
-        self.values = values
+        self.values: tuple[Any, ...] = values
         self.messages: int = 0
         self.bytes: int = 0
-        self.requests = requests
+        self.requests: Distinct = requests
         """The number of distinct request ids."""
         self._period = Period()
         self._names = _Counters()

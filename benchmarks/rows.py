@@ -58,19 +58,17 @@ class Row(NamedTuple):
         return call
 
 
+_ID, _MERGE, _LOGURU = ways.CORRELATION_ID, ways.MERGE, ways.CONTEXTUALIZE
 _QUEUE = (ways.RAW, ways.FIVE, ways.MQCTX, ways.OTEL)
 _OURS = (ways.RAW, ways.MQCTX, ways.MIXED)
 _ONE = (ways.RAW, ways.BY_HAND, ways.MQCTX)
 _FIVE = (*_ONE, ways.MIXED)
 _CALL = (*_FIVE, ways.OTEL, ways.SENTRY)
+_SENTRY = (*_OURS, ways.SENTRY)
+_TASK = (*_SENTRY, ways.OTEL)
 _WEB = (ways.RAW, ways.MQCTX, ways.OTEL, ways.SENTRY)
 ROWS = (
-    Row(
-        "ASGI request, an id in and out",
-        "web.request_id",
-        (*_FIVE, ways.CORRELATION_ID),
-        Target(ways.CORRELATION_ID, 1.2),
-    ),
+    Row("ASGI request, an id in and out", "web.request_id", (*_FIVE, _ID), Target(_ID, 1.2)),
     Row(
         "ASGI request, defaults",
         "web.defaults",
@@ -78,18 +76,8 @@ ROWS = (
         Target(ways.STARLETTE_CONTEXT, 0.6),
     ),
     Row("log line, logging", "logs.standard", _FIVE, Target(ways.BY_HAND, 1.3)),
-    Row(
-        "log line, structlog",
-        "logs.structured",
-        (*_FIVE, ways.MERGE),
-        Target(ways.MERGE, 0.55),
-    ),
-    Row(
-        "log line, loguru",
-        "logs.with_loguru",
-        (*_FIVE, ways.CONTEXTUALIZE),
-        Target(ways.CONTEXTUALIZE, 1.75),
-    ),
+    Row("log line, structlog", "logs.structured", (*_FIVE, _MERGE), Target(_MERGE, 0.55)),
+    Row("log line, loguru", "logs.with_loguru", (*_FIVE, _LOGURU), Target(_LOGURU, 1.75)),
     Row("WSGI request, defaults", "wsgi.bare", _WEB, Target(ways.PEERS)),
     Row("Flask request, defaults", "wsgi.with_flask", _WEB, Target(ways.PEERS)),
     Row("Django request, defaults", "wsgi.with_django", _WEB, Target(ways.PEERS)),
@@ -105,18 +93,8 @@ ROWS = (
         Target("0.9 of what it was", 0, 11.3),
         counted=True,
     ),
-    Row(
-        "Celery, send and run",
-        "tasks.with_celery",
-        (*_OURS, ways.OTEL, ways.SENTRY),
-        Target(ways.PEERS),
-    ),
-    Row(
-        "dramatiq, send and run",
-        "tasks.with_dramatiq",
-        (*_OURS, ways.SENTRY),
-        Target(ways.PEERS),
-    ),
+    Row("Celery, send and run", "tasks.with_celery", _TASK, Target(ways.PEERS)),
+    Row("dramatiq, send and run", "tasks.with_dramatiq", _SENTRY, Target(ways.PEERS)),
     Row("taskiq, send and run", "tasks.with_taskiq", (*_OURS, ways.OTEL), Target(ways.PEERS)),
     Row(
         "FastStream, publish and consume, thousand instructions",

@@ -714,6 +714,14 @@ class TestRun:
         joined = {each[0]: each[1:] for each in edges(records)}
         assert joined["publish-2"] == ("run-1", "run", True)
 
+    def test_of_a_journey_that_is_printed_already_waits_for_its_consumer_all_the_same(self) -> None:
+        story = _fan_out()
+        assert len(story.wait(10)) == 4
+        story.run(exchange="events", headers=of_span(A), consumer_tag="t")
+        assert story.wait(2) == []
+        (run,) = story.end()
+        assert (run["joined"], run["inferred"]) == ("time", True)
+
     def test_that_is_left_when_others_were_guessed_is_marked_too(self) -> None:
         story = _fan_out()
         for handler in ("one", "two", "three"):

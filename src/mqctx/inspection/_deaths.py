@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from mqctx.inspection._moments import moment
-from mqctx.inspection._plain import plain, text_or_none
+from mqctx.inspection._plain import name_shown, plain, text_or_none
 
 __all__ = ["Death", "deaths_in"]
 
@@ -25,12 +25,16 @@ class Death(msgspec.Struct, frozen=True):
     count: int = 1
     exchange: str | None = None
     routing_keys: tuple[str, ...] = ()
+    """Bytes that are not UTF-8 are lone surrogates, so that the keys can be sent again."""
     at: str | None = None
     """The first time it died in this way, by the broker's clock."""
 
     def as_json(self) -> dict[str, Any]:
         """Return it as an object of JSON."""
-        return {**msgspec.structs.asdict(self), "routing_keys": list(self.routing_keys)}
+        return {
+            **msgspec.structs.asdict(self),
+            "routing_keys": [*map(name_shown, self.routing_keys)],
+        }
 
 
 def deaths_in(headers: Mapping[str, Any]) -> tuple[Death, ...]:
@@ -38,7 +42,7 @@ def deaths_in(headers: Mapping[str, Any]) -> tuple[Death, ...]:
     if _NAMES.isdisjoint(headers):
         return ()
     history = {name: plain(headers.get(name)) for name in _NAMES}
-    deaths = [*filter(None, map(_death, _items(history["x-death"])))]
+    deaths = [*filter(None, map(_death, _items(headers.get("x-death"))))]
     if not deaths:
         # Streams, and shovels, may keep these alone.
         return tuple(filter(None, (_summary(history, names) for names in (_LAST, _FIRST))))[:1]
@@ -49,16 +53,21 @@ def deaths_in(headers: Mapping[str, Any]) -> tuple[Death, ...]:
 
 
 def _death(entry: Any) -> Death | None:
-    table: dict[str, Any] = cast("dict[str, Any]", entry) if isinstance(entry, dict) else {}
+    read: dict[str, Any] = cast("dict[str, Any]", entry) if isinstance(entry, dict) else {}
+    table: dict[str, Any] = plain(read)
     count = table.get("count")
     return _named(
         table.get("queue"),
         table.get("reason"),
         count=count if isinstance(count, int) else 1,
         exchange=text_or_none(table.get("exchange")),
-        routing_keys=tuple(map(str, _items(table.get("routing-keys")))),
+        routing_keys=tuple(map(_key, _items(read.get("routing-keys")))),
         at=moment(table.get("time")),
     )
+
+
+def _key(value: Any) -> str:
+    return value.decode(errors="surrogateescape") if isinstance(value, bytes) else str(plain(value))
 
 
 def _summary(history: Mapping[str, Any], names: tuple[str, ...]) -> Death | None:

@@ -29,3 +29,14 @@ def test_those_of_rabbitmq_3_10_are_told_the_newest_first() -> None:
             "d-5db1a9.in2", "rejected", 1, "d-5db1a9.x", (".in2", ".in2"), "2026-11-28T19:57:19Z"
         ),
     )
+
+
+def test_a_routing_key_that_is_not_utf_8_is_kept_as_it_is_and_shown_by_its_codes() -> None:
+    properties = FROM_3_10.replace(
+        b"\x00\x0bd-5db1a9.in\x04time", b"\x00\x0bd-5db1a9.i\xff\x04time"
+    )
+    message = Message(
+        "dead", 1, Delivery(1, "", "", False, ContentHeader(properties), b""), ContextReader()
+    )
+    assert message.deaths[0].routing_keys == ("d-5db1a9.i\udcff",)
+    assert message.as_json()["deaths"][0]["routing_keys"] == [r"d-5db1a9.i\xff"]

@@ -9,6 +9,7 @@ from mqctx.inspection._deaths import Death
 from mqctx.inspection._journeys._messages import Messages
 from mqctx.inspection._journeys._model import Copy, Node, Twins, add_end, count_of, counts_of
 from mqctx.inspection._journeys._told import Event
+from mqctx.inspection._plain import name_shown
 
 __all__ = ["find_copy", "origins_of", "see"]
 
@@ -178,7 +179,7 @@ def _die(
             "reason": death.reason,
             "count": death.count,
             "exchange": death.exchange,
-            "routing_keys": list(death.routing_keys),
+            "routing_keys": [*map(name_shown, death.routing_keys)],
         }
         copy.died[way] = above = node
 

@@ -37,7 +37,7 @@ def by_loguru() -> Shown:
     seen: list[dict[str, Any]] = []
     # Its settings are of the process: an example may have set some.
     sink: Any = {"sink": lambda message: seen.append(message.record["extra"])}
-    logger.configure(handlers=[sink], extra={})
+    logger.configure(handlers=[sink], extra={}, patcher=lambda _: None)
     log = logger.patch(ContextPatcher())
 
     def shown() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The protocol of a layout on the wire, and checks and readers for its headers."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
 from mqctx._core.rejection import Rejection, Report
@@ -176,7 +176,7 @@ def _size_in(headers: Headers, header: str) -> int:
     return header_size(header, raw) if isinstance(raw, _TEXT) else 0
 
 
-def headers_with(prefix: str, headers: Mapping[Any, Any]) -> list[str]:
+def headers_with(prefix: str, headers: Iterable[Any]) -> list[str]:
     """Return those of `headers` that begin with `prefix`, without those of mqctx's own.
 
     A client may hand out keys of other types, too.

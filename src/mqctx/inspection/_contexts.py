@@ -89,7 +89,7 @@ def _formats_of(headers: tuple[str, ...]) -> tuple[Format, ...]:
 
 def _has(headers: tuple[str, ...], format: Format) -> bool:
     if format.header_prefix is not None:
-        return bool(headers_with(format.header_prefix, dict.fromkeys(headers)))
+        return bool(headers_with(format.header_prefix, headers))
     return any(map(headers.__contains__, format.headers))
 
 

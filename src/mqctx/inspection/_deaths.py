@@ -14,7 +14,8 @@ _LAST, _FIRST = (
     tuple(f"x-{which}-death-{key}" for key in ("queue", "reason", "exchange"))
     for which in ("last", "first")
 )
-_NAMES: Final = frozenset(("x-death", *_LAST, *_FIRST))
+_SUMMARY: Final = (*_LAST, *_FIRST)
+_NAMES: Final = frozenset(("x-death", *_SUMMARY))
 
 
 class Death(msgspec.Struct, frozen=True):
@@ -41,7 +42,7 @@ def deaths_in(headers: Mapping[str, Any]) -> tuple[Death, ...]:
     """Return the deaths of a message, the newest first. Leave out malformed entries."""
     if _NAMES.isdisjoint(headers):
         return ()
-    history = {name: plain(headers.get(name)) for name in _NAMES}
+    history = {name: plain(headers.get(name)) for name in _SUMMARY}
     deaths = [*filter(None, map(_death, _items(headers.get("x-death"))))]
     if not deaths:
         # Streams, and shovels, may keep these alone.

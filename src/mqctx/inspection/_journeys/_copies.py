@@ -11,9 +11,9 @@ from mqctx.inspection._journeys._model import Copy, Node, Twins, add_end, count_
 from mqctx.inspection._journeys._told import Event
 from mqctx.inspection._plain import name_shown
 
-__all__ = ["find_copy", "origins_of", "see"]
+__all__ = ["MOST_COMPARED", "find_copy", "origins_of", "see"]
 
-_MOST_COMPARED = 64
+MOST_COMPARED = 64
 """How many copies of one content are looked at: more of them make it no clearer."""
 _NEVER: Final = (0, None)
 Counts: TypeAlias = Mapping[tuple[str, str], int]
@@ -61,14 +61,14 @@ def _as_published(twins: Twins, event: Event, counts: Counts) -> Sequence[Copy]:
 
 
 def _died(twins: Twins, event: Event, counts: Counts) -> Sequence[Copy]:
-    return _fitting(twins.copies[:_MOST_COMPARED], event, counts)
+    return _fitting(twins.copies[:MOST_COMPARED], event, counts)
 
 
 def _that_brought(counts: Counts, copies: list[Copy]) -> list[Copy]:
     """Return the copies of messages that were published with these deaths."""
     if not counts:
-        return copies[:_MOST_COMPARED]  # a stream takes away what they were published with
-    return [each for each in copies[:_MOST_COMPARED] if each.message.brought == counts]
+        return copies[:MOST_COMPARED]  # a stream takes away what they were published with
+    return [each for each in copies[:MOST_COMPARED] if each.message.brought == counts]
 
 
 def _fitting(copies: Iterable[Copy], event: Event, counts: Counts) -> Sequence[Copy]:

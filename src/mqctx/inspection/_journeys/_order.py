@@ -6,14 +6,11 @@ from itertools import islice
 
 from msgspec.structs import replace
 
-from mqctx.inspection._journeys._copies import origins_of
+from mqctx.inspection._journeys._copies import MOST_COMPARED, origins_of
 from mqctx.inspection._journeys._model import LATE
 from mqctx.inspection._journeys._told import Event, RunReport
 
 __all__ = ["Order"]
-
-_MOST_COMPARED = 64
-"""How many events of one content are looked at: more of them make it no clearer."""
 
 
 class Order:
@@ -47,7 +44,7 @@ class Order:
         if not same or same[0] is not event:
             return  # as it was handed out before
         same.popleft()
-        late = [each for each in islice(same, _MOST_COMPARED) if _must_be_before(event, each)]
+        late = [each for each in islice(same, MOST_COMPARED) if _must_be_before(event, each)]
         for each in sorted(late, key=_step):
             same.remove(each)
             yield replace(each, at=event.at, lane=event.lane)

@@ -180,12 +180,13 @@ def _before(publish: Node, ends: Iterable[Node]) -> list[Node]:
 
     In doubt a delivery to its own client counts as before it, one to another as after it.
     """
-    return [
-        each
-        for each in ends
-        if each.at
-        <= publish.at + lateness(each, publish) * (1 if _closeness(each, publish) else -1)
-    ]
+    return [each for each in ends if each.at <= publish.at + _leeway(each, publish)]
+
+
+def _leeway(end: Node, publish: Node) -> float:
+    late = lateness(end, publish)
+    # Those of one channel, nearly all, have none: how close they are need not be known.
+    return late if not late or _closeness(end, publish) else -late
 
 
 def _without(message: Message, messages: Iterable[Message]) -> list[Message]:

@@ -8,7 +8,7 @@ from pika.adapters.blocking_connection import BlockingConnection
 
 from mqctx.inspection._arrivals import BEFORE_PROPERTIES, Arrival
 from mqctx.inspection._journeys._backlog import Backlog
-from mqctx.inspection._journeys._valve import Valve
+from mqctx.inspection._journeys._valve import Valve, do_nothing
 
 __all__ = ["Source"]
 
@@ -133,7 +133,7 @@ class Source:
             AMQPError: the connection is lost.
         """
         # Acknowledged as they are sent: TCP holds RabbitMQ back if we do not keep up.
-        self._channel.basic_consume(self.queue, _do_nothing, auto_ack=True, consumer_tag=_CONSUMER)
+        self._channel.basic_consume(self.queue, do_nothing, auto_ack=True, consumer_tag=_CONSUMER)
 
     def close(self) -> None:
         """Delete the queue.
@@ -145,9 +145,5 @@ class Source:
 
     def _take(self, arrival: Arrival) -> None:
         if not self._backlog:
-            self._connection.call_later(0, _do_nothing)  # which ends the wait for it
+            self._connection.call_later(0, do_nothing)  # which ends the wait for it
         self._backlog.add(arrival)
-
-
-def _do_nothing(*_: object) -> None:
-    """Do nothing: what is delivered does not come to pika's consumer."""

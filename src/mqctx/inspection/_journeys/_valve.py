@@ -8,7 +8,7 @@ from pika.adapters.blocking_connection import BlockingConnection
 
 from mqctx.inspection._arrivals import Arrival
 
-__all__ = ["Valve"]
+__all__ = ["Valve", "do_nothing"]
 
 _CHANNELS: Final = 7
 
@@ -60,7 +60,7 @@ class Valve:
         priority = {"x-priority": -number}
         consumer = f"mqctx.trace.{number}"  # others count theirs from 1
         channel.basic_consume(
-            self._queue, _ignore, auto_ack=True, consumer_tag=consumer, arguments=priority
+            self._queue, do_nothing, auto_ack=True, consumer_tag=consumer, arguments=priority
         )
         self._consuming.append((channel, consumer))
         if not self._is_wanted:
@@ -72,5 +72,5 @@ class Valve:
         self.under_way -= 1
 
 
-def _ignore(*_: object) -> None:
+def do_nothing(*_: object) -> None:
     """Do nothing: what is delivered does not come to pika's consumer."""

@@ -6,7 +6,7 @@ from itertools import takewhile
 from math import inf
 from typing import Any, Final, cast
 
-from mqctx.inspection._journeys._copies import find_copy, origins_of, see
+from mqctx.inspection._journeys._copies import MOST_COMPARED, find_copy, origins_of, see
 from mqctx.inspection._journeys._journeys import Journeys
 from mqctx.inspection._journeys._messages import Messages
 from mqctx.inspection._journeys._model import Journey, Message, Node, message_of, upward
@@ -138,8 +138,9 @@ class Joiner:
 
         They may come first in a cluster. Those of other publishes of the same content wait on.
         """
-        orphans = self._orphans.pop(key, ())
-        left = [each for each in orphans if not self._take_delivery(*each)]
+        orphans = self._orphans.pop(key, [])
+        oldest, others = orphans[:MOST_COMPARED], orphans[MOST_COMPARED:]
+        left = [each for each in oldest if not self._take_delivery(*each)] + others
         if left:
             self._orphans[key] = left
 

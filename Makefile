@@ -86,9 +86,13 @@ tests-lowest: $(LOWEST)/.dev dist redis
 	@$(LOWEST)/bin/$(INSTALL) --no-deps --force-reinstall dist/*.whl
 	$(IMAGES) $(LOWEST)/bin/pytest -q $(AT_ONCE) -k 'not 4.3' $(addprefix --ignore tests/,$(NEWER)) tests/unit tests/adapters tests/http_clients tests/integration $(addprefix tests/opentelemetry/test_,$(addsuffix .py,propagator runtime baggage spans trace_context))
 
+# What must keep up with a load, or answer within seconds: it has the machine to itself.
+UNDISTURBED := $(addprefix tests/integration/test_,inspect_many.py journeys_truth.py trace_load.py)
+
 # Everything that takes long too: each cell of the conformance matrix, the cluster, the soak.
-test-full: $(VENV)/.full redis browser
-	$(IMAGES) $(BIN)/pytest -m 'full or not full'
+test-full: $(VENV)/.full broker broker-4.3 redis browser
+	$(IMAGES) $(BIN)/pytest -m 'full or not full' --numprocesses 2 --dist loadfile $(addprefix --ignore=,$(UNDISTURBED))
+	$(IMAGES) $(BIN)/pytest -m 'full or not full' $(UNDISTURBED)
 
 test-peers: $(VENV)-peers/.ready
 	@docker/with-broker.sh $(VENV)-peers/bin/python tools/peers $(ONLY)

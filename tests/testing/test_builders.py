@@ -167,6 +167,14 @@ class TestContext:
         with aio_pika_adapter.restored(aio_pika_message(b"", trace_id="a" * 32)) as context:
             assert context["trace_id"] == "a" * 32
 
+    @pytest.mark.parametrize("builder", [aio_pika_message, pika_delivery])
+    @pytest.mark.parametrize("body", ["42", {"id": 42}, None], ids=repr)
+    def test_has_no_body_that_no_broker_delivers(
+        self, builder: Callable[..., object], body: object
+    ) -> None:
+        with pytest.raises(TypeError, match=r"^body: expected bytes, .*; encode it"):
+            builder(body, tenant="acme")
+
 
 class TestAioPika:
     def test_gives_the_clients_own_message(self) -> None:

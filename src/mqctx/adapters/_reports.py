@@ -91,7 +91,8 @@ def begin(
     """Begin a run, `ago` seconds before; its `run` is to be made the active one.
 
     None where no run is reported: nobody asked for it, it cannot be told where the message came
-    from, or a run of this message is under way. `message` is an object that only this one has.
+    from, no broker delivered it, or a run of this message is under way. `message` is an object that
+    only this one has.
     """
     under_way = active_run.get()
     if registry.report is None or (
@@ -99,15 +100,18 @@ def begin(
     ):
         return None
     with suppress(Exception):
-        # Two clocks: the time of day may be set meanwhile, and says nothing of how long it took.
-        return Begun(
-            Run(handler, message),
-            context,
-            registry.report,
-            origin(),
-            datetime.now(UTC) - timedelta(seconds=ago),
-            time.perf_counter() - ago,
-        )
+        came_from = origin()
+        # No queue has an empty name: a test made this message up, as `mqctx.testing` does.
+        if came_from.exchange or came_from.routing_key:
+            # Two clocks: the time of day may be set meanwhile, and says nothing of durations.
+            return Begun(
+                Run(handler, message),
+                context,
+                registry.report,
+                came_from,
+                datetime.now(UTC) - timedelta(seconds=ago),
+                time.perf_counter() - ago,
+            )
     return None
 
 

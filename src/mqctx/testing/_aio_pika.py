@@ -16,7 +16,7 @@ from yarl import URL
 from mqctx.adapters._handler import attribute_of
 from mqctx.testing._sent import Sent, note_in
 from mqctx.testing._settlement import Settlement
-from mqctx.testing._wire import written
+from mqctx.testing._wire import check_body, written
 
 TARGETS = (AbstractExchange, AbstractChannel)
 _DELIVERY_TAG = 1
@@ -91,7 +91,9 @@ def aio_pika_message(body: bytes, /, **values: object) -> IncomingMessage:
         OversizeError: the values take more bytes than the default propagator allows.
         ConfigurationError: a value is local, or the default propagator's formats have no place
             for it.
+        TypeError: `body` is not bytes.
     """
+    check_body(body)
     properties = Basic.Properties()
     properties.headers = written(values, None, properties)
     header = _arrived(properties, len(body))

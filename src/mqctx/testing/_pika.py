@@ -20,7 +20,7 @@ from pika.spec import Basic
 from mqctx.adapters._handler import attribute_of
 from mqctx.testing._sent import Sent, note_in
 from mqctx.testing._settlement import Settlement
-from mqctx.testing._wire import written
+from mqctx.testing._wire import check_body, written
 
 TARGETS = (BlockingChannel, Channel)
 _DELIVERY_TAG = 1
@@ -99,7 +99,9 @@ def pika_delivery(
         OversizeError: the values take more bytes than the default propagator allows.
         ConfigurationError: a value is local, or the default propagator's formats have no place
             for it.
+        TypeError: `body` is not bytes.
     """
+    check_body(body)
     properties: Any = cast("Any", BasicProperties)()
     properties.headers = written(values, None, properties)
     method = cast("Any", Basic.Deliver)(_CONSUMER, _DELIVERY_TAG, False, "", "")

@@ -5,6 +5,7 @@ from typing import Any
 
 from mqctx._core.context import Context
 from mqctx._core.rejection import Rejection
+from mqctx._core.values import type_name
 from mqctx._propagation.propagator import Propagator, registry
 from mqctx._propagation.properties import PropertyOf, SetProperty
 from mqctx.adapters._handler import attribute_of
@@ -56,6 +57,15 @@ def written(
             "formats of the default propagator have no place for it"
         )
     return injected
+
+
+def check_body(body: object) -> None:
+    """Raise `TypeError` for a body that is not bytes, the only kind that a broker delivers."""
+    if not isinstance(body, bytes):
+        raise TypeError(
+            f"body: expected bytes, as a broker delivers them, got {type_name(type(body))}; encode "
+            "it as the publisher does, such as with json.dumps(...).encode()"
+        )
 
 
 def read(

@@ -7,15 +7,18 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import celery
 import pytest
 
 import mqctx
 from mqctx._core.runs import note_failed
 from mqctx.adapters import _reporter
+from mqctx.adapters import celery as celery_adapter
 from mqctx.adapters._handler import HandlerDecorator
 from mqctx.adapters._reporter import Origin, Reporter
 from mqctx.errors import ConfigurationError
 from mqctx.formats import TraceContextFormat
+from mqctx.testing import celery_request
 from tests.adapters.clients import CLIENTS
 
 
@@ -282,9 +285,7 @@ def test_a_message_of_unknown_origin_is_handled_without_a_report(reporter: Repor
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_off_by_default_and_for_stand_ins_it_changes_nothing(
-    client: str, reporter: Reporter
-) -> None:
+def test_off_by_default_and_for_what_no_broker_delivered(client: str, reporter: Reporter) -> None:
     handled: list[int] = []
     handler = CLIENTS[client].adapter.consume_with_context(lambda *_: handled.append(1))
     for report in (None, "mqctx.journeys"):
@@ -292,6 +293,25 @@ def test_off_by_default_and_for_stand_ins_it_changes_nothing(
         handler(*CLIENTS[client].delivery(None))
     mqctx.configure()
     assert handled == [1, 1]
+    assert reporter._thread is None
+
+
+def test_a_task_that_no_broker_delivered_is_not_reported(reporter: Reporter) -> None:
+    ran: list[str] = []
+    app: Any = celery.Celery("shop", broker="amqp://", set_as_current=False)
+
+    @app.task(shared=False)
+    def charge() -> None:
+        ran.append("charge")
+
+    celery_adapter.instrument(app)
+    try:
+        mqctx.configure(report="mqctx.journeys")
+        celery_request(charge).execute()
+    finally:
+        celery_adapter.uninstrument(app)
+    assert ran == ["charge"]
+    assert reporter._thread is None
 
 
 def test_a_forked_child_starts_a_thread_of_its_own(

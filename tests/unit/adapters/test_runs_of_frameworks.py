@@ -57,7 +57,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
 
 
 def origin() -> Origin:
-    return Origin(client=None, outlet=Any)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # it is not used
+    unused: Any = None
+    return Origin(client=unused, outlet=unused, routing_key="orders")
 
 
 def request_of(task: str, **more: Any) -> dict[str, Any]:

@@ -90,7 +90,7 @@ ROWS = (
         "`Context.run`, async, thousand instructions",
         "core.run",
         _FIVE,
-        Target("0.9 of what it was", 0, 11.3),
+        Target("0.9 of what it was", 0, 8.55),
         counted=True,
     ),
     Row("Celery, send and run", "tasks.with_celery", _TASK, Target(ways.PEERS)),

@@ -10,6 +10,7 @@ import sys
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import copy_context
+from types import CoroutineType
 from typing import Any, Final, ParamSpec, TypeAlias, TypeVar, cast
 
 from mqctx.errors import HandlerError
@@ -17,6 +18,7 @@ from mqctx.errors import HandlerError
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+_send: Callable[..., Any] = vars(CoroutineType)["send"]
 
 
 def call(
@@ -39,20 +41,30 @@ def call(
 def returned(result: R, snapshot: contextvars.Context, function: Callable[..., R]) -> R:
     """Return the result of `function` in `snapshot`; a coroutine goes on there."""
     # The usual type is checked first; the abstract class takes ten times as long.
-    if type(result) is types.CoroutineType or isinstance(result, Coroutine):
-        coroutine: Any = result  # pyright: ignore[reportUnknownVariableType]  # a `cast` is a call
-        return _awaited(snapshot, coroutine)  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # of the same kind
+    coroutine: Any = result  # a `cast` is a call
+    if type(coroutine) is CoroutineType:
+        return awaited(snapshot, coroutine)  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # of the same kind
+    if isinstance(coroutine, Coroutine):
+        return _awaited_in_steps(snapshot, coroutine)  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # of the same kind
     if inspect.isgenerator(result) or inspect.isasyncgen(result):
         refuse_generator_function(function)
     return result
 
 
-async def _awaited(snapshot: contextvars.Context, coroutine: Coroutine[object, Any, R]) -> R:
+async def awaited(snapshot: contextvars.Context, coroutine: "CoroutineType[object, Any, R]") -> R:
+    """Return what a coroutine of the interpreter's own returns, having run in `snapshot`."""
     try:
-        awaited = snapshot.run(coroutine.send, None)
+        # Of the type: a method of the object would be made for this one call.
+        step = snapshot.run(_send, coroutine, None)
     except StopIteration as finished:  # mostly, as many never wait: without a generator of our own
         return finished.value  # type: ignore[no-any-return]  # the coroutine's own result
-    return await in_steps(snapshot, coroutine, lambda _: awaited)
+    return await in_steps(snapshot, coroutine, lambda _: step)
+
+
+async def _awaited_in_steps(
+    snapshot: contextvars.Context, coroutine: Coroutine[object, Any, R]
+) -> R:
+    return await in_steps(snapshot, coroutine)
 
 
 @types.coroutine
@@ -98,7 +110,7 @@ def first_step(
     """
     enter(what)
     awaitable: Any = function(*args)
-    usual = type(awaitable) is types.CoroutineType
+    usual = type(awaitable) is CoroutineType
     coroutine: Any = awaitable if usual else _coroutine_of(awaitable)  # pyright: ignore[reportUnknownVariableType]  # of what it waits for, nobody knows
     # Not `send`, which makes an exception of the end.
     awaited = next(coroutine.__await__(), _ENDED)
@@ -152,7 +164,7 @@ def _decorate_async(
         snapshot = copy_context()
         coroutine: Coroutine[object, Any, R] = snapshot.run(inside, function, args, kwargs)
         kind: object = type(coroutine)
-        if kind is types.CoroutineType:  # as mostly, and without one more around it
+        if kind is CoroutineType:  # as mostly, and without one more around it
             return await in_steps(snapshot, coroutine)
         return await returned(coroutine, snapshot, function)
 

@@ -3,9 +3,7 @@
 import contextvars
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, Final, TypeAlias
-
-import msgspec
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from mqctx._core.registry import Registry, registry
 
@@ -13,7 +11,7 @@ Assignment: TypeAlias = tuple[Callable[[Any], object], object, object]
 """Reads a linked ContextVar, the argument for it, and the result while a context is active."""
 
 
-class LinkedVar(msgspec.Struct, frozen=True, eq=False):
+class LinkedVar(NamedTuple):
     """A ContextVar, and the value that it holds if the name has none.
 
     A ContextVar cannot be unset: "no value" is its own default, or else None.
@@ -50,22 +48,22 @@ def link(name: str, contextvar: ContextVar[Any]) -> None:
 def assignments(values: Mapping[str, object]) -> list[Assignment]:
     """Return what the linked ContextVars hold while `values` are active."""
     return [
-        (other.contextvar.get, other.absent, values.get(other.name, other.absent))
-        for other in registry.links
+        (contextvar.get, absent, values.get(name, absent))
+        for name, contextvar, absent in registry.links
     ]
 
 
 def set_to(values: Mapping[str, object]) -> None:
     """Set all linked ContextVars, from `values`."""
-    for other in registry.links:
-        other.contextvar.set(values.get(other.name, other.absent))
+    for name, contextvar, absent in registry.links:
+        contextvar.set(values.get(name, absent))
 
 
 def set_bound(values: Mapping[str, object]) -> None:
     """Set those linked ContextVars whose names are in `values`."""
-    for other in registry.links:
-        if other.name in values:
-            other.contextvar.set(values[other.name])
+    for name, contextvar, _ in registry.links:
+        if name in values:
+            contextvar.set(values[name])
 
 
 def held(given: Mapping[str, object]) -> dict[str, object]:
@@ -74,10 +72,10 @@ def held(given: Mapping[str, object]) -> dict[str, object]:
     `MISSING` stands for the value that means none.
     """
     found: dict[str, object] = {}
-    for other in registry.links:
-        value = other.contextvar.get(other.absent)
-        if value is not given.get(other.name, other.absent):
-            found[other.name] = MISSING if value is other.absent else value
+    for name, contextvar, absent in registry.links:
+        value = contextvar.get(absent)
+        if value is not given.get(name, absent):
+            found[name] = MISSING if value is absent else value
     return found
 
 

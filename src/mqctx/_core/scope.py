@@ -60,9 +60,8 @@ class Scope(msgspec.Struct, eq=False):
         else:
             store = Store(context, self.headers, context, True, True, True)
         settings.append((store_variable, set_store(store), store, OUTSIDE))
-        for other in registry.links:
-            variable, absent = other.contextvar, other.absent
-            value = context.by_name.get(other.name, absent)
+        for name, variable, absent in registry.links:
+            value = context.by_name.get(name, absent)
             settings.append((variable, variable.set(value), value, absent))
         return context
 

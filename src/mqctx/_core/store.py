@@ -75,8 +75,8 @@ class Store(Version, eq=False):
         if registry.links and self.has_linked:
             values = last.context.by_name
             # As mostly, they hold what the context has: then it does not matter since when.
-            for other in registry.links:
-                if other.contextvar.get(other.absent) is not values.get(other.name, other.absent):
+            for name, contextvar, absent in registry.links:
+                if contextvar.get(absent) is not values.get(name, absent):
                     return self._captured(last)
         return last.context
 
@@ -160,8 +160,10 @@ def call_inside(
     set_store(store)
     if registry.links:  # as `set_to` does, without a call for each message
         values = store.context.by_name
-        for other in registry.links:
-            other.contextvar.set(values.get(other.name, other.absent))
+        for name, contextvar, absent in registry.links:
+            value = values.get(name, absent)
+            if contextvar.get(linked_vars.MISSING) is not value:
+                contextvar.set(value)
     # Mostly by position: to pass on an empty `**kwargs` makes a dict for each message.
     return function(*args, **kwargs) if kwargs else function(*args)
 

@@ -1,13 +1,13 @@
 """Measure everything, or some of it: `make bench`, `make bench ONLY=log,instructions QUICK=1`."""
 
 import argparse
-import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -16,11 +16,9 @@ from typing import Any
 import pyperf
 from pika import BlockingConnection, URLParameters
 
-from benchmarks import own_work, page, rows, ways
+from benchmarks import instructions, own_work, page, rows, throughput, ways
 
 _KEPT = Path("build/benchmarks")
-_AT_MOST = 480.0
-"""Seconds that a client may take, in which all is well."""
 _PACKAGES = (
     *("mqctx", "pika", "kombu", "aio-pika", "asgi-correlation-id", "starlette-context"),
     *("opentelemetry-api", "opentelemetry-instrumentation", "structlog", "loguru", "httpx"),
@@ -44,12 +42,16 @@ def main() -> None:
         print("instructions: left out, valgrind is not installed", file=sys.stderr)
         clients["instructions"] = []
     _KEPT.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(2) as workers:  # other processes change no count
+        counts = workers.map(partial(_counted, quick=quick), clients["instructions"])
+        counted = dict(zip(clients["instructions"], counts, strict=True))
     data: dict[str, dict[str, Any]] = {
         "measured with": _versions(),
         "own work": {row.name: _timed(row, quick=quick) for row in rows.chosen(options.only)},
-        "throughput": _by_client("throughput", clients, [4 if quick else 50]),
-        # Other processes change no count.
-        "instructions": _by_client("instructions", clients, [80, 1] if quick else [240, 2], 2),
+        "throughput": {
+            each: throughput.measure(each, 4 if quick else 50) for each in clients["throughput"]
+        },
+        "instructions": counted,
     }
     everything = data["instructions"] and all(data["own work"].values())
     complete = everything and not options.only and not quick
@@ -67,28 +69,11 @@ def _timed(row: rows.Row, *, quick: bool) -> own_work.Times:
     return times
 
 
-def _by_client(
-    part: str, clients: dict[str, list[str]], arguments: list[int], at_a_time: int = 1
-) -> dict[str, Any]:
-    """Return what a script prints for each client, each in a process of its own."""
-    command = ["-m", f"benchmarks.{part}"]
-    with ThreadPoolExecutor(at_a_time) as workers:
-        printed = workers.map(
-            lambda each: _run(
-                f"{part}, {each}", [*command, each, *map(str, arguments)], stdout=subprocess.PIPE
-            ),
-            clients[part],
-        )
-        return dict(zip(clients[part], map(json.loads, printed), strict=True))
-
-
-def _run(what: str, command: list[str], stdout: Any) -> str:
+def _counted(client: str, *, quick: bool) -> dict[str, list[int]]:
     start = perf_counter()
-    ran = subprocess.run(
-        [sys.executable, *command], check=True, stdout=stdout, text=True, timeout=_AT_MOST
-    )
-    print(f"{what}: {perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
-    return str(ran.stdout)
+    counts = instructions.measure(client, *((80, 1) if quick else (240, 2)))
+    print(f"instructions, {client}: {perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+    return counts
 
 
 def _versions() -> dict[str, str]:

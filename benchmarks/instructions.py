@@ -1,4 +1,4 @@
-"""Instructions of a publish and a consume: `python -m benchmarks.instructions CLIENT MOST TIMES`.
+"""Instructions of a publish and a consume.
 
 callgrind counts what a process executes, the interpreter and all, for few and for more messages
 through a real broker: the difference is what a message takes, whatever the machine. The calls of a
@@ -7,7 +7,6 @@ row of own work are counted in the same way.
 
 import asyncio
 import gc
-import json
 import os
 import re
 import subprocess
@@ -42,7 +41,7 @@ class _Counted:
             [
                 *("valgrind", "--tool=callgrind", "--instr-atstart=no", "--quiet"),
                 f"--callgrind-out-file={folder / 'dump'}",
-                *(sys.executable, "-m", "benchmarks.instructions", "serve", *what),
+                *(sys.executable, "-m", "benchmarks.instructions", *what),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -165,9 +164,4 @@ def _serve(obey: Callable[..., None]) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] != "serve":
-        print(json.dumps(measure(sys.argv[1], *map(int, sys.argv[2:]))))
-    elif len(sys.argv) == 3:
-        _serve_client(sys.argv[2])
-    else:
-        _serve_row(*sys.argv[2:])
+    (_serve_client if len(sys.argv) == 2 else _serve_row)(*sys.argv[1:])

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from time import perf_counter
+from time import process_time
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -136,7 +136,7 @@ class Session:
         self._runner.run(main())
 
     def consume(self, count: int, seen: Callable[[], object] = int) -> float:
-        """Consume so many; return the seconds from the first message to the last ack."""
+        """Consume so many; return the CPU seconds from the first message to the last ack."""
         return self._runner.run(self._consume(count, seen))
 
     async def _consume(self, count: int, seen: Callable[[], object]) -> float:
@@ -144,7 +144,7 @@ class Session:
         done = asyncio.Event()
 
         async def callback(message: Any) -> None:
-            times.append(perf_counter())
+            times.append(process_time())
             seen()
             await message.ack()
             if len(times) == count:
@@ -153,7 +153,7 @@ class Session:
         with ways.installed(AioPikaInstrumentor, self._way):
             tag = await self._queue.consume(handler(self._own, callback))
         await asyncio.wait_for(done.wait(), ways.TIMEOUT)
-        seconds = perf_counter() - times[0]
+        seconds = process_time() - times[0]
         await self._queue.cancel(tag)
         return seconds
 

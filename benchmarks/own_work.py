@@ -53,7 +53,7 @@ def measure(row: Row, effort: Effort) -> Times:
     import_module(f"benchmarks.{row.function.split('.')[0]}")
     for _ in range(effort.passes):
         with ExitStack() as stack:
-            timers = {way: stack.enter_context(_timer(row, way)) for way in row.ways}
+            timers = {way: stack.enter_context(forked(_serve, row, way)) for way in row.ways}
             loops = {way: _loops(timers[way], effort.seconds) for way in row.ways}
             for _ in range(effort.rounds):
                 for way in random.sample(row.ways, len(row.ways)):
@@ -69,20 +69,20 @@ def added(times: Times, way: str) -> list[float]:
 
 
 @contextmanager
-def _timer(row: Row, way: str) -> Iterator[Callable[[int], float]]:
-    """Start a process for a way; give what lets it make so many calls and returns the seconds."""
+def forked(serve: Callable[..., None], what: Any, way: str) -> Iterator[Callable[[int], Any]]:
+    """Start a process for a way; give what lets it do something so often, and has its answer."""
     ours, theirs = _fork.Pipe()
-    process = _fork.Process(target=_serve, args=(row, way, theirs), daemon=True)
+    process = _fork.Process(target=serve, args=(what, way, theirs), daemon=True)
     process.start()
     theirs.close()
 
-    def timed(loops: int) -> float:
-        ours.send(loops)
+    def ask(times: int) -> Any:
+        ours.send(times)
         if not ours.poll(_TIMEOUT):
-            raise TimeoutError(f"{row.name}: {way} takes more than {_TIMEOUT} s")
-        return float(ours.recv())
+            raise TimeoutError(f"{what}: {way} takes more than {_TIMEOUT} s")
+        return ours.recv()
 
-    yield timed
+    yield ask
     process.kill()
     process.join()
 

@@ -68,6 +68,14 @@ def added(times: Times, way: str) -> list[float]:
     return quantiles(each, n=4) if len(each) > 1 else each * 3
 
 
+def error(quartiles: Sequence[float], rounds: int) -> float:
+    """Return the error of a median at 95 %, given the quartiles of the rounds.
+
+    It is the notch of a box plot (McGill, Tukey, Larsen 1978): medians that are apart differ.
+    """
+    return 1.57 * (quartiles[2] - quartiles[0]) / rounds**0.5
+
+
 @contextmanager
 def forked(serve: Callable[..., None], what: Any, way: str) -> Iterator[Callable[[int], Any]]:
     """Start a process for a way; give what lets it do something so often, and has its answer."""

@@ -32,9 +32,10 @@ _QUEUE = """
 Instructions are those that a publish and a consume add in the client's process, beyond the raw
 client's. Throughput is the remaining share of the raw client's messages per second of its
 processor. One constant header by hand is the least that carries anything; mqctx is to leave 0.96 of
-its throughput. The median of the rounds has an error, of which the target may be within.
+its throughput. A median of rounds has an error (at 95 %), within which a target may be.
 """
 _OF_ONE = 0.96
+_CLOSE = "within the error"
 _OWN_WORK = """
 ## Own work
 
@@ -107,11 +108,10 @@ def _through_broker(data: Mapping[str, Any]) -> Iterator[str]:
 
 def _of_one(rates: Mapping[str, Sequence[float]]) -> str:
     """Say which share of one header's throughput mqctx leaves, and whether that is enough."""
-    low, left, high = quantiles(_shares(rates, ways.MQCTX, ways.ONE), n=4)
-    # Notches of a box plot (McGill, Tukey, Larsen 1978): medians outside differ, at 95 %.
-    error = 1.57 * (high - low) / len(rates[ways.MQCTX]) ** 0.5
-    within = "missed" if left + error < _OF_ONE else "within the error"
-    return f"{left:.3f} ± {error:.3f}: {'met' if left >= _OF_ONE else within}"
+    quartiles = quantiles(_shares(rates, ways.MQCTX, ways.ONE), n=4)
+    left, error = quartiles[1], own_work.error(quartiles, len(rates[ways.MQCTX]))
+    missed = "missed" if left + error < _OF_ONE else _CLOSE
+    return f"{left:.3f} ± {error:.3f}: {'met' if left >= _OF_ONE else missed}"
 
 
 def _own_work(data: Mapping[str, Any]) -> Iterator[str]:
@@ -135,14 +135,17 @@ def _cells(row: Row, times: own_work.Times) -> Iterator[str]:
     yield f"{cost[ways.MIXED]:.2f}" if ways.MIXED in cost else ""
     yield f"{ours / hand:.2f}" if hand else ""
     yield f"{ours / cost[peer]:.2f}" if peer else ""
-    yield _verdict(row.target, cost) if row.target else ""
+    yield _verdict(row.target, cost, times) if row.target else ""
 
 
-def _verdict(target: Target, cost: Mapping[str, float]) -> str:
+def _verdict(target: Target, cost: Mapping[str, float], times: own_work.Times) -> str:
     """Say what mqctx may add, and whether it holds, values of all kinds included."""
-    most = target.limit(cost)
-    missed = [way for way in (ways.MQCTX, ways.MIXED) if cost.get(way, 0) > most]
-    return f"{target}: {f'missed by {missed[0]}' if missed else 'met'}"
+    over = [way for way in (ways.MQCTX, ways.MIXED) if cost.get(way, 0) > target.limit(cost)]
+    error = {way: own_work.error(own_work.added(times, way), len(times[way])) for way in cost}
+    most = target.limit({way: cost[way] + error[way] for way in cost})
+    missed = [way for way in over if cost[way] - error[way] > most]
+    close = _CLOSE if over else "met"
+    return f"{target}: {f'missed by {missed[0]}' if missed else close}"
 
 
 def _machine(data: Mapping[str, Any]) -> Iterator[str]:

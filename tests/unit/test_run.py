@@ -8,7 +8,7 @@ import inspect
 import pickle
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -39,6 +39,25 @@ class TenantWorker:
 
     async def async_method(self) -> object:
         return await tenant_later()
+
+
+class CompiledCoroutine(Coroutine[Any, Any, object]):
+    """A coroutine that is not the interpreter's own, such as Cython makes."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        self._made = coroutine
+
+    def send(self, value: Any) -> object:
+        return self._made.send(value)
+
+    def throw(self, *error: Any) -> object:
+        return self._made.throw(*error)
+
+    def close(self) -> None:
+        self._made.close()
+
+    def __await__(self) -> Generator[Any, Any, object]:
+        return self._made.__await__()
 
 
 class AsyncCallable:
@@ -72,8 +91,9 @@ def test_run_takes_sync_callables(function: Callable[[], object]) -> None:
         AsyncCallable(),
         functools.partial(AsyncCallable()),
         lambda: tenant_later(),
+        lambda: CompiledCoroutine(tenant_later()),
     ],
-    ids=["async def", "partial", "method", "object", "partial of object", "lambda"],
+    ids=["async def", "partial", "method", "object", "partial of object", "lambda", "compiled"],
 )
 async def test_run_takes_async_callables(function: Any) -> None:
     assert await run({"tenant": "acme"}, function) == "acme"

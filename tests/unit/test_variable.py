@@ -243,6 +243,15 @@ class TestJoinedContextVar:
         with pytest.raises(LookupError):
             contextvar.get()
 
+    def test_a_linked_contextvar_has_the_value_of_a_run_inside_a_scope(self) -> None:
+        contextvar = self.join()
+        assert run({}, contextvar.get) is None
+        with scope(correlation_id="c-1"):
+            assert current().run(contextvar.get) == "c-1"
+            assert run({"correlation_id": "c-2"}, contextvar.get) == "c-2"
+            assert run({}, contextvar.get) is None
+            assert contextvar.get() == "c-1"
+
     def test_a_linked_contextvar_is_set_in_a_scope_and_what_it_was_after(self) -> None:
         contextvar = self.join(default="-")
         token = contextvar.set("c-1")

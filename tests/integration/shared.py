@@ -13,17 +13,15 @@ from .broker import Broker
 
 @contextmanager
 def shared_broker(
-    folder: Path, find: Callable[[], AbstractContextManager[Broker]]
+    folder: Path, find: Callable[[], AbstractContextManager[Broker]], keeper: ExitStack
 ) -> Generator[Broker]:
     """Give the broker that the folder has a note of, or find one, and leave a note there.
 
-    The process that found it keeps it until the last one that uses it has left.
+    In the process that found it, `keeper` keeps it until the last one that uses it has left. Close
+    it where this process uses no shared broker any more: else two that keep one each, and use the
+    other's, would wait for each other.
     """
-    with (
-        (folder / "broker.json").open("a+") as note,
-        (folder / "broker.users").open("a") as users,
-        ExitStack() as keeper,
-    ):
+    with (folder / "broker.json").open("a+") as note, _users(folder) as users:
         with _locked(note):
             note.seek(0)
             if noted := note.read():
@@ -33,10 +31,14 @@ def shared_broker(
                 note.write(json.dumps(asdict(broker)))
                 note.flush()
                 # The last is done first.
-                keeper.callback(flock, users, LOCK_EX)
-                keeper.callback(_clear, note)
+                keeper.callback(_wait_for_users, folder)
+                keeper.callback(_clear, folder)
             flock(users, LOCK_SH)
         yield broker
+
+
+def _users(folder: Path) -> IO[str]:
+    return (folder / "broker.users").open("a")
 
 
 @contextmanager
@@ -46,6 +48,11 @@ def _locked(file: IO[str]) -> Generator[None]:
     flock(file, LOCK_UN)
 
 
-def _clear(note: IO[str]) -> None:
-    with _locked(note):
+def _clear(folder: Path) -> None:
+    with (folder / "broker.json").open("a") as note, _locked(note):
         note.truncate(0)
+
+
+def _wait_for_users(folder: Path) -> None:
+    with _users(folder) as users:
+        flock(users, LOCK_EX)

@@ -1,4 +1,4 @@
-"""Undoes what each test leaves behind in logging; the plugin does the rest."""
+"""Undoes what tests leave behind in logging, and their brokers; the plugin does the rest."""
 
 import gc
 import logging
@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 
 import mqctx
+from tests.integration.shared import kept
 
 pytest_plugins = ["pytester"]
 
@@ -25,6 +26,12 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Stop the brokers that this process found, now that it uses none itself."""
+    kept.close()
 
 
 @pytest.fixture(autouse=True)

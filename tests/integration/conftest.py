@@ -1,7 +1,7 @@
 """The broker and the Redis of the integration tests, found once for all of them."""
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -22,36 +22,23 @@ _Find = Callable[[], AbstractContextManager[Broker]]
 
 
 @pytest.fixture(scope="session")
-def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Give a folder that all processes of the run have."""
-    folder = tmp_path_factory.getbasetemp()
-    return folder if worker_id == "master" else folder.parent
-
-
-@pytest.fixture(scope="session")
-def keeper() -> Iterator[ExitStack]:
-    """Keep the brokers that this process found until all others have left them."""
-    with ExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture(scope="session")
 def broker(
-    request: pytest.FixtureRequest, shared_folder: Path, keeper: ExitStack
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, worker_id: str
 ) -> Iterator[Broker]:
     """Give the broker, or fail every test that asks for it with what to do about it."""
-    with _shared(request.config, shared_folder, find_broker, keeper) as found:
+    folder = _shared_folder(tmp_path_factory, worker_id)
+    with _shared(request.config, folder, find_broker) as found:
         yield found
 
 
 @pytest.fixture(scope="session")
 def broker_43(
-    request: pytest.FixtureRequest, shared_folder: Path, keeper: ExitStack
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, worker_id: str
 ) -> Iterator[Broker]:
     """Give a second broker, of RabbitMQ 4.3 or newer; fail like `broker` where there is none."""
-    folder = shared_folder / "4.3"
+    folder = _shared_folder(tmp_path_factory, worker_id) / "4.3"
     folder.mkdir(exist_ok=True)
-    with _shared(request.config, folder, find_broker_43, keeper) as found:
+    with _shared(request.config, folder, find_broker_43) as found:
         yield found
 
 
@@ -62,12 +49,16 @@ def each_broker(request: pytest.FixtureRequest) -> Broker:
     return found
 
 
+def _shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Return a folder that all processes of the run have."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder if worker_id == "master" else folder.parent
+
+
 @contextmanager
-def _shared(
-    config: pytest.Config, folder: Path, find: _Find, keeper: ExitStack
-) -> Generator[Broker]:
+def _shared(config: pytest.Config, folder: Path, find: _Find) -> Generator[Broker]:
     try:
-        with shared_broker(folder, find, keeper) as found:
+        with shared_broker(folder, find) as found:
             used = f"RabbitMQ {server_version(found.url)}, found by way of {found.way}"
             config.stash.setdefault(_USED, []).append(used)
             yield found

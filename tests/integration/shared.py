@@ -10,17 +10,19 @@ from typing import IO
 
 from .broker import Broker
 
+kept = ExitStack()
+"""Keeps the brokers that this process found until the last one that uses them has left.
+
+It is closed where this process uses none any more: else two that keep one each, and use the
+other's, would wait for each other.
+"""
+
 
 @contextmanager
 def shared_broker(
-    folder: Path, find: Callable[[], AbstractContextManager[Broker]], keeper: ExitStack
+    folder: Path, find: Callable[[], AbstractContextManager[Broker]], keeper: ExitStack = kept
 ) -> Generator[Broker]:
-    """Give the broker that the folder has a note of, or find one, and leave a note there.
-
-    In the process that found it, `keeper` keeps it until the last one that uses it has left. Close
-    it where this process uses no shared broker any more: else two that keep one each, and use the
-    other's, would wait for each other.
-    """
+    """Give the broker that the folder has a note of, or find one, and leave a note there."""
     with (folder / "broker.json").open("a+") as note, _users(folder) as users:
         with _locked(note):
             note.seek(0)

@@ -26,7 +26,7 @@ from benchmarks.rows import ROWS, Row
 
 WAYS = (ways.RAW, ways.ONE, ways.FIVE, ways.MQCTX, ways.MQCTX_EACH, ways.OTEL)
 FEW = 40
-_FEW, _MANY = 5, 25
+_FEW, _MANY = 20, 120
 _WARM_UP = 50
 _AT_MOST = 420.0
 """Seconds that a process may live."""

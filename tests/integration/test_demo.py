@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from mqctx.cli import commands
 
 from .broker import Broker
+from .traced import Vhost
 
 CAST = {("web", "aio-pika"), ("legacy", "aio-pika"), ("billing", "pika"), ("shipping", "kombu")}
 
@@ -19,8 +20,8 @@ def _management(broker: Broker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setenv("MQCTX_MANAGEMENT_URL", broker.management)
 
 
-def test_each_handler_sees_its_request_across_three_clients(amqp_url: str) -> None:
-    result = CliRunner().invoke(commands, ["demo", "--broker", amqp_url])
+def test_each_handler_sees_its_request_across_three_clients(vhost: Vhost) -> None:
+    result = CliRunner().invoke(commands, ["demo", "--broker", vhost.url])
 
     story = result.output.partition("10 handlers ran")[0]
     cast = re.findall(r"^ *\d+  (\S+) +(\S+)", story, re.MULTILINE)
@@ -44,9 +45,9 @@ def test_a_wrong_password_is_one_line_without_it(amqp_url: str) -> None:
 
 
 def test_an_order_that_fails_is_inspected_sent_back_and_handled(
-    amqp_url: str, tmp_path: Path
+    vhost: Vhost, tmp_path: Path
 ) -> None:
-    result = CliRunner().invoke(commands, ["demo", "--broker", amqp_url])
+    result = CliRunner().invoke(commands, ["demo", "--broker", vhost.url])
 
     second = result.output.partition("One order fails.")[2]
     assert re.findall(r"payments +pika +(\S+) order 1002, 1 lamp +r-1 +ada +acme", second) == [

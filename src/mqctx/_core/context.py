@@ -188,7 +188,7 @@ class Context(Mapping[str, Any]):
         if coroutine is None:
             return result
         if type(coroutine) is CoroutineType:  # as `returned` does, without one more call
-            return isolation.awaited(snapshot, coroutine)  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # of the same kind
+            return isolation.awaited(snapshot, coroutine)  # type: ignore[return-value]  # of the same kind
         return isolation.returned(result, snapshot, function)
 
     def wrap(self, function: Callable[P, R], /) -> Callable[P, R]:

@@ -161,9 +161,7 @@ def call_inside(
     if registry.links:  # as `set_to` does, without a call for each message
         values = store.context.by_name
         for name, contextvar, absent in registry.links:
-            value = values.get(name, absent)
-            if contextvar.get(linked_vars.MISSING) is not value:
-                contextvar.set(value)
+            contextvar.set(values.get(name, absent))
     # Mostly by position: to pass on an empty `**kwargs` makes a dict for each message.
     return function(*args, **kwargs) if kwargs else function(*args)
 

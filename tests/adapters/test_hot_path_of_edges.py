@@ -226,8 +226,9 @@ ALL: dict[str, Edge] = {
 
 @pytest.fixture(autouse=True)
 def _sink() -> Iterator[None]:
-    """Let loguru write where it is counted, and nowhere else."""
+    """Let loguru write where it is counted, and nowhere else, and nobody else add to its lines."""
     logger.remove()
+    logger.configure(patcher=lambda _: None, extra={})
     sink = logger.add(lambda _: take_over(), format="{message}")
     yield
     logger.remove(sink)

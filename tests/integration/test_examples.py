@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 import celery
+import loguru
 import pytest
+import structlog
 
 import mqctx
 from mqctx.adapters import celery as celery_adapter
@@ -60,12 +62,15 @@ def _uninstrument() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _no_log_handler_left() -> Iterator[None]:
-    """Loggers outlive the example that gives them a handler, and the stream that this writes to."""
+def _reset_logging() -> Iterator[None]:
+    """Loggers outlive the example that configures them, and the stream that they write to."""
     before = {name: [*handlers] for name, handlers in log_handlers().items()}
     yield
     for name, handlers in log_handlers().items():
         handlers[:] = before.get(name, [])
+    structlog.reset_defaults()
+    loguru.logger.remove()
+    loguru.logger.configure(patcher=lambda _: None, extra={})
 
 
 def log_handlers() -> dict[str, list[logging.Handler]]:

@@ -207,8 +207,8 @@ class Tracer:
         if left:
             source.resume()
             while self._backlog.received < target and monotonic() < until:
-                source.receive(0 if self._backlog else _PAUSE)
                 self._join()
+                source.receive(0 if self._backlog else _PAUSE)
             source.pause()
         self._drops.unread = max(0, target - self._backlog.received)
         source.close()

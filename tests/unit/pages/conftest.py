@@ -1,5 +1,6 @@
 """Chromium without a window and without a network, one for all tests of a module."""
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -97,7 +98,9 @@ def started() -> Iterator[webdriver.Chrome]:
     for option in _OPTIONS:
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    with webdriver.Chrome(options, webdriver.ChromeService(driver)) as chrome:
+    # Below the ports that connections are given: none can take it before chromedriver listens.
+    service = webdriver.ChromeService(driver, port=20_000 + os.getpid() % 10_000)
+    with webdriver.Chrome(options, service) as chrome:
         chrome.set_window_size(1280, 900)
         yield chrome
 

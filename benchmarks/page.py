@@ -31,8 +31,8 @@ _QUEUE = """
 
 Instructions are those that a publish and a consume add in the client's process, beyond the raw
 client's. Throughput is the remaining share of the raw client's messages per second of its
-processor. One constant header by hand is the least that carries anything; mqctx is to leave 0.96 of
-its throughput. A median of rounds has an error (at 95 %), within which a target may be.
+processor. One constant header by hand is the least that carries anything: mqctx is to leave 0.96 of
+its throughput. Of both, the last column has the share. A median of rounds has an error (at 95 %).
 """
 _OF_ONE = 0.96
 _CLOSE = "within the error"
@@ -49,9 +49,8 @@ longer.
 _LOOKS = """
 ## Looks at many dead letters
 
-`mqctx inspect` makes a table of groups of a classic queue, whose messages have a context of two
-values. The pace is steady, and the memory does not grow with the queue. See [how it
-scales](dead-letters.md#how-it-scales).
+`mqctx inspect` makes a table of groups of a classic queue, whose messages have two values. Pace and
+memory do not depend on how long it is. See [how it scales](dead-letters.md#how-it-scales).
 
 | messages | seconds | memory of mqctx, at most |
 | --- | --- | --- |
@@ -97,7 +96,8 @@ def _through_broker(data: Mapping[str, Any]) -> Iterator[str]:
     yield from _header("client", "", *_SHOWN, "mqctx, of one header's")
     for client, counts in data["instructions"].items():
         cells = [f"{instructions_added(counts, way):,}" for way in _SHOWN]
-        yield _line(client, "instructions", *cells, "")
+        left = [one / mine for one, mine in zip(counts[ways.ONE], counts[ways.MQCTX], strict=True)]
+        yield _line(client, "instructions", *cells, "publish {:.3f}, consume {:.3f}".format(*left))
         each = f"{instructions_added(counts, ways.MQCTX_EACH):,}"
         yield _line(client, "instructions, a new context each", "", "", each, "", "")
     for client, by_direction in data["throughput"].items():

@@ -8,6 +8,7 @@ from types import CoroutineType
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, cast
 
 from mqctx._core import isolation, linked_vars
+from mqctx._core.isolation import awaited
 from mqctx._core.linked_vars import MISSING
 from mqctx._core.registry import registry
 from mqctx._core.scope import Scope
@@ -184,12 +185,9 @@ class Context(Mapping[str, Any]):
         around = active_store()
         store = Store(self, around.headers, around.restored)
         result = snapshot.run(call_inside, store, function, args, kwargs)
-        coroutine: Any = result
-        if coroutine is None:
-            return result
-        if type(coroutine) is CoroutineType:  # as `returned` does, without one more call
-            return isolation.awaited(snapshot, coroutine)  # type: ignore[return-value]  # of the same kind
-        return isolation.returned(result, snapshot, function)
+        if type(result) is CoroutineType:  # as `returned` does, without one more call
+            return awaited(snapshot, result)  # type: ignore[arg-type, return-value]  # its own
+        return result if result is None else isolation.returned(result, snapshot, function)
 
     def wrap(self, function: Callable[P, R], /) -> Callable[P, R]:
         """Return `function` wrapped so that it runs in this context in threads and processes.

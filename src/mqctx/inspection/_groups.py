@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -57,13 +57,22 @@ def _counted(message: Message) -> _Counted:
     )
 
 
+class _ByKind(NamedTuple):
+    """How often each name of a kind occurred, under the fields of `_Names`."""
+
+    reason: "Counter[str]"
+    origin: "Counter[str]"
+    failure: "Counter[str]"
+    why: "Counter[str]"
+
+
 class _Counters:
     """How often each name occurred. Most messages have names that others had together, too."""
 
     __slots__ = ("_by_kind", "_new")
 
     def __init__(self) -> None:
-        self._by_kind: _Kinds = tuple(Counter() for _ in _Names._fields)
+        self._by_kind = _ByKind(Counter(), Counter(), Counter(), Counter())
         self._new: dict[_Names, int] = {}
 
     def add(self, names: _Names) -> None:
@@ -78,17 +87,14 @@ class _Counters:
             for name, count in others.items():
                 _count(counter, name, count)
 
-    def by_kind(self) -> "_Kinds":
-        """Return how often each name occurred, in the order of `_Names`."""
+    def by_kind(self) -> _ByKind:
+        """Return how often each name occurred."""
         for names, count in self._new.items():
             for counter, name in zip(self._by_kind, names, strict=True):
                 if name is not None:
                     _count(counter, name, count)
         self._new.clear()
         return self._by_kind
-
-
-_Kinds: TypeAlias = "tuple[Counter[str], ...]"
 
 
 def _count(counter: "Counter[str]", name: str, count: int) -> None:
@@ -123,22 +129,22 @@ class Group:
     @property
     def reasons(self) -> "Counter[str]":
         """How the broker says they died, the newest death of each."""
-        return self._names.by_kind()[0]
+        return self._names.by_kind().reason
 
     @property
     def origins(self) -> "Counter[str]":
         """The queues that they died in."""
-        return self._names.by_kind()[1]
+        return self._names.by_kind().origin
 
     @property
     def failures(self) -> "Counter[str]":
         """The types of the failures."""
-        return self._names.by_kind()[2]
+        return self._names.by_kind().failure
 
     @property
     def whys(self) -> "Counter[str]":
         """Why they died, in a line for each way."""
-        return self._names.by_kind()[3]
+        return self._names.by_kind().why
 
     def add(self, counted: _Counted, room: Room) -> None:
         """Count a message."""

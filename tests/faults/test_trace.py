@@ -5,18 +5,25 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pika
 import pytest
 
 from tests.drivers.on_pika import pika_channel
 from tests.integration.broker import DEFAULT_IMAGE_43, Broker
-from tests.integration.traced import Command, Vhost, traced, until, vhost_of
+from tests.integration.traced import Command, Vhost, lines, traced, until, vhost_of
 
 from .cluster import running_cluster
 from .docker import Container, free_port, started
 
 SECONDS = 120.0
+# Each 2 minutes, what statistics have not gathered yet, as they do each 5 s, of queues and channels
+# that are gone is forgotten. Now it is at once.
+FORGETTING = (
+    "application:set_env(rabbit, core_metrics_gc_interval, 100), "
+    "exit(whereis(rabbit_core_metrics_gc), kill)."
+)
 
 
 @pytest.fixture(params=["", os.environ.get("MQCTX_TEST_IMAGE_43") or DEFAULT_IMAGE_43])
@@ -61,6 +68,26 @@ def test_goes_on_after_the_broker_has_restarted(
         assert kinds == ["publish", "delivery"] * 2
         assert vhost.state() == before
         assert vhost.leftovers() == []
+
+
+@pytest.mark.full
+def test_counts_what_was_dropped_though_rabbitmq_forgets_what_is_gone(
+    engine: None, own: tuple[Container, Broker], tmp_path: Path
+) -> None:
+    container, broker = own
+    container.execute("rabbitmqctl", "eval", FORGETTING)
+    path = tmp_path / "events.jsonl"
+    with vhost_of(broker) as vhost, pika_channel(vhost.url) as channel, path.open("w") as file:
+        command = Command(vhost, "--json", "--buffer", "10", stdout=file)
+        until(lambda: vhost.is_traced)
+        for number in range(20_000):
+            channel.basic_publish("amq.fanout", "", b"%d" % number)
+        channel.exchange_declare("amq.fanout", passive=True)  # answered once all are published
+        code, _, err = command.end(seconds=SECONDS)
+    assert code == 0, err
+    summary = lines(path.read_text())[-1]
+    assert summary["dropped"] > 0
+    assert summary["events"] + summary["dropped"] == 20_000
 
 
 @pytest.fixture(scope="module")

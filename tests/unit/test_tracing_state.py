@@ -54,7 +54,7 @@ class Api:
         return self.queues
 
 
-def _nothing() -> None:
+def _nothing(**_: object) -> None:
     """Do nothing."""
 
 

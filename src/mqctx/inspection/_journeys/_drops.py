@@ -78,6 +78,10 @@ class Drops:
         self.waiting = waiting
         self.may_have_dropped |= waiting + since >= self._limit
 
+    def are_counted(self) -> bool:
+        """Tell whether statistics have to say how many were dropped, and can."""
+        return self.may_have_dropped and self._statistics() is not None
+
     def so_far(self) -> int | None:
         """Return how many events were dropped.
 
@@ -91,7 +95,7 @@ class Drops:
 
         Waits for RabbitMQ's statistics if they are needed.
         """
-        by_queue = self._by_queue(self._at_rest() if self.may_have_dropped else None)
+        by_queue = self._by_queue(self._at_rest() if self.are_counted() else None)
         return None if by_queue is None or by_queue < 0 else self._backlog.dropped + by_queue
 
     def _by_queue(self, counted: Tally | None) -> int | None:
@@ -105,8 +109,6 @@ class Drops:
 
     def _at_rest(self) -> Tally | None:
         """Return what the statistics count once they have everything."""
-        if self._statistics() is None:
-            return None
         sleep(_LATE)
         until = monotonic() + _MOST_LATE
         while (counted := self._statistics()) is not None and not counted.rests:

@@ -20,6 +20,8 @@ _MANY_WAITING: Final = 1_000
 _REST: Final = 2.0
 """Seconds without that after which one will do again."""
 _PAUSE: Final = 0.2
+_GATHERED: Final = 6.0
+"""Seconds after which RabbitMQ's statistics have what it has counted: they gather it each 5 s."""
 _MANY: Final = 50
 """Events of one reading of the socket after which there may be more in it."""
 
@@ -135,12 +137,15 @@ class Source:
         # Acknowledged as they are sent: TCP holds RabbitMQ back if we do not keep up.
         self._channel.basic_consume(self.queue, do_nothing, auto_ack=True, consumer_tag=_CONSUMER)
 
-    def close(self) -> None:
-        """Delete the queue.
+    def close(self, *, is_counted: bool) -> None:
+        """Delete the queue, once RabbitMQ's statistics have what came, if that `is_counted`.
 
         Raises:
             AMQPError: the connection is lost, and the queue with it.
         """
+        # Each 2 minutes, RabbitMQ forgets what they have not gathered yet of queues and channels
+        # that are gone (rabbit_core_metrics_gc).
+        self._connection.sleep(_GATHERED if is_counted else 0)
         self._channel.queue_delete(self.queue)
 
     def _take(self, arrival: Arrival) -> None:

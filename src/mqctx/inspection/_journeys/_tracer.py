@@ -203,6 +203,7 @@ class Tracer:
         """Receive what was there when the trace ended; another trace may let more come."""
         source.catch_up()
         left = source.pause()
+        self._drops.look(left)
         target, until = self._backlog.received + left, monotonic() + _MOST_DRAIN
         if left:
             source.resume()
@@ -211,7 +212,7 @@ class Tracer:
                 source.receive(0 if self._backlog else _PAUSE)
             source.pause()
         self._drops.unread = max(0, target - self._backlog.received)
-        source.close()
+        source.close(is_counted=self._drops.are_counted())
 
     def _join(self) -> None:
         """Join some of the events that have come."""

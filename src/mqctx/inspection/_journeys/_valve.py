@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, Final
 
 from pika.adapters.blocking_connection import BlockingConnection
@@ -11,6 +12,8 @@ from mqctx.inspection._arrivals import Arrival
 __all__ = ["Valve", "do_nothing"]
 
 _CHANNELS: Final = 7
+_UNWRAPPED: Final = SimpleNamespace(is_open=False)
+"""For `BlockingConnection.close`, which first closes the BlockingChannel that a channel is of."""
 
 
 class Valve:
@@ -20,7 +23,8 @@ class Valve:
     events wait in its queue, and before it, each at a multiple of its cost. But those of several
     channels come in another order.
 
-    Nothing here waits for an answer: a busy queue gives it when it has seen what came before.
+    Nothing here waits for an answer: a busy queue gives it when it has seen what came before. The
+    channels stay open, since RabbitMQ may forget what it has counted of one that is gone.
 
     Args:
         connection: The connection.
@@ -36,25 +40,32 @@ class Valve:
         self._queue = queue
         self._take = take
         self._is_wanted = False
+        self._channels: dict[int, Any] = {}
         self._consuming: list[tuple[Any, str]] = []
         self.under_way = 0
         """By how many channels events may come."""
 
     def open(self) -> None:
-        """Let events come by more channels, once those of the last time are gone."""
+        """Let events come by more channels, once those of the last time have ended."""
         self._is_wanted = True
         for number in range(self.under_way and _CHANNELS, _CHANNELS):
             self.under_way += 1
-            self._connection.channel(on_open_callback=partial(self._begin, number + 1))
+            begin = partial(self._begin, number + 1)
+            if channel := self._channels.get(number + 1):
+                begin(channel)
+            else:
+                self._connection.channel(on_open_callback=begin)
 
     def close(self) -> None:
-        """Let no more come: all that was sent comes before the channel is gone."""
+        """Let no more come: all that was sent comes before the consumer has ended."""
         self._is_wanted = False
         while self._consuming:
             channel, consumer = self._consuming.pop()
-            channel.basic_cancel(consumer, callback=partial(self._end, channel))
+            channel.basic_cancel(consumer, callback=self._end)
 
     def _begin(self, number: int, channel: Any) -> None:
+        self._channels[number] = channel
+        channel._set_cookie(_UNWRAPPED)
         self._connection.stream(channel.channel_number, self._take)
         # A channel gets what those before have no room for.
         priority = {"x-priority": -number}
@@ -66,9 +77,7 @@ class Valve:
         if not self._is_wanted:
             self.close()
 
-    def _end(self, channel: Any, _: object) -> None:
-        self._connection.end_stream(channel.channel_number)
-        channel.close()
+    def _end(self, _: object) -> None:
         self.under_way -= 1
 
 

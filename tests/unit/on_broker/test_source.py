@@ -59,6 +59,10 @@ def events(url: str, queue: str) -> Iterator[Events]:
         yield Events(url, connection, queue)
 
 
+def connection_of(events: Events) -> Any:
+    return events.source._connection._impl
+
+
 def test_come_by_more_channels_while_many_wait_and_by_one_again_when_none_do(
     amqp_url: str, queue_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +84,13 @@ def test_come_by_more_channels_while_many_wait_and_by_one_again_when_none_do(
         got.send(10)
         got.receive_all()
         assert {consumer for consumer, _ in got.came} == {"mqctx.trace"}
+        channels = len(connection_of(got)._channels)
+        got.source.pause()
+        got.send()
+        got.source.look()
+        got.receive_all()
+        assert {consumer for consumer, _ in got.came[10:]}.isdisjoint({"mqctx.trace"})
+        assert len(connection_of(got)._channels) == channels
 
 
 def test_are_each_there_or_counted_as_left_when_more_channels_are_paused(

@@ -226,9 +226,8 @@ ALL: dict[str, Edge] = {
 
 @pytest.fixture(autouse=True)
 def _sink() -> Iterator[None]:
-    """Let loguru write where it is counted, and nowhere else, and nobody else add to its lines."""
+    """Let loguru write where it is counted, and nowhere else."""
     logger.remove()
-    logger.configure(patcher=lambda _: None, extra={})
     sink = logger.add(lambda _: take_over(), format="{message}")
     yield
     logger.remove(sink)

@@ -186,7 +186,7 @@ class Context(Mapping[str, Any]):
         store = Store(self, around.headers, around.restored)
         result = snapshot.run(call_inside, store, function, args, kwargs)
         if type(result) is CoroutineType:  # as `returned` does, without one more call
-            return awaited(snapshot, result)  # type: ignore[arg-type, return-value]  # its own
+            return awaited(snapshot, result)  # type: ignore[arg-type, return-value]  # R is a coroutine's type
         return result if result is None else isolation.returned(result, snapshot, function)
 
     def wrap(self, function: Callable[P, R], /) -> Callable[P, R]:

@@ -43,9 +43,9 @@ def returned(result: R, snapshot: contextvars.Context, function: Callable[..., R
     # The usual type is checked first; the abstract class takes ten times as long.
     coroutine: Any = result  # a `cast` is a call
     if type(coroutine) is CoroutineType:
-        return awaited(snapshot, coroutine)  # type: ignore[return-value]  # of the same kind
+        return awaited(snapshot, coroutine)  # type: ignore[return-value]  # R is a coroutine's type
     if isinstance(coroutine, Coroutine):
-        return _awaited_in_steps(snapshot, coroutine)  # type: ignore[return-value]  # of the same kind
+        return _awaited_in_steps(snapshot, coroutine)  # type: ignore[return-value]  # as above
     if inspect.isgenerator(result) or inspect.isasyncgen(result):
         refuse_generator_function(function)
     return result

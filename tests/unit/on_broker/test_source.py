@@ -100,6 +100,9 @@ def test_are_each_there_or_counted_as_left_when_more_channels_are_paused(
         got.source.pause()
         got.send()
         got.source.look()
+        under_way = got.source._valve.under_way
+        got.source._valve.open()  # as by another look at once
+        assert got.source._valve.under_way == under_way
         left = got.source.pause()  # before a channel is open, or when all of them are
         assert got.source._valve.under_way == 0
         got.backlog.take(MANY)

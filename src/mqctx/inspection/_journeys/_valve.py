@@ -48,13 +48,14 @@ class Valve:
     def open(self) -> None:
         """Let events come by more channels, once those of the last time have ended."""
         self._is_wanted = True
-        for number in range(self.under_way and _CHANNELS, _CHANNELS):
-            self.under_way += 1
-            begin = partial(self._begin, number + 1)
-            if channel := self._channels.get(number + 1):
-                begin(channel)
+        if self.under_way:
+            return
+        self.under_way = _CHANNELS
+        for number in range(1, _CHANNELS + 1):
+            if number in self._channels:
+                self._consume(number)
             else:
-                self._connection.channel(on_open_callback=begin)
+                self._connection.channel(on_open_callback=partial(self._begin, number))
 
     def close(self) -> None:
         """Let no more come: all that was sent comes before the consumer has ended."""
@@ -64,9 +65,13 @@ class Valve:
             channel.basic_cancel(consumer, callback=self._end)
 
     def _begin(self, number: int, channel: Any) -> None:
-        self._channels[number] = channel
         channel._set_cookie(_UNWRAPPED)
         self._connection.stream(channel.channel_number, self._take)
+        self._channels[number] = channel
+        self._consume(number)
+
+    def _consume(self, number: int) -> None:
+        channel = self._channels[number]
         # A channel gets what those before have no room for.
         priority = {"x-priority": -number}
         consumer = f"mqctx.trace.{number}"  # others count theirs from 1

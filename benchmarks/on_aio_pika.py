@@ -136,24 +136,26 @@ class Session:
         self._runner.run(main())
 
     def consume(self, count: int, seen: Callable[[], object] = int) -> float:
-        """Consume so many; return the CPU seconds from the first message to the last ack."""
+        """Consume so many that wait; return the CPU seconds until the last ack."""
         return self._runner.run(self._consume(count, seen))
 
     async def _consume(self, count: int, seen: Callable[[], object]) -> float:
-        times: list[float] = []
-        done = asyncio.Event()
+        left, done = count, asyncio.Event()
 
         async def callback(message: Any) -> None:
-            times.append(process_time())
+            nonlocal left
+            left -= 1
             seen()
             await message.ack()
-            if len(times) == count:
+            if not left:
                 done.set()
 
         with ways.installed(AioPikaInstrumentor, self._way):
-            tag = await self._queue.consume(handler(self._own, callback))
+            decorated = handler(self._own, callback)
+            start = process_time()
+            tag = await self._queue.consume(decorated)
         await asyncio.wait_for(done.wait(), ways.TIMEOUT)
-        seconds = process_time() - times[0]
+        seconds = process_time() - start
         await self._queue.cancel(tag)
         return seconds
 

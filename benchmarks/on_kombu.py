@@ -117,24 +117,27 @@ class Session:
             self._publish(*message())
 
     def consume(self, count: int, seen: Callable[[], object] = int) -> float:
-        """Consume so many; return the CPU seconds from the first message to the last ack."""
-        times: list[float] = []
+        """Consume so many that wait; return the CPU seconds until the last ack."""
+        left = count
 
         def callback(body: object, message: Any) -> None:
-            times.append(process_time())
+            nonlocal left
+            left -= 1
             seen()
             message.ack()
 
-        with cast("Any", Consumer)(
+        consumer = cast("Any", Consumer)(
             self._channel,
             [self._queue],
             callbacks=[handler(self._way, callback)],
             prefetch_count=ways.PREFETCH,
             auto_declare=False,
-        ):
-            while len(times) < count:
+        )
+        start = process_time()
+        with consumer:
+            while left:
                 self._connection.drain_events(timeout=ways.TIMEOUT)
-            return process_time() - times[0]
+            return process_time() - start
 
     def close(self) -> None:
         """Close the connection; the queue expires."""

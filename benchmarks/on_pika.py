@@ -121,19 +121,21 @@ class Session:
             self._publish(*message())
 
     def consume(self, count: int, seen: Callable[[], object] = int) -> float:
-        """Consume so many; return the CPU seconds from the first message to the last ack."""
-        times: list[float] = []
+        """Consume so many that wait; return the CPU seconds until the last ack."""
+        left = count
 
         def callback(channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            times.append(process_time())
+            nonlocal left
+            left -= 1
             seen()
             channel.basic_ack(method.delivery_tag)
 
-        tag = self._channel.basic_consume(self._queue, self._handler(callback))
-        deadline = perf_counter() + ways.TIMEOUT
-        while len(times) < count and perf_counter() < deadline:
+        decorated, deadline = self._handler(callback), perf_counter() + ways.TIMEOUT
+        start = process_time()
+        tag = self._channel.basic_consume(self._queue, decorated)
+        while left and perf_counter() < deadline:
             self._channel.connection.process_data_events(time_limit=1)
-        seconds = process_time() - times[0]
+        seconds = process_time() - start
         self._channel.basic_cancel(tag)
         return seconds
 

@@ -17,7 +17,7 @@ from benchmarks import ways
 from benchmarks.own_work import forked
 
 WAYS = (ways.RAW, ways.ONE, ways.FIVE, ways.MQCTX, ways.OTEL)
-MESSAGES = 200
+MESSAGES = 500
 """In a batch: enough to be warm for most of it, few enough to share a phase."""
 _LEAST = 5
 """How many rounds there are, however long they take."""

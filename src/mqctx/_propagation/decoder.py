@@ -62,13 +62,12 @@ class HeaderDecoder:
         self, headers: Headers | None, _message: object, _property_of: PropertyOf
     ) -> Context:
         """Return the context that `headers` carry. Never raises."""
-        if not headers:
-            return EMPTY
-        if not is_mapping(headers):
+        if is_mapping(headers):
+            return self._merged(headers)
+        if not _is_nothing(headers):
             detail = f"expected headers in a mapping, got {type_name(type(headers))}"
             self._report(Rejection("extract", "headers", None, "wrong-type", detail))
-            return EMPTY
-        return self._merged(headers)
+        return EMPTY
 
     def _merged(self, headers: Headers) -> Context:
         """Return a context of the values that all formats have read."""
@@ -184,6 +183,13 @@ def _check_among(formats: Collection[Format], given: Format) -> None:
             f"accept: {given!r} is none of the formats; a mapping has a list of names for "
             "each of some formats, as accept={json_format: ['request_id']}"
         )
+
+
+def _is_nothing(headers: object) -> bool:
+    try:
+        return not headers
+    except Exception:  # noqa: BLE001 - a foreign object's own code may raise anything
+        return False
 
 
 def is_mapping(headers: object) -> bool:

@@ -45,6 +45,8 @@ class CachingExtractor:
     def extract(self, headers: Any, message: Any, property_of: PropertyOf) -> Context:
         """Return the context that the header carries."""
         try:
+            if not headers:
+                return EMPTY
             text = headers[self._header]
         except KeyError:
             return EMPTY  # a message of somebody without mqctx: nothing to report

@@ -6,11 +6,11 @@ from functools import lru_cache, partial
 from inspect import cleandoc
 from typing import Any, ParamSpec, TypeAlias, TypeVar, overload
 
-from mqctx._core import isolation
-from mqctx._core.context import EMPTY, Context
+from mqctx._core import isolation, linked_vars
+from mqctx._core.context import Context
 from mqctx._core.isolation import Arguments, CallInside, KeywordArguments
 from mqctx._core.scope import Scope
-from mqctx._core.store import Store, active_store, call_inside
+from mqctx._core.store import Store, active_store, set_store
 from mqctx._propagation.decoder import is_mapping
 from mqctx._propagation.propagator import Propagator, check_propagator, registry
 from mqctx._propagation.properties import PropertyOf
@@ -59,18 +59,13 @@ def context_from(
 
     A propagator that reads properties too finds them in `message`, with `property_of`.
     """
-    chosen = propagator or registry.propagator
-    try:
-        if not headers and not chosen.properties:
-            return EMPTY
-    except Exception:  # noqa: BLE001 - a foreign object's own code may raise anything
-        headers = None
-    # With a propagator of its own, the same headers may say something else.
     if propagator is None:
         store = active_store()
-        if store.headers is headers and headers:
+        # With a propagator of its own, the same headers may say something else.
+        if store.headers is headers and headers is not None:
             return store.restored
-    return chosen.extract_from(headers, message, property_of)
+        propagator = registry.propagator
+    return propagator.extract_from(headers, message, property_of)
 
 
 def snapshot_from(
@@ -250,11 +245,20 @@ class HandlerDecorator:
                 headers = message.headers
             except Exception:  # noqa: BLE001 - a foreign object's own code may raise anything
                 message, headers = self._search((*args, *kwargs.values(), *bound))
-            context = context_from(headers, propagator, message, property_of)
+            # What can be done here is: a call takes longer than its work, and there is one for each
+            # message.
+            if active_store().headers is headers:
+                context = context_from(headers, propagator, message, property_of)
+            else:
+                extract = (propagator or registry.propagator).extract_from
+                context = extract(headers, message, property_of)
             if registry.report is not None and origin_of is not None:
                 origin = partial(origin_of, message, (*args, *kwargs.values(), *bound))
                 function = with_report(function, origin, headers, context)
-            return call_inside(Store(context, headers, context), function, args, kwargs)
+            set_store(Store(context, headers, context))
+            if registry.links:
+                linked_vars.set_to(context.by_name)
+            return function(*args, **kwargs) if kwargs else function(*args)
 
         return inside
 

@@ -56,8 +56,8 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# The position of `headers` among the arguments that follow the body, and the names from there on.
-_parameters = list(signature(cast("Any", Producer).publish).parameters)[2:]
+# The position of `headers` among the arguments, and the names from there on.
+_parameters = list(signature(cast("Any", Producer).publish).parameters)[1:]
 _HEADERS = _parameters.index("headers")
 _NAMES = _parameters[_HEADERS:]
 
@@ -76,11 +76,7 @@ class Properties(TypedDict, total=False):
 
 
 def _publish(
-    producer: Any,
-    body: object,
-    *args: object,
-    propagator: Propagator | None = None,
-    **options: Any,
+    producer: Any, *args: object, propagator: Propagator | None = None, **options: Any
 ) -> Any:
     if len(args) > _HEADERS:
         args = _by_name(args, options)
@@ -88,7 +84,7 @@ def _publish(
     headers = inject(options.get("headers"), options, _set_property)
     # Marked for our own hook, through which this goes too: it must not inject again.
     options["headers"] = InjectedHeaders(headers) if _instrumentation.in_place else headers
-    return producer.publish(body, *args, **options)
+    return producer.publish(*args, **options)
 
 
 def _done_by(function: Method) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -182,7 +178,7 @@ _replies: ContextVar[bool] = ContextVar("mqctx-kombu-replies", default=False)
 
 
 def _around_publish(original: Method) -> Method:
-    def publish(self: Producer, body: object, *args: object, **options: object) -> object:
+    def publish(self: Producer, *args: object, **options: object) -> object:
         if len(args) > _HEADERS:
             args = _by_name(args, options)
         given: Any = options.get("headers")
@@ -193,7 +189,7 @@ def _around_publish(original: Method) -> Method:
             if propagator is not None:
                 inject, trim = propagator.inject_into, _is_reply(options)
                 options["headers"] = inject(given, options, _set_property, trim=trim)
-        return original(self, body, *args, **options)
+        return original(self, *args, **options)
 
     return publish
 

@@ -49,7 +49,7 @@ def main() -> None:
         "measured with": _versions(),
         "own work": {row.name: _timed(row, quick=quick) for row in rows.chosen(options.only)},
         "throughput": {
-            each: throughput.measure(each, 4 if quick else 50) for each in clients["throughput"]
+            each: throughput.measure(each, 4 if quick else 60) for each in clients["throughput"]
         },
         "instructions": counted,
     }

@@ -140,19 +140,17 @@ class Session:
         return self._runner.run(self._consume(count, seen))
 
     async def _consume(self, count: int, seen: Callable[[], object]) -> float:
-        left, done = count, asyncio.Event()
+        left, done = [None] * count, asyncio.Event()
 
         async def callback(message: Any) -> None:
-            nonlocal left
-            left -= 1
+            left.pop()
             seen()
             await message.ack()
             if not left:
                 done.set()
 
         with ways.installed(AioPikaInstrumentor, self._way):
-            decorated = handler(self._own, callback)
-            start = process_time()
+            decorated, start = handler(self._own, callback), process_time()
             tag = await self._queue.consume(decorated)
         await asyncio.wait_for(done.wait(), ways.TIMEOUT)
         seconds = process_time() - start

@@ -118,23 +118,21 @@ class Session:
 
     def consume(self, count: int, seen: Callable[[], object] = int) -> float:
         """Consume so many that wait; return the CPU seconds until the last ack."""
-        left = count
+        left = [None] * count
 
         def callback(body: object, message: Any) -> None:
-            nonlocal left
-            left -= 1
+            left.pop()
             seen()
             message.ack()
 
-        consumer = cast("Any", Consumer)(
+        decorated, start = handler(self._way, callback), process_time()
+        with cast("Any", Consumer)(
             self._channel,
             [self._queue],
-            callbacks=[handler(self._way, callback)],
+            callbacks=[decorated],
             prefetch_count=ways.PREFETCH,
             auto_declare=False,
-        )
-        start = process_time()
-        with consumer:
+        ):
             while left:
                 self._connection.drain_events(timeout=ways.TIMEOUT)
             return process_time() - start

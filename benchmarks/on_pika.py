@@ -122,11 +122,10 @@ class Session:
 
     def consume(self, count: int, seen: Callable[[], object] = int) -> float:
         """Consume so many that wait; return the CPU seconds until the last ack."""
-        left = count
+        left = [None] * count
 
         def callback(channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            nonlocal left
-            left -= 1
+            left.pop()
             seen()
             channel.basic_ack(method.delivery_tag)
 

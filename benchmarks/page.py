@@ -32,7 +32,7 @@ _QUEUE = """
 Instructions are those that a publish and a consume add in the client's process, beyond the raw
 client's. Throughput is the remaining share of the raw client's messages per second of its
 processor. One constant header by hand is the least that carries anything: mqctx is to leave 0.96 of
-its throughput. Of both, the last column has the share. A median of rounds has an error (at 95 %).
+its throughput. Of both, the last column has the share; a median has an error (at 95 %).
 """
 _OF_ONE = 0.96
 _CLOSE = "within the error"
@@ -83,7 +83,7 @@ def instructions_added(counts: Mapping[str, Sequence[int]], way: str) -> int:
 
 
 def share(rates: Mapping[str, Sequence[float]], way: str, of: str = ways.RAW) -> float:
-    """Return the share of another way's throughput that a way leaves, in the same round."""
+    """Return the share of another way's throughput that a way leaves, in the same pass."""
     return median(_shares(rates, way, of))
 
 

@@ -58,7 +58,7 @@ async def awaited(snapshot: contextvars.Context, coroutine: "CoroutineType[objec
         step = snapshot.run(_send, coroutine, None)
     except StopIteration as finished:  # mostly, as many never wait: without a generator of our own
         return finished.value  # type: ignore[no-any-return]  # the coroutine's own result
-    return await in_steps(snapshot, coroutine, lambda _: step)
+    return await in_steps(snapshot, coroutine, _taken(step))
 
 
 async def _awaited_in_steps(
@@ -120,7 +120,12 @@ def first_step(
 def rest(snapshot: contextvars.Context, begun: "Begun") -> Awaitable[object]:
     """Return what is left to await after the first step, which was taken in `snapshot`."""
     coroutine, awaited = begun
-    return in_steps(snapshot, coroutine, lambda _: awaited)
+    return in_steps(snapshot, coroutine, _taken(awaited))
+
+
+def _taken(awaited: object) -> Callable[[Any], object]:
+    """Return a first step that was taken already, and waits for `awaited`."""
+    return lambda _: awaited
 
 
 Begun: TypeAlias = tuple[Coroutine[object, Any, object], object]

@@ -3,7 +3,7 @@
 import contextvars
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import msgspec
 
@@ -75,6 +75,11 @@ class _Lent(msgspec.Struct, dict=True, eq=False):
 
     def _own(self, inside: Store, run: contextvars.Context | None) -> Store:
         shown = last_version(inside).context if run is None else run.copy().run(inside.now)
-        # Without linked ContextVars: those in the snapshot have the values from outside the run.
-        own: Store = vars(self).setdefault("own", Store(shown, None, EMPTY, True, False))
+        own: Store = vars(self).setdefault("own", _Shown(shown, None, EMPTY))
         return own
+
+
+class _Shown(Store, eq=False):
+    """The store of a lent context. Linked ContextVars beside it are of outside the run."""
+
+    has_linked: ClassVar[bool] = False

@@ -56,9 +56,9 @@ class Scope(msgspec.Struct, eq=False):
             now = around.now()
             context = now | context if now.by_name else context
         if self.headers is None:
-            store = Store(context, around.headers, around.restored, True, True, True)
+            store = Store(context, around.headers, around.restored, True)
         else:
-            store = Store(context, self.headers, context, True, True, True)
+            store = Store(context, self.headers, context, True)
         settings.append((store_variable, set_store(store), store, OUTSIDE))
         for name, variable, absent in registry.links:
             value = context.by_name.get(name, absent)

@@ -53,12 +53,15 @@ class Store(Version, eq=False):
     """The headers of the message that is being handled."""
     restored: "Context"
     """The context that was extracted from `headers`."""
-    active: bool = True
-    """False outside every run and scope, where there is nothing to add to."""
-    has_linked: bool = True
-    """Whether the linked ContextVars beside it are its own."""
     held: bool = False
     """Whether it belongs to a `with` block that has not ended."""
+    has_linked: ClassVar[bool] = True
+    """Whether the linked ContextVars beside it are its own."""
+
+    @property
+    def active(self) -> bool:
+        """Whether it is one of a run or scope: outside all, there is nothing to add to."""
+        return self is not OUTSIDE
 
     @property
     def live(self) -> "Store":
@@ -138,7 +141,7 @@ _given = ContextVar("mqctx.given", default=None)
 """The store whose `bind` was called in this snapshot, and what its `_given` returns here."""
 
 _NO_CONTEXT = cast("Context", None)
-OUTSIDE = Store(_NO_CONTEXT, None, _NO_CONTEXT, active=False)
+OUTSIDE = Store(_NO_CONTEXT, None, _NO_CONTEXT)
 """The store outside every run. The module of `Context` gives it the empty one."""
 store_variable: ContextVar[Store] = ContextVar("mqctx", default=OUTSIDE)
 active_store = store_variable.get

@@ -116,7 +116,7 @@ class Variable(Generic[T]):
             context = version.context
         else:
             context = last_version(version).context
-        if registry.linked and name in registry.linked:
+        if name in registry.linked:
             context = store.now()
         try:
             return context.by_name[name]  # type: ignore[no-any-return]  # checked when it was set

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, TypeGuard, cast
 
 from mqctx._core.context import EMPTY, Context, from_checked
 from mqctx._core.name_filter import any_name, name_filter
@@ -192,6 +192,6 @@ def _is_nothing(headers: object) -> bool:
         return False
 
 
-def is_mapping(headers: object) -> bool:
+def is_mapping(headers: object) -> TypeGuard[Headers]:
     """Tell whether `headers` can be read by name."""
     return isinstance(headers, MAPPINGS)

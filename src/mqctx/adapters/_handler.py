@@ -245,9 +245,8 @@ class HandlerDecorator:
                 headers = message.headers
             except Exception:  # noqa: BLE001 - a foreign object's own code may raise anything
                 message, headers = self._search((*args, *kwargs.values(), *bound))
-            # What can be done here is: a call takes longer than its work, and there is one for each
-            # message.
-            if active_store().headers is headers:
+            # Written out: a call takes longer than its work, and there is one for each message.
+            if headers is not None and active_store().headers is headers:
                 context = context_from(headers, propagator, message, property_of)
             else:
                 extract = (propagator or registry.propagator).extract_from

@@ -62,11 +62,12 @@ class HeaderDecoder:
         self, headers: Headers | None, _message: object, _property_of: PropertyOf
     ) -> Context:
         """Return the context that `headers` carry. Never raises."""
+        if _is_nothing(headers):
+            return EMPTY
         if is_mapping(headers):
             return self._merged(headers)
-        if not _is_nothing(headers):
-            detail = f"expected headers in a mapping, got {type_name(type(headers))}"
-            self._report(Rejection("extract", "headers", None, "wrong-type", detail))
+        detail = f"expected headers in a mapping, got {type_name(type(headers))}"
+        self._report(Rejection("extract", "headers", None, "wrong-type", detail))
         return EMPTY
 
     def _merged(self, headers: Headers) -> Context:

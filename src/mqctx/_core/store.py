@@ -161,10 +161,8 @@ def call_inside(
 ) -> R:
     """Call `function` with `store` active. It stays active: call this in a snapshot of its own."""
     set_store(store)
-    if registry.links:  # as `set_to` does, without a call for each message
-        values = store.context.by_name
-        for name, contextvar, absent in registry.links:
-            contextvar.set(values.get(name, absent))
+    if registry.links:
+        linked_vars.set_to(store.context.by_name)
     # Mostly by position: to pass on an empty `**kwargs` makes a dict for each message.
     return function(*args, **kwargs) if kwargs else function(*args)
 

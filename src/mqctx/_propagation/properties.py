@@ -58,7 +58,8 @@ class WithProperties:
     def extract(self, headers: Headers | None, message: Any, property_of: PropertyOf) -> Context:
         """Put the properties of `message` among its headers, and extract from all of them."""
         if message is not None:
-            with suppress(Exception):  # headers that are no mapping are rejected below
+            # Headers that are no mapping, or whose own code raises, are rejected below.
+            with suppress(Exception):
                 headers = {**(headers or {}), **self._present(message, property_of)}
         return self._extract(headers, message, property_of)
 
